@@ -1,0 +1,68 @@
+# `make` lists the targets. Each does all of its own set-up, in .venv; nothing outside this folder is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PYTEST := $(BIN)/python -m pytest
+INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
+
+# Compiling only what is imported, once, makes the set-up a third shorter than letting pip compile everything.
+WARM := import torch.utils.tensorboard, pandas, pyarrow.parquet, sklearn.mixture, sklearn.manifold, \
+  scipy.io, matplotlib.pyplot, safetensors.torch, rich.progress, typer, pydantic, tomlkit, pooch, pytest, hypothesis
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow test-all check format docs bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
+
+install: $(INSTALLED)  ## make .venv and install latlas with everything for working on it
+
+demo: $(INSTALLED)  ## train on the embedded images and say where the report is
+	$(BIN)/latlas train fashion-mini
+	@echo "Open the report in a browser: $$(ls -td runs/fashion-mini-*/ | head -n 1)report.html"
+
+test: $(INSTALLED)  ## run the tests, without the slow ones (under 5 minutes on 2 cores)
+	$(PYTEST) -m "not slow"
+
+test-slow: $(INSTALLED)  ## run the slow tests only
+	$(PYTEST) -m slow
+
+test-all: $(INSTALLED)  ## run all tests
+	$(PYTEST)
+
+check: $(INSTALLED)  ## lint, format, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -q tests/test_layout.py
+
+format: $(INSTALLED)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(DOCS_INSTALLED)  ## build the documentation into docs/_build/html
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
+bench: $(INSTALLED)  ## measure the training loop beside a plain one (needs Fashion-MNIST; some minutes)
+	$(BIN)/python benchmarks/throughput.py
+
+clean:  ## remove .venv, caches and built documentation; runs/ stays
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("latlas needs Python 3.11 or newer; try: make PYTHON=python3.12 install" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) (once; a minute or two) ..."
+	@$(PIP) install --no-compile -c constraints.txt -e ".[dev]"
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c "$(WARM)"
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	@echo "Installing the documentation tools into $(VENV) (once) ..."
+	@$(PIP) install -c constraints.txt -e ".[docs]"
+	@touch $@

@@ -1,0 +1,5 @@
+"""python -m latlas"""
+
+from latlas.cli import main
+
+main()

@@ -1,0 +1,94 @@
+"""The calls that scripts and notebooks make; the command line calls the same."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from latlas import config as configuration
+from latlas import experiment
+from latlas.console import Console
+from latlas.runs import Run, load
+from latlas.settings import Config
+
+__all__ = ["load", "resume", "train"]
+
+# Short names for what people change most, and the configuration's keys that they stand for.
+SHORT = {
+    "latent": "model.latent",
+    "epochs": "training.epochs",
+    "steps": "training.steps",
+    "batch_size": "training.batch_size",
+    "lr": "optimizer.lr",
+    "beta": "objective.beta",
+    "seed": "seed",
+    "limit": "data.limit",
+    "image_size": "data.image_size",
+    "layout": "data.layout",
+    "label": "data.label",
+    "strict": "data.strict",
+    "data_dir": "data.data_dir",
+    "device": "training.device",
+    "threads": "training.threads",
+    "patience": "training.patience",
+}
+
+
+def configure(
+    source: str = "", recipe: str = "", file: Path | None = None,
+    settings: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
+) -> Config:  # fmt: skip
+    """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
+
+    Options that are None count as not given. Raises InputError for an unknown recipe, key or value.
+    """
+    base = configuration.recipe(recipe or "vae") if file is None else configuration.read(file)
+    if file is not None and recipe:
+        base = configuration.override(base, {}, str(file))
+    changed = configuration.override(base, settings or {}, "--set") if settings else base
+    given = {k: v for k, v in (options or {}).items() if v is not None}
+    flags = {SHORT[name]: value for name, value in given.items()}
+    if "data.data_dir" in flags:
+        flags["data.data_dir"] = str(Path(flags["data.data_dir"]).expanduser().absolute())
+    if "training.epochs" in flags and "training.steps" not in flags:
+        flags["training.steps"] = None
+    if source:
+        flags["data.source"] = source
+    elif file is None and "data.source" not in (settings or {}) and base.recipe.data:
+        flags["data.source"] = base.recipe.data
+    names = {key: name for name, key in SHORT.items()}
+    where = ", ".join(f"--{names[k].replace('_', '-')}" for k in flags if k in names) or "configuration"
+    return configuration.override(changed, flags, where) if flags else changed
+
+
+def train(
+    source: str = "fashion-mini",
+    recipe: str = "vae",
+    *,
+    out: str | os.PathLike[str] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Trains a recipe on a data set and gives the run: its folder, configuration, log and numbers.
+
+    `source` is a named set, a folder of images, an array or a table; `options` are the short names latent,
+    epochs, steps, batch_size, lr, beta, seed, limit, image_size, layout, label, strict, data_dir, device,
+    threads and patience; `settings` takes any key of the configuration, as {"likelihood.sigma": 0.1}.
+
+    Raises InputError for anything wrong with the call or the data, before anything is written.
+    """
+    unknown_names = sorted(set(options) - set(SHORT))
+    if unknown_names:
+        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
+    config = configure(source, recipe, None, settings, options)
+    with Console(quiet) as console:
+        return experiment.train(config, Path(out) if out is not None else None, console)
+
+
+def resume(path: str | os.PathLike[str], *, quiet: bool = False) -> Run:
+    """Continues a run to its end, as if it had never stopped; a finished one is returned as it is."""
+    with Console(quiet) as console:
+        return experiment.resume(Path(path), console)

@@ -1,0 +1,60 @@
+"""TensorBoard's view of a run, written beside log.jsonl where the extra is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latlas.data.batches import Batches
+from latlas.models import Model
+
+TERMS = ("loss", "distortion", "rate", "elbo", "beta", "lr", "grad_norm", "images_per_second")
+SHOWN = 8
+
+
+class Board:
+    """Writes scalars per step, and per epoch validation terms and a picture: originals above, reconstructions
+    below.
+
+    Does nothing where TensorBoard is not installed.
+    """
+
+    def __init__(self, run: Path, step: int) -> None:
+        self.writer: Any = None
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # purge_step hides what an interrupted process wrote after the checkpoint.
+            self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
+
+    def terms(self, row: dict[str, Any]) -> None:
+        """The terms of the loss at a step."""
+        self._scalars("train", {name: row[name] for name in TERMS}, row["step"])
+
+    def epoch(self, row: dict[str, Any], model: Model, test: Batches) -> None:
+        """Validation terms, and the same test images reconstructed, at the end of an epoch."""
+        if self.writer is None:
+            return
+        self._scalars("valid", row["valid"] or {}, row["step"])
+        if model.item.kind == "image" and model.item.shape[0] in (1, 3):
+            x = test(np.arange(min(SHOWN, len(test))))
+            rows = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x))]
+            picture = torch.cat(rows, dim=1).clamp(0, 1).cpu()
+            self.writer.add_image("originals over reconstructions", picture, row["step"])
+        self.writer.flush()
+
+    def _scalars(self, group: str, values: dict[str, float | None], step: int) -> None:
+        if self.writer is None:
+            return
+        for name, value in values.items():
+            if value is not None:
+                self.writer.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        """Closes the event file."""
+        if self.writer is not None:
+            self.writer.close()

@@ -1,0 +1,156 @@
+"""From a configuration and a data set to the parts: what was left to the data is decided here, and said."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from latlas import likelihoods
+from latlas.config import override, parse
+from latlas.data import Dataset, Like, Scaling
+from latlas.errors import InputError
+from latlas.models import Model
+from latlas.posteriors import POSTERIORS
+from latlas.priors import PRIORS
+from latlas.settings import Config
+from latlas.tutorials import NETWORKS
+
+GOOD_STEPS = 3400  # with the default schedule, where small data sets stop getting better quickly
+SMALL_IMAGE = 32 * 32
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of the training split, on the model's scale: `mean` (*shape) and `spread`, the standard deviation of
+    all values.
+    """
+
+    mean: np.ndarray
+    spread: float
+
+
+def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
+    """The configuration with every choice that was left to the data made, and a line on each.
+
+    Raises InputError where a choice cannot go with the data.
+    """
+    changes: dict[str, Any] = {"data.source": dataset.source}
+    notes: list[str] = []
+
+    def choose(key: str, value: Any, reason: str) -> None:
+        changes[key] = value
+        notes.append(f"{key} = {value} ({reason})")
+
+    binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
+    if config.likelihood.name == "auto":
+        bernoulli = binary or (grey and dataset.kind == "image")
+        reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
+        choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
+    name = changes.get("likelihood.name", config.likelihood.name)
+    if config.likelihood.output == "auto":
+        changes["likelihood.output"] = "identity" if dataset.kind == "table" else "sigmoid"
+    if config.network.name == "auto":
+        small = len(dataset.shape) == 1 or (grey and math.prod(dataset.shape) <= SMALL_IMAGE)
+        shape = "x".join(map(str, dataset.shape))
+        choose("network.name", "mlp" if small else "conv", f"items of shape {shape}")
+    if config.network.hidden is None and dataset.kind == "table":
+        changes["network.hidden"] = (128, 128)
+    if config.model.latent is None:
+        table = dataset.kind == "table"
+        choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
+    if config.training.epochs is None and config.training.steps is None:
+        per_epoch = steps_per_epoch(len(dataset.train), config.training.batch_size)
+        epochs = min(200, max(8, round(GOOD_STEPS / per_epoch)))
+        choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
+    resolved = override(config, changes, "configuration")
+    likelihoods.check(resolved.likelihood, dataset.kind)
+    if not likelihoods.normalised(name, binary):
+        notes.append(
+            "Bernoulli on grey values is a cross-entropy, not a normalised likelihood: "
+            "no bits per dimension, and no ranking against Gaussians"
+        )
+    return resolved, notes
+
+
+def items(kind: str) -> str:
+    """What one calls the items of such data."""
+    return "images" if kind == "image" else "rows"
+
+
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Batches in one pass over n items; a last batch of one item joins the one before it.
+
+    One item alone has no variance, and batch normalisation would divide by it.
+    """
+    full, rest = divmod(n, batch_size)
+    return max(1, full + (rest > 1))
+
+
+def statistics(dataset: Dataset, rows: int = 10_000) -> Statistics:
+    """Mean item and spread of the training split, from at most `rows` items spaced evenly."""
+    chosen = np.linspace(0, len(dataset.train) - 1, min(rows, len(dataset.train))).astype(np.int64)
+    x = dataset.scaling.apply(np.asarray(dataset.train.x[chosen]))
+    mean = x.mean(0, dtype=np.float64)
+    return Statistics(mean.transpose(2, 0, 1) if x.ndim == 4 else mean, float(x.std(dtype=np.float64)))
+
+
+def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
+    """The model that a resolved configuration names, initialised by its seed and the data's statistics.
+
+    Raises InputError where network and shape cannot go together.
+    """
+    latent = config.model.latent
+    if latent is None:
+        raise InputError("model.latent: not decided yet; resolve the configuration with a data set first")
+    posterior = POSTERIORS[config.posterior.name]()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        networks = NETWORKS[config.network.name](
+            item.shape, posterior.outputs(latent), latent, config.network
+        )
+    likelihood = likelihoods.build(config.likelihood, item.kind, about.spread if about else 1.0)
+    model = Model(item, networks, posterior, PRIORS[config.prior.name](latent), likelihood)
+    if about is not None and config.network.output_bias == "data":
+        _start_at_mean(model, about.mean)
+    model = model.to(torch.float64 if config.training.precision == "float64" else torch.float32)
+    # Convolutions run faster with the channels last; other parameters are not touched by it.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _start_at_mean(model: Model, mean: np.ndarray) -> None:
+    bias = model.decoder.output.bias  # type: ignore[union-attr]
+    if not isinstance(bias, torch.Tensor):
+        return
+    per_value = bias.numel() == mean.size
+    target = torch.from_numpy(mean if per_value else mean.mean(axis=(1, 2))).to(bias.dtype)
+    with torch.no_grad():
+        bias.copy_(model.likelihood.raw(target).reshape(bias.shape))
+
+
+def item_of(dataset: Dataset) -> Like:
+    """What one item of the data set looks like to a model."""
+    return Like(dataset.kind, dataset.shape, dataset.scaling, dataset.columns, dataset.classes)
+
+
+def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
+    """What `from_description` needs to make the model again, as plain JSON values."""
+    parts = ("recipe", "model", "network", "posterior", "prior", "likelihood", "training")
+    dump = config.model_dump(mode="json")
+    return {
+        "format": 1,
+        "config": {part: dump[part] for part in parts},
+        "item": asdict(item),
+        "normalised": likelihoods.normalised(config.likelihood.name, binary),
+    }
+
+
+def from_description(about: dict[str, Any]) -> Model:
+    """The model, with fresh weights, that `description` described."""
+    item = about["item"]
+    columns, classes = (None if item[key] is None else tuple(item[key]) for key in ("columns", "classes"))
+    like = Like(item["kind"], tuple(item["shape"]), Scaling.from_dict(item["scaling"]), columns, classes)
+    return build(parse(about["config"], "model.json"), like)

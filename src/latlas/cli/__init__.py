@@ -1,0 +1,88 @@
+"""The command line: parses, calls, prints; nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import typer
+
+from latlas._version import __version__
+from latlas.cli import inspect, train, use
+from latlas.errors import InputError, LatlasError
+
+app = typer.Typer(
+    name="latlas",
+    help="Learn, measure and show the latent space of your data "
+    "with autoencoders and variational autoencoders.",
+    epilog="Start with: latlas train fashion-mini. "
+    "Add --debug to any command to see where an error came from.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for module in (train, use, inspect):
+    module.register(app)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"latlas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options of latlas itself."""
+
+
+# Its base class, ClickException, has no name in typer's own interface.
+_UsageError: Any = typer.BadParameter.__mro__[2]
+
+
+def main() -> None:
+    """Runs the command line: exit code 0 good, 1 failed, 2 wrong usage or input, 130 interrupted."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    if hasattr(signal, "SIGTERM"):
+        signal.signal(signal.SIGTERM, _terminated)
+    sys.exit(_run([a for a in arguments if a != "--debug"], debug))
+
+
+def _terminated(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        result = typer.main.get_command(app).main(arguments, prog_name="latlas", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except _UsageError as error:
+        return _say(f"{error.format_message()} (latlas --help shows what there is)", 2)
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if debug:
+            raise
+        return _say(str(error) or "interrupted", 130, "")
+    except BrokenPipeError:
+        # The reader of our output has left, as `head` does; nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        if isinstance(error, LatlasError):
+            return _say(str(error), 2 if isinstance(error, InputError) else 1)
+        return _say(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _say(text: str, code: int, prefix: str = "error: ") -> int:
+    print(prefix + " ".join(text.split()), file=sys.stderr)
+    return code

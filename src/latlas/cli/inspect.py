@@ -1,0 +1,151 @@
+"""What there is: runs, data sets, recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from latlas.cli.common import DataDir, Json, Quiet, number, show
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of the names that list prints.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command(epilog="Example: latlas runs --json")(runs)
+    sets = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+    sets.callback(invoke_without_command=True, epilog="Example: latlas data fetch mnist")(data)
+    sets.command("list", epilog="Example: latlas data list --json")(data_list)
+    sets.command("info", epilog="Example: latlas data info flowers102")(data_info)
+    sets.command("fetch", epilog="Example: latlas data fetch mnist --data-dir ./data")(data_fetch)
+    app.add_typer(sets, name="data")
+    recipes_ = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
+    recipes_.callback(invoke_without_command=True, epilog="Example: latlas recipes show vae")(recipes)
+    recipes_.command("list", epilog="Example: latlas recipes list --json")(recipes_list)
+    recipes_.command("show", epilog="Example: latlas recipes show kmnist-vae > my.toml")(recipes_show)
+    app.add_typer(recipes_, name="recipes")
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    cells = [head, *[tuple(str(c) for c in row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
+
+
+def runs(
+    root: Annotated[
+        Path, typer.Option("--root", metavar="DIR", help="The folder that holds the runs.")
+    ] = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """List the runs, oldest first."""
+    from latlas import runs as folders
+
+    found = [_run_row(run) for run in folders.runs(root)]
+    head = ("run", "data", "recipe", "latent", "epochs", "test ELBO", "mse", "")
+    rows = [
+        (
+            r["name"],
+            r["data"],
+            r["recipe"],
+            r["latent"],
+            r["epochs"],
+            number(r["elbo"]),
+            number(r["mse"], 5),
+            "" if r["finished"] else "unfinished",
+        )
+        for r in found
+    ]
+    show(
+        found,
+        as_json,
+        _table(head, rows) if rows else f"no runs under {root}/; begin with: latlas train fashion-mini",
+    )
+
+
+def _run_row(run: Any) -> dict[str, Any]:
+    metrics, config, info = run.metrics, run.config, run.info
+    test = metrics.get("splits", {}).get("test", {})
+    return {
+        "run": str(run.path),
+        "name": run.name,
+        "data": info["data"]["name"],
+        "recipe": config.recipe.name,
+        "latent": config.model.latent,
+        "epochs": metrics.get("epochs", "-"),
+        "elbo": test.get("elbo"),
+        "distortion": test.get("distortion"),
+        "rate": test.get("rate"),
+        "mse": test.get("mse"),
+        "created": info["created"],
+        "finished": run.finished,
+    }
+
+
+def data(context: typer.Context) -> None:
+    """Named data sets: what there is, and how to get it."""
+    if context.invoked_subcommand is None:
+        data_list()
+
+
+def data_list(data_dir: DataDir = "", as_json: Json = False) -> None:
+    """List the named sets and whether they are on this machine."""
+    from latlas.data import source_info, sources
+
+    found = [source_info(name, data_dir) for name in sources()]
+    rows = [
+        (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"])
+        for i in found
+    ]
+    show(found, as_json, _table(("name", "train", "test", "", "what it is"), rows))
+
+
+def data_info(name: NameArgument, data_dir: DataDir = "", as_json: Json = False) -> None:
+    """Say everything about one named set: size, licence, folder, files, checksums."""
+    from latlas.data import source_info
+
+    info = source_info(name, data_dir)
+    lines = [
+        f"{key}: {', '.join(map(str, v)) if isinstance(v, list | tuple) else v}" for key, v in info.items()
+    ]
+    show(info, as_json, "\n".join(line for line in lines if not line.endswith(": ")))
+
+
+def data_fetch(
+    name: NameArgument, data_dir: DataDir = "", as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Download a named set, check its sums, and put it where train finds it."""
+    from latlas.console import Console
+    from latlas.data import fetch
+
+    with Console(quiet) as console:
+        folder = fetch(name, data_dir, console.progress)
+    show({"name": name, "folder": str(folder)}, as_json, f"{name}: {folder}")
+
+
+def recipes(context: typer.Context) -> None:
+    """Complete configurations by name: what there is, and what is in them."""
+    if context.invoked_subcommand is None:
+        recipes_list()
+
+
+def recipes_list(as_json: Json = False) -> None:
+    """List the recipes with what they show."""
+    from latlas import config
+
+    found = [config.recipe(name).recipe for name in config.recipe_names()]
+    values = [{"name": r.name, "ids": list(r.ids), "data": r.data, "summary": r.summary} for r in found]
+    rows = [(r.name, r.data or "any", " ".join(r.ids), r.summary) for r in found]
+    show(values, as_json, _table(("name", "data", "ids", "what it is"), rows))
+
+
+def recipes_show(name: NameArgument, as_json: Json = False) -> None:
+    """Print a recipe's whole configuration, every setting explained."""
+    from latlas import config
+
+    recipe = config.recipe(name)
+    show(recipe.model_dump(mode="json"), as_json, config.to_toml(recipe, comments=True).rstrip())

@@ -1,0 +1,169 @@
+"""One configuration per run: read, changed and written; recipes and config.toml are TOML files of it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import reduce
+from importlib import resources
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, get_args
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+
+from latlas.errors import InputError, unknown
+from latlas.settings import Config
+
+
+def parse(values: Mapping[str, Any], where: str) -> Config:
+    """A configuration from nested values; `where` names their origin in errors.
+
+    Raises InputError naming each wrong key or value, what is allowed and the nearest known key.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = "; ".join(dict.fromkeys(_explain(dict(e)) for e in error.errors()))
+        raise InputError(f"{where}: {lines}") from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    # pydantic appends the branch of a union to the place ("sigma.float"): keep what a user can write.
+    keys = known_keys()
+    place = [str(part) for part in error["loc"]]
+    while len(place) > 1 and error["type"] != "extra_forbidden" and ".".join(place) not in keys:
+        place.pop()
+    key = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        section = [k for k in keys if k.startswith(".".join(place[:-1]) + ".")] if len(place) > 1 else []
+        last = {k.rpartition(".")[2]: k for k in section}
+        near = [last[n] for n in get_close_matches(place[-1], last, n=1, cutoff=0.5)]
+        near = near or get_close_matches(key, keys, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        allowed = sorted(section) or sorted(Config.model_fields)
+        return f"unknown key {key}{hint} (known: {', '.join(allowed)})"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{key} = {error['input']!r}: {message}" if key else message
+
+
+def known_keys() -> dict[str, str]:
+    """Every key that --set takes, with its description."""
+    keys: dict[str, str] = {}
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys |= {f"{name}.{k}": f.description or "" for k, f in section.model_fields.items()}
+        else:
+            keys[name] = field.description or ""
+    return keys
+
+
+def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
+    """The configuration with dotted keys (`likelihood.sigma`) set to new values.
+
+    Raises InputError as `parse` does.
+    """
+    values = config.model_dump()
+    for key, value in changes.items():
+        *sections, last = key.split(".")
+        target = reduce(
+            lambda d, part: d.setdefault(part, {}) if isinstance(d, dict) else {}, sections, values
+        )
+        if isinstance(target, dict):
+            target[last] = value
+        else:
+            raise InputError(f"{where}: unknown key {key} ({'.'.join(sections)} is a value, not a section)")
+    return parse(values, where)
+
+
+def assignments(pairs: Iterable[str]) -> dict[str, Any]:
+    """`KEY=VALUE` strings as dotted keys and values; a value is read as TOML, else as a string.
+
+    Raises InputError for a string without `=`.
+    """
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--set {pair}: expected KEY=VALUE, for example --set likelihood.name=gaussian")
+        changes[key.strip()] = _value(text.strip())
+    return changes
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("none", "null"):
+        return None
+    for attempt in (text, f"[{text}]" if "," in text else text):
+        try:
+            return tomllib.loads(f"value = {attempt}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+    return text
+
+
+def read(path: Path) -> Config:
+    """The configuration in a TOML file.
+
+    Raises InputError when the file is missing, is not TOML, or holds an unknown key or a bad value.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such configuration file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as TOML: {error}") from None
+    return parse(values, str(path))
+
+
+def to_toml(config: Config, comments: bool = False) -> str:
+    """The configuration as TOML; values left to the data are comments or left out."""
+    document = tomlkit.document()
+    document.add("seed", tomlkit.item(config.seed))
+    for name in Config.model_fields:
+        section = getattr(config, name)
+        if isinstance(section, BaseModel):
+            document.add(name, _table(section, comments))
+    return tomlkit.dumps(document)
+
+
+def _table(section: BaseModel, comments: bool) -> tomlkit.items.Table:
+    table = tomlkit.table()
+    if comments and type(section).__doc__:
+        table.add(tomlkit.comment(str(type(section).__doc__)))
+    for key, field in type(section).model_fields.items():
+        value = getattr(section, key)
+        about = _about(field.description or "", field.annotation)
+        if value is None:
+            if comments:
+                table.add(tomlkit.comment(f"{key} =      # {about}"))
+            continue
+        entry = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+        table.add(key, entry.comment(about) if comments and about else entry)
+    return table
+
+
+def _about(description: str, annotation: Any) -> str:
+    parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    choices = [str(c) for p in parts if getattr(p, "__origin__", None) is Literal for c in get_args(p)]
+    return f"{description} ({' | '.join(choices)})" if len(choices) > 1 else description
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes inside the package."""
+    return sorted(
+        f.name[:-5] for f in resources.files("latlas.recipes").iterdir() if f.name.endswith(".toml")
+    )
+
+
+def recipe(name: str) -> Config:
+    """The recipe of that name.
+
+    Raises InputError with the nearest known name.
+    """
+    if name not in recipe_names():
+        raise unknown("recipe", name, recipe_names())
+    text = (resources.files("latlas.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    return parse(tomllib.loads(text), f"recipe {name}")

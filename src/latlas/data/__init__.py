@@ -1,0 +1,26 @@
+"""Data sets: named, folders, arrays and tables, read into one kind of value."""
+
+from latlas.data.catalogue import cache_home, data_home
+from latlas.data.dataset import Dataset, Kind, Scaling, Split
+from latlas.data.fetch import fetch
+from latlas.data.load import Like, load, load_items
+from latlas.data.named import source_info, sources
+from latlas.data.options import DataOptions
+from latlas.data.progress import Progress
+
+__all__ = [
+    "DataOptions",
+    "Dataset",
+    "Kind",
+    "Like",
+    "Progress",
+    "Scaling",
+    "Split",
+    "cache_home",
+    "data_home",
+    "fetch",
+    "load",
+    "load_items",
+    "source_info",
+    "sources",
+]

@@ -1,0 +1,135 @@
+"""Arrays in .npy and .npz files, and what their axes mean."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from latlas.data.dataset import Split
+from latlas.data.options import DataOptions
+from latlas.data.splits import Raw, code_labels
+from latlas.errors import InputError
+
+_PARTS = ("train", "valid", "test")
+_NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
+
+
+def read_array(path: Path, name: str, options: DataOptions) -> Raw:
+    """An .npy file, or an .npz file with `x`[, `y`] or `train`[, `valid`, `test`] and labels `train_y` ...
+
+    Raises InputError for a file that cannot be read (or only by unpickling) and for axes that cannot be told.
+    """
+    arrays = _arrays(path)
+    xs, ys, left = _roles(arrays, path)
+    labels, classes = code_labels([ys.get(part) for part in xs], str(path))
+    parts = {}
+    for (part, x), y in zip(xs.items(), labels, strict=True):
+        items = orient(x, options.layout, options.image_size, str(path))
+        if y is not None and len(y) != len(items):
+            raise InputError(f"{path}: {len(items):,} items in {part!r} but {len(y):,} labels")
+        parts[part] = Split(items, y, np.arange(len(items)))
+    notes = (f"arrays not used: {', '.join(left)}",) if left else ()
+    return Raw(name, str(path), parts, classes, notes=notes)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return {"x": loaded}
+        with loaded:
+            return {key: loaded[key] for key in loaded.files}
+    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        if "pickle" in str(error):
+            why = (
+                "holds Python objects or is no NumPy file; save plain numbers with numpy.save or numpy.savez"
+            )
+        else:
+            why = f"cannot be read ({' '.join(str(error).split())})"
+        raise InputError(f"{path}: {why}") from None
+
+
+def _roles(
+    arrays: Mapping[str, np.ndarray], path: Path
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """Items by part, labels by part, and the names of what is left."""
+    if not arrays:
+        raise InputError(f"{path}: holds no arrays")
+    if len(arrays) == 1 and not set(arrays) & {"x", *_PARTS}:
+        arrays = {"x": next(iter(arrays.values()))}
+    if "x" in arrays and "train" in arrays:
+        raise InputError(f"{path}: has both 'x' and 'train'; keep one of them")
+    if "x" in arrays:
+        xs, ys = {"train": arrays["x"]}, {"train": arrays["y"]} if "y" in arrays else {}
+        used = {"x", "y"}
+    elif "train" in arrays:
+        xs = {part: arrays[part] for part in _PARTS if part in arrays}
+        ys = {part: arrays[f"{part}_y"] for part in xs if f"{part}_y" in arrays}
+        used = {*xs, *(f"{part}_y" for part in xs)}
+    else:
+        raise InputError(
+            f"{path}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
+        )
+    return (
+        xs,
+        {k: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for k, y in ys.items()},
+        sorted(set(arrays) - used),
+    )
+
+
+def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
+    """The array as images (N, H, W, C) or vectors (N, D).
+
+    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images; (N, H*W) with an
+    `image_size` are grey images too.
+
+    Raises InputError where the axes are ambiguous, do not fit the layout or the image size.
+    """
+    shape = "x".join(str(n) for n in x.shape) or "a single number"
+    if layout != "auto":
+        if x.ndim != _NDIM[layout]:
+            raise InputError(f"{where}: layout {layout} needs {_NDIM[layout]} axes, the array is {shape}")
+    else:
+        layout = _guess(x, shape, where)
+    if layout == "ND":
+        return _flat(x, image_size, where)
+    images = x[..., None] if layout == "NHW" else np.moveaxis(x, 1, -1) if layout == "NCHW" else x
+    if image_size is not None and images.shape[1:3] != tuple(image_size):
+        have = "x".join(map(str, images.shape[1:3]))
+        want = "x".join(map(str, image_size))
+        raise InputError(
+            f"{where}: images are {have}, not {want}; arrays are not resized, leave --image-size out"
+        )
+    return np.ascontiguousarray(images)
+
+
+def _guess(x: np.ndarray, shape: str, where: str) -> str:
+    if x.ndim == 2:
+        return "ND"
+    if x.ndim == 3 and x.shape[2] > 4:
+        return "NHW"
+    if x.ndim == 3:
+        raise InputError(f"{where}: {shape} may be one image or many; say --layout NHW for many grey images")
+    if x.ndim != 4:
+        raise InputError(
+            f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W) or (N, H, W, C)"
+        )
+    first, last = x.shape[1] in range(1, 5), x.shape[3] in range(1, 5)
+    if first and last:
+        raise InputError(f"{where}: {shape} may be NCHW or NHWC; say which with --layout")
+    if not first and not last:
+        raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say --layout NCHW or NHWC")
+    return "NCHW" if first else "NHWC"
+
+
+def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
+    if image_size is None:
+        return x
+    height, width = image_size
+    if height * width != x.shape[1]:
+        raise InputError(f"{where}: {x.shape[1]} values an item do not make images of {height}x{width}")
+    return x.reshape(len(x), height, width, 1)

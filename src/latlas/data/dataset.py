@@ -1,0 +1,110 @@
+"""What every source becomes: arrays as stored, the scaling that models see them through, and three splits."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from latlas.errors import InputError
+
+Kind = Literal["image", "vector", "table"]
+ScalingKind = Literal["none", "integer", "minmax", "standard"]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Maps stored values to the model's scale by (x - shift) / scale, along the last axis.
+
+    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by
+    their largest value. `minmax`: floats by the least and greatest value of the training split. `standard`:
+    table columns by the training split's means and standard deviations.
+    """
+
+    kind: ScalingKind = "none"
+    shift: tuple[float, ...] = (0.0,)
+    scale: tuple[float, ...] = (1.0,)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Stored values to the model's scale, as float32 (float64 stays float64).
+
+        For `none` and `integer`, floats are taken to be on [0, 1] already and refused outside it.
+
+        Raises InputError for values outside what the scaling was made for.
+        """
+        real = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
+        if self.kind == "integer" and np.issubdtype(x.dtype, np.integer):
+            top = np.iinfo(x.dtype).max if x.dtype in (np.uint8, np.uint16) else self.scale[0]
+            return real / np.asarray(top, real.dtype)
+        if self.kind in ("none", "integer"):
+            if x.size and (real.min() < 0 or real.max() > 1):
+                raise InputError(
+                    f"values from {real.min():g} to {real.max():g}: this model takes floats inside [0, 1]"
+                    + (" or unsigned integers" if self.kind == "integer" else "")
+                )
+            return real
+        return (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
+
+    def invert(self, x: np.ndarray) -> np.ndarray:
+        """The model's scale back to data units: tables only; images stay on [0, 1]."""
+        if self.kind != "standard":
+            return x
+        return x * np.asarray(self.scale, x.dtype) + np.asarray(self.shift, x.dtype)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(d: dict[str, Any]) -> Scaling:
+        return Scaling(d["kind"], tuple(d["shift"]), tuple(d["scale"]))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,).
+
+    `labels` is None where there are none; `index` holds the items' rows in the source.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray | None
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: np.ndarray | slice) -> Split:
+        """The given rows, in the given order."""
+        return Split(self.x[rows], None if self.labels is None else self.labels[rows], self.index[rows])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set ready to train on.
+
+    `shape` is one item as the model sees it: (C, H, W) for images, (D,) for vectors and tables. `binary`: all
+    values are 0 or 1. `classes` names the label values 0, 1, ...; with labels and no classes the labels are
+    real numbers. `fingerprint` identifies the content (hex SHA-256 of the stored items and labels of all
+    splits). `notes` are the choices made while loading, one printable line each.
+    """
+
+    name: str
+    source: str
+    kind: Kind
+    shape: tuple[int, ...]
+    binary: bool
+    scaling: Scaling
+    train: Split
+    valid: Split
+    test: Split
+    classes: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    fingerprint: str = ""
+    notes: tuple[str, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """The split called train, valid or test."""
+        if name not in ("train", "valid", "test"):
+            raise InputError(f"split {name!r}: expected train, valid or test")
+        return getattr(self, name)

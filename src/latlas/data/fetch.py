@@ -1,0 +1,159 @@
+"""Downloads a named set: from the first mirror that gives the right bytes, and never a half file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import re
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from latlas.data.cache import sweep
+from latlas.data.catalogue import Named, data_home, named
+from latlas.data.named import absent
+from latlas.data.progress import Progress
+from latlas.errors import InputError, LatlasError
+
+_TIMEOUT = 30.0  # seconds without an answer, or between two pieces of one
+_OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
+
+
+def fetch(
+    name: str, data_dir: str = "", progress: Progress | None = None, urls: Sequence[str] | None = None
+) -> Path:
+    """The folder of a named set, with every file that was not there yet downloaded and its SHA-256 checked.
+
+    `urls` replaces the mirrors: addresses under which the files lie by name.
+
+    Raises InputError for a set that needs no download or where another file is in the way, LatlasError where
+    no mirror gave a file or the disk does not take it.
+    """
+    entry = named(name)
+    if not entry.files:
+        raise InputError(f"{name} comes with latlas: there is nothing to fetch")
+    folder = data_home(data_dir) / entry.folder
+    if not absent(entry, folder):
+        return folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder, ".fetching-*")
+        # Everything happens in a folder of its own beside the target, and moves over only when whole.
+        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
+            for file, digest in entry.files.items():
+                _fetch_one(entry, file, digest, Path(temporary), urls or entry.mirrors, progress)
+    except OSError as error:
+        raise LatlasError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    return folder
+
+
+def _fetch_one(
+    entry: Named, file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: Progress | None
+) -> None:
+    folder = temporary.parent
+    packed = file.endswith(".tgz")
+    target = folder / ("jpg" if packed else file)
+    if target.exists():
+        if packed and len(list(target.glob("image_*.jpg"))) != sum(entry.items):
+            raise InputError(f"{target}: holds a part of the images; move it away and fetch again")
+        if not packed and _sha256(target) != digest:
+            raise InputError(
+                f"{target}: another file than the published one (SHA-256); move it away and fetch again"
+            )
+        return
+    got = _download(file, digest, temporary, mirrors, progress)
+    if packed:
+        _unpack(got, temporary / "jpg", sum(entry.items))
+        got.unlink()
+        got = temporary / "jpg"
+    got.rename(target)
+
+
+def _download(
+    file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: Progress | None
+) -> Path:
+    import pooch
+
+    # pooch announces each download on its logger; progress says it already.
+    pooch.get_logger().setLevel(logging.ERROR)
+    bar = _Bar(f"downloading {file}", progress)
+    failures = []
+    for mirror in mirrors:
+        url = mirror.rstrip("/") + "/" + file
+        downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
+        try:
+            return Path(pooch.retrieve(url, f"sha256:{digest}", file, temporary, downloader=downloader))
+        except Exception as error:  # requests, urllib3 and pooch each raise their own kinds
+            if isinstance(error, OSError) and error.errno in _OURS:
+                raise
+            failures.append(f"{url}: {_why(error)}")
+    raise LatlasError(f"{file} could not be downloaded: " + "; ".join(failures))
+
+
+def _why(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if "hash" in text and isinstance(error, ValueError):
+        return "the SHA-256 of what came is not the published one"
+    response = getattr(error, "response", None)
+    if response is not None:
+        return f"HTTP {response.status_code} {response.reason}"
+    if "Timeout" in type(error).__name__:
+        return f"no answer within {_TIMEOUT:g} s"
+    if "NameResolution" in text or "getaddrinfo" in text or "Name or service" in text:
+        return "the host name is not known here (no network?)"
+    if "refused" in text:
+        return "connection refused"
+    if "IncompleteRead" in text or "aborted" in text or "reset" in text:
+        return "the connection broke off"
+    return text[:120] or type(error).__name__
+
+
+def _unpack(archive: Path, target: Path, count: int) -> None:
+    """The images of an archive, by name: nothing else in it is touched.
+
+    Raises LatlasError where it is damaged or holds another number of images.
+    """
+    target.mkdir()
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                match = re.fullmatch(r"(?:\./)?jpg/(image_\d{5}\.jpg)", member.name)
+                source = tar.extractfile(member) if match and member.isfile() else None
+                if match and source is not None:
+                    with (target / match[1]).open("wb") as file:
+                        shutil.copyfileobj(source, file)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise LatlasError(f"{archive.name}: damaged archive ({error})") from None
+    found = len(list(target.iterdir()))
+    if found != count:
+        raise LatlasError(f"{archive.name}: holds {found:,} images, expected {count:,}")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _Bar:
+    """What pooch takes for a progress bar, passed on as progress."""
+
+    def __init__(self, what: str, progress: Progress | None) -> None:
+        self.what = what
+        self.progress = progress
+        self.total = 0
+        self.done = 0
+
+    def update(self, count: int) -> None:
+        self.done = min(self.done + count, self.total)
+        if self.progress is not None:
+            self.progress(self.what, self.done, self.total)
+
+    def reset(self) -> None:
+        self.done = 0
+
+    def close(self) -> None:
+        self.done = 0

@@ -1,0 +1,214 @@
+"""One call from a source to a data set, or to items that fit a trained model."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from latlas.data.arrays import orient, read_array
+from latlas.data.cache import Wanted, decode_files
+from latlas.data.catalogue import NAMED
+from latlas.data.dataset import Dataset, Kind, Scaling, Split
+from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
+from latlas.data.idx import idx_files, read_idx, read_idx_folder
+from latlas.data.images import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.images import decode
+from latlas.data.named import read_named
+from latlas.data.options import DataOptions
+from latlas.data.progress import Progress
+from latlas.data.ranges import check_fit, check_numeric
+from latlas.data.splits import Raw, assemble, code_labels, whole
+from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
+from latlas.data.tables import read_table
+from latlas.errors import InputError
+
+
+@dataclass(frozen=True)
+class Like:
+    """What a trained model takes: kind, shape as it sees items, scaling, and names of columns and classes."""
+
+    kind: Kind
+    shape: tuple[int, ...]
+    scaling: Scaling
+    columns: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
+
+
+def load(options: DataOptions, progress: Progress | None = None) -> Dataset:
+    """The data set that `options.source` names: a named set, a folder, an array or a table.
+
+    Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
+    """
+    return assemble(_read(options, progress), options)
+
+
+def _read(options: DataOptions, progress: Progress | None) -> Raw:
+    if options.source in NAMED:
+        _refuse_unused(options, ("label", "layout"), "a named set")
+        return read_named(options, progress)
+    path = find(options.source)
+    name = safe_name(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        _refuse_unused(options, ("label", "layout"), "a folder")
+        folder = _idx_home(path)
+        if folder is not None:
+            return _read_idx_folder(folder, name, options)
+        return read_folder(path, name, options, progress)
+    if suffix in (".npy", ".npz"):
+        _refuse_unused(options, ("label",), "an array (labels are its y)")
+        return read_array(path, name, options)
+    if suffix in TABLE_SUFFIXES:
+        _refuse_unused(options, ("layout",), "a table")
+        return read_table(path, name, options)
+    if "idx" in path.name:
+        x = _idx_items(read_idx(path), options, path)
+        return Raw(name, str(path), {"train": whole(x)})
+    if suffix in IMAGE_SUFFIXES:
+        raise InputError(f"{path}: a single image; give the folder that holds all of them")
+    raise InputError(
+        f"{path}: files of type {suffix or '(none)'} cannot be read;"
+        " expected .npy, .npz, .csv, .tsv, .parquet, an IDX file or a folder of images"
+    )
+
+
+def find(source: str) -> Path:
+    """The absolute path of a source that is not a named set.
+
+    Raises InputError, with the nearest name as a hint, where nothing is there.
+    """
+    path = Path(source).expanduser().absolute()
+    if source and path.exists():
+        return path
+    near = get_close_matches(source, NAMED, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise InputError(
+        f"{source!r} is neither a named set ({', '.join(NAMED)}) nor an existing file or folder{hint}"
+    )
+
+
+def safe_name(path: Path) -> str:
+    """A short name for a path, fit to be part of a folder's name."""
+    if path.name == "raw" and path.is_dir():
+        path = path.parent  # torchvision keeps IDX files in NAME/raw
+    stem = path.name if path.is_dir() else path.name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:40] or "data"
+
+
+def _refuse_unused(options: DataOptions, fields: tuple[str, ...], what: str) -> None:
+    for field in fields:
+        if getattr(options, field) != DataOptions.model_fields[field].default:
+            raise InputError(f"--{field} {getattr(options, field)}: has no meaning for {what}; leave it out")
+
+
+def _idx_home(path: Path) -> Path | None:
+    """The folder itself or its `raw`, whichever holds IDX files."""
+    return next((p for p in (path, path / "raw") if p.is_dir() and idx_files(p)), None)
+
+
+def _idx_items(x: np.ndarray, options: DataOptions, path: Path) -> np.ndarray:
+    """Three axes are many grey images, however narrow: that is what IDX image files hold."""
+    layout = "NHW" if x.ndim == 3 and options.layout == "auto" else options.layout
+    return orient(x, layout, options.image_size, str(path))
+
+
+def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
+    found = read_idx_folder(folder)
+    labels, classes = code_labels([y for _, y in found.values()], str(folder))
+    parts = {
+        part: whole(_idx_items(x, options, folder), y)
+        for (part, (x, _)), y in zip(found.items(), labels, strict=True)
+    }
+    counts = ", ".join(f"{part} {len(split):,}" for part, split in parts.items())
+    return Raw(name, str(folder), parts, classes, notes=(f"IDX files: {counts}",))
+
+
+def load_items(source: str, like: Like, options: DataOptions, progress: Progress | None = None) -> Split:
+    """Every item of a source, in its order, read so that it fits a trained model.
+
+    Of a source with an official test split, that split. Image files are resized to the model's height and
+    width and made grey or RGB as it needs; arrays must have its shape; a table's columns are matched by name.
+    Labels are coded by the model's classes where they all occur there, and left out otherwise.
+
+    Raises InputError for a source that cannot be read or does not fit.
+    """
+    options = options.model_copy(update={"source": source, "limit": None, "image_size": None})
+    if source in NAMED:
+        return _named_items(options, like, progress)
+    path = find(source)
+    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
+        size, grey = _image_needs(like, str(path))
+        x = decode(path, size, options.resize, grey)[None]
+        return Split(_fit(x, like, str(path), image_files=True), None, np.arange(1))
+    if path.is_dir() and _idx_home(path) is None:
+        return _folder_items(path, like, options, progress)
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        raw = read_table(path, safe_name(path), options, like.columns)
+    else:
+        # The run's layout holds for arrays only.
+        bare = {"label": "", "layout": "auto" if path.is_dir() else options.layout}
+        raw = _read(options.model_copy(update=bare), progress)
+    split = raw.parts.get("test", raw.parts["train"])
+    x = _fit(split.x, like, str(path))
+    return Split(x, _recode(split.labels, raw.classes, like.classes), split.index)
+
+
+def _named_items(options: DataOptions, like: Like, progress: Progress | None) -> Split:
+    size = like.shape[1:] if options.source == "flowers102" and like.kind == "image" else None
+    dataset = load(options.model_copy(update={"image_size": size, "label": "", "layout": "auto"}), progress)
+    x = _fit(dataset.test.x, like, options.source)
+    return Split(x, _recode(dataset.test.labels, dataset.classes, like.classes), dataset.test.index)
+
+
+def _folder_items(path: Path, like: Like, options: DataOptions, progress: Progress | None) -> Split:
+    size, grey = _image_needs(like, str(path))
+    listing = list_images(path)
+    official = listing.parts is not None and "test" in listing.parts
+    chosen = (
+        np.flatnonzero(np.asarray(listing.parts) == "test") if official else np.arange(len(listing.files))
+    )
+    files = [listing.files[i] for i in chosen]
+    decoded = decode_files(path, files, Wanted(size, options.resize, grey), progress)
+    refuse_broken(path, decoded, options.strict)
+    index = chosen[decoded.rows]
+    labels, classes = label_codes(listing, index)
+    x = _fit(decoded.x, like, str(path), image_files=True)
+    return Split(x, _recode(labels, classes, like.classes), index)
+
+
+def _image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
+    if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
+        shape = "x".join(map(str, like.shape))
+        units = " in units of its own" if like.scaling.kind == "minmax" else ""
+        raise InputError(
+            f"{where}: image files do not fit this model, which takes {like.kind}s of {shape}{units}"
+        )
+    return (like.shape[1], like.shape[2]), like.shape[0] == 1
+
+
+def _recode(
+    labels: np.ndarray | None, own: tuple[str, ...] | None, model: tuple[str, ...] | None
+) -> np.ndarray | None:
+    if labels is None or own is None or model is None:
+        return labels if own is None or model is None else None
+    if not set(own) <= set(model):
+        return None
+    return np.asarray([model.index(c) for c in own], dtype=np.int64)[labels]
+
+
+def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:
+    """Checked against shape and scaling; pixels of image files on [0, 1] for a model trained on those."""
+    check_numeric(x, where)
+    wanted = (*like.shape[1:], like.shape[0]) if like.kind == "image" else like.shape
+    if like.kind == "image" and like.shape[0] == 1 and x.shape[1:] == (wanted[0] * wanted[1],):
+        x = x.reshape(len(x), *wanted)
+    if x.shape[1:] != wanted:
+        have, want = "x".join(map(str, x.shape[1:])), "x".join(map(str, wanted))
+        raise InputError(f"{where}: items of {have}, but the model was trained on {want}")
+    if x.dtype == bool or (image_files and like.scaling.kind == "none"):
+        x = x.astype(np.float32) / (255 if image_files else 1)
+    return check_fit(x, like.scaling, where)

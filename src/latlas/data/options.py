@@ -1,0 +1,47 @@
+"""How a source is to be read: the `data` section of a configuration."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
+
+
+class Section(BaseModel):
+    """A strict, frozen part of a configuration: unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+class DataOptions(Section):
+    """The data set, and how it is read and split."""
+
+    source: Annotated[
+        str, Field(description="a named set, a folder, an .npy, .npz, .csv or .parquet file")
+    ] = "fashion-mini"
+    data_dir: Annotated[
+        str, Field(description="where named sets are; empty: LATLAS_DATA, else the cache folder")
+    ] = ""
+    label: Annotated[str, Field(description="the table's column of labels; empty: none")] = ""
+    layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
+    image_size: Annotated[
+        tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
+    ] = None
+    resize: Annotated[
+        Literal["crop", "squash"],
+        Field(description="crop: short side and centre; squash: both sides, aspect lost"),
+    ] = "crop"
+    strict: Annotated[
+        bool, Field(description="refuse a folder with a broken file instead of leaving it out")
+    ] = False
+    validation: Annotated[
+        float | None,
+        Field(ge=0, lt=1, description="share of training held out; none given: the official split, else 0.1"),
+    ] = None
+    test: Annotated[
+        float, Field(gt=0, lt=1, description="share held out for testing where no official split is")
+    ] = 0.1
+    limit: Annotated[int | None, Field(ge=1, description="train on the first N images only")] = None
+    seed: Annotated[int, Field(ge=0, description="seed of the splits")] = 0

@@ -1,0 +1,151 @@
+"""Training, validation and test: official where there are such splits, else held out by seed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from latlas.data.dataset import Dataset, Split
+from latlas.data.options import DataOptions
+from latlas.data.ranges import blocks, check_numeric, convert, decide
+from latlas.errors import InputError
+
+_TEST, _VALID = 1, 2  # streams of the split's seed: holding out one must not move the other
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a reader found: `parts` holds `train` and the official `valid` and `test` where there are such.
+
+    Images are (N, H, W, C), everything else (N, D).
+    """
+
+    name: str
+    source: str
+    parts: Mapping[str, Split]
+    classes: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def whole(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
+    """All items of an array as a split."""
+    return Split(x, labels, np.arange(len(x)))
+
+
+def code_labels(
+    labels: Sequence[np.ndarray | None], where: str
+) -> tuple[list[np.ndarray | None], tuple[str, ...] | None]:
+    """The labels of several parts as codes with names, or as real numbers without.
+
+    Texts, bools and integers of at most 256 kinds become codes 0, 1, ... in sorted order; all else is real.
+
+    Raises InputError for labels that are neither, or missing.
+    """
+    given = [np.asarray(y) for y in labels if y is not None]
+    if not given:
+        return list(labels), None
+    for y in given:
+        if y.ndim != 1 or y.dtype.kind not in "buifUS":
+            raise InputError(
+                f"{where}: labels of shape {y.shape} and type {y.dtype}; expected one number or text each"
+            )
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise InputError(f"{where}: {(~np.isfinite(y)).sum():,} labels are missing or infinite")
+    names = np.unique(np.concatenate(given))
+    if names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > 256):
+        return [None if y is None else np.asarray(y, np.float32) for y in labels], None
+    codes = [None if y is None else np.searchsorted(names, y).astype(np.int64) for y in labels]
+    return codes, tuple(str(n) for n in names)
+
+
+def assemble(raw: Raw, options: DataOptions) -> Dataset:
+    """Split, decide on the range by the training split alone, store and sign.
+
+    Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
+    """
+    for part, split in raw.parts.items():
+        check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
+    _check_shapes(raw)
+    parts, notes = split_parts(raw, options)
+    found = decide(parts["train"].x, raw.columns)
+    parts = {k: Split(convert(s.x, found, f"{raw.source}, {k}"), s.labels, s.index) for k, s in parts.items()}
+    shape = parts["train"].x.shape[1:]
+    return Dataset(
+        name=raw.name,
+        source=raw.source,
+        kind=found.kind,
+        shape=(shape[2], shape[0], shape[1]) if found.kind == "image" else shape,
+        binary=found.binary,
+        scaling=found.scaling,
+        classes=raw.classes,
+        columns=raw.columns,
+        fingerprint=fingerprint(parts),
+        notes=(*raw.notes, *([found.note] if found.note else []), *notes),
+        **parts,
+    )
+
+
+def _check_shapes(raw: Raw) -> None:
+    shape = raw.parts["train"].x.shape[1:]
+    for part, split in raw.parts.items():
+        if split.x.shape[1:] != shape:
+            raise InputError(
+                f"{raw.source}: {part} items of shape {split.x.shape[1:]}, training items of {shape}"
+            )
+        if split.labels is not None and len(split.labels) != len(split):
+            raise InputError(f"{raw.source}: {len(split):,} {part} items but {len(split.labels):,} labels")
+
+
+def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[str]]:
+    """The three splits, and a note for each that was not official.
+
+    Raises InputError where there are too few items.
+    """
+    train, notes = raw.parts["train"], []
+    test = raw.parts.get("test")
+    if test is None:
+        train, test = _hold_out(train, options.test, (options.seed, _TEST), f"{raw.source}: test")
+        notes.append(f"test: {len(test):,} items held out by seed {options.seed}")
+    valid = raw.parts.get("valid") if options.validation is None else None
+    if valid is None and options.validation == 0:
+        valid = train.take(slice(0, 0))
+        notes.append("validation: none; the whole training set is trained on")
+    elif valid is None:
+        share = 0.1 if options.validation is None else options.validation
+        train, valid = _hold_out(train, share, (options.seed, _VALID), f"{raw.source}: validation")
+        notes.append(f"validation: {len(valid):,} training items held out by seed {options.seed}")
+    if options.limit is not None:
+        notes.append(f"training on the first {min(options.limit, len(train)):,} of {len(train):,} items")
+        train = train.take(slice(0, options.limit))
+    if len(train) < 2:
+        raise InputError(
+            f"{raw.source}: {len(train)} training item{'s' * (len(train) != 1)}; at least 2 are needed"
+        )
+    return {"train": train, "valid": valid, "test": test}, notes
+
+
+def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str) -> tuple[Split, Split]:
+    """What stays and what is held out, both in the pool's order."""
+    count = max(1, round(share * len(pool)))
+    if len(pool) - count < 2:
+        raise InputError(f"{what}: holding out {count} of {len(pool)} items leaves fewer than 2 to train on")
+    rows = np.random.default_rng(seed).permutation(len(pool))
+    return pool.take(np.sort(rows[count:])), pool.take(np.sort(rows[:count]))
+
+
+def fingerprint(parts: Mapping[str, Split]) -> str:
+    """Hex SHA-256 of the stored items and labels of all splits."""
+    digest = hashlib.sha256()
+    for name in ("train", "valid", "test"):
+        split = parts[name]
+        for array in (split.x, split.labels):
+            if array is None:
+                continue
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            for block in blocks(array):
+                digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()

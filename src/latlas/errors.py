@@ -1,0 +1,24 @@
+"""The errors that latlas raises on purpose: one line each, saying what is wrong and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LatlasError(Exception):
+    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code
+    1.
+    """
+
+
+class InputError(LatlasError):
+    """The call or its data are wrong: names the file, field or value and what was expected; exit code 2."""
+
+
+def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
+    """The error for a name that is not among those known, with the nearest one as a hint."""
+    names = sorted(known)
+    near = get_close_matches(str(value), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {what} {str(value)!r}{hint} (known: {', '.join(names)})")

@@ -1,0 +1,70 @@
+"""Numbers of a trained model on a split: the true ELBO, by sampling with a fixed seed, whatever the objective
+was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+
+from latlas.data.batches import Batches
+from latlas.models import CHUNK_VALUES, Model, evaluating
+
+EVALUATION_SEED = 20_000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means over the images of a split, in nats per image (tables: per row, in standardised units).
+
+    `elbo` = -(distortion + rate) at beta 1; None, as is `rate`, for a point posterior. `elbo_stderr` is the
+    standard error over images. `mse` is at the posterior's mean, per value on the model's scale.
+    """
+
+    images: int
+    elbo: float | None
+    elbo_stderr: float | None
+    distortion: float
+    rate: float | None
+    mse: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+def evaluate(
+    model: Model, data: Batches, samples: int = 1, seed: int = EVALUATION_SEED,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:  # fmt: skip
+    """Evaluates a whole split in its order, with `samples` draws of z per image; `progress` is told (done,
+    total).
+    """
+    size = max(1, min(1000, CHUNK_VALUES // math.prod(model.item.shape)))
+    generator = torch.Generator(data.device).manual_seed(seed)
+    rows = np.arange(len(data))
+    distortion, rate, squared = [], [], []
+    with torch.no_grad(), evaluating(model):
+        for start in range(0, len(rows), size):
+            x = data(rows[start : start + size])
+            p = model(x, samples=samples, generator=generator)
+            distortion.append(p.distortion.double().cpu())
+            if p.rate is not None:
+                rate.append(p.rate.double().cpu())
+            mean = model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
+            squared.append((mean - x).flatten(1).square().mean(1).double().cpu())
+            if progress is not None:
+                progress(min(start + size, len(rows)), len(rows))
+    total_distortion = torch.cat(distortion)
+    elbo = -(total_distortion + torch.cat(rate)) if rate else None
+    return Evaluation(
+        images=len(rows),
+        elbo=None if elbo is None else elbo.mean().item(),
+        elbo_stderr=None if elbo is None or len(elbo) < 2 else elbo.std().item() / math.sqrt(len(elbo)),
+        distortion=total_distortion.mean().item(),
+        rate=torch.cat(rate).mean().item() if rate else None,
+        mse=torch.cat(squared).mean().item(),
+    )

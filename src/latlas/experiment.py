@@ -1,0 +1,340 @@
+"""Training as one call: consumes the loop's events, and validates, logs, keeps, draws and reports."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latlas import data as sources
+from latlas import gallery, objectives, report, runs, training
+from latlas._version import __version__
+from latlas.boards import Board
+from latlas.build import build, description, item_of, items, resolve, statistics
+from latlas.config import override, to_toml
+from latlas.data import DataOptions, Dataset
+from latlas.data.batches import Batches
+from latlas.errors import InputError
+from latlas.evaluation import Evaluation, evaluate
+from latlas.files import write_atomic, write_json
+from latlas.likelihoods import normalised
+from latlas.machine import interruptible, prepare
+from latlas.models import Model
+from latlas.observer import SILENT, Observer
+from latlas.runs import Progress, Run
+from latlas.settings import Config
+
+SNAPSHOT_SAMPLES = 64
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was asked to stop and has kept its state: `run` can be resumed."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        super().__init__(f"stopped at step {step:,}; continue with: latlas train --resume {run.path}")
+        self.run = run
+
+
+@dataclass
+class Session:
+    """One process's part in a run: everything that the events of training touch."""
+
+    run: Run
+    config: Config
+    dataset: Dataset
+    model: Model
+    optimizer: torch.optim.Optimizer
+    observer: Observer
+    device: torch.device
+    progress: Progress = field(default_factory=Progress)
+    started: float = field(default_factory=time.perf_counter)
+
+    def batches(self, split: str) -> Batches:
+        return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
+
+
+def train(config: Config, out: Path | None = None, observer: Observer = SILENT) -> Run:
+    """Trains what the configuration says, in a new run folder, to its end: numbers, pictures and report
+    included.
+
+    Nothing is written before configuration and data are found good. Raises InputError for what is wrong with
+    either, Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
+    """
+    started = time.perf_counter()
+    if out is not None and out.exists():
+        raise InputError(f"--out {out}: exists already; choose another folder, or continue it with --resume")
+    device = prepare(config.training)
+    dataset = sources.load(config.data, observer.progress)
+    config, notes = resolve(config, dataset)
+    for note in (*dataset.notes, *notes):
+        observer.note(note)
+    model = build(config, item_of(dataset), statistics(dataset))
+    contents: dict[str, str | dict[str, Any]] = {
+        "config.toml": to_toml(config),
+        "model.json": description(config, item_of(dataset), dataset.binary),
+        "run.json": _info(config, dataset, device, [*dataset.notes, *notes]),
+    }
+    run = runs.create(out, f"{dataset.name}-{config.recipe.name}", contents)
+    observer.note(f"run folder: {run.path}")
+    return _go(Session(run, config, dataset, *_on(model, config, device), observer, device, started=started))
+
+
+def resume(
+    path: str | Path, observer: Observer = SILENT, threads: int | None = None, device: str = ""
+) -> Run:
+    """Continues a run where its newest checkpoint stands, or from step 0 where there is none yet.
+
+    A finished run is returned as it is. Raises InputError when the run's data are missing or have changed.
+    """
+    run = runs.find(path)
+    if run.finished:
+        observer.note(f"{run.path}: finished already; nothing to resume")
+        return run
+    config, info = run.config, run.info
+    here = {
+        "training.threads": threads or info["threads"],
+        "training.device": device or config.training.device,
+    }
+    where = prepare(override(config, here, "resume").training)
+    for key, now in (
+        ("torch", torch.__version__),
+        ("device", where.type),
+        ("threads", torch.get_num_threads()),
+    ):
+        if info[key] != now:
+            observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not to the same bits")
+    dataset = sources.load(config.data, observer.progress)
+    if dataset.fingerprint != info["data"]["fingerprint"]:
+        raise InputError(f"{config.data.source}: these data are not those that {run.path} was started with")
+    model = build(config, item_of(dataset), statistics(dataset))
+    return _go(Session(run, config, dataset, *_on(model, config, where), observer, where))
+
+
+def _on(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
+    moved = model.to(device)
+    return moved, training.optimizer_for(config, moved)
+
+
+def _info(config: Config, dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "latlas": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": {
+            "name": dataset.name,
+            "source": dataset.source,
+            "kind": dataset.kind,
+            "shape": list(dataset.shape),
+            "binary": dataset.binary,
+            "classes": dataset.classes,
+            "columns": dataset.columns,
+            "fingerprint": dataset.fingerprint,
+            **{name: len(dataset.split(name)) for name in ("train", "valid", "test")},
+        },
+        "notes": notes,
+    }
+
+
+def _go(session: Session) -> Run:
+    with runs.exclusively(session.run):
+        session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
+        session.run.cut_back(session.progress.step)
+        if session.progress.step:
+            session.observer.note(f"continuing at step {session.progress.step:,}")
+        before = session.progress.wall
+        with (
+            interruptible() as stop,
+            contextlib.closing(Board(session.run.path, session.progress.step)) as board,
+        ):
+            _train(session, board, stop, before)
+        _finish(session, before)
+    return session.run
+
+
+def _train(session: Session, board: Board, stop: Callable[[], bool], before: float) -> None:
+    config, progress, run = session.config, session.progress, session.run
+    data = session.batches("train")
+    length = training.plan(config, len(data))
+    objective = objectives.build(config.objective)
+    if _patience_is_over(config, progress):
+        return
+    for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
+        progress.wall = before + time.perf_counter() - session.started
+        if isinstance(event, training.SnapshotDue):
+            _keep_snapshot(session, event.step)
+        elif isinstance(event, training.Logged):
+            row = {
+                "kind": "step",
+                "step": event.step,
+                "epoch": round(event.epoch, 4),
+                **event.values,
+                "beta": event.beta,
+                "lr": event.lr,
+                "images_per_second": event.images_per_second,
+            }
+            run.append_log(row)
+            board.terms(row)
+            detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"
+            session.observer.progress("training", event.step, length.steps, detail)
+        elif isinstance(event, training.EpochEnded):
+            _end_epoch(session, board, event, length)
+            if _patience_is_over(config, progress):
+                session.observer.note(
+                    f"no better validation ELBO for {config.training.patience} epochs: stopped early"
+                )
+                return
+        else:
+            runs.save_checkpoint(run, session.model, session.optimizer, progress)
+            raise Interrupted(run, event.step)
+
+
+def _patience_is_over(config: Config, progress: Progress) -> bool:
+    patience = config.training.patience
+    return patience is not None and progress.epochs_without_better >= patience
+
+
+def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
+    """Validates, logs and keeps a checkpoint; the best epoch is the one with the highest validation ELBO."""
+    progress, run = session.progress, session.run
+    valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
+    score = None if valid is None else _score(valid)
+    better = score is None or progress.best_score is None or score > progress.best_score
+    progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
+    if better:
+        progress.best_step, progress.best_score = event.step, score
+    speed = progress.images / progress.seconds
+    row = {
+        "kind": "epoch",
+        "step": event.step,
+        "epoch": event.epoch,
+        "train": event.values,
+        "valid": valid and valid.to_dict(),
+        "lr": event.lr,
+        "seconds": round(progress.seconds, 3),
+        "images_per_second": speed,
+        "best": better,
+    }
+    run.append_log(row)
+    board.epoch(row, session.model, session.batches("test"))
+    runs.save_checkpoint(run, session.model, session.optimizer, progress)
+    left = progress.seconds / event.step * (length.steps - event.step)
+    session.observer.epoch(_epoch_line(event, length, valid, speed, left))
+
+
+def _score(valid: Evaluation) -> float:
+    """What the best epoch has most of: the ELBO; for a point posterior minus the distortion."""
+    return -valid.distortion if valid.elbo is None else valid.elbo
+
+
+def _epoch_line(
+    event: training.EpochEnded, length: training.Plan, valid: Evaluation | None, speed: float, left: float
+) -> str:
+    parts = [f"epoch {event.epoch}/{length.epochs}", f"loss {event.values['loss']:.2f}"]
+    if valid is not None:
+        name, value = ("distortion", valid.distortion) if valid.elbo is None else ("ELBO", valid.elbo)
+        parts.append(f"validation {name} {value:.2f}")
+    return "  ".join([*parts, f"{speed:,.0f} images/s", f"{left:.0f} s left"])
+
+
+def _keep_snapshot(session: Session, step: int) -> None:
+    """Samples from the same noise at this step; a point posterior has no prior to sample."""
+    if session.config.posterior.name == "point":
+        return
+    samples = session.model.sample(SNAPSHOT_SAMPLES, seed=session.config.seed)
+    if session.dataset.kind == "image":
+        samples = np.round(samples * 255).astype(np.uint8)
+    content = io.BytesIO()
+    np.savez_compressed(content, samples=samples)
+    folder = session.run.path / "snapshots"
+    folder.mkdir(exist_ok=True)
+    write_atomic(folder / f"{step:08d}.npz", content.getvalue())
+
+
+def _finish(session: Session, before: float) -> None:
+    """Test numbers with the best weights, then pictures and report; metrics.json last says that the run is
+    finished.
+    """
+    run, observer = session.run, session.observer
+    session.model = run.model().to(session.device)
+    splits = {}
+    for split in ("valid", "test"):
+        if len(session.dataset.split(split)):
+            done = lambda n, total, split=split: observer.progress(f"evaluating {split}", n, total)  # noqa: E731
+            splits[split] = evaluate(session.model, session.batches(split), progress=done)
+    metrics = _metrics(session, splits)
+    observer.note("drawing pictures")
+    pictures = session.config.pictures
+    draw(run, session.model, session.dataset, gallery.Settings(size=pictures.grid, span=pictures.span))
+    metrics["seconds"] = round(before + time.perf_counter() - session.started, 3)
+    write_json(run.path / "metrics.json", metrics)
+    report.write_report(run.path)
+    test = splits["test"]
+    score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"
+    observer.note(
+        f"test {score} nats per {items(session.dataset.kind)[:-1]}  report: {run.path / 'report.html'}"
+    )
+
+
+def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
+    """Draws the run's pictures with these settings; the paths written."""
+    prior, unit = run.config.posterior.name != "point", f"nats per {items(dataset.kind)[:-1]}"
+    return gallery.draw(run.path, model, dataset, run.log(), replace(settings, prior=prior, unit=unit))
+
+
+def redraw(
+    run: Run,
+    grid: tuple[int, int] | None,
+    span: tuple[float, float] | None,
+    data_dir: str = "",
+    observer: Observer = SILENT,
+) -> list[Path]:
+    """Draws a trained run's pictures anew, the manifold over another grid if given; the paths written.
+
+    Raises InputError when the run's data are missing.
+    """
+    options = run.config.data
+    moved = DataOptions(**{**options.model_dump(), "data_dir": data_dir or options.data_dir})
+    dataset = sources.load(moved, observer.progress)
+    pictures = run.config.pictures
+    return draw(
+        run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
+    )
+
+
+def _metrics(session: Session, splits: dict[str, Evaluation]) -> dict[str, Any]:
+    config, progress, dataset = session.config, session.progress, session.dataset
+    per_epoch = training.plan(config, len(dataset.train)).per_epoch
+    return {
+        "run": session.run.name,
+        "data": dataset.name,
+        "recipe": config.recipe.name,
+        "network": config.network.name,
+        "likelihood": config.likelihood.name,
+        "latent": config.model.latent,
+        "parameters": sum(p.numel() for p in session.model.parameters() if p.requires_grad),
+        "epochs": round(progress.step / per_epoch, 3),
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "seconds": None,
+        "training_seconds": round(progress.seconds, 3),
+        "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
+        "unit": f"nats per {items(dataset.kind)[:-1]}",
+        "normalised": normalised(config.likelihood.name, dataset.binary),
+        "splits": {name: value.to_dict() for name, value in splits.items()},
+        "finished": True,
+    }

@@ -1,0 +1,227 @@
+"""Pictures of codes: where the items of a data set lie in latent space, by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from latlas.errors import InputError
+from latlas.figures.style import (
+    BLUE,
+    CLASS_COLOURS,
+    FONT,
+    INK,
+    MARGIN,
+    MUTED,
+    OTHERS,
+    legend,
+    names_of,
+    page,
+    panel,
+    plain,
+    shorten,
+    tidy,
+    write,
+)
+
+Limits = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
+COLOURS = "viridis"
+
+
+def latent_scatter(
+    codes: np.ndarray,
+    labels: np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+    how: str = "The two latent dimensions.",
+    limits: Limits | None = None,
+    names: tuple[str, str] = ("latent dimension 1", "latent dimension 2"),
+) -> Figure:
+    """Codes (N, 2) as dots, coloured by class (integer labels), by value (real labels) or not at all.
+
+    `how` says where the two coordinates come from. `limits`: one range for both axes or one for each; without
+    it the axes show every dot, on one scale. With more than ten classes the ten most frequent are coloured,
+    and the picture says so.
+    Raises InputError where codes are not (N, 2) or not finite.
+    """
+    codes = np.asarray(codes, float)
+    if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes) or not np.isfinite(codes).all():
+        raise InputError(f"codes: expected finite numbers of shape (N, 2), got shape {codes.shape}")
+    # Dots are drawn in a random order, so that no class lies on top of all others.
+    order = np.random.default_rng(0).permutation(len(codes))
+    codes, labels = codes[order], None if labels is None else np.asarray(labels)[order]
+    title, extra, colours, handles = _colouring(labels, classes)
+    spans = _spans(codes, limits)
+    outside = int(((codes < [s[0] for s in spans]) | (codes > [s[1] for s in spans])).any(1).sum())
+    notes = [how, extra, f"{outside:,} of {len(codes):,} dots lie outside the axes." if outside else ""]
+    side = 880
+    right = 40 if labels is None else 60 + _legend_width(handles)
+    figure, top = page((92 + side + right, side + 70), title, " ".join(n for n in notes if n))
+    axes = tidy(panel(figure, (MARGIN + 92, top, side, side)), *(plain(n) for n in names))
+    size = float(np.clip(20_000 / len(codes), 7, 30))
+    axes.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.72, linewidths=0)
+    axes.set(xlim=spans[0], ylim=spans[1])
+    if handles and labels is not None:
+        legend(
+            axes,
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=(1.03, 1.0),
+            labelspacing=0.7,
+            handletextpad=0.3,
+        )
+        if len(handles) <= len(CLASS_COLOURS):
+            _name_clusters(axes, codes, labels, handles)
+    elif labels is not None:
+        _colour_bar(figure, labels, (MARGIN + 92 + side + 28, top, 20, side))
+    return figure
+
+
+def latent_histogram(
+    codes: np.ndarray,
+    labels: np.ndarray | None = None,
+    classes: Sequence[str] | None = None,
+    how: str = "The one latent dimension.",
+) -> Figure:
+    """Codes (N,) of one latent dimension: a histogram for each class, of the ten most frequent at most."""
+    codes = np.asarray(codes, float).reshape(-1)
+    if not len(codes) or not np.isfinite(codes).all():
+        raise InputError("codes: expected finite numbers of shape (N,)")
+    groups: list[tuple[str, np.ndarray]] = [("all", np.ones(len(codes), bool))]
+    by_class = labels is not None and np.issubdtype(np.asarray(labels).dtype, np.integer)
+    extra = ""
+    if by_class:
+        shown, total = _most_frequent(np.asarray(labels))
+        names = names_of(classes, int(np.max(labels)) + 1)  # type: ignore[arg-type]
+        groups = [(names[c], np.asarray(labels) == c) for c in shown]
+        extra = "" if total <= len(shown) else f"The {len(shown)} most frequent of {total} classes."
+    height = 84 if by_class else 420
+    title = "The data in latent space" + (", by class" if by_class else "")
+    left = 40 + 11 * max(len(shorten(name, 18)) for name, _ in groups) if by_class else 20
+    figure, top = page((1080, height * len(groups) + 70), title, " ".join(s for s in (how, extra) if s))
+    low, high = _padded(codes)
+    edges = np.linspace(low, high, 81)
+    for i, (name, members) in enumerate(groups):
+        axes = tidy(panel(figure, (MARGIN + left, top + i * height, 1060 - left, height - 8)))
+        counts, _ = np.histogram(codes[members], edges)
+        axes.stairs(counts, edges, fill=True, color=CLASS_COLOURS[i] if by_class else BLUE, alpha=0.85)
+        axes.set(xlim=(low, high), ylim=(0, max(1, counts.max()) * 1.08), yticks=[])
+        axes.spines["left"].set_visible(False)
+        if by_class:
+            axes.text(
+                -0.015,
+                0.25,
+                shorten(name, 18),
+                transform=axes.transAxes,
+                ha="right",
+                fontsize=9,
+                color=INK,
+                family=FONT,
+            )
+        if i < len(groups) - 1:
+            axes.tick_params(labelbottom=False, length=0)
+        else:
+            axes.set_xlabel("latent dimension 1", fontsize=9, color=MUTED, family=FONT)
+    return figure
+
+
+def _most_frequent(labels: np.ndarray, most: int = len(CLASS_COLOURS)) -> tuple[list[int], int]:
+    """The most frequent labels in their own order, and how many labels there are."""
+    values, counts = np.unique(labels, return_counts=True)
+    kept = values[np.argsort(-counts, kind="stable")[:most]]
+    return sorted(int(v) for v in kept), len(values)
+
+
+def _colouring(
+    labels: np.ndarray | None, classes: Sequence[str] | None
+) -> tuple[str, str, str | np.ndarray | list[str], list[Line2D]]:
+    """Title, a note, the colour of each dot, and the legend."""
+    if labels is None:
+        return "The data in latent space", "", BLUE, []
+    if not np.issubdtype(labels.dtype, np.integer):
+        from matplotlib import colormaps
+
+        return "The data in latent space, by label", "", colormaps[COLOURS](_norm(labels)(labels)), []
+    shown, total = _most_frequent(labels)
+    names = names_of(classes, int(labels.max()) + 1)
+    palette = {c: CLASS_COLOURS[i] for i, c in enumerate(shown)}
+    entries = [(names[c], palette[c]) for c in shown]
+    note = ""
+    if total > len(shown):
+        note = f"Coloured: the {len(shown)} most frequent of {total} classes."
+        entries.append((f"{total - len(shown)} other classes", OTHERS))
+    handles = [
+        Line2D([], [], linestyle="", marker="o", markersize=7, color=colour, label=shorten(name, 24))
+        for name, colour in entries
+    ]
+    return "The data in latent space, by class", note, [palette.get(int(c), OTHERS) for c in labels], handles
+
+
+def _norm(labels: np.ndarray) -> Normalize:
+    finite = labels[np.isfinite(labels)]
+    low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
+    return Normalize(low, high if high > low else low + 1)
+
+
+def _padded(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    pad = 0.04 * (high - low) or 0.5
+    return low - pad, high + pad
+
+
+def _spans(codes: np.ndarray, limits: Limits | None) -> list[tuple[float, float]]:
+    """The range of each axis."""
+    if limits is None:
+        ranges = [_padded(codes[:, 0]), _padded(codes[:, 1])]
+        half = max(high - low for low, high in ranges) / 2
+        return [((low + high) / 2 - half, (low + high) / 2 + half) for low, high in ranges]
+    first, second = limits
+    if isinstance(first, tuple) and isinstance(second, tuple):
+        return [first, second]
+    if isinstance(first, tuple) or isinstance(second, tuple):
+        raise InputError(f"limits {limits}: expected (low, high), or one such pair for each axis")
+    return [(float(first), float(second))] * 2
+
+
+def _legend_width(handles: list[Line2D]) -> int:
+    return 40 + 12 * max((len(str(h.get_label())) for h in handles), default=6)
+
+
+def _colour_bar(figure: Figure, labels: np.ndarray, box: tuple[float, float, float, float]) -> None:
+    bar = figure.colorbar(ScalarMappable(_norm(labels), COLOURS), cax=panel(figure, box))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=MUTED, labelsize=8, length=3, labelfontfamily=FONT)
+    bar.ax.set_title("label", fontsize=9, color=MUTED, family=FONT, pad=10)
+
+
+def _densest(codes: np.ndarray) -> np.ndarray:
+    """The code (2,) with the most others near it."""
+    distances = np.square(codes[:, None] - codes[None]).sum(-1)
+    near = 0.05 * distances.max() or 1.0
+    return codes[np.exp(-distances / near).sum(1).argmax()]
+
+
+def _name_clusters(axes: Axes, codes: np.ndarray, labels: np.ndarray, handles: list[Line2D]) -> None:
+    """Each class's name where its dots are densest, for those who cannot tell colours; kept apart."""
+    middles = [_densest(codes[labels == c][:400]) for c in _most_frequent(labels)[0]]
+    names = [str(h.get_label()) for h in handles[: len(middles)]]
+    places = axes.transData.transform(np.array(middles))
+    widths = np.array([13.0 * len(name) for name in names])
+    for _ in range(200):
+        for i in range(len(places)):
+            for j in range(i):
+                gap = places[i] - places[j]
+                overlap = 28 - abs(gap[1])
+                if overlap > 0 and abs(gap[0]) < (widths[i] + widths[j]) / 2:
+                    shift = overlap / 2 * (1 if gap[1] >= 0 else -1)
+                    places[i, 1] += shift
+                    places[j, 1] -= shift
+    for name, place in zip(names, axes.transData.inverted().transform(places), strict=True):
+        halo = [withStroke(linewidth=3, foreground="white", alpha=0.85)]
+        write(axes, tuple(place), name, 9.0, color=INK, fontweight="bold", path_effects=halo)

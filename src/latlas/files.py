@@ -1,0 +1,48 @@
+"""Files that are either whole or not there, however the process ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from latlas.errors import LatlasError
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Writes the file under another name, flushes it to disk and renames it: readers see the old or the new
+    one.
+
+    Raises LatlasError naming the file when it cannot be written (full disk, no permission); what was there
+    stays.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp's 0600 would keep colleagues out of a shared folder.
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(path)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise LatlasError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON as `write_atomic` does."""
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

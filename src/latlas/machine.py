@@ -1,0 +1,80 @@
+"""The machine under a run: device, threads, memory and signals."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from latlas.errors import InputError
+from latlas.settings import TrainingConfig
+
+
+def prepare(training: TrainingConfig) -> torch.device:
+    """Sets threads and determinism for this process and gives the device to train on.
+
+    Raises InputError for a device that this machine lacks.
+    """
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    if training.deterministic:
+        torch.use_deterministic_algorithms(True)
+    keep_memory()
+    return choose_device(training.device)
+
+
+def choose_device(name: str) -> torch.device:
+    """The named device; `auto` takes CUDA, else MPS, else the CPU.
+
+    Raises InputError for a device that this machine lacks.
+    """
+    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if have[kind]))
+    kind, _, number = name.partition(":")
+    if not have.get(kind) or (number and int(number) >= torch.cuda.device_count()):
+        here = ", ".join(k for k, there in have.items() if there)
+        raise InputError(f"--device {name}: not on this machine (here: {here})")
+    return torch.device(name)
+
+
+def keep_memory() -> None:
+    """Keeps freed memory in the process (glibc only): large batches otherwise cost page faults every step."""
+    if not sys.platform.startswith("linux"):
+        return
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        trim_threshold, mmap_threshold = -1, -3
+        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Inside the block Ctrl-C and SIGTERM ask politely: the function given says whether one came.
+
+    A second Ctrl-C interrupts at once. Outside the main thread signals are left alone.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        print("stopping after this step; the run can be resumed", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,224 @@
+"""Model: encoder, decoder, posterior, prior and likelihood, with one small face; Pass: what one forward pass
+yields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latlas.data import Like
+from latlas.errors import InputError
+from latlas.likelihoods import Likelihood
+from latlas.posteriors import Posterior, PosteriorValue
+from latlas.priors import Prior
+
+Array = TypeVar("Array", np.ndarray, Tensor)
+CHUNK_VALUES = 2**22  # values per batch in encode, decode and the like: bounds memory whatever the image size
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass of B images with K draws of z each, everything per image and in nats.
+
+    z (K, B, D); log_px = log p(x | z) (K, B); log_pz and log_qz (K, B), None for a point posterior; kl (B,
+    D), the exact KL(q, p) per dimension where it is known in closed form, else None.
+    """
+
+    z: Tensor
+    log_px: Tensor
+    log_pz: Tensor | None
+    log_qz: Tensor | None
+    kl: Tensor | None
+
+    @property
+    def distortion(self) -> Tensor:
+        """-E_q log p(x | z), by the mean over the draws: (B,)."""
+        return -self.log_px.mean(0)
+
+    @property
+    def sampled_rate(self) -> Tensor | None:
+        """E_q [log q(z | x) - log p(z)], by the mean over the draws: (B,); its values can be negative."""
+        if self.log_qz is None or self.log_pz is None:
+            return None
+        return (self.log_qz - self.log_pz).mean(0)
+
+    @property
+    def rate(self) -> Tensor | None:
+        """KL(q(z | x), p(z)), exact where known, else by the draws: (B,); None for a point posterior."""
+        return self.sampled_rate if self.kl is None else self.kl.sum(-1)
+
+    @property
+    def elbo(self) -> Tensor | None:
+        """The evidence lower bound, -(distortion + rate), at beta 1: (B,); None for a point posterior."""
+        rate = self.rate
+        return None if rate is None else -(self.distortion + rate)
+
+
+class Model(nn.Module):
+    """An autoencoder or variational autoencoder: q(z | x), p(z) and p(x | z) in one module.
+
+    Tensors are (N, C, H, W), or (N, D), on the model's scale (images inside [0, 1], tables standardised);
+    numpy arrays are (N, H, W, C), or (N, D), in the data's own units going in and images inside [0, 1] or
+    tables in data units coming out. `encode`, `decode`, `reconstruct`, `posterior` and `sample` run without
+    gradients, in evaluation mode, in chunks.
+    """
+
+    def __init__(
+        self,
+        item: Like,
+        networks: tuple[nn.Module, nn.Module],
+        posterior: Posterior,
+        prior: Prior,
+        likelihood: Likelihood,
+    ) -> None:
+        super().__init__()
+        self.item = item
+        self.latent = prior.latent
+        self.encoder, self.decoder = networks
+        self.posterior_family = posterior
+        self.prior = prior
+        self.likelihood = likelihood
+
+    def infer(self, x: Tensor) -> PosteriorValue:
+        """q(z | x), differentiable: x (B, *shape)."""
+        return self.posterior_family(self.encoder(x))
+
+    def raw(self, z: Tensor) -> Tensor:
+        """The decoder's raw outputs, differentiable: z (K, B, D) -> (K, B, *shape)."""
+        flat = self.decoder(z.flatten(0, 1))
+        return flat.unflatten(0, z.shape[:2])
+
+    def forward(
+        self,
+        x: Tensor,
+        samples: int = 1,
+        target: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Pass:
+        """x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = samples draws; the target is x unless
+        given.
+        """
+        q = self.infer(x)
+        shape = (samples, *q.mean.shape)
+        stochastic = q.stddev is not None
+        noise = (
+            torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+            if stochastic
+            else x.new_zeros(shape)
+        )
+        z = q.rsample(noise)
+        log_px = self.likelihood.log_prob(self.raw(z), x if target is None else target)
+        log_pz = self.prior.log_prob(z) if stochastic else None
+        return Pass(z, log_px, log_pz, q.log_prob(z), self.prior.kl(q))
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    def posterior(self, x: np.ndarray | Tensor) -> PosteriorValue:
+        """The distribution q(z | x) of each item, as tensors: mean and stddev (N, D)."""
+        with torch.no_grad(), evaluating(self):
+            parts = [self.posterior_family(raw) for raw in self._chunks(self.encoder, self._items(x))]
+        fields = {
+            name: torch.cat([getattr(p, name) for p in parts]) for name in parts[0].__dataclass_fields__
+        }
+        return type(parts[0])(**fields)
+
+    def encode(self, x: Array) -> Array:
+        """The posterior's mean, (N, D): numpy in, numpy out; tensor in, tensor out."""
+        mean = self.posterior(x).mean
+        return mean.cpu().numpy() if isinstance(x, np.ndarray) else mean.to(x.device)
+
+    def decode(self, z: Array) -> Array:
+        """The mean of p(x | z): z (N, D) -> images inside [0, 1], or table rows (numpy: in data units)."""
+        codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
+        if codes.ndim != 2 or codes.shape[1] != self.latent:
+            raise InputError(f"codes of shape {tuple(codes.shape)}: this model's are (N, {self.latent})")
+        if not len(codes):
+            raise InputError("codes: an empty array; at least one code is needed")
+        mean = self._means(codes)
+        return self.to_numpy(mean) if isinstance(z, np.ndarray) else mean.to(z.device)
+
+    def _means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        def one(z: Tensor) -> Tensor:
+            raw = self.decoder(z)
+            return self.likelihood.mean(raw) if noise is None else self.likelihood.sample(raw, noise)
+
+        with torch.no_grad(), evaluating(self):
+            return torch.cat(list(self._chunks(one, codes)))
+
+    def reconstruct(self, x: Array) -> Array:
+        """The mean of p(x | z) at the posterior's mean: shaped as x; numpy images inside [0, 1], tables in
+        data units.
+        """
+        mean = self._means(self.posterior(x).mean)
+        return self.to_numpy(mean) if isinstance(x, np.ndarray) else mean.to(x.device)
+
+    def sample(self, n: int = 64, seed: int = 0, noise: bool = False) -> np.ndarray:
+        """n images from the prior, (n, H, W, C) or (n, D): means of p(x | z), or draws from it where `noise`
+        is set.
+
+        The codes are the same for a seed whatever the device.
+        """
+        if n < 1:
+            raise InputError(f"{n} samples: at least 1 is needed")
+        codes = self.prior.sample(n, torch.Generator().manual_seed(seed), next(self.parameters()))
+        generator = torch.Generator(self.device).manual_seed(seed + 1) if noise else None
+        return self.to_numpy(self._means(codes, generator))
+
+    def to_tensor(self, x: np.ndarray) -> Tensor:
+        """Data as stored, (N, H, W, C) or (N, D), to the model's scale and layout, on its device."""
+        real = torch.as_tensor(self.item.scaling.apply(np.asarray(x)), dtype=self.dtype, device=self.device)
+        return real.permute(0, 3, 1, 2) if self.item.kind == "image" and real.ndim == 4 else real
+
+    def to_numpy(self, x: Tensor) -> np.ndarray:
+        """From the model's scale and layout to (N, H, W, C) inside [0, 1], or table rows in data units."""
+        array = (x.permute(0, 2, 3, 1) if self.item.kind == "image" else x).contiguous().cpu().numpy()
+        return self.item.scaling.invert(array)
+
+    def _items(self, x: np.ndarray | Tensor) -> Tensor:
+        if (
+            isinstance(x, np.ndarray)
+            and self.item.kind == "image"
+            and x.ndim == 3
+            and self.item.shape[0] == 1
+        ):
+            x = x[..., None]
+        if isinstance(x, Tensor) and x.dtype == torch.uint8 and self.item.scaling.kind == "integer":
+            x = x.to(self.dtype) / 255
+        items = self.to_tensor(x) if isinstance(x, np.ndarray) else x.to(self.device, self.dtype)
+        if tuple(items.shape[1:]) != self.item.shape:
+            _, *rest = self.item.shape
+            wanted = (*rest, self.item.shape[0]) if isinstance(x, np.ndarray) else self.item.shape
+            raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(wanted)}")
+        if not len(items):
+            raise InputError("no items: at least one is needed")
+        return items
+
+    def _chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
+        size = max(1, min(1000, CHUNK_VALUES // int(np.prod(self.item.shape))))
+        return [function(part) for part in x.split(size)]
+
+
+class evaluating:
+    """Evaluation mode inside the block; each module's own mode again after it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def __enter__(self) -> None:
+        self.was_training = self.model.training
+        self.model.eval()
+
+    def __exit__(self, *exc: object) -> None:
+        self.model.train(self.was_training)

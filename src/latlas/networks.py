@@ -1,0 +1,126 @@
+"""Encoders and decoders: plain networks from tensor to tensor, for any height, width and number of channels.
+
+A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the
+latent size, and gives (encoder, decoder): encoder (B, *shape) -> (B, outputs); decoder (B, latent) -> (B,
+*shape), raw, without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts
+the result per channel or per value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+from latlas.errors import InputError
+from latlas.settings import NetworkConfig
+
+Shape = tuple[int, ...]
+Networks = tuple[nn.Module, nn.Module]
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "gelu": nn.GELU,
+    "elu": nn.ELU,
+    "tanh": nn.Tanh,
+}
+
+
+def decoder_of(body: Sequence[nn.Module], output: nn.Module, *after: nn.Module) -> nn.Sequential:
+    """A decoder: a body, the named output layer, and what only reshapes."""
+    parts = [("body", nn.Sequential(*body)), ("output", output), ("after", nn.Sequential(*after))]
+    return nn.Sequential(OrderedDict(parts))
+
+
+def linear(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """One affine map each way: with a point posterior and a Gaussian likelihood, its optimum spans PCA's
+    subspace.
+    """
+    size = math.prod(shape)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(size, outputs))
+    return encoder, decoder_of([], nn.Linear(latent, size), nn.Unflatten(1, shape))
+
+
+def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """Fully connected layers of the widths `hidden` (512, 512 unless given), mirrored in the decoder."""
+    size = math.prod(shape)
+    hidden = (512, 512) if options.hidden is None else options.hidden
+    activation = ACTIVATIONS[options.activation]
+    down = _dense(size, hidden, activation)
+    up = _dense(latent, hidden[::-1], activation)
+    encoder = nn.Sequential(nn.Flatten(), *down, nn.Linear(hidden[-1] if hidden else size, outputs))
+    output = nn.Linear(hidden[0] if hidden else latent, size)
+    return encoder, decoder_of(up, output, nn.Unflatten(1, shape))
+
+
+def _dense(size: int, widths: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Linear(size, width), activation()]
+        size = width
+    return layers
+
+
+def conv(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """Stride-2 convolutions down to about 4 pixels, and the reciprocal transposed convolutions up again.
+
+    `channels` gives one level each, outermost first; unless given: 32, 64, 128, ... for as many halvings as
+    the larger side has down to 4. Raises InputError for items that are not images.
+    """
+    channels, height, width = image_shape(shape, "conv")
+    levels = max(1, round(math.log2(max(height, width) / 4)))
+    widths = options.channels or tuple(min(256, 32 * 2**i) for i in range(levels))
+    activation = ACTIVATIONS[options.activation]
+    sizes = halvings((height, width), len(widths))
+    down: list[nn.Module] = []
+    for before, after in zip((channels, *widths), widths, strict=False):
+        down += [nn.Conv2d(before, after, 3, 2, 1), *_norm(options, after), activation()]
+    features = widths[-1] * math.prod(sizes[-1])
+    up: list[nn.Module] = [
+        nn.Linear(latent, features),
+        activation(),
+        nn.Unflatten(1, (widths[-1], *sizes[-1])),
+    ]
+    for level in range(len(widths) - 1, 0, -1):
+        layer = double(widths[level], widths[level - 1], sizes[level - 1])
+        up += [layer, *_norm(options, widths[level - 1]), activation()]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, outputs))
+    return encoder, decoder_of(up, double(widths[0], channels, sizes[0]))
+
+
+def _norm(options: NetworkConfig, channels: int) -> list[nn.Module]:
+    return [nn.BatchNorm2d(channels)] if options.batch_norm else []
+
+
+def halvings(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+    """The sizes that convolutions of kernel 3, stride 2, padding 1 give: ceil(side / 2) per level."""
+    sizes = [size]
+    for _ in range(levels):
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes
+
+
+def double(before: int, after: int, target: tuple[int, int], bias: bool = True) -> nn.ConvTranspose2d:
+    """The transposed convolution (kernel 3, stride 2, padding 1) from ceil(target / 2) to exactly `target`
+    pixels.
+    """
+    height, width = target
+    padding = (1 - height % 2, 1 - width % 2)
+    return nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=padding, bias=bias)
+
+
+def image_shape(shape: Shape, network: str) -> tuple[int, int, int]:
+    """The shape as (channels, height, width).
+
+    Raises InputError for vectors and tables.
+    """
+    if len(shape) != 3:
+        raise InputError(
+            f"network.name = {network} takes images, and an item here is a vector of {shape[0]} values: "
+            "use network.name=mlp"
+        )
+    return shape[0], shape[1], shape[2]

@@ -1,0 +1,29 @@
+"""What long work tells the person who waits for it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Takes notes and progress; the command line shows them, a silent one drops them."""
+
+    def note(self, text: str) -> None:
+        """A line worth reading: a choice made, a place, a result."""
+
+    def epoch(self, text: str) -> None:
+        """A line at the end of an epoch."""
+
+    def progress(self, what: str, done: int, total: int, detail: str = "") -> None:
+        """How far the work named `what` is."""
+
+
+class _Silent:
+    def note(self, text: str) -> None: ...
+
+    def epoch(self, text: str) -> None: ...
+
+    def progress(self, what: str, done: int, total: int, detail: str = "") -> None: ...
+
+
+SILENT: Observer = _Silent()

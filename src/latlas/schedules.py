@@ -1,0 +1,73 @@
+"""Numbers that change with the step: pure functions, so that a resumed run goes on where it stopped.
+
+Steps count from 0. Weights (of the rate, or of the learning rate) are factors in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+
+def constant(step: int, warmup: int) -> float:
+    """1 at every step."""
+    return 1.0
+
+
+def linear(step: int, warmup: int) -> float:
+    """Rises in a straight line over `warmup` steps, then 1."""
+    return min(1.0, (step + 1) / warmup) if warmup > 0 else 1.0
+
+
+def sigmoid(step: int, warmup: int) -> float:
+    """The logistic curve from 0.7 % to 99.3 % over `warmup` steps, then 1."""
+    if step + 1 >= warmup:
+        return 1.0
+    return 1 / (1 + math.exp(-10 * ((step + 1) / warmup - 0.5)))
+
+
+def cyclical(step: int, warmup: int) -> float:
+    """Cycles of `warmup` steps: a straight rise in the first half, 1 in the second (Fu et al. 2019)."""
+    return min(1.0, 2 * ((step % warmup) + 1) / warmup) if warmup > 0 else 1.0
+
+
+BETA_SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": constant,
+    "linear": linear,
+    "sigmoid": sigmoid,
+    "cyclical": cyclical,
+}
+
+
+def rate_constant(step: int, steps: int) -> float:
+    """1 at every step."""
+    return 1.0
+
+
+def rate_cosine(step: int, steps: int) -> float:
+    """A straight warm-up over the first 200 steps (5 % of a short run), then half a cosine down to 0."""
+    warmup = max(1, min(200, steps // 20))
+    if step < warmup:
+        return (step + 1) / warmup
+    return _falling((step - warmup) / max(1, steps - warmup))
+
+
+def rate_one_cycle(step: int, steps: int) -> float:
+    """Half a cosine from 1/25 up to 1 over 30 % of the steps, and half a cosine down to 0 (Smith and Topin
+    2018).
+    """
+    top = max(1, round(0.3 * steps))
+    if step < top:
+        return 1 / 25 + (1 - 1 / 25) * (1 - _falling((step + 1) / top))
+    return _falling((step - top) / max(1, steps - top))
+
+
+def _falling(share: float) -> float:
+    return (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+
+RATE_SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": rate_constant,
+    "cosine": rate_cosine,
+    "one-cycle": rate_one_cycle,
+}

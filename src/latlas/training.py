@@ -1,0 +1,253 @@
+"""The only training loop: a generator that yields what happened; it draws, writes and prints nothing.
+
+Batch order and noise are pure functions of (seed, step), so nothing but weights, optimiser state and the step
+is needed to go on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latlas.build import steps_per_epoch
+from latlas.data.batches import Batches
+from latlas.errors import LatlasError
+from latlas.models import Model
+from latlas.objectives import Objective
+from latlas.runs import Progress
+from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
+from latlas.settings import Config
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long training is: `steps` in all, `per_epoch` of them in a pass over the data."""
+
+    steps: int
+    per_epoch: int
+    warmup: int
+
+    @property
+    def epochs(self) -> int:
+        """Epochs, the last of which may be a part."""
+        return -(-self.steps // self.per_epoch)
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Means over the images since the last such event; rate and elbo are None for a point posterior."""
+
+    step: int
+    epoch: float
+    values: dict[str, float | None]
+    lr: float
+    beta: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochEnded:
+    """A pass over the data is complete, or the last step was reached; `values` are means over its images."""
+
+    step: int
+    epoch: int
+    values: dict[str, float | None]
+    lr: float
+
+
+@dataclass(frozen=True)
+class SnapshotDue:
+    """A step at which pictures of samples are kept."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The caller asked to stop; the state is that after `step` whole steps."""
+
+    step: int
+
+
+Event = Logged | EpochEnded | SnapshotDue | Stopped
+
+
+def plan(config: Config, images: int) -> Plan:
+    """The plan of a resolved configuration for so many training images."""
+    per_epoch = steps_per_epoch(images, config.training.batch_size)
+    steps = config.training.steps or (config.training.epochs or 1) * per_epoch
+    warmup = config.objective.warmup
+    if warmup is None:
+        warmup = max(1, steps // 4) if config.objective.schedule == "cyclical" else min(500, steps // 4)
+    return Plan(steps, per_epoch, warmup)
+
+
+def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
+    """The optimiser that the configuration names, fused: one kernel a step instead of several a parameter."""
+    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    options = config.optimizer
+    return kinds[options.name](
+        model.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
+    )
+
+
+def train(
+    model: Model,
+    data: Batches,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    config: Config,
+    progress: Progress,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Trains from `progress.step` to the end of the plan, keeping `progress` up to date before each event.
+
+    The clock stands still while the caller handles an event. Raises LatlasError naming the step when a loss
+    or a gradient is not finite.
+    """
+    length, generator = plan(config, len(data)), torch.Generator(data.device)
+    step_once = _stepper(model, objective, optimizer, config)
+    meter, due = Meter(), snapshot_steps(config, length)
+    if progress.step == 0:
+        yield SnapshotDue(0)
+    while progress.step < length.steps:
+        epoch, done = divmod(progress.step, length.per_epoch)
+        batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)[done:]
+        for rows in batches:
+            start = time.perf_counter()
+            lr, beta = rates(config, length, progress.step)
+            generator.manual_seed(step_seed(config.seed, progress.step))
+            meter.add(len(rows), step_once(data(rows), lr, beta, generator))
+            progress.step += 1
+            step, stopping = progress.step, stop()
+            ended = step % length.per_epoch == 0 or step == length.steps
+            logging = step % config.training.log_every == 0 or ended
+            if logging or stopping:
+                meter.flush(progress)
+            progress.seconds += time.perf_counter() - start
+            if logging:
+                speed = progress.images / progress.seconds
+                yield Logged(step, step / length.per_epoch, means(progress.log_sums), lr, beta, speed)
+                progress.log_sums = {}
+            if step in due:
+                yield SnapshotDue(step)
+                model.train()
+            if ended:
+                values, progress.epoch_sums = means(progress.epoch_sums), {}
+                yield EpochEnded(step, epoch + 1, values, lr)
+                model.train()
+            if step == length.steps:
+                return
+            if stopping:
+                yield Stopped(step)
+                return
+
+
+def _stepper(
+    model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
+) -> Callable[[Tensor, float, float, torch.Generator], Tensor]:
+    """One optimiser step on a batch: gives loss, mean distortion, mean rate and gradient norm (4,), on the
+    device.
+    """
+    parameters, clip = list(model.parameters()), config.optimizer.clip
+    model.train()
+
+    def step(x: Tensor, lr: float, beta: float, generator: torch.Generator) -> Tensor:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        p = model(x, samples=config.objective.samples, generator=generator)
+        loss = objective(p, beta)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
+        if clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+        optimizer.step()
+        with torch.no_grad():
+            rate = p.rate
+            nothing = torch.full_like(loss, math.nan)
+            return torch.stack(
+                [loss, p.distortion.mean(), nothing if rate is None else rate.mean(), norm]
+            ).double()
+
+    return step
+
+
+class Meter:
+    """Terms of the loss per step, kept on the device until wanted, so that no step waits for a copy."""
+
+    def __init__(self) -> None:
+        self.rows: list[Tensor] = []
+        self.images: list[int] = []
+
+    def add(self, images: int, row: Tensor) -> None:
+        self.rows.append(row)
+        self.images.append(images)
+
+    def flush(self, progress: Progress) -> None:
+        """Adds what was kept to the progress's sums, each step weighted by its images.
+
+        Raises LatlasError naming the first step whose loss or gradient is not finite.
+        """
+        table = torch.stack(self.rows).cpu().numpy()
+        first = progress.step - len(table) + 1
+        for at, (loss, _, _, norm) in enumerate(table):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise LatlasError(_not_finite(first + at, loss))
+        weights = np.asarray(self.images, np.float64)
+        sums = dict(zip(("loss", "distortion", "rate", "grad_norm"), weights @ table, strict=True))
+        sums["images"] = float(weights.sum())
+        for total in (progress.epoch_sums, progress.log_sums):
+            for key, value in sums.items():
+                total[key] = total.get(key, 0.0) + float(value)
+        progress.images += int(weights.sum())
+        self.rows, self.images = [], []
+
+
+def _not_finite(step: int, loss: float) -> str:
+    what = "gradient" if math.isfinite(loss) else "loss"
+    return (
+        f"step {step}: the {what} is not finite; most likely the learning rate is too high"
+        " (try half of it with --lr) or gradients need a bound (--set optimizer.clip=100);"
+        " the last good checkpoint is kept"
+    )
+
+
+def means(sums: dict[str, float]) -> dict[str, float | None]:
+    """Means per image of sums over images; rate and ELBO are None where the rate is not a number."""
+    per_image = {k: v / sums["images"] for k, v in sums.items() if k != "images"}
+    rate = None if math.isnan(per_image["rate"]) else per_image["rate"]
+    return {**per_image, "rate": rate, "elbo": None if rate is None else -(per_image["distortion"] + rate)}
+
+
+def rates(config: Config, length: Plan, step: int) -> tuple[float, float]:
+    """Learning rate and weight of the rate at a step, counted from 0."""
+    lr = config.optimizer.lr * RATE_SCHEDULES[config.optimizer.schedule](step, length.steps)
+    beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
+    return lr, beta
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of a step's noise; 32 bits, because torch's CPU generator uses no more."""
+    return int(np.random.SeedSequence([seed, 1, step]).generate_state(1)[0])
+
+
+def epoch_rows(seed: int, epoch: int, images: int, batch_size: int) -> list[np.ndarray]:
+    """The rows of each batch of an epoch: a new order every epoch, every image once."""
+    order = np.random.default_rng([seed, 0, epoch]).permutation(images)
+    cuts = [i * batch_size for i in range(1, steps_per_epoch(images, batch_size))]
+    return np.split(order, cuts)
+
+
+def snapshot_steps(config: Config, length: Plan) -> set[int]:
+    """Steps after which samples are kept: every so many, or about 15 over the run; the last one always."""
+    every = config.training.snapshot_every
+    if every is not None:
+        return {*range(every, length.steps, every), length.steps}
+    return {round(length.steps * i / 15) for i in range(1, 16)}

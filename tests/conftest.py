@@ -1,0 +1,49 @@
+"""What every test gets: a private home, no data sets but those asked for, and skips that say why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+REAL_DATA = os.environ.get("LATLAS_DATA", "")
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what this machine cannot run, with the reason."""
+    for item in items:
+        if item.get_closest_marker("real") and not Path(REAL_DATA or "missing").is_dir():
+            item.add_marker(pytest.mark.skip(reason="real data sets: set LATLAS_DATA to their folder"))
+        if item.get_closest_marker("browser") and CHROMIUM is None:
+            item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@pytest.fixture(autouse=True)
+def private_home(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """An empty home and cache, so that no test reads or writes the user's own; data sets for `real` tests only."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    home.mkdir(exist_ok=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+    if request.node.get_closest_marker("real") is None:
+        monkeypatch.delenv("LATLAS_DATA", raising=False)
+    return home
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data sets that LATLAS_DATA names, for tests marked `real`."""
+    return Path(REAL_DATA)
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The path of a Chromium, for tests marked `browser`."""
+    assert CHROMIUM is not None
+    return CHROMIUM

@@ -1,0 +1,186 @@
+"""Arrays: which axis is which, and files that are refused."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from latlas.data import DataOptions, Dataset, load
+from latlas.data.arrays import orient
+from latlas.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def pixels(*shape: int) -> np.ndarray:
+    return RNG.integers(0, 256, shape).astype(np.uint8)
+
+
+def read(path: Path, **options: object) -> Dataset:
+    return load(DataOptions(source=str(path), **options))  # type: ignore[arg-type]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 40), st.integers(1, 40), st.integers(1, 4))
+def test_both_layouts_give_the_same_images(n: int, height: int, width: int, channels: int) -> None:
+    x = RNG.integers(0, 256, (n, height, width, channels))
+    planes = np.moveaxis(x, -1, 1)
+    for array, layout in ((x, "NHWC"), (planes, "NCHW")):
+        np.testing.assert_array_equal(orient(array, layout, None, "x"), x)
+    if height > 4:
+        np.testing.assert_array_equal(orient(x, "auto", None, "x"), x)
+    if width > 4:
+        np.testing.assert_array_equal(orient(planes, "auto", None, "x"), x)
+    if height <= 4:
+        with pytest.raises(InputError, match="--layout"):
+            orient(x, "auto", None, "x")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(5, 30), st.integers(5, 30), st.integers(5, 30))
+def test_without_a_channel_axis_four_axes_are_refused(a: int, b: int, c: int) -> None:
+    with pytest.raises(InputError, match=f"2x{a}x{b}x{c} has no channel axis of 1 to 4; say --layout"):
+        orient(np.zeros((2, a, b, c)), "auto", None, "x")
+    assert orient(np.zeros((2, a, b, c)), "NHWC", None, "x").shape == (2, a, b, c)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 5), st.integers(1, 12), st.integers(1, 12))
+def test_flat_images(n: int, height: int, width: int) -> None:
+    assume(n * height * width > 0)
+    x = RNG.integers(0, 256, (n, height * width))
+    images = orient(x, "auto", (height, width), "x")
+    assert images.shape == (n, height, width, 1)
+    np.testing.assert_array_equal(images.reshape(n, -1), x)
+    with pytest.raises(InputError, match="do not make images"):
+        orient(x, "auto", (height, width + 1), "x")
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "expected"),
+    [
+        ((30, 28, 20), {}, (1, 28, 20)),
+        ((30, 28, 20, 1), {}, (1, 28, 20)),
+        ((30, 1, 28, 20), {}, (1, 28, 20)),
+        ((30, 3, 28, 20), {}, (3, 28, 20)),
+        ((30, 4, 9, 5), {}, (4, 9, 5)),
+        ((30, 28, 3), {"layout": "NHW"}, (1, 28, 3)),
+        ((30, 3, 4, 2), {"layout": "NHWC"}, (2, 3, 4)),
+        ((30, 3, 4, 2), {"layout": "NCHW"}, (3, 4, 2)),
+        ((30, 9, 9, 7), {"layout": "NHWC"}, (7, 9, 9)),
+        ((30, 12), {}, (12,)),
+        ((30, 12), {"image_size": (4, 3)}, (1, 4, 3)),
+        ((30, 4, 3), {"layout": "NHW", "image_size": (4, 3)}, (1, 4, 3)),
+    ],
+)
+def test_shapes(tmp_path: Path, shape: tuple[int, ...], options: dict[str, object], expected: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", pixels(*shape))
+    dataset = read(tmp_path / "x.npy", **options)
+    assert dataset.shape == expected
+    assert len(dataset.train) + len(dataset.valid) + len(dataset.test) == 30
+    assert dataset.name == "x"
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        ((30, 3, 28, 3), {}, "30x3x28x3 may be NCHW or NHWC; say which with --layout"),
+        ((30, 28, 3), {}, "30x28x3 may be one image or many; say --layout NHW"),
+        ((30, 9, 9, 9), {}, "no channel axis"),
+        ((30,), {}, "an array of 1 axes"),
+        ((3, 2, 2, 2, 2), {}, "an array of 5 axes"),
+        ((), {}, "a single number"),
+        ((30, 28, 20), {"layout": "NHWC"}, "layout NHWC needs 4 axes, the array is 30x28x20"),
+        ((30, 28, 20), {"image_size": (10, 10)}, "images are 28x20, not 10x10; arrays are not resized"),
+        ((30, 12), {"image_size": (5, 3)}, "12 values an item do not make images of 5x3"),
+        ((30, 12), {"label": "y"}, "--label y: has no meaning for an array"),
+    ],
+)
+def test_shapes_refused(tmp_path: Path, shape: tuple[int, ...], options: dict[str, object], message: str) -> None:
+    np.save(tmp_path / "x.npy", pixels(*shape))
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path / "x.npy", **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_npz_with_one_pool(tmp_path: Path) -> None:
+    x, y = pixels(30, 6, 5), np.arange(30) % 3 + 10
+    np.savez(tmp_path / "a.npz", x=x, y=y[:, None], index=y)
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.classes == ("10", "11", "12")
+    assert "arrays not used: index" in dataset.notes
+    for split in (dataset.train, dataset.valid, dataset.test):
+        np.testing.assert_array_equal(split.x[..., 0], x[split.index])
+        np.testing.assert_array_equal(split.labels, split.index % 3)
+    np.savez(tmp_path / "b.npz", photos=x)
+    assert read(tmp_path / "b.npz").shape == (1, 6, 5)
+
+
+def test_npz_with_official_parts(tmp_path: Path) -> None:
+    arrays = {"train": pixels(20, 6), "valid": pixels(9, 6), "test": pixels(7, 6)}
+    names = np.array(["cat", "dog"])
+    labels = {f"{k}_y": names[np.arange(len(v)) % 2] for k, v in arrays.items()}
+    np.savez_compressed(tmp_path / "a.npz", **arrays, **labels)
+    dataset = read(tmp_path / "a.npz")
+    for part, x in arrays.items():
+        np.testing.assert_array_equal(dataset.split(part).x, x)
+        np.testing.assert_array_equal(dataset.split(part).labels, np.arange(len(x)) % 2)
+    assert dataset.classes == ("cat", "dog")
+    np.savez(tmp_path / "b.npz", train=arrays["train"], test=arrays["test"])
+    dataset = read(tmp_path / "b.npz")
+    assert (len(dataset.train), len(dataset.valid), len(dataset.test)) == (18, 2, 7)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    x = pixels(30, 6, 5)
+    np.save(tmp_path / "whole.npy", x)
+    data = (tmp_path / "whole.npy").read_bytes()
+    np.savez_compressed(tmp_path / "whole.npz", x=x, y=np.arange(30))
+    packed = (tmp_path / "whole.npz").read_bytes()
+    bad = {"empty.npy": b"", "cut.npy": data[:-5], "head.npy": data[:20], "text.npy": b"hello", "cut.npz": packed[:400]}
+    flipped = bytearray(packed)
+    flipped[200] ^= 255
+    bad |= {"flipped.npz": bytes(flipped), "empty.npz": b""}
+    for name, content in bad.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    with zipfile.ZipFile(tmp_path / "none.npz", "w"):
+        pass
+    with pytest.raises(InputError, match="holds no arrays"):
+        read(tmp_path / "none.npz")
+
+
+def test_pickles_are_never_opened(tmp_path: Path) -> None:
+    objects = np.array([{"a": 1}, None] * 9, dtype=object)
+    np.save(tmp_path / "a.npy", objects, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", x=objects)
+    for name in ("a.npy", "a.npz"):
+        with pytest.raises(InputError, match="holds Python objects"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": 1, "b": 2}, r"holds a, b; expected 'x'\[, 'y'\] or 'train'"),
+        ({"x": 1, "train": 1}, "both 'x' and 'train'"),
+        ({"test": 1, "valid": 1}, "holds test, valid; expected"),
+    ],
+)
+def test_npz_of_other_names(tmp_path: Path, arrays: dict[str, int], message: str) -> None:
+    np.savez(tmp_path / "a.npz", **{k: pixels(30, 6, 5) for k in arrays})  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=message):
+        read(tmp_path / "a.npz")
+
+
+def test_labels_of_another_length(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=pixels(30, 6, 5), y=np.arange(29))
+    with pytest.raises(InputError, match="30 items in 'train' but 29 labels"):
+        read(tmp_path / "a.npz")

@@ -1,0 +1,198 @@
+"""What dtype and values are taken for, and that only the training split decides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latlas.data import DataOptions, Dataset, Scaling, Split
+from latlas.data.ranges import check_fit, check_numeric, convert, decide
+from latlas.data.splits import Raw, assemble, whole
+from latlas.errors import InputError
+
+RNG = np.random.default_rng(0)
+BITS = RNG.integers(0, 2, (40, 6, 5, 1))
+
+
+def build(x: np.ndarray, test: np.ndarray | None = None, **options: object) -> Dataset:
+    parts = {"train": whole(x)} | ({} if test is None else {"test": whole(test)})
+    return assemble(Raw("x", "x.npy", parts), DataOptions(source="x.npy", **options))  # type: ignore[arg-type]
+
+
+CASES = {
+    "bool images": (BITS.astype(bool), "image", True, "none", np.uint8),
+    "0/1 uint8 images": (BITS.astype(np.uint8), "image", True, "none", np.uint8),
+    "0/1 float images": (BITS.astype(np.float32), "image", True, "none", np.uint8),
+    "0/1 int64 vectors": (BITS.reshape(40, -1), "vector", True, "none", np.uint8),
+    "0/1 float vectors": (BITS.reshape(40, -1) * 1.0, "vector", True, "none", np.uint8),
+    "uint8 images": ((BITS * 7).astype(np.uint8), "image", False, "integer", np.uint8),
+    "uint8 vectors": ((BITS * 7).astype(np.uint8).reshape(40, -1), "vector", False, "integer", np.uint8),
+    "uint16 images": ((BITS * 7).astype(np.uint16), "image", False, "integer", np.uint16),
+    "int64 images of bytes": (BITS * 255, "image", False, "integer", np.uint8),
+    "int64 images beyond bytes": (BITS * 256, "image", False, "minmax", np.float32),
+    "negative int images": (-BITS, "image", False, "minmax", np.float32),
+    "float images in [0, 1]": (BITS * 0.5, "image", False, "none", np.float32),
+    "float16 images in [0, 1]": ((BITS * 0.5).astype(np.float16), "image", False, "none", np.float32),
+    "float images outside": (BITS * 1.5 - 0.5, "image", False, "minmax", np.float32),
+    "a float32 table": (RNG.normal(size=(40, 3)).astype(np.float32), "table", False, "standard", np.float32),
+    "a float64 table": (RNG.normal(size=(40, 3)), "table", False, "standard", np.float64),
+    "an int table": (RNG.integers(0, 200, (40, 3)), "table", False, "standard", np.float64),
+    "floats in [0, 1], (N, D)": (RNG.uniform(size=(40, 3)), "table", False, "standard", np.float64),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_kind_scaling_and_dtype(case: str) -> None:
+    x, kind, binary, scaling, dtype = CASES[case]
+    dataset = build(x)
+    assert (dataset.kind, dataset.binary, dataset.scaling.kind) == (kind, binary, scaling)
+    assert dataset.train.x.dtype == dtype
+    assert dataset.shape == ((x.shape[3], *x.shape[1:3]) if x.ndim == 4 else x.shape[1:])
+    y = dataset.scaling.apply(dataset.train.x)
+    if kind != "table":
+        assert y.min() >= 0
+        assert y.max() <= 1
+    if scaling in ("minmax",):
+        assert (y.min(), y.max()) == (0, 1)
+    if kind == "table":
+        np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+        np.testing.assert_allclose(y.std(0), 1, atol=1e-5)
+
+
+def test_exact_values_on_the_models_scale() -> None:
+    x = (BITS * 51).astype(np.uint8)
+    assert build(x).scaling.apply(x).max() == np.float32(0.2)
+    wide = (BITS * 13107).astype(np.uint16)
+    np.testing.assert_allclose(build(wide).scaling.apply(wide).max(), 0.2, rtol=1e-6)
+    assert build(BITS.astype(bool)).scaling.apply(build(BITS).train.x).max() == 1  # not divided by 255
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-1e4, 1e4), st.floats(1e-2, 1e4), st.integers(0, 9))
+def test_scaling_comes_from_training_alone(shift: float, width: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images = (rng.uniform(size=(20, 3, 2, 1)) * width + shift).astype(np.float32)
+    table = rng.normal(size=(20, 3)) * width + shift
+    for x in (images, table):
+        low, high = float(x.min()), float(x.max())
+        tests = [np.clip(rng.permutation(x), low, high), x * 0 + high]
+        if x is images and build(x, tests[0]).scaling.kind == "minmax":
+            tests.append(x + width * 7)
+        a, *others = [build(x, t, validation=0.2) for t in tests]
+        for b in others:
+            assert a.scaling == b.scaling
+            np.testing.assert_array_equal(a.train.x, b.train.x)
+            np.testing.assert_array_equal(a.train.index, b.train.index)
+        seen = a.train.x
+        if a.scaling.kind == "minmax":
+            assert (a.scaling.shift[0], a.scaling.shift[0] + a.scaling.scale[0]) == pytest.approx(
+                (float(seen.min()), float(seen.max())), rel=1e-5
+            )
+        if a.scaling.kind == "standard":
+            np.testing.assert_allclose(a.scaling.shift, seen.mean(0))
+            np.testing.assert_allclose(a.scaling.scale, seen.std(0))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (BITS.astype(np.uint8), (BITS * 3).astype(np.uint8), "test: values from 0 to 3, but the training values are"),
+        (BITS * 0.5, BITS * 2.0, r"test: values from 0 to 2, but the training values lie inside \[0, 1\]"),
+        ((BITS * 9).astype(np.uint8), BITS * 0.5, "test: float64 values .* training has integers from 0 to 255"),
+        (BITS * 9, BITS * 300, "test: int64 values from 0 to 300, training has integers"),
+    ],
+)
+def test_a_test_split_of_another_range_is_refused(train: np.ndarray, test: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build(train, test)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.zeros((20, 3, 3, 1), np.uint8), "every training value is 0"),
+        (np.full((20, 3), 0.5), "every training value is 0.5"),
+        (np.ones((20, 3), bool), "every training value is 1"),
+        (np.stack([np.arange(20.0), np.ones(20)], 1), "column 1: constant in training"),
+        (np.stack([np.arange(20.0)] + [np.ones(20)] * 7, 1), "columns 1, 2, 3, 4, 5 and 2 more: constant"),
+        (np.zeros((20, 3)) * 1j, "complex"),
+        (np.array([["a"]] * 20), "values of type <U1"),
+        (np.zeros((20, 3), "datetime64[s]"), "values of type datetime64"),
+        (np.zeros((20, 3), object), "values of type object"),
+        (np.zeros((0, 3)), "empty, of shape 0x3"),
+        (np.zeros((20, 0)), "empty, of shape 20x0"),
+        (np.where(np.arange(60).reshape(20, 3) == 21, np.nan, 1.0), r"1 of 20 items \(first: item 7\)"),
+        (np.full((20, 3), np.inf), "20 of 20 items"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_refused(x: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        build(x)
+    assert "\n" not in str(caught.value)
+
+
+def test_choices_are_said() -> None:
+    assert any("scaled to [0, 1] by that range" in n for n in build(BITS * 3.0 - 1).notes)
+    assert any("read as uint8" in n for n in build(BITS * 9).notes)
+    assert any("a table of 3 columns" in n for n in build(RNG.normal(size=(40, 3))).notes)
+
+
+def test_large_arrays_are_checked_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latlas.data.ranges._BLOCK", 7)
+    x = np.zeros((50, 4))
+    x[49, 3] = np.nan
+    with pytest.raises(InputError, match="1 of 50 items"):
+        check_numeric(x, "x")
+    x[49, 3] = 2
+    assert not decide(np.ascontiguousarray(x[:, None, :, None])).binary
+    x[49, 3] = 1
+    assert decide(x).binary
+
+
+def test_conversion_leaves_fitting_values_alone() -> None:
+    x = (BITS * 9).astype(np.uint8)
+    assert convert(x, decide(x), "x") is x
+    assert convert(x[:0], decide(x), "x").shape == (0, 6, 5, 1)
+
+
+INTEGER, WIDE = Scaling("integer", scale=(255.0,)), Scaling("integer", scale=(65535.0,))
+
+
+@pytest.mark.parametrize(
+    ("x", "scaling", "dtype"),
+    [
+        (np.array([[0, 255]], np.uint8), INTEGER, np.uint8),
+        (np.array([[0, 255]]), INTEGER, np.uint8),
+        (np.array([[0, 0.5]]), INTEGER, np.float64),
+        (np.array([[0, 65535]]), WIDE, np.uint16),
+        (np.array([[0, 1]], np.uint8), Scaling(), np.float32),
+        (np.array([[-3.0, 8]]), Scaling("minmax", (0.0,), (2.0,)), np.float64),
+        (np.array([[-3, 8]]), Scaling("standard", (0.0, 0.0), (1.0, 1.0)), np.float64),
+    ],
+)
+def test_items_for_a_trained_model_keep_their_values(x: np.ndarray, scaling: Scaling, dtype: type) -> None:
+    y = check_fit(x, scaling, "x")
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(x, y)
+    scaling.apply(y)
+
+
+@pytest.mark.parametrize(
+    ("x", "scaling", "message"),
+    [
+        (np.array([[0, 256]]), INTEGER, "integers from 0 to 255"),
+        (np.array([[0, -1]]), WIDE, "integers from 0 to 65535"),
+        (np.array([[0, 1.5]]), INTEGER, r"floats inside \[0, 1\] or integers from 0 to 255"),
+        (np.array([[0, 9]]), Scaling(), r"floats inside \[0, 1\]$"),
+    ],
+)
+def test_items_of_another_range_are_refused(x: np.ndarray, scaling: Scaling, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_fit(x, scaling, "x")
+
+
+def test_split_take() -> None:
+    split = Split(np.arange(6).reshape(3, 2), np.arange(3), np.arange(3))
+    assert split.take(np.array([2, 0])).index.tolist() == [2, 0]

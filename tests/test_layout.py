@@ -1,0 +1,216 @@
+"""The shape of the source: which file may import which, what importing costs, and how long files may grow."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "latlas"
+
+# A file imports only from files above it. Folders are one layer: their files may import each other.
+LAYERS = {
+    "_version": "the version, written once",
+    "errors": "what everything may raise",
+    "files": "writing whole or not at all",
+    "observer": "what long work tells the one who waits",
+    "data": "sources to arrays; knows nothing of models",
+    "settings": "what a run is, as one strict value",
+    "config": "reads, changes and writes it; recipes are values of it",
+    "networks": "tensor to tensor, for any shape",
+    "tutorials": "the networks of published tutorials, layer by layer",
+    "likelihoods": "p(x|z) from a network's raw output",
+    "divergences": "distances between distributions; plain functions",
+    "posteriors": "q(z|x)",
+    "priors": "p(z)",
+    "models": "encoder, decoder and the three distributions together: one pass",
+    "objectives": "a pass to a scalar",
+    "schedules": "a step to a number",
+    "build": "configuration and data to parts",
+    "runs": "the run folder: configuration, log, checkpoints",
+    "machine": "device, threads, memory and signals",
+    "training": "the only training loop; draws and prints nothing",
+    "evaluation": "numbers from a model and data",
+    "figures": "one picture each, from arrays",
+    "inference": "what a run is used for, as arrays",
+    "boards": "TensorBoard's view of a run",
+    "gallery": "which pictures a run gets",
+    "report": "one page from a run folder",
+    "experiment": "train and evaluate as one call: validates, logs, draws, writes the report",
+    "console": "notes and bars for people",
+    "api": "what `import latlas` offers",
+    "cli": "parses and calls, nothing else",
+    "__init__": "the package's face: passes on names of api, when asked for them",
+    "__main__": "python -m latlas",
+}
+HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "pyarrow", "PIL", "pooch")
+
+
+def imported_modules(tree: ast.AST, package: list[str]) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every import in `tree`, wherever it stands; relative ones made absolute.
+
+    `from latlas import a` gives `latlas.a`, a module or a name of the package's face, and
+    `from latlas.b import a` gives `latlas.b`.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"latlas.{alias.name}" for alias in node.names] if source == "latlas" else [source]
+            yield from ((node.lineno, name) for name in names)
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__") and isinstance(node.args[0].value, str):
+                yield node.lineno, node.args[0].value
+
+
+def layer_of(module: str, names: set[str]) -> str | None:
+    """The layer that a dotted name of this package belongs to; None for other packages."""
+    parts = module.split(".")
+    if parts[0] != "latlas":
+        return None
+    return parts[1] if len(parts) > 1 and parts[1] in names else "__init__"
+
+
+def upward_imports(package: Path, layers: list[str]) -> list[str]:
+    """Every import in `package` that points down the list of `layers`, and every file that is in no layer."""
+    faults = []
+    names = {path.stem for path in package.iterdir() if path.suffix == ".py" or path.is_dir()}
+    for path in sorted(package.rglob("*.py")):
+        inside = path.relative_to(package)
+        layer = inside.parts[0].removesuffix(".py")
+        if layer not in layers:
+            faults.append(f"{inside}: in no layer; give it a place in LAYERS")
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for line, module in imported_modules(tree, ["latlas", *inside.parts[:-1]]):
+            target = layer_of(module, names)
+            if target is None or target == layer:
+                continue
+            if target not in layers or layers.index(target) > layers.index(layer):
+                faults.append(f"{inside}:{line}: {layer} imports {module}, which stands below it")
+    return faults
+
+
+def test_imports_point_upwards() -> None:
+    assert upward_imports(PACKAGE, list(LAYERS)) == []
+
+
+def test_every_layer_has_its_file() -> None:
+    assert [n for n in LAYERS if not (PACKAGE / f"{n}.py").exists() and not (PACKAGE / n).is_dir()] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from latlas.training import fit",
+        "from latlas import training",
+        "import latlas.training",
+        "from .training import fit",
+        "from . import training",
+        "def f():\n    from latlas.training import fit",
+        "if TYPE_CHECKING:\n    from latlas.training import fit",
+        "import importlib\nimportlib.import_module('latlas.training')",
+        "import latlas",
+        "from latlas import train",
+    ],
+)
+def test_an_upward_import_is_found(tmp_path: Path, line: str) -> None:
+    (tmp_path / "__init__.py").write_text("")
+    (tmp_path / "training.py").write_text("from latlas.models import Model\nimport torch\n")
+    (tmp_path / "models.py").write_text(line + "\n")
+    faults = upward_imports(tmp_path, ["models", "training", "__init__"])
+    assert len(faults) >= 1
+    assert all(fault.startswith("models.py:") for fault in faults)
+
+
+def test_downward_imports_and_folders_pass(tmp_path: Path) -> None:
+    (tmp_path / "__init__.py").write_text("from latlas import training\n")
+    (tmp_path / "training.py").write_text("from latlas import data, models\nfrom latlas.data import load\n")
+    (tmp_path / "models.py").write_text("from .data.arrays import load\n")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "__init__.py").write_text("from latlas.data.arrays import load\n")
+    (tmp_path / "data" / "arrays.py").write_text("from . import tables\nfrom .tables import read\n")
+    (tmp_path / "data" / "tables.py").write_text("import latlas.data.arrays\n")
+    assert upward_imports(tmp_path, ["data", "models", "training", "__init__"]) == []
+    assert upward_imports(tmp_path, ["models", "training", "__init__"]) != []
+    (tmp_path / "data" / "tables.py").write_text("from ..models import Model\n")
+    assert upward_imports(tmp_path, ["data", "models", "training", "__init__"]) == [
+        "data/tables.py:1: data imports latlas.models, which stands below it"
+    ]
+
+
+def heavy_after(code: str) -> tuple[list[str], float]:
+    """The heavy packages loaded after running `code` in a fresh interpreter, and its CPU seconds."""
+    report = f"print([m for m in {HEAVY!r} if m in sys.modules], time.process_time(), file=sys.stderr)"
+    script = (
+        f"import sys, time\ntry:\n    {code}\nexcept SystemExit as stop:\n    assert not stop.code\n{report}"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    modules, seconds = done.stderr.splitlines()[-1].rsplit(" ", 1)
+    return ast.literal_eval(modules), float(seconds)
+
+
+def test_importing_latlas_is_light() -> None:
+    modules, _ = heavy_after("import latlas")
+    assert modules == []
+
+
+def test_help_is_light_and_quick() -> None:
+    code = "sys.argv = ['latlas', '--help']; import runpy; runpy.run_module('latlas', run_name='__main__')"
+    runs = [heavy_after(code) for _ in range(3)]
+    assert runs[0][0] == []
+    assert min(seconds for _, seconds in runs) < 0.5  # CPU time: a busy machine must not fail this
+
+
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function without its docstring."""
+    doc = (ast.get_docstring(function) or "").count("\n")
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - doc
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_files_and_functions_stay_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= 350
+    functions = [
+        n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert [f"{f.name}: {length(f)} lines" for f in functions if length(f) > 45] == []
+
+
+def project_files() -> list[Path]:
+    """The files under version control, and new ones that are not ignored."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_file_is_large() -> None:
+    assert [str(path) for path in project_files() if path.stat().st_size > 5_000_000] == []
+
+
+def test_nothing_names_one_machine_or_an_unfinished_piece() -> None:
+    # Written in two halves, so that this file does not hold them itself.
+    words = ["/wo" + "rk/", "/tmp/" + "venv", "/opt/" + "pypi", "/ro" + "ot/", "pypi" + ".org"]
+    words += ["python" + "hosted", "deb." + "debian", "registry." + "npmjs", "TO" + "DO", "FIX" + "ME"]
+    faults = []
+    for path in project_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue  # pictures and arrays
+        faults += [f"{path.relative_to(ROOT)}: {word}" for word in words if word in text]
+    assert faults == []
