@@ -26,7 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def private_home(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """An empty home and cache, so that no test reads or writes the user's own; data sets for `real` tests only."""
+    """An empty home and cache, so that no test reads or writes the user's own.
+
+    LATLAS_DATA is gone except for tests marked `real`.
+    """
     home = tmp_path_factory.getbasetemp() / "home"
     home.mkdir(exist_ok=True)
     monkeypatch.setenv("HOME", str(home))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
@@ -78,7 +79,9 @@ def test_flat_images(n: int, height: int, width: int) -> None:
         ((30, 4, 3), {"layout": "NHW", "image_size": (4, 3)}, (1, 4, 3)),
     ],
 )
-def test_shapes(tmp_path: Path, shape: tuple[int, ...], options: dict[str, object], expected: tuple[int, ...]) -> None:
+def test_shapes(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, object], expected: tuple[int, ...]
+) -> None:
     np.save(tmp_path / "x.npy", pixels(*shape))
     dataset = read(tmp_path / "x.npy", **options)
     assert dataset.shape == expected
@@ -101,7 +104,9 @@ def test_shapes(tmp_path: Path, shape: tuple[int, ...], options: dict[str, objec
         ((30, 12), {"label": "y"}, "--label y: has no meaning for an array"),
     ],
 )
-def test_shapes_refused(tmp_path: Path, shape: tuple[int, ...], options: dict[str, object], message: str) -> None:
+def test_shapes_refused(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, object], message: str
+) -> None:
     np.save(tmp_path / "x.npy", pixels(*shape))
     with pytest.raises(InputError, match=message) as caught:
         read(tmp_path / "x.npy", **options)
@@ -142,7 +147,16 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     data = (tmp_path / "whole.npy").read_bytes()
     np.savez_compressed(tmp_path / "whole.npz", x=x, y=np.arange(30))
     packed = (tmp_path / "whole.npz").read_bytes()
-    bad = {"empty.npy": b"", "cut.npy": data[:-5], "head.npy": data[:20], "text.npy": b"hello", "cut.npz": packed[:400]}
+    huge = io.BytesIO()
+    np.lib.format.write_array_header_1_0(huge, {"descr": "|u1", "fortran_order": False, "shape": (10**15, 3)})
+    bad: dict[str, bytes] = {"huge.npy": huge.getvalue()}
+    bad |= {
+        "empty.npy": b"",
+        "cut.npy": data[:-5],
+        "head.npy": data[:20],
+        "text.npy": b"hello",
+        "cut.npz": packed[:400],
+    }
     flipped = bytearray(packed)
     flipped[200] ^= 255
     bad |= {"flipped.npz": bytes(flipped), "empty.npz": b""}

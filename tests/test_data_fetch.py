@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from test_data_idx import idx_bytes
 
 from latlas.data import DataOptions, catalogue, fetch, load, source_info
 from latlas.errors import InputError, LatlasError
-
-from test_data_idx import idx_bytes
 
 Answer = Callable[[BaseHTTPRequestHandler, bytes], None]
 
@@ -155,7 +154,7 @@ def test_a_bad_mirror_leaves_nothing_and_says_why(tmp_path: Path, server: Server
     reasons = {"failing": "HTTP 500", "missing": "HTTP 404", "cutting": "the connection broke off"}
     assert reasons.get(bad, "the SHA-256 of what came is not the published one") in line
     assert left(tmp_path) == []
-    assert [p for p in (tmp_path / "MNIST" / "raw").iterdir()] == []
+    assert list((tmp_path / "MNIST" / "raw").iterdir()) == []
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -261,7 +260,11 @@ def flowers(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 def test_flowers_are_unpacked_safely_and_split(tmp_path: Path, flowers: Callable[[bytes], None]) -> None:
-    flowers(flower_archive(9, {"../evil.txt": b"!", "/tmp/evil.txt": b"!", "jpg/../x.jpg": b"!", "jpg/a.sh": b"!"}))
+    flowers(
+        flower_archive(
+            9, {"../evil.txt": b"!", "/tmp/evil.txt": b"!", "jpg/../x.jpg": b"!", "jpg/a.sh": b"!"}
+        )
+    )
     folder = fetch("flowers102", str(tmp_path / "data"))
     expected = [f"jpg/image_{i:05d}.jpg" for i in range(1, 10)] + ["setid.mat", "imagelabels.mat"]
     assert left(tmp_path / "data") == sorted(f"flowers-102/{n}" for n in expected)
@@ -282,7 +285,9 @@ def test_flowers_are_unpacked_safely_and_split(tmp_path: Path, flowers: Callable
         fetch("flowers102", str(tmp_path / "data"))
 
 
-def test_flowers_with_another_table_or_a_broken_image(tmp_path: Path, flowers: Callable[[bytes], None]) -> None:
+def test_flowers_with_another_table_or_a_broken_image(
+    tmp_path: Path, flowers: Callable[[bytes], None]
+) -> None:
     flowers(flower_archive(9, {}))
     folder = fetch("flowers102", str(tmp_path / "data"))
     options = DataOptions(source="flowers102", data_dir=str(tmp_path / "data"))

@@ -55,11 +55,11 @@ def test_every_cut_is_refused(tmp_path: Path) -> None:
     packed = gzip.compress(data)
     for cut in range(len(data)):
         (tmp_path / "x-idx2-ubyte").write_bytes(data[:cut])
-        with pytest.raises(InputError, match="cut short|not an IDX"):
+        with pytest.raises(InputError, match=r"cut short|not an IDX"):
             read_idx(tmp_path / "x-idx2-ubyte")
     for cut in range(len(packed)):
         (tmp_path / "x-idx2-ubyte.gz").write_bytes(packed[:cut])
-        with pytest.raises(InputError, match="cut short|not an IDX"):
+        with pytest.raises(InputError, match=r"cut short|not an IDX"):
             read_idx(tmp_path / "x-idx2-ubyte.gz")
 
 

@@ -96,7 +96,9 @@ def test_alpha_lies_over_white(tmp_path: Path, suffix: str) -> None:
     alpha[:, 4:] = 0
     alpha[0, 0] = 51
     image = Image.fromarray(np.concatenate([RGB, alpha], -1))
-    path = save(tmp_path / f"a.{suffix}", image, **({"lossless": True, "exact": True} if suffix == "webp" else {}))
+    path = save(
+        tmp_path / f"a.{suffix}", image, **({"lossless": True, "exact": True} if suffix == "webp" else {})
+    )
     x = decode(path, None, "crop", False)
     assert (x[:, 4:] == 255).all()
     np.testing.assert_array_equal(x[1:, :4], RGB[1:, :4])
@@ -143,7 +145,7 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path, suffix: str) -> None:
 
 def test_pixels_without_a_range_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "f.tiff", Image.fromarray(GREY.astype(np.float32)))
-    with pytest.raises(InputError, match="f.tiff: 32-bit pixels"):
+    with pytest.raises(InputError, match=r"f.tiff: 32-bit pixels"):
         decode(path, None, "crop", True)
 
 

@@ -98,9 +98,17 @@ def test_scaling_comes_from_training_alone(shift: float, width: float, seed: int
 @pytest.mark.parametrize(
     ("train", "test", "message"),
     [
-        (BITS.astype(np.uint8), (BITS * 3).astype(np.uint8), "test: values from 0 to 3, but the training values are"),
+        (
+            BITS.astype(np.uint8),
+            (BITS * 3).astype(np.uint8),
+            "test: values from 0 to 3, but the training values are",
+        ),
         (BITS * 0.5, BITS * 2.0, r"test: values from 0 to 2, but the training values lie inside \[0, 1\]"),
-        ((BITS * 9).astype(np.uint8), BITS * 0.5, "test: float64 values .* training has integers from 0 to 255"),
+        (
+            (BITS * 9).astype(np.uint8),
+            BITS * 0.5,
+            "test: float64 values .* training has integers from 0 to 255",
+        ),
         (BITS * 9, BITS * 300, "test: int64 values from 0 to 300, training has integers"),
     ],
 )
@@ -112,11 +120,11 @@ def test_a_test_split_of_another_range_is_refused(train: np.ndarray, test: np.nd
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (np.zeros((20, 3, 3, 1), np.uint8), "every training value is 0"),
+        (np.zeros((20, 3, 3, 1), np.uint8), "x.npy: every training value is 0"),
         (np.full((20, 3), 0.5), "every training value is 0.5"),
         (np.ones((20, 3), bool), "every training value is 1"),
-        (np.stack([np.arange(20.0), np.ones(20)], 1), "column 1: constant in training"),
-        (np.stack([np.arange(20.0)] + [np.ones(20)] * 7, 1), "columns 1, 2, 3, 4, 5 and 2 more: constant"),
+        (np.stack([np.arange(20.0), np.ones(20)], 1), "x.npy: column 1 constant in training"),
+        (np.stack([np.arange(20.0)] + [np.ones(20)] * 7, 1), "columns 1, 2, 3, 4, 5 and 2 more constant"),
         (np.zeros((20, 3)) * 1j, "complex"),
         (np.array([["a"]] * 20), "values of type <U1"),
         (np.zeros((20, 3), "datetime64[s]"), "values of type datetime64"),
@@ -146,15 +154,15 @@ def test_large_arrays_are_checked_in_blocks(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError, match="1 of 50 items"):
         check_numeric(x, "x")
     x[49, 3] = 2
-    assert not decide(np.ascontiguousarray(x[:, None, :, None])).binary
+    assert not decide(np.ascontiguousarray(x[:, None, :, None]), "x").binary
     x[49, 3] = 1
-    assert decide(x).binary
+    assert decide(x, "x").binary
 
 
 def test_conversion_leaves_fitting_values_alone() -> None:
     x = (BITS * 9).astype(np.uint8)
-    assert convert(x, decide(x), "x") is x
-    assert convert(x[:0], decide(x), "x").shape == (0, 6, 5, 1)
+    assert convert(x, decide(x, "x"), "x") is x
+    assert convert(x[:0], decide(x, "x"), "x").shape == (0, 6, 5, 1)
 
 
 INTEGER, WIDE = Scaling("integer", scale=(255.0,)), Scaling("integer", scale=(65535.0,))

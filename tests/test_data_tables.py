@@ -99,7 +99,7 @@ def test_zeros_and_ones_are_binary_and_pixels_images(tmp_path: Path) -> None:
 
 def test_the_constant_column_is_named(tmp_path: Path) -> None:
     path = write(frame().drop(columns="kind").assign(flag=7), tmp_path / "a.csv")
-    with pytest.raises(InputError, match="column 'flag': constant in training; leave out"):
+    with pytest.raises(InputError, match="column 'flag' constant in training; leave out"):
         read(path)
 
 

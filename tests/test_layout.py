@@ -17,11 +17,11 @@ PACKAGE = ROOT / "src" / "latlas"
 LAYERS = {
     "_version": "the version, written once",
     "errors": "what everything may raise",
-    "files": "writing whole or not at all",
-    "observer": "what long work tells the one who waits",
+    "files": "writing a file whole or not at all",
+    "observer": "what long work tells the person who waits",
     "data": "sources to arrays; knows nothing of models",
-    "settings": "what a run is, as one strict value",
-    "config": "reads, changes and writes it; recipes are values of it",
+    "settings": "the shape of a configuration",
+    "config": "one strict value per run, from recipes, files and flags",
     "networks": "tensor to tensor, for any shape",
     "tutorials": "the networks of published tutorials, layer by layer",
     "likelihoods": "p(x|z) from a network's raw output",
@@ -32,20 +32,20 @@ LAYERS = {
     "objectives": "a pass to a scalar",
     "schedules": "a step to a number",
     "build": "configuration and data to parts",
-    "runs": "the run folder: configuration, log, checkpoints",
     "machine": "device, threads, memory and signals",
+    "runs": "the run folder: configuration, log, checkpoints",
     "training": "the only training loop; draws and prints nothing",
     "evaluation": "numbers from a model and data",
     "figures": "one picture each, from arrays",
-    "inference": "what a run is used for, as arrays",
-    "boards": "TensorBoard's view of a run",
     "gallery": "which pictures a run gets",
+    "boards": "TensorBoard's view of a run",
     "report": "one page from a run folder",
-    "experiment": "train and evaluate as one call: validates, logs, draws, writes the report",
-    "console": "notes and bars for people",
+    "inference": "a trained run in use: codes, samples, reconstructions",
+    "experiment": "training as one call: validates, logs, draws, writes the report",
+    "console": "progress and notes on a terminal",
     "api": "what `import latlas` offers",
     "cli": "parses and calls, nothing else",
-    "__init__": "the package's face: passes on names of api, when asked for them",
+    "__init__": "the package's face: passes on names of the others when asked for them",
     "__main__": "python -m latlas",
 }
 HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "pyarrow", "PIL", "pooch")
@@ -172,10 +172,11 @@ def test_help_is_light_and_quick() -> None:
     assert min(seconds for _, seconds in runs) < 0.5  # CPU time: a busy machine must not fail this
 
 
-def length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
-    """Lines of a function without its docstring."""
+def length(function: ast.FunctionDef | ast.AsyncFunctionDef, signature: bool = True) -> int:
+    """Lines of a function without its docstring; without its signature too where that is all options."""
     doc = (ast.get_docstring(function) or "").count("\n")
-    return (function.end_lineno or function.lineno) - function.lineno + 1 - doc
+    start = function.lineno if signature else function.body[0].lineno
+    return (function.end_lineno or start) - start + 1 - doc
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -185,7 +186,8 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     functions = [
         n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
-    assert [f"{f.name}: {length(f)} lines" for f in functions if length(f) > 45] == []
+    sizes = {f.name: length(f, signature=path.parent.name != "cli") for f in functions}
+    assert {name: size for name, size in sizes.items() if size > 45} == {}
 
 
 def project_files() -> list[Path]:

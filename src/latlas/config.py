@@ -154,7 +154,7 @@ def _about(description: str, annotation: Any) -> str:
 def recipe_names() -> list[str]:
     """Names of the recipes inside the package."""
     return sorted(
-        f.name[:-5] for f in resources.files("latlas.recipes").iterdir() if f.name.endswith(".toml")
+        f.name[:-5] for f in (resources.files("latlas") / "recipes").iterdir() if f.name.endswith(".toml")
     )
 
 
@@ -165,5 +165,5 @@ def recipe(name: str) -> Config:
     """
     if name not in recipe_names():
         raise unknown("recipe", name, recipe_names())
-    text = (resources.files("latlas.recipes") / f"{name}.toml").read_text(encoding="utf-8")
+    text = ((resources.files("latlas") / "recipes") / f"{name}.toml").read_text(encoding="utf-8")
     return parse(tomllib.loads(text), f"recipe {name}")

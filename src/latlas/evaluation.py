@@ -51,11 +51,11 @@ def evaluate(
         for start in range(0, len(rows), size):
             x = data(rows[start : start + size])
             p = model(x, samples=samples, generator=generator)
-            distortion.append(p.distortion.double().cpu())
+            distortion.append(p.distortion.cpu().double())
             if p.rate is not None:
-                rate.append(p.rate.double().cpu())
+                rate.append(p.rate.cpu().double())
             mean = model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
-            squared.append((mean - x).flatten(1).square().mean(1).double().cpu())
+            squared.append((mean - x).flatten(1).square().mean(1).cpu().double())
             if progress is not None:
                 progress(min(start + size, len(rows)), len(rows))
     total_distortion = torch.cat(distortion)

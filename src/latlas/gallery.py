@@ -17,6 +17,24 @@ LATENTS = 16  # rows of the picture of traversals
 PANELS = 12  # the same, for columns
 MORPH, TRAVERSAL = 11, 13  # steps along each
 
+# How to read each picture; it is kept in the file and shown beneath the picture in the report.
+READING = {
+    "reconstructions": "The closer a lower image is to the one above, the more of it the code keeps.",
+    "samples": "Items that the model makes up: good ones look like the data and differ from each other.",
+    "snapshots": "Follow one place from panel to panel: the same code, decoded by a model that has learnt more.",
+    "latent": "Items with similar codes lie near each other; a class on its own island is known by its code.",
+    "manifold": "A map of what the model can draw: each place shows what its code decodes to.",
+    "traversals": "What changes along a row is what that dimension stands for; no change: it is unused.",
+    "morph": "In a good latent space every step in between could be in the data.",
+    "losses": "ELBO up is better: distortion is what the decoder misses, rate what the codes hold. "
+    "Validation far below training means overfitting.",
+}
+COLUMN_READING = {
+    "reconstructions": "Dots on the line are exact; a flat cloud is a column that the codes leave out.",
+    "samples": "Where the line leaves the grey, samples are distributed otherwise than the data.",
+    "traversals": "A steep line is a column that this dimension moves; only flat lines: it is unused.",
+}
+
 
 class Codec(Protocol):
     """What the pictures need of a model, numpy in and out.
@@ -79,13 +97,10 @@ def draw(
         "losses": _losses(list(log), settings.unit),
     }
     return [
-        figures.save(picture[0], run / "figures" / f"{name}.png", picture[1])
-        for name, picture in pictures.items()
-        if picture is not None
+        figures.save(figure, run / "figures" / f"{name}.png", scene.reading(name))
+        for name, figure in pictures.items()
+        if figure is not None
     ]
-
-
-Picture = tuple[Figure, str] | None  # a figure, and how to read it
 
 
 @dataclass(frozen=True)
@@ -113,6 +128,11 @@ class _Scene:
     def columns(self) -> list[str]:
         names = self.data.columns or tuple(f"column {i + 1}" for i in range(self.data.shape[0]))
         return [str(n) for n in names]
+
+    def reading(self, name: str) -> str:
+        """How to read that picture of this run."""
+        columns = self.table or (name == "traversals" and not self.pictorial)
+        return COLUMN_READING.get(name, READING[name]) if columns else READING[name]
 
     def stored(self, x: np.ndarray) -> np.ndarray:
         """Items as stored, on the scale that the model puts out: images on [0, 1], tables as they are."""
@@ -146,15 +166,11 @@ class _Scene:
         return order[np.lexsort((second, turn))][:count]
 
 
-def _reconstructions(scene: _Scene) -> Picture:
+def _reconstructions(scene: _Scene) -> Figure | None:
     if scene.table:
         x = scene.items.x[:1000]
-        figure = figures.column_reconstructions(
+        return figures.column_reconstructions(
             scene.stored(x), np.asarray(scene.model.reconstruct(x)), scene.columns
-        )
-        return (
-            figure,
-            "Dots on the line are reconstructed exactly; a flat cloud is a column that the codes leave out.",
         )
     height, width = scene.images(scene.stored(scene.items.x[:1])).shape[1:3]
     columns = int(np.clip(round(10 * height / width), 2, 10))
@@ -163,58 +179,43 @@ def _reconstructions(scene: _Scene) -> Picture:
     labels = None
     if scene.data.classes is not None and scene.items.labels is not None:
         labels = [scene.data.classes[int(label)] for label in scene.items.labels[rows]]
-    figure = figures.reconstructions(
+    return figures.reconstructions(
         scene.images(scene.stored(x)),
         scene.images(np.asarray(scene.model.reconstruct(x))),
         labels,
         subtitle="Test items the model has not been trained on, decoded from their mean code.",
         columns=columns,
     )
-    return (
-        figure,
-        "The closer a lower image is to the one above, the more of it the code keeps. Blur is what was lost.",
-    )
 
 
-def _samples(scene: _Scene) -> Picture:
+def _samples(scene: _Scene) -> Figure | None:
     if not scene.settings.prior:
         return None
     how = "Means of p(x|z) for codes z drawn from the prior."
     if scene.table:
         samples = np.asarray(scene.model.sample(len(scene.items), seed=scene.settings.seed))
-        figure = figures.column_samples(scene.stored(scene.items.x), samples, scene.columns, subtitle=how)
-        return (
-            figure,
-            "Where the line leaves the grey, the model's columns are distributed otherwise than the data's.",
-        )
+        return figures.column_samples(scene.stored(scene.items.x), samples, scene.columns, subtitle=how)
     count = 64 if scene.pictorial else 24
     samples = scene.images(np.asarray(scene.model.sample(count, seed=scene.settings.seed)))
-    return (
-        figures.image_grid(samples, "Samples from the prior", how),
-        "New items that the model makes up: good ones look like the data and differ from each other.",
-    )
+    return figures.image_grid(samples, "Samples from the prior", how)
 
 
-def _snapshots(scene: _Scene, folder: Path) -> Picture:
-    files = sorted(folder.glob("*.npz"))
+def _snapshots(scene: _Scene, folder: Path) -> Figure | None:
+    files = sorted((p for p in folder.glob("*.npz") if p.stem.isdigit()), key=lambda p: int(p.stem))
     if scene.table or not files:
         return None
     taken = []
-    for path in files:
+    for path in [files[i] for i in figures.some(len(files), 16)]:
         with np.load(path) as archive:
             samples = archive["samples"]
         samples = samples / 255 if samples.dtype == np.uint8 else samples.astype(float)
         taken.append((int(path.stem), scene.images(samples)))
     noise = "noise" if scene.settings.prior else "random codes"
     how = "Each panel decodes the same codes, after so many optimisation steps."
-    figure = figures.snapshots(taken, f"The same {noise}, decoded over training", how)
-    return (
-        figure,
-        "Follow one place from panel to panel: the same code, decoded by a model that has learnt more.",
-    )
+    return figures.snapshots(taken, f"The same {noise}, decoded over training", how)
 
 
-def _latent(scene: _Scene) -> Picture:
+def _latent(scene: _Scene) -> Figure | None:
     codes, total = scene.codes, len(scene.data.test)
     drawn = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
     labels, classes = scene.items.labels, scene.data.classes
@@ -229,13 +230,10 @@ def _latent(scene: _Scene) -> Picture:
         plane, how = figures.project(codes)
         names = ("first principal component", "second principal component")
         figure = figures.latent_scatter(plane, labels, classes, f"{who} {how}", names=names)
-    return (
-        figure,
-        "Items with similar codes lie near each other; a class that forms an island is known by its codes.",
-    )
+    return figure
 
 
-def _manifold(scene: _Scene) -> Picture:
+def _manifold(scene: _Scene) -> Figure | None:
     dimensions = scene.codes.shape[1]
     if dimensions > 2 or not scene.pictorial:
         return None
@@ -256,11 +254,10 @@ def _manifold(scene: _Scene) -> Picture:
     else:
         how = "Codes at evenly spaced quantiles of the test items' own codes."
     what = "The latent plane, decoded" if dimensions == 2 else "The latent line, decoded"
-    figure = figures.manifold(scene.images(scene.decode(grid.codes)), grid.across, grid.up, what, how)
-    return figure, "A map of what the model can draw: each place shows what its code decodes to."
+    return figures.manifold(scene.images(scene.decode(grid.codes)), grid.across, grid.up, what, how)
 
 
-def _traversals(scene: _Scene) -> Picture:
+def _traversals(scene: _Scene) -> Figure | None:
     codes, prior = scene.codes, scene.settings.prior
     dimensions = codes.shape[1]
     if dimensions < 3:
@@ -280,21 +277,17 @@ def _traversals(scene: _Scene) -> Picture:
     if len(shown) < dimensions:
         how += f" The {len(shown)} of {dimensions} dimensions with the largest variance."
     decoded = scene.decode(paths)
-    reading = (
-        "What changes along a row is what that dimension stands for. One that changes nothing is unused."
-    )
     if scene.pictorial:
         unit = "" if prior else " sd"
-        return figures.traversals(scene.images(decoded), offsets, names, title, how, unit), reading
+        return figures.traversals(scene.images(decoded), offsets, names, title, how, unit)
     if scene.table:
         data = scene.stored(scene.items.x)
         decoded = (decoded - data.mean(0)) / np.where(data.std(0) > 0, data.std(0), 1)
         how += " Up: the column, in its standard deviations."
-    reading = "A steep line is a column that this dimension moves; only flat lines: a dimension left unused."
-    return figures.column_traversals(decoded, offsets, names, scene.columns, title, how), reading
+    return figures.column_traversals(decoded, offsets, names, scene.columns, title, how)
 
 
-def _morph(scene: _Scene) -> Picture:
+def _morph(scene: _Scene) -> Figure | None:
     rows = scene.varied(8)
     rows = rows[: len(rows) // 2 * 2]
     if not scene.pictorial or not len(rows):
@@ -303,24 +296,16 @@ def _morph(scene: _Scene) -> Picture:
     t = np.linspace(0, 1, MORPH)
     paths = ends[:, 0] * (1 - t[:, None]) + ends[:, 1] * t[:, None]
     originals = scene.images(scene.stored(scene.items.x[rows]))
-    figure = figures.morph(
+    return figures.morph(
         scene.images(scene.decode(paths)),
         t,
         originals.reshape(-1, 2, *originals.shape[1:]),
         "Morphs between two test images",
         "Codes on the straight line between the two images' mean codes, decoded.",
     )
-    return (
-        figure,
-        "In a good latent space every step in between looks like something that could be in the data.",
-    )
 
 
-def _losses(log: list[Mapping[str, Any]], unit: str) -> Picture:
+def _losses(log: list[Mapping[str, Any]], unit: str) -> Figure | None:
     if not any(row.get("kind") in ("step", "epoch") for row in log):
         return None
-    reading = (
-        "ELBO up is better; distortion is what the decoder misses, rate what the codes hold. "
-        "Validation far below training means overfitting."
-    )
-    return figures.losses(log, unit), reading
+    return figures.losses(log, unit)

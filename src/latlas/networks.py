@@ -86,7 +86,7 @@ def conv(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Net
         nn.Unflatten(1, (widths[-1], *sizes[-1])),
     ]
     for level in range(len(widths) - 1, 0, -1):
-        layer = double(widths[level], widths[level - 1], sizes[level - 1])
+        layer = double(widths[level], widths[level - 1], sizes[level])
         up += [layer, *_norm(options, widths[level - 1]), activation()]
     encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, outputs))
     return encoder, decoder_of(up, double(widths[0], channels, sizes[0]))

@@ -118,8 +118,8 @@ def train(
         yield SnapshotDue(0)
     while progress.step < length.steps:
         epoch, done = divmod(progress.step, length.per_epoch)
-        batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)[done:]
-        for rows in batches:
+        batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
+        for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
             lr, beta = rates(config, length, progress.step)
             generator.manual_seed(step_seed(config.seed, progress.step))
@@ -137,14 +137,10 @@ def train(
                 progress.log_sums = {}
             if step in due:
                 yield SnapshotDue(step)
-                model.train()
             if ended:
                 values, progress.epoch_sums = means(progress.epoch_sums), {}
                 yield EpochEnded(step, epoch + 1, values, lr)
-                model.train()
-            if step == length.steps:
-                return
-            if stopping:
+            if stopping and step < length.steps:
                 yield Stopped(step)
                 return
 
@@ -152,9 +148,7 @@ def train(
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
 ) -> Callable[[Tensor, float, float, torch.Generator], Tensor]:
-    """One optimiser step on a batch: gives loss, mean distortion, mean rate and gradient norm (4,), on the
-    device.
-    """
+    """One optimiser step on a batch; it gives (4,): loss, mean distortion, mean rate, gradient norm."""
     parameters, clip = list(model.parameters()), config.optimizer.clip
     model.train()
 
@@ -172,9 +166,7 @@ def _stepper(
         with torch.no_grad():
             rate = p.rate
             nothing = torch.full_like(loss, math.nan)
-            return torch.stack(
-                [loss, p.distortion.mean(), nothing if rate is None else rate.mean(), norm]
-            ).double()
+            return torch.stack([loss, p.distortion.mean(), nothing if rate is None else rate.mean(), norm])
 
     return step
 
@@ -195,7 +187,7 @@ class Meter:
 
         Raises LatlasError naming the first step whose loss or gradient is not finite.
         """
-        table = torch.stack(self.rows).cpu().numpy()
+        table = torch.stack(self.rows).cpu().double().numpy()
         first = progress.step - len(table) + 1
         for at, (loss, _, _, norm) in enumerate(table):
             if not (math.isfinite(loss) and math.isfinite(norm)):

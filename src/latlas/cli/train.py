@@ -76,14 +76,8 @@ def train(
         "layout": layout, "label": label, "strict": strict or None, "data_dir": data_dir,
     }  # fmt: skip
     if resume:
-        given = [k for k, v in options.items() if v is not None]
-        given += [
-            k for k, v in (("DATA", source), ("recipe", recipe), ("config", config), ("set", setting)) if v
-        ]
-        if given or out:
-            raise InputError(
-                f"--resume continues the run as it was begun; leave out {', '.join(given) or '--out'}"
-            )
+        others = {"DATA": source, "recipe": recipe, "config": config, "set": setting, "out": out}
+        _refuse_beside_resume(options | {name: value or None for name, value in others.items()})
     from latlas import api, experiment
     from latlas.config import assignments
     from latlas.console import Console
@@ -98,6 +92,12 @@ def train(
             )
             run = experiment.train(config_, out, console)
     show(result(run.path, run.metrics), as_json, summary(run.path, run.metrics))
+
+
+def _refuse_beside_resume(options: dict[str, Any]) -> None:
+    given = [name.replace("_", "-") for name, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"--resume continues the run as it was begun; leave out {', '.join(given)}")
 
 
 def parse_size(text: str) -> tuple[int, int] | None:

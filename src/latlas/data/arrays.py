@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,18 +36,20 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {"x": loaded}
+            with loaded:
+                return {key: loaded[key] for key in loaded.files}
+    except Exception as error:  # on damaged bytes, the readers of zip, zlib and NumPy's header raise anything
         if "pickle" in str(error):
             why = (
                 "holds Python objects or is no NumPy file; save plain numbers with numpy.save or numpy.savez"
             )
         else:
-            why = f"cannot be read ({' '.join(str(error).split())})"
+            text = getattr(error, "strerror", None) or " ".join(str(error).split())
+            why = f"cannot be read ({text or type(error).__name__})"
         raise InputError(f"{path}: {why}") from None
 
 

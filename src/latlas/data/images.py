@@ -69,7 +69,7 @@ def decode(path: Path, size: tuple[int, int] | None, resize: str, grey: bool) ->
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height before any rotation: of a TIFF, some versions of Pillow report the size once upright."""
+    """Width and height before any rotation: of a TIFF, some versions of Pillow give the size once upright."""
     if isinstance(image, TiffImageFile):
         return int(image.tag_v2[_TIFF_WIDTH]), int(image.tag_v2[_TIFF_HEIGHT])
     return image.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -65,11 +66,11 @@ def _read(options: DataOptions, progress: Progress | None) -> Raw:
     if suffix in TABLE_SUFFIXES:
         _refuse_unused(options, ("layout",), "a table")
         return read_table(path, name, options)
+    if suffix in IMAGE_SUFFIXES:
+        raise InputError(f"{path}: a single image; give the folder that holds all of them")
     if "idx" in path.name:
         x = _idx_items(read_idx(path), options, path)
         return Raw(name, str(path), {"train": whole(x)})
-    if suffix in IMAGE_SUFFIXES:
-        raise InputError(f"{path}: a single image; give the folder that holds all of them")
     raise InputError(
         f"{path}: files of type {suffix or '(none)'} cannot be read;"
         " expected .npy, .npz, .csv, .tsv, .parquet, an IDX file or a folder of images"
@@ -83,6 +84,8 @@ def find(source: str) -> Path:
     """
     path = Path(source).expanduser().absolute()
     if source and path.exists():
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise InputError(f"{path}: cannot be read (Permission denied)")
         return path
     near = get_close_matches(source, NAMED, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -64,7 +64,7 @@ def _check_finite(x: np.ndarray, where: str) -> None:
         )
 
 
-def decide(x: np.ndarray, columns: Sequence[str] | None = None) -> Range:
+def decide(x: np.ndarray, where: str, columns: Sequence[str] | None = None) -> Range:
     """What training data `x`, (N, H, W, C) or (N, D), is taken for.
 
     0/1 and bool: binary, unscaled. uint8 / 255. uint16 / 65535. Float images inside [0, 1] unscaled, other
@@ -74,14 +74,14 @@ def decide(x: np.ndarray, columns: Sequence[str] | None = None) -> Range:
     """
     low, high = limits(x)
     if low == high:
-        raise InputError(f"every training value is {low:g}: there is nothing to learn")
+        raise InputError(f"{where}: every training value is {low:g}: there is nothing to learn")
     kind: Kind = "image" if x.ndim == 4 else "vector"
     if is_binary(x):
         return Range(kind, True, Scaling(), np.dtype(np.uint8))
     if x.dtype in (np.uint8, np.uint16):
         return Range(kind, False, Scaling("integer", scale=(float(np.iinfo(x.dtype).max),)), x.dtype)
     if kind == "vector":
-        return _decide_table(x, columns)
+        return _decide_table(x, where, columns)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
         note = f"{x.dtype} images with values from {low:g} to {high:g} read as uint8, divided by 255"
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
@@ -91,13 +91,13 @@ def decide(x: np.ndarray, columns: Sequence[str] | None = None) -> Range:
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
 
 
-def _decide_table(x: np.ndarray, columns: Sequence[str] | None) -> Range:
+def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> Range:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if constant.size:
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise InputError(
-            f"column{'s' * (len(names) > 1)} {some}: constant in training; leave out what does not vary"
+            f"{where}: column{'s' * (len(names) > 1)} {some} constant in training; leave out what never varies"
             " (for pixels give --image-size HxW)"
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)

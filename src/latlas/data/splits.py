@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latlas.data.dataset import Dataset, Split
+from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.ranges import blocks, check_numeric, convert, decide
 from latlas.errors import InputError
@@ -71,7 +72,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     parts, notes = split_parts(raw, options)
-    found = decide(parts["train"].x, raw.columns)
+    found = decide(parts["train"].x, raw.source, raw.columns)
     parts = {k: Split(convert(s.x, found, f"{raw.source}, {k}"), s.labels, s.index) for k, s in parts.items()}
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -94,7 +95,7 @@ def _check_shapes(raw: Raw) -> None:
     for part, split in raw.parts.items():
         if split.x.shape[1:] != shape:
             raise InputError(
-                f"{raw.source}: {part} items of shape {split.x.shape[1:]}, training items of {shape}"
+                f"{raw.source}: {part} items of {shape_text(split.x.shape[1:])}, training items of {shape_text(shape)}"
             )
         if split.labels is not None and len(split.labels) != len(split):
             raise InputError(f"{raw.source}: {len(split):,} {part} items but {len(split.labels):,} labels")
@@ -108,7 +109,7 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     train, notes = raw.parts["train"], []
     test = raw.parts.get("test")
     if test is None:
-        train, test = _hold_out(train, options.test, (options.seed, _TEST), f"{raw.source}: test")
+        train, test = _hold_out(train, options.test, (options.seed, _TEST), "test", raw.source)
         notes.append(f"test: {len(test):,} items held out by seed {options.seed}")
     valid = raw.parts.get("valid") if options.validation is None else None
     if valid is None and options.validation == 0:
@@ -116,7 +117,7 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
         notes.append("validation: none; the whole training set is trained on")
     elif valid is None:
         share = 0.1 if options.validation is None else options.validation
-        train, valid = _hold_out(train, share, (options.seed, _VALID), f"{raw.source}: validation")
+        train, valid = _hold_out(train, share, (options.seed, _VALID), "validation", raw.source)
         notes.append(f"validation: {len(valid):,} training items held out by seed {options.seed}")
     if options.limit is not None:
         notes.append(f"training on the first {min(options.limit, len(train)):,} of {len(train):,} items")
@@ -128,11 +129,13 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     return {"train": train, "valid": valid, "test": test}, notes
 
 
-def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str) -> tuple[Split, Split]:
+def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where: str) -> tuple[Split, Split]:
     """What stays and what is held out, both in the pool's order."""
     count = max(1, round(share * len(pool)))
     if len(pool) - count < 2:
-        raise InputError(f"{what}: holding out {count} of {len(pool)} items leaves fewer than 2 to train on")
+        raise InputError(
+            f"{where}: {len(pool)} items are too few to hold {count} out for {what} and train on at least 2"
+        )
     rows = np.random.default_rng(seed).permutation(len(pool))
     return pool.take(np.sort(rows[count:])), pool.take(np.sort(rows[:count]))
 

@@ -42,7 +42,8 @@ def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[st
             )
         frame = frame[list(columns)]
     _check_columns(frame, path)
-    x = frame.to_numpy()
+    # Column by column: a frame of bools beside numbers would become Python objects.
+    x = np.column_stack([frame[c].to_numpy() for c in frame])
     if options.image_size is not None:
         x = orient(x, "ND", options.image_size, str(path))
     names = tuple(frame.columns) if x.ndim == 2 else None
@@ -62,8 +63,8 @@ def _frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
             if len(frame.columns) and all(_is_number(str(c)) for c in frame.columns):
                 frame = pd.read_csv(path, sep=separator, header=None, low_memory=False)
                 notes.append("no header row: columns named 0, 1, ...")
-    except (OSError, ValueError) as error:  # pandas' parser, pyarrow's and decoding errors are ValueErrors
-        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+    except Exception as error:  # on damaged bytes, pandas and pyarrow raise anything
+        why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as a table ({why})") from None
     frame.columns = pd.Index([str(c) for c in frame.columns], dtype=object)
     doubled = [str(c) for c in frame.columns[frame.columns.duplicated()]]
@@ -119,9 +120,7 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
     missing = frame.isna().sum()
     if missing.any():
         gaps = some([f"{c!r} ({n:,} of {len(frame):,} rows)" for c, n in missing[missing > 0].items()])
-        raise InputError(
-            f"{path}: missing values in column{'s' * ((missing > 0).sum() > 1)} {gaps}; fill or drop them"
-        )
+        raise InputError(f"{path}: missing values in column{'s' * (', ' in gaps)} {gaps}; fill or drop them")
     infinite = [str(c) for c in frame if not np.isfinite(frame[c].to_numpy(dtype=np.float64)).all()]
     if infinite:
         raise InputError(f"{path}: infinite values in column{'s' * (len(infinite) > 1)} {_quoted(infinite)}")

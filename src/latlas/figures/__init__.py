@@ -7,7 +7,7 @@ from latlas.figures.codes import Grid, manifold_codes, project
 from latlas.figures.curves import losses
 from latlas.figures.images import image_grid, manifold, morph, reconstructions, snapshots, traversals
 from latlas.figures.latents import latent_histogram, latent_scatter
-from latlas.figures.style import png, save
+from latlas.figures.style import png, save, some
 from latlas.figures.vectors import column_reconstructions, column_samples, column_traversals, strips
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "reconstructions",
     "save",
     "snapshots",
+    "some",
     "strips",
     "traversals",
 ]

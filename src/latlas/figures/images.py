@@ -38,11 +38,11 @@ def rgb(images: np.ndarray, axes: int, what: str = "images") -> tuple[np.ndarray
 def resize(images: np.ndarray, side: int) -> np.ndarray:
     """Images (..., H, W, 3) uint8 with the longer side near `side` pixels; larger by repeating pixels."""
     height, width = images.shape[-3:-1]
-    zoom = int(side / max(height, width) + 0.35)  # a little too large is better than much too small
+    ratio = side / max(height, width)
+    zoom = int(ratio + (0.35 if ratio >= 1 else 0.2))  # a little too large is better than much too small
     if zoom >= 1:
         return images.repeat(zoom, axis=-3).repeat(zoom, axis=-2)
-    scale = side / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
     flat = [
         np.asarray(Image.fromarray(i).resize(size, Image.Resampling.LANCZOS))
         for i in images.reshape(-1, height, width, 3)
@@ -110,34 +110,31 @@ def reconstructions(
     errors = np.square(np.asarray(original, float) - np.asarray(reconstruction, float)).mean(axis=(1, 2, 3))
     columns = min(columns, len(top))
     side = side_for(top, (CONTENT - 140) // columns - GAP, 160)
-    pairs = np.concatenate(
-        [resize(top, side), np.full_like(resize(top, side)[:, :GAP], 255), resize(bottom, side)], 1
-    )
-    # Names of which less than two thirds would show say nothing.
-    room = characters(pairs.shape[2] + GAP, 7.0)
-    names = (
-        None if labels is None or max(map(len, labels)) > 1.5 * room else [shorten(n, room) for n in labels]
-    )
-    lines = 30 if names is None else 56
-    height, width = pairs.shape[1:3]
-    padded = np.concatenate([np.full((len(pairs), lines, width, 3), 255, np.uint8), pairs], axis=1)
-    pixels = mosaic(sheet(padded, columns), GAP)[lines:]
-    figure, axes = board(
-        pixels,
-        title,
-        join(subtitle, "Below each pair: its mean squared error per pixel.", note),
-        (140, lines - 30, 0, 26),
-    )
-    step, half = height + lines + GAP, (height - GAP) // 2
+    upper, lower = resize(top, side), resize(bottom, side)
+    height, width = upper.shape[1:3]
+    names = fitting(labels, characters(width + GAP, 7.0))
+    head = 30 if names is None else 56  # room above each pair, for the number of the pair above and the name
+    blank = np.full((len(top), head, width, 3), 255, np.uint8)
+    pairs = np.concatenate([blank, upper, blank[:, :GAP], lower], axis=1)
+    how = join(subtitle, "Below each pair: its mean squared error per pixel.", note)
+    figure, axes = board(mosaic(sheet(pairs, columns))[head:], title, how, (140, head - 30, 0, 26))
+    step = pairs.shape[1] + GAP
     for i, error in enumerate(errors):
         x, y = (i % columns) * (width + GAP) + width / 2, (i // columns) * step
-        write(axes, (x, y + height + 14), f"{error:.3f}" if error < 1 else f"{error:.2g}", 7.0)
+        write(axes, (x, y + 2 * height + GAP + 14), f"{error:.3f}" if error < 1 else f"{error:.2g}", 7.0)
         if names is not None:
             write(axes, (x, y - 13), names[i], 7.0, color=INK)
     for row in range(-(-len(pairs) // columns)):
-        write(axes, (-14, row * step + half / 2), "original", 8.0, ha="right")
-        write(axes, (-14, row * step + half * 1.5 + GAP), "reconstruction", 8.0, ha="right")
+        write(axes, (-14, row * step + height / 2), "original", 8.0, ha="right")
+        write(axes, (-14, row * step + height * 1.5 + GAP), "reconstruction", 8.0, ha="right")
     return figure
+
+
+def fitting(labels: Sequence[str] | None, room: int) -> list[str] | None:
+    """The labels cut to `room` characters; None where less than two thirds of one would be left."""
+    if labels is None or max(map(len, labels)) > 1.5 * room:
+        return None
+    return [shorten(label, room) for label in labels]
 
 
 def snapshots(

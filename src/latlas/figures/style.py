@@ -27,7 +27,7 @@ FONT = "DejaVu Sans"
 INK, MUTED, LINE = "#1b1f27", "#5f6775", "#d9dde4"
 BLUE, ORANGE, GREEN, ROSE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe and Ito (2008)
 
-# Paul Tol's "muted" scheme, told apart under the common colour-vision deficiencies; its pale grey is darker
+# Paul Tol's "muted" scheme, told apart under the common colour-vision deficiencies; its pale grey is dark
 # here, for dots on white.
 CLASS_COLOURS = (
     "#332288",
@@ -39,7 +39,7 @@ CLASS_COLOURS = (
     "#44AA99",
     "#882255",
     "#999933",
-    "#8A8F99",
+    "#222222",
 )
 OTHERS = "#d3d6dc"
 

@@ -1,0 +1,117 @@
+"""p(x | z): exact values, and properties of every likelihood."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from latlas import likelihoods
+from latlas.errors import InputError
+from latlas.likelihoods import Bernoulli, Gaussian
+from latlas.settings import LikelihoodConfig
+
+ALL = [
+    Bernoulli(),
+    Gaussian(0.3, "sigmoid"),
+    Gaussian(0.3, "tanh"),
+    Gaussian(0.3, "identity"),
+    Gaussian("learned", "sigmoid", start=0.2),
+]
+IDS = ["bernoulli", "sigmoid", "tanh", "identity", "learned"]
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_bernoulli_agrees_with_torch_distributions() -> None:
+    raw, x = draw(3, 4, 1, 5, 6), (draw(4, 1, 5, 6, seed=1) > 0).double()
+    expected = torch.distributions.Bernoulli(logits=raw).log_prob(x).flatten(2).sum(2)
+    torch.testing.assert_close(Bernoulli().log_prob(raw, x), expected)
+
+
+def test_bernoulli_on_grey_values_is_the_cross_entropy() -> None:
+    raw, x = draw(2, 3, 7), torch.rand(3, 7, dtype=torch.float64)
+    m = torch.sigmoid(raw)
+    expected = (x * m.log() + (1 - x) * (1 - m).log()).sum(2)
+    torch.testing.assert_close(Bernoulli().log_prob(raw, x), expected)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh", "identity"])
+@pytest.mark.parametrize("sigma", [0.05, math.sqrt(0.5), 2.0])
+def test_gaussian_agrees_with_torch_distributions(output: str, sigma: float) -> None:
+    raw, x = draw(3, 4, 2, 5), draw(4, 2, 5, seed=1)
+    likelihood = Gaussian(sigma, output).double()
+    expected = torch.distributions.Normal(likelihood.mean(raw), sigma).log_prob(x).flatten(2).sum(2)
+    torch.testing.assert_close(likelihood.log_prob(raw, x), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_squared_error_is_a_gaussian_with_half_a_variance() -> None:
+    raw, x = draw(1, 4, 6), draw(4, 6, seed=1)
+    log_p = Gaussian(math.sqrt(0.5), "identity").double().log_prob(raw, x)[0]
+    squared = (x - raw[0]).square().sum(1)
+    torch.testing.assert_close(-log_p, squared + 3 * math.log(math.pi), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", ALL, ids=IDS)
+class TestEvery:
+    def test_raw_is_the_inverse_of_mean(self, likelihood: likelihoods.Likelihood) -> None:
+        mean = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
+        torch.testing.assert_close(likelihood.mean(likelihood.raw(mean)), mean)
+
+    def test_the_sample_has_the_mean_and_spread_of_the_density(self, likelihood: likelihoods.Likelihood) -> None:
+        raw = torch.full((100_000,), 0.4, dtype=torch.float64)
+        x = likelihood.sample(raw, torch.Generator().manual_seed(0))
+        mean = likelihood.mean(raw)[0]
+        variance = mean * (1 - mean) if isinstance(likelihood, Bernoulli) else likelihood.sigma.double() ** 2
+        torch.testing.assert_close(x.mean(), mean, atol=0.01, rtol=0)
+        torch.testing.assert_close(x.var(), variance, atol=0.01, rtol=0)
+
+    def test_the_terms_are_sums_over_values_for_each_item(self, likelihood: likelihoods.Likelihood) -> None:
+        raw, x = draw(2, 3, 4), torch.rand(3, 4, dtype=torch.float64).round()
+        doubled = likelihood.log_prob(torch.cat([raw, raw], 2), torch.cat([x, x], 1))
+        torch.testing.assert_close(doubled, 2 * likelihood.log_prob(raw, x))
+
+    def test_one_sample_of_the_code_more_changes_nothing_for_the_others(
+        self, likelihood: likelihoods.Likelihood
+    ) -> None:
+        raw, x = draw(3, 2, 4), torch.rand(2, 4, dtype=torch.float64).round()
+        torch.testing.assert_close(likelihood.log_prob(raw, x)[:1], likelihood.log_prob(raw[:1], x))
+
+
+def test_a_learned_sigma_finds_the_residuals_standard_deviation() -> None:
+    likelihood = Gaussian("learned", "identity", start=1.0).double()
+    raw = torch.zeros(1, 500, 40, dtype=torch.float64)
+    x = 0.2 * draw(500, 40)
+    optimizer = torch.optim.Adam(likelihood.parameters(), lr=0.02)
+    for _ in range(400):
+        optimizer.zero_grad()
+        (-likelihood.log_prob(raw, x).mean()).backward()
+        optimizer.step()
+    torch.testing.assert_close(likelihood.sigma, x.square().mean().sqrt(), rtol=1e-3, atol=0)
+
+
+def test_a_learned_sigma_never_falls_below_its_bound() -> None:
+    likelihood = Gaussian("learned", "sigmoid", start=1e-9)
+    assert likelihood.sigma.item() == pytest.approx(1 / 255)
+    with torch.no_grad():
+        likelihood.log_sigma.sub_(10)
+    assert likelihood.sigma.item() == pytest.approx(1 / 255)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "output"),
+    [("table", "bernoulli", "auto"), ("table", "gaussian", "sigmoid"), ("image", "bernoulli", "tanh")],
+)
+def test_a_likelihood_that_cannot_take_the_data_is_refused(kind: str, name: str, output: str) -> None:
+    options = LikelihoodConfig.model_validate({"name": name, "output": output})
+    with pytest.raises(InputError, match=r"likelihood\."):
+        likelihoods.check(options, kind)
+
+
+def test_only_bernoulli_on_grey_values_is_not_normalised() -> None:
+    assert not likelihoods.normalised("bernoulli", binary=False)
+    assert likelihoods.normalised("bernoulli", binary=True)
+    assert likelihoods.normalised("gaussian", binary=False)

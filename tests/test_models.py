@@ -1,0 +1,157 @@
+"""Pass and Model: the terms of the bound, and one face in numpy and torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from helpers import image_dataset, images, made, table_dataset
+
+from latlas.errors import InputError
+from latlas.models import Model
+
+AUTOENCODER = {"posterior__name": "point", "objective__name": "reconstruction"}
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return made(image_dataset(), model__latent=3, training__precision="float64")[1]
+
+
+@pytest.fixture(scope="module")
+def x(model: Model) -> torch.Tensor:
+    return model.to_tensor(images(16, seed=1))
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_the_bound_is_minus_distortion_minus_rate(model: Model, x: torch.Tensor) -> None:
+    p = model(x, samples=5, generator=generator())
+    assert p.z.shape == (5, 16, 3)
+    assert p.log_px.shape == p.log_pz.shape == p.log_qz.shape == (5, 16)
+    torch.testing.assert_close(p.distortion, -p.log_px.mean(0))
+    torch.testing.assert_close(p.rate, p.kl.sum(-1))
+    torch.testing.assert_close(p.elbo, -(p.distortion + p.rate))
+    torch.testing.assert_close(p.sampled_rate, (p.log_qz - p.log_pz).mean(0))
+
+
+def test_the_rate_is_never_negative(model: Model, x: torch.Tensor) -> None:
+    assert (model(x, generator=generator()).rate >= 0).all()
+
+
+def test_the_monte_carlo_bound_equals_the_analytic_one_in_expectation(model: Model, x: torch.Tensor) -> None:
+    p = model(x[:4], samples=20_000, generator=generator())
+    error = (p.sampled_rate - p.rate).abs()
+    assert (error < 4 * (p.log_qz - p.log_pz).std(0) / 20_000**0.5).all()
+
+
+def test_each_images_terms_are_its_own(x: torch.Tensor) -> None:
+    """An image's numbers do not depend on which images share its batch: per-image terms, no batch sums."""
+    _, model = made(image_dataset(), **AUTOENCODER)
+    alone = torch.cat([model(item[None].float()).distortion for item in x])
+    torch.testing.assert_close(model(x.float()).distortion, alone, rtol=1e-5, atol=1e-4)
+
+
+def test_the_target_may_differ_from_the_input(model: Model, x: torch.Tensor) -> None:
+    clean = model(x, generator=generator())
+    other = model(x, target=1 - x, generator=generator())
+    assert torch.equal(clean.z, other.z)
+    expected = model.likelihood.log_prob(model.raw(clean.z), 1 - x)
+    torch.testing.assert_close(other.log_px, expected)
+
+
+def test_an_autoencoder_has_no_rate(x: torch.Tensor) -> None:
+    _, model = made(image_dataset(), training__precision="float64", **AUTOENCODER)
+    p = model(x)
+    assert p.rate is None
+    assert p.elbo is None
+    torch.testing.assert_close(p.z[0], model.encode(x))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_numpy_in_numpy_out_tensor_in_tensor_out(channels: int) -> None:
+    dataset = image_dataset(channels=channels)
+    _, model = made(dataset, model__latent=3)
+    stored = dataset.test.x
+    tensor = torch.from_numpy(stored / np.float32(255)).permute(0, 3, 1, 2).float()
+    codes = model.encode(stored)
+    assert isinstance(codes, np.ndarray)
+    assert codes.shape == (len(stored), 3)
+    np.testing.assert_allclose(codes, model.encode(tensor).numpy(), rtol=1e-5, atol=1e-6)
+    back, tensors = model.decode(codes), model.decode(torch.from_numpy(codes))
+    assert back.shape == stored.shape
+    assert tensors.shape == tensor.shape
+    np.testing.assert_allclose(back, tensors.permute(0, 2, 3, 1).numpy(), rtol=1e-6)
+    assert back.min() >= 0
+    assert back.max() <= 1
+    np.testing.assert_allclose(model.reconstruct(stored), back, rtol=1e-4, atol=1e-5)
+    # Floats on [0, 1] and integers as stored are the same images.
+    np.testing.assert_allclose(model.encode(stored / np.float32(255)), codes, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.encode(tensor.mul(255).round().to(torch.uint8)).numpy(), codes, atol=1e-5)
+
+
+def test_grey_images_may_leave_out_the_channel_axis(model: Model) -> None:
+    x = images(5)
+    np.testing.assert_allclose(model.encode(x[..., 0]), model.encode(x))
+
+
+def test_tables_come_back_in_data_units() -> None:
+    from dataclasses import replace
+
+    from latlas.data import Scaling
+
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(60, 4)) * [1, 10, 100, 0.1] + [5, -50, 0, 3]).astype(np.float32)
+    scaling = Scaling("standard", tuple(x.mean(0).tolist()), tuple(x.std(0).tolist()))
+    dataset = replace(table_dataset(x), scaling=scaling)
+    _, model = made(dataset, network__name="linear", model__latent=4, **AUTOENCODER)
+    with torch.no_grad():
+        model.encoder[1].weight.copy_(torch.eye(4))
+        model.encoder[1].bias.zero_()
+        model.decoder.output.weight.copy_(torch.eye(4))
+        model.decoder.output.bias.zero_()
+    np.testing.assert_allclose(model.reconstruct(x), x, rtol=1e-4, atol=1e-3)
+    standardised = model.reconstruct(model.to_tensor(x))
+    torch.testing.assert_close(standardised, model.to_tensor(x))
+
+
+def test_samples_are_the_same_for_a_seed_and_differ_between_seeds(model: Model) -> None:
+    first = model.sample(7, seed=3)
+    np.testing.assert_array_equal(first, model.sample(7, seed=3))
+    assert np.abs(first - model.sample(7, seed=4)).max() > 0
+    noisy = model.sample(7, seed=3, noise=True)
+    assert set(np.unique(noisy)) == {0.0, 1.0}
+
+
+def test_using_a_model_leaves_its_mode_and_weights_alone() -> None:
+    _, model = made(image_dataset(height=8, width=8), network__name="conv", network__batch_norm=True)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    model.reconstruct(images(9, 8, 8))
+    model.sample(3)
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_one_image_alone_decodes_as_in_company(model: Model) -> None:
+    x = images(5)
+    np.testing.assert_allclose(model.reconstruct(x[:1]), model.reconstruct(x)[:1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.encode(np.zeros((2, 9, 9, 1), np.uint8)), r"items of shape \(9, 9, 1\).*takes \(8, 6, 1\)"),
+        (lambda m: m.encode(torch.zeros(2, 1, 9, 9)), r"\(1, 9, 9\).*\(1, 8, 6\)"),
+        (lambda m: m.encode(np.full((2, 8, 6, 1), 7.0)), "inside"),
+        (lambda m: m.encode(np.zeros((0, 8, 6, 1), np.uint8)), "no items"),
+        (lambda m: m.decode(np.zeros((2, 5))), r"codes of shape \(2, 5\).*\(N, 3\)"),
+        (lambda m: m.decode(np.zeros((0, 3))), "empty"),
+        (lambda m: m.sample(0), "at least 1"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(model: Model, call: object, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        call(model)  # type: ignore[operator]

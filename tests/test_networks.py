@@ -1,0 +1,119 @@
+"""Every network, for every shape: sizes come back, gradients flow, and the tutorials' layers are as published."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from latlas.errors import InputError
+from latlas.networks import ACTIVATIONS, halvings
+from latlas.settings import NetworkConfig
+from latlas.tutorials import NETWORKS
+
+SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 28, 20), (2, 17, 31), (4, 9, 8), (3, 7, 45), (1, 1, 16)]
+VECTORS = [(5,), (784,), (1,)]
+SMALLEST = {"flowers": 8, "fashion": 7}
+
+
+def fits(name: str, shape: tuple[int, ...]) -> bool:
+    if len(shape) == 1:
+        return name in ("linear", "mlp")
+    return shape[1:] == (28, 28) if name == "kmnist" else min(shape[1:]) >= SMALLEST.get(name, 1)
+
+
+@pytest.mark.parametrize("shape", SHAPES + VECTORS, ids=lambda s: "x".join(map(str, s)))
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_encodes_to_its_outputs_and_decodes_to_the_shape(name: str, shape: tuple[int, ...]) -> None:
+    if not fits(name, shape):
+        with pytest.raises(InputError, match=f"network.name = {name}"):
+            NETWORKS[name](shape, 6, 3, NetworkConfig())
+        return
+    encoder, decoder = NETWORKS[name](shape, 6, 3, NetworkConfig())
+    x = torch.rand(4, *shape)
+    code = encoder(x)
+    assert code.shape == (4, 6)
+    out = decoder(code[:, :3])
+    assert out.shape == x.shape
+    out.square().sum().backward()
+    missing = [n for net in (encoder, decoder) for n, p in net.named_parameters() if p.grad is None]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_the_decoder_names_its_output_layer(name: str) -> None:
+    _, decoder = NETWORKS[name]((1, 28, 28), 6, 3, NetworkConfig())
+    layer = decoder.output
+    assert isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+    weights = [m for m in decoder.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    assert weights[-1] is layer
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_options_reach_the_layers(activation: str) -> None:
+    options = NetworkConfig.model_validate(
+        {"activation": activation, "hidden": (7, 5), "channels": (4, 6), "batch_norm": True}
+    )
+    kind = type(ACTIVATIONS[activation]())
+    encoder, decoder = NETWORKS["mlp"]((1, 8, 8), 6, 3, options)
+    assert [m.out_features for m in encoder.modules() if isinstance(m, nn.Linear)] == [7, 5, 6]
+    assert [m.out_features for m in decoder.modules() if isinstance(m, nn.Linear)] == [5, 7, 64]
+    assert sum(isinstance(m, kind) for m in encoder.modules()) == 2
+    encoder, decoder = NETWORKS["conv"]((1, 8, 8), 6, 3, options)
+    assert [m.out_channels for m in encoder.modules() if isinstance(m, nn.Conv2d)] == [4, 6]
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in decoder.modules()) == 1
+
+
+def test_halvings_are_what_stride_two_convolutions_give() -> None:
+    x, layer = torch.zeros(1, 1, 45, 28), nn.Conv2d(1, 1, 3, 2, 1)
+    for size in halvings((45, 28), 6)[1:]:
+        x = layer(x)
+        assert tuple(x.shape[2:]) == size
+
+
+def channels(network: nn.Module, kind: type) -> list[tuple[int, int]]:
+    return [(m.in_channels, m.out_channels) for m in network.modules() if isinstance(m, kind)]
+
+
+def test_vanilla_is_as_published() -> None:
+    encoder, decoder = NETWORKS["vanilla"]((3, 64, 64), 256, 128, NetworkConfig())
+    assert channels(encoder, nn.Conv2d) == [(3, 32), (32, 64), (64, 128), (128, 256), (256, 512)]
+    ups = [(512, 256), (256, 128), (128, 64), (64, 32), (32, 32)]
+    assert channels(decoder, nn.ConvTranspose2d) == ups
+    assert channels(decoder, nn.Conv2d) == [(32, 3)]
+    assert encoder[-1].in_features == 512 * 2 * 2
+    for network in (encoder, decoder):
+        assert sum(isinstance(m, nn.BatchNorm2d) for m in network.modules()) == 5
+        assert sum(isinstance(m, nn.LeakyReLU) for m in network.modules()) == 5
+
+
+def test_kmnist_is_as_published() -> None:
+    encoder, decoder = NETWORKS["kmnist"]((1, 28, 28), 4, 2, NetworkConfig())
+    assert channels(encoder, nn.Conv2d) == [(1, 28), (28, 56), (56, 112), (112, 224)]
+    assert encoder[-1].in_features == 896
+    assert channels(decoder, nn.ConvTranspose2d) == [(224, 112), (112, 56), (56, 28), (28, 1)]
+    sizes, x = [], decoder.body[:2](torch.zeros(2, 2))
+    for layer in [*decoder.body[2:], decoder.output]:
+        x = layer(x)
+        if isinstance(layer, nn.ConvTranspose2d):
+            assert layer.bias is None
+            sizes.append(x.shape[-1])
+    assert sizes == [4, 8, 14, 28]
+
+
+def test_flowers_is_as_published() -> None:
+    encoder, decoder = NETWORKS["flowers"]((3, 32, 32), 20, 10, NetworkConfig())
+    assert channels(encoder, nn.Conv2d) == [(3, 16), (16, 32), (32, 64)]
+    assert sum(isinstance(m, nn.MaxPool2d) for m in encoder.modules()) == 3
+    assert encoder[-1].in_features == 64 * 4 * 4
+    assert channels(decoder, nn.ConvTranspose2d) == [(64, 32), (32, 16), (16, 3)]
+    with_norm, _ = NETWORKS["flowers"]((3, 32, 32), 20, 10, NetworkConfig(batch_norm=True))
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in with_norm.modules()) == 3
+
+
+def test_fashion_is_as_published() -> None:
+    encoder, decoder = NETWORKS["fashion"]((1, 28, 28), 4, 2, NetworkConfig())
+    assert channels(encoder, nn.Conv2d) == [(1, 32), (32, 64)]
+    assert encoder[-1].in_features == 2304
+    assert decoder.body[0].out_features == 7 * 7 * 32
+    assert channels(decoder, nn.ConvTranspose2d) == [(32, 64), (64, 32), (32, 1)]

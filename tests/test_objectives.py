@@ -1,0 +1,118 @@
+"""Objectives and schedules: what they are at known values, and that nothing grows with batch or draws."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from latlas import objectives, schedules
+from latlas.models import Pass
+from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
+from latlas.settings import ObjectiveConfig
+
+
+def a_pass(batch: int = 4, samples: int = 3, latent: int = 2, seed: int = 0) -> Pass:
+    g = torch.Generator().manual_seed(seed)
+    z = torch.randn(samples, batch, latent, generator=g, dtype=torch.float64)
+    log_px, log_pz, log_qz = torch.randn(3, samples, batch, generator=g, dtype=torch.float64) - 5
+    return Pass(z, log_px, log_pz, log_qz, torch.rand(batch, latent, generator=g, dtype=torch.float64))
+
+
+def repeated(p: Pass) -> Pass:
+    """The same images twice."""
+    return Pass(*(torch.cat([t, t], dim=0 if t.shape == p.kl.shape else 1) for t in vars(p).values()))
+
+
+ALL = {
+    "reconstruction": objectives.reconstruction,
+    "elbo": objectives.elbo,
+    "monte-carlo": objectives.build(ObjectiveConfig(kl="monte-carlo")),
+    "free-bits": objectives.build(ObjectiveConfig(free_bits=0.3)),
+}
+
+
+def test_the_elbo_weighs_the_rate() -> None:
+    p = a_pass()
+    loss = objectives.elbo(p, 0.3)
+    torch.testing.assert_close(loss, (-p.log_px.mean(0) + 0.3 * p.kl.sum(-1)).mean())
+    sampled = objectives.elbo(p, 0.3, kl="monte-carlo")
+    torch.testing.assert_close(sampled, (-p.log_px + 0.3 * (p.log_qz - p.log_pz)).mean())
+    torch.testing.assert_close(objectives.elbo(p, 1.0), -p.elbo.mean())
+
+
+def test_free_bits_leave_small_divergences_alone() -> None:
+    p = a_pass()
+    means = p.kl.mean(0)
+    expected = p.distortion.mean() + 2.0 * means.clamp(min=0.5).sum()
+    torch.testing.assert_close(objectives.elbo(p, 2.0, free_bits=0.5), expected)
+    torch.testing.assert_close(objectives.elbo(p, 2.0, free_bits=1e-9), objectives.elbo(p, 2.0))
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_loss_is_a_mean_over_images(name: str) -> None:
+    p = a_pass()
+    torch.testing.assert_close(ALL[name](repeated(p), 0.7), ALL[name](p, 0.7))
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_the_loss_is_a_mean_over_draws(name: str) -> None:
+    p = a_pass()
+    twice = Pass(*(torch.cat([t, t]) for t in (p.z, p.log_px, p.log_pz, p.log_qz)), p.kl)
+    torch.testing.assert_close(ALL[name](twice, 0.7), ALL[name](p, 0.7))
+
+
+@pytest.mark.parametrize("name", sorted(ALL))
+def test_a_worse_reconstruction_costs_more(name: str) -> None:
+    p = a_pass()
+    worse = Pass(p.z, p.log_px - 1, p.log_pz, p.log_qz, p.kl)
+    torch.testing.assert_close(ALL[name](worse, 0.7), ALL[name](p, 0.7) + 1)
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"reconstruction"}))
+def test_codes_farther_from_the_prior_cost_more(name: str) -> None:
+    p = a_pass()
+    farther = Pass(p.z, p.log_px, p.log_pz - 1, p.log_qz, p.kl + 0.5)
+    assert ALL[name](farther, 1.0) > ALL[name](p, 1.0)
+
+
+def test_the_elbo_refuses_a_point_posterior() -> None:
+    p = a_pass()
+    with pytest.raises(ValueError, match="point posterior"):
+        objectives.elbo(Pass(p.z, p.log_px, None, None, None))
+
+
+@pytest.mark.parametrize("name", sorted(BETA_SCHEDULES))
+def test_weights_stay_in_range_and_reach_one(name: str) -> None:
+    values = [BETA_SCHEDULES[name](step, 100) for step in range(400)]
+    assert all(0 <= v <= 1 for v in values)
+    assert max(values) == 1
+    assert BETA_SCHEDULES[name](0, 0) == 1
+
+
+def test_the_rises_are_what_they_say() -> None:
+    assert [schedules.linear(s, 4) for s in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert schedules.sigmoid(49, 100) == pytest.approx(0.5)
+    assert schedules.sigmoid(0, 100) == pytest.approx(1 / (1 + math.exp(4.9)))
+    assert [schedules.cyclical(s, 4) for s in range(8)] == [0.5, 1, 1, 1] * 2
+    rising = [schedules.sigmoid(s, 100) for s in range(100)]
+    assert rising == sorted(rising)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 1000])
+@pytest.mark.parametrize("name", sorted(RATE_SCHEDULES))
+def test_learning_rates_stay_in_range(name: str, steps: int) -> None:
+    values = [RATE_SCHEDULES[name](step, steps) for step in range(steps)]
+    assert all(0 <= v <= 1 for v in values)
+    assert max(values) == pytest.approx(1, abs=0.01)
+    assert sum(values) > 0
+
+
+def test_cosine_and_one_cycle_end_near_zero() -> None:
+    for name in ("cosine", "one-cycle"):
+        values = [RATE_SCHEDULES[name](s, 1000) for s in range(1000)]
+        top = values.index(max(values))
+        assert values[:top] == sorted(values[:top])
+        assert values[top:] == sorted(values[top:], reverse=True)
+        assert values[-1] < 0.001

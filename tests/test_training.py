@@ -1,0 +1,282 @@
+"""The loop: what it yields, what it depends on, and that it reaches known optima."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import CPU, batches, image_dataset, images, made, split, table_dataset
+
+from latlas import objectives, training
+from latlas.build import steps_per_epoch
+from latlas.data import Dataset
+from latlas.data.batches import Batches
+from latlas.errors import LatlasError
+from latlas.evaluation import evaluate
+from latlas.models import Model
+from latlas.runs import Progress
+from latlas.settings import Config
+from latlas.training import EpochEnded, Logged, SnapshotDue, Stopped
+
+QUICK = {"model__latent": 2, "network__hidden": (16,), "training__batch_size": 32, "training__log_every": 3}
+
+
+def begin(dataset: Dataset, **settings: Any) -> tuple[Config, Model, torch.optim.Optimizer]:
+    config, model = made(dataset, **(QUICK | settings))
+    return config, model, training.optimizer_for(config, model)
+
+
+def events(
+    dataset: Dataset, config: Config, model: Model, optimizer: torch.optim.Optimizer,
+    progress: Progress | None = None, stop: Any = lambda: False,
+) -> Iterator[training.Event]:  # fmt: skip
+    data = batches(dataset, "train", model)
+    objective = objectives.build(config.objective)
+    return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
+
+
+def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
+    first, second = (training.epoch_rows(0, epoch, 103, 10) for epoch in (0, 1))
+    assert sorted(np.concatenate(first)) == list(range(103))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(second))
+    assert np.array_equal(np.concatenate(first), np.concatenate(training.epoch_rows(0, 0, 103, 10)))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(training.epoch_rows(1, 0, 103, 10)))
+
+
+@pytest.mark.parametrize(("images", "batch"), [(100, 10), (101, 10), (102, 10), (7, 10), (2, 10), (11, 10)])
+def test_no_batch_has_a_single_image(images: int, batch: int) -> None:
+    rows = training.epoch_rows(0, 0, images, batch)
+    assert len(rows) == steps_per_epoch(images, batch)
+    assert min(map(len, rows)) > 1
+    assert sum(map(len, rows)) == images
+
+
+def test_a_last_batch_of_one_trains_with_batch_normalisation() -> None:
+    dataset = image_dataset(height=8, width=8)
+    dataset = replace(dataset, train=split(images(33, 8, 8)))
+    config, model, optimizer = begin(
+        dataset, network__name="conv", network__batch_norm=True, training__epochs=2, network__channels=(4, 4, 4)
+    )
+    ends = [e for e in events(dataset, config, model, optimizer) if isinstance(e, EpochEnded)]
+    assert all(math.isfinite(e.values["loss"]) for e in ends)
+
+
+def test_events_come_in_order_and_cover_the_plan() -> None:
+    dataset = image_dataset()
+    config, model, optimizer = begin(dataset, training__steps=12, training__snapshot_every=4)
+    seen = list(events(dataset, config, model, optimizer))
+    assert [e.step for e in seen if isinstance(e, SnapshotDue)] == [0, 4, 8, 12]
+    assert [e.step for e in seen if isinstance(e, EpochEnded)] == [5, 10, 12]
+    assert [e.step for e in seen if isinstance(e, Logged)] == [3, 5, 6, 9, 10, 12]
+    steps = [e.step for e in seen]
+    assert steps == sorted(steps)
+
+
+def test_epoch_means_weigh_each_batch_by_its_images() -> None:
+    """160 images in batches of 64: 64, 64, 32. At learning rate ~0 the epoch's mean is the data set's."""
+    dataset = image_dataset()
+    config, model, optimizer = begin(
+        dataset, training__batch_size=64, training__epochs=1, optimizer__lr=1e-30, training__precision="float64",
+        posterior__name="point", objective__name="reconstruction", optimizer__weight_decay=0.0,
+    )  # fmt: skip
+    end = next(e for e in events(dataset, config, model, optimizer) if isinstance(e, EpochEnded))
+    whole = evaluate(model, batches(dataset, "train", model)).distortion
+    assert end.values["distortion"] == pytest.approx(whole, rel=1e-12)
+    assert end.values["loss"] == pytest.approx(whole, rel=1e-12)
+    assert end.values["rate"] is None
+    assert end.values["elbo"] is None
+
+
+def test_the_logged_elbo_is_at_beta_one_whatever_beta_is() -> None:
+    dataset = image_dataset()
+    config, model, optimizer = begin(dataset, training__steps=6, objective__beta=5.0)
+    for event in events(dataset, config, model, optimizer):
+        if isinstance(event, Logged):
+            v = event.values
+            assert v["elbo"] == pytest.approx(-(v["distortion"] + v["rate"]))
+            assert v["loss"] == pytest.approx(v["distortion"] + 5 * v["rate"], rel=1e-5)
+            assert v["rate"] >= 0
+
+
+def test_schedules_follow_the_optimisers_steps_alone() -> None:
+    """Validating between the events does not advance them."""
+    dataset = image_dataset()
+    settings = {"objective__schedule": "linear", "objective__warmup": 8, "training__steps": 10}
+    seen = {}
+    for validate in (False, True):
+        config, model, optimizer = begin(dataset, **settings)
+        rows = []
+        for event in events(dataset, config, model, optimizer):
+            if validate:
+                evaluate(model, batches(dataset, "valid", model))
+            if isinstance(event, Logged):
+                rows.append((event.step, event.beta, event.lr))
+        seen[validate] = (rows, model.state_dict())
+    assert seen[False][0] == seen[True][0]
+    assert [beta for _, beta, _ in seen[True][0]] == [min(1, step / 8) for step, _, _ in seen[True][0]]
+    for name, tensor in seen[False][1].items():
+        assert torch.equal(tensor, seen[True][1][name])
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 5, 7, 10])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_stopping_and_going_on_gives_the_same_bits(network: str, stop_at: int, tmp_path: Any) -> None:
+    from latlas import runs
+
+    dataset = image_dataset(height=8, width=8)
+    settings = {"network__name": network, "network__batch_norm": True, "training__steps": 12}
+    config, whole, optimizer = begin(dataset, **settings)
+    rows = [e for e in events(dataset, config, whole, optimizer) if isinstance(e, EpochEnded | Logged)]
+
+    config, model, optimizer = begin(dataset, **settings)
+    progress, run = Progress(), runs.Run(tmp_path)
+    halves = list(events(dataset, config, model, optimizer, progress, lambda: progress.step >= stop_at))
+    assert isinstance(halves[-1], Stopped)
+    assert halves[-1].step == stop_at
+    runs.save_checkpoint(run, model, optimizer, progress)
+
+    config, model, optimizer = begin(dataset, **settings)
+    progress = runs.restore_checkpoint(run, model, optimizer)
+    halves += list(events(dataset, config, model, optimizer, progress))
+    again = [e for e in halves if isinstance(e, EpochEnded | Logged)]
+    assert [(e.step, e.values) for e in again] == [(e.step, e.values) for e in rows]
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_the_cause() -> None:
+    dataset = image_dataset()
+    config, model, optimizer = begin(
+        dataset, optimizer__lr=1e30, training__epochs=3, training__log_every=50, optimizer__schedule="constant"
+    )
+    with pytest.raises(LatlasError, match=r"step [2-5]: the (loss|gradient) is not finite.*learning rate"):
+        list(events(dataset, config, model, optimizer))
+
+
+def test_clipping_bounds_the_gradient_but_logs_its_norm() -> None:
+    dataset = image_dataset()
+    moved = {}
+    for clip in (1e-6, None):
+        config, model, optimizer = begin(
+            dataset, optimizer__clip=clip, training__steps=3, optimizer__name="adam", optimizer__lr=1.0,
+            optimizer__schedule="constant", optimizer__weight_decay=0.0,
+        )  # fmt: skip
+        before = [p.detach().clone() for p in model.parameters()]
+        for group in optimizer.param_groups:
+            group["eps"] = 1.0  # with so large an epsilon Adam's step shrinks with the gradient
+        logged = [e for e in events(dataset, config, model, optimizer) if isinstance(e, Logged)]
+        moved[clip] = max((p - b).abs().max().item() for p, b in zip(model.parameters(), before, strict=True))
+        assert logged[0].values["grad_norm"] > 0.1
+    assert moved[1e-6] < 1e-5 < moved[None]
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_the_optimiser_is_the_one_named(name: str) -> None:
+    config, model, optimizer = begin(image_dataset(), optimizer__name=name, optimizer__betas=(0.8, 0.95))
+    assert type(optimizer).__name__.lower() == name
+    assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
+
+
+def test_training_draws_no_global_randomness() -> None:
+    dataset = image_dataset()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    config, model, optimizer = begin(dataset, training__steps=3)
+    list(events(dataset, config, model, optimizer))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def ppca_optimum(x: np.ndarray, latent: int) -> tuple[float, float, float]:
+    """Best mean log p(x), mean KL and sigma^2 of probabilistic PCA (Tipping and Bishop 1999)."""
+    values = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1]
+    noise = values[latent:].mean()
+    d = len(values)
+    log_p = -0.5 * (
+        d * math.log(2 * math.pi) + np.log(values[:latent]).sum() + (d - latent) * math.log(noise) + d
+    )
+    return float(log_p), float(0.5 * np.log(values[:latent] / noise).sum()), float(noise)
+
+
+def correlated(n: int = 512, d: int = 6) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(n, 2)) @ rng.normal(size=(2, d)) + 0.3 * rng.normal(size=(n, d))
+    return x - x.mean(0)
+
+
+def exact_elbo(model: Model, x: np.ndarray) -> tuple[float, float]:
+    """The bound of a linear Gaussian model with the expectation over z exact, and the rate, both means over rows."""
+    weights = model.decoder.output.weight.detach()
+    with torch.no_grad():
+        tensor = torch.from_numpy(x)
+        q = model.infer(tensor)
+        at_mean = model.likelihood.log_prob(model.raw(q.mean[None]), tensor)[0]
+        spread = (q.stddev.square() * weights.square().sum(0)).sum(1)
+        rate = q.kl_standard_normal().sum(1)
+        elbo = at_mean - 0.5 * spread / model.likelihood.sigma**2 - rate
+    return elbo.mean().item(), rate.mean().item()
+
+
+def test_the_linear_vae_reaches_probabilistic_pca() -> None:
+    """Exactly: the best ELBO of a linear VAE is the best log-likelihood of pPCA, within 0.02 nats by training."""
+    x = correlated()
+    dataset = table_dataset(x)
+    config, model, optimizer = begin(
+        dataset, network__name="linear", model__latent=2, training__precision="float64", training__steps=2500,
+        training__batch_size=512, objective__samples=4, optimizer__lr=0.03, optimizer__weight_decay=0.0,
+    )  # fmt: skip
+    for _ in events(dataset, config, model, optimizer):
+        pass
+    elbo, rate = exact_elbo(model, x)
+    best, best_rate, noise = ppca_optimum(x, 2)
+    assert best - 0.02 < elbo <= best + 1e-9
+    assert rate == pytest.approx(best_rate, abs=0.1)
+    assert model.likelihood.sigma.item() ** 2 == pytest.approx(noise, rel=0.03)
+    sampled = evaluate(model, Batches(dataset.test, dataset.scaling, CPU, torch.float64), samples=200)
+    assert sampled.elbo == pytest.approx(elbo, abs=0.05)
+
+
+@pytest.mark.parametrize(("factor", "collapsed"), [(1.3, True), (0.5, False)])
+def test_a_mode_collapses_exactly_when_beta_sigma_squared_exceeds_its_variance(
+    factor: float, collapsed: bool
+) -> None:
+    """With sigma^2 fixed and weight beta, mode i collapses when l_i <= beta sigma^2 (Lucas et al. 2019)."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 4)) * [1.5, 0.5, 0.3, 0.2]
+    x = (x - x.mean(0)) @ np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    variance = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1][0]
+    dataset = table_dataset(x)
+    config, model, optimizer = begin(
+        dataset, network__name="linear", model__latent=1, training__precision="float64", training__steps=1200,
+        training__batch_size=512, objective__samples=4, optimizer__lr=0.03, optimizer__weight_decay=0.0,
+        likelihood__sigma=1.0, objective__beta=factor * variance,
+    )  # fmt: skip
+    for _ in events(dataset, config, model, optimizer):
+        pass
+    _, rate = exact_elbo(model, x)
+    assert (rate < 0.005) == collapsed
+    if not collapsed:
+        assert rate > 0.1
+
+
+def test_the_linear_autoencoder_reaches_pcas_error() -> None:
+    x = correlated()
+    dataset = table_dataset(x)
+    config, model, optimizer = begin(
+        dataset, network__name="linear", model__latent=2, training__precision="float64", training__steps=1500,
+        training__batch_size=512, posterior__name="point", objective__name="reconstruction",
+        likelihood__sigma=math.sqrt(0.5), optimizer__lr=0.03, optimizer__weight_decay=0.0,
+    )  # fmt: skip
+    for _ in events(dataset, config, model, optimizer):
+        pass
+    values, vectors = np.linalg.eigh(np.cov(x.T, bias=True))
+    best = values[:-2].sum() / 6
+    error = evaluate(model, batches(dataset, "test", model)).mse
+    assert best * (1 - 1e-9) <= error < best * 1.001
+    decoder = np.linalg.qr(model.decoder.output.weight.detach().numpy())[0]
+    angles = np.linalg.svd(decoder.T @ vectors[:, -2:])[1]
+    np.testing.assert_allclose(angles, 1, atol=1e-4)
