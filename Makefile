@@ -51,7 +51,7 @@ bench: $(INSTALLED)  ## measure the training loop beside a plain one (needs Fash
 	$(BIN)/python benchmarks/throughput.py
 
 clean:  ## remove .venv, caches and built documentation; runs/ stays
-	rm -rf $(VENV) build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -64,7 +64,8 @@ def plain(task_name: str, workers: int) -> tuple[int, float]:
 
     def step(x: torch.Tensor) -> float:
         optimizer.zero_grad()
-        loss = vae_loss(*model(x), x)
+        logits, mean, log_var = model(x)
+        loss = vae_loss(logits, mean, log_var, x)
         loss.backward()
         optimizer.step()
         return loss.item()

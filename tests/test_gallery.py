@@ -85,6 +85,12 @@ def drawn(run: Path, data: Dataset, latent: int, settings: gallery.Settings | No
     return {p.stem for p in paths}
 
 
+@pytest.fixture
+def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not rendered: for tests of what the model was asked."""
+    monkeypatch.setattr("latlas.figures.style.png", lambda figure, reading: b"")
+
+
 def keep_snapshots(run: Path, shape: tuple[int, ...], dtype: type = np.float32) -> None:
     (run / "snapshots").mkdir(parents=True)
     for step in (0, 50, 100):
@@ -110,7 +116,9 @@ def test_a_run_without_snapshots_and_log_gets_the_rest(tmp_path: Path) -> None:
     assert [p.stem for p in paths] == ["reconstructions", "samples", "latent", "manifold", "morph"]
 
 
-def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(tmp_path: Path) -> None:
+def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
+    tmp_path: Path, unrendered: None
+) -> None:
     data = digits()
     model = Linear(data, 2)
     model.scale = model.scale / 50  # codes far outside a standard normal's range, as an autoencoder's may be
@@ -125,7 +133,7 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(t
     assert np.abs(grid).max() <= np.abs(model.encode(data.test.x)).max() + 1e-3
 
 
-def test_the_manifold_spans_what_is_asked_for(tmp_path: Path) -> None:
+def test_the_manifold_spans_what_is_asked_for(tmp_path: Path, unrendered: None) -> None:
     data = digits()
     model = Linear(data, 2)
     asked: list[np.ndarray] = []
@@ -138,9 +146,10 @@ def test_the_manifold_spans_what_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prior", [True, False])
-def test_traversals_move_one_dimension_at_a_time(tmp_path: Path, prior: bool) -> None:
+def test_traversals_move_one_dimension_at_a_time(tmp_path: Path, prior: bool, unrendered: None) -> None:
     data = digits()
     model = Linear(data, 20)
+    model.scale = model.scale * np.linspace(0.5, 2, 20)  # dimensions of different variance
     asked: list[np.ndarray] = []
     decode = model.decode
     model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
@@ -159,7 +168,7 @@ def test_traversals_move_one_dimension_at_a_time(tmp_path: Path, prior: bool) ->
         assert np.allclose(ends[:, 1] - ends[:, 0], 6 * codes.std(axis=0)[dimensions], rtol=1e-4)
 
 
-def test_morphs_join_two_classes_and_begin_and_end_at_codes(tmp_path: Path) -> None:
+def test_morphs_join_two_classes_and_begin_and_end_at_codes(tmp_path: Path, unrendered: None) -> None:
     data = digits()
     model = Linear(data, 5)
     asked: list[np.ndarray] = []
@@ -175,21 +184,28 @@ def test_morphs_join_two_classes_and_begin_and_end_at_codes(tmp_path: Path) -> N
     assert np.allclose(paths[:, 5], (paths[:, 0] + paths[:, -1]) / 2, atol=1e-5)
 
 
-def test_tables_and_vectors_get_their_own_pictures(tmp_path: Path) -> None:
-    keep_snapshots(tmp_path / "v", (64,))
-    keep_snapshots(tmp_path / "i", (64,))
-    keep_snapshots(tmp_path / "t", (5,))
-    rest = {"reconstructions", "samples", "latent", "losses"}
-    assert drawn(tmp_path / "t", digits("table"), 3) == rest | {"traversals"}
-    assert drawn(tmp_path / "t2", digits("table"), 2) == rest
-    assert drawn(tmp_path / "v", digits("vector"), 20) == rest | {"traversals", "snapshots"}
-    as_images = gallery.Settings(image_shape=(8, 8))
-    assert drawn(tmp_path / "i", digits("vector"), 2, as_images) == ALL - {"traversals"}
+COLUMNS = {"reconstructions", "samples", "latent", "losses"}
 
 
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("latent", [1, 2, 4])
-def test_few_items_are_enough(tmp_path: Path, count: int, latent: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "latent", "image_shape", "expected"),
+    [
+        ("table", 3, None, COLUMNS | {"traversals"}),
+        ("table", 2, None, COLUMNS),
+        ("vector", 20, None, COLUMNS | {"traversals", "snapshots"}),
+        ("vector", 2, (8, 8), ALL - {"traversals"}),
+    ],
+)
+def test_tables_and_vectors_get_their_own_pictures(
+    tmp_path: Path, kind: Kind, latent: int, image_shape: tuple[int, int] | None, expected: set[str]
+) -> None:
+    data = digits(kind)
+    keep_snapshots(tmp_path, data.shape)
+    assert drawn(tmp_path, data, latent, gallery.Settings(image_shape=image_shape)) == expected
+
+
+@pytest.mark.parametrize(("count", "latent"), [(1, 1), (1, 2), (1, 4), (2, 4), (3, 4)])
+def test_few_items_are_enough(tmp_path: Path, count: int, latent: int, unrendered: None) -> None:
     data = digits()
     small = replace(data, test=data.test.take(slice(0, count)))
     paths = gallery.draw(tmp_path, Linear(data, latent), small, LOG)
@@ -197,13 +213,14 @@ def test_few_items_are_enough(tmp_path: Path, count: int, latent: int) -> None:
     assert ("morph" in {p.stem for p in paths}) == (count > 1)
 
 
-def test_real_labels_and_many_classes(tmp_path: Path) -> None:
+def test_real_labels_and_many_classes(tmp_path: Path, unrendered: None) -> None:
     data = digits()
     real = np.linspace(0, 1, len(data.test)).astype(np.float32)
     many = (np.arange(len(data.test)) % 25).astype(np.int64)
     for name, labels, classes in (("r", real, None), ("m", many, tuple(f"kind {i}" for i in range(25)))):
         test = Split(data.test.x, labels, data.test.index)
-        assert "latent" in drawn(tmp_path / name, replace(data, test=test, classes=classes), 2)
+        data = replace(data, test=test, classes=classes)
+        assert "latent" in {p.stem for p in gallery.draw(tmp_path / name, Linear(data, 2), data)}
 
 
 def test_at_most_so_many_dots_and_always_the_same(tmp_path: Path) -> None:
@@ -212,7 +229,7 @@ def test_at_most_so_many_dots_and_always_the_same(tmp_path: Path) -> None:
     seen: list[int] = []
     encode = model.encode
     model.encode = lambda x: (seen.append(len(x)), encode(x))[1]  # type: ignore[method-assign]
-    settings = gallery.Settings(dots=100)
+    settings = gallery.Settings(dots=100, size=(4, 4))
     first = [p.read_bytes() for p in gallery.draw(tmp_path / "a", model, data, LOG, settings)]
     second = [p.read_bytes() for p in gallery.draw(tmp_path / "b", model, data, LOG, settings)]
     assert max(seen) == 100

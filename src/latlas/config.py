@@ -26,27 +26,34 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = "; ".join(dict.fromkeys(_explain(dict(e)) for e in error.errors()))
+        reasons: dict[str, list[str]] = {}
+        for place, reason in (_explain(dict(e)) for e in error.errors()):
+            reasons.setdefault(place, []).append(reason)
+        lines = "; ".join(place + ", or ".join(said) for place, said in reasons.items())
         raise InputError(f"{where}: {lines}") from None
 
 
-def _explain(error: dict[str, Any]) -> str:
-    # pydantic appends the branch of a union to the place ("sigma.float"): keep what a user can write.
-    keys = known_keys()
-    place = [str(part) for part in error["loc"]]
-    while len(place) > 1 and error["type"] != "extra_forbidden" and ".".join(place) not in keys:
-        place.pop()
-    key = ".".join(place)
+def _explain(error: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong, in two parts: the key and its value, and the reason."""
+    keys, place = known_keys(), [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        section = [k for k in keys if k.startswith(".".join(place[:-1]) + ".")] if len(place) > 1 else []
-        last = {k.rpartition(".")[2]: k for k in section}
-        near = [last[n] for n in get_close_matches(place[-1], last, n=1, cutoff=0.5)]
-        near = near or get_close_matches(key, keys, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        allowed = sorted(section) or sorted(Config.model_fields)
-        return f"unknown key {key}{hint} (known: {', '.join(allowed)})"
+        return _unknown_key(".".join(place)), ""
+    # pydantic appends the branch of a union to the place ("sigma.float"): keep what a user can write.
+    while len(place) > 1 and ".".join(place) not in keys:
+        place.pop()
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{key} = {error['input']!r}: {message}" if key else message
+    return (f"{'.'.join(place)} = {error['input']!r}: " if place else ""), message
+
+
+def _unknown_key(key: str) -> str:
+    section, _, last = key.rpartition(".")
+    siblings = {k.rpartition(".")[2]: k for k in known_keys() if k.startswith(f"{section}.") or not section}
+    near = get_close_matches(last, siblings, n=1, cutoff=0.5) or get_close_matches(
+        key, Config.model_fields, n=1
+    )
+    hint = f"; did you mean {siblings.get(near[0], near[0])}?" if near else ""
+    allowed = sorted(siblings.values()) if section and siblings else sorted(Config.model_fields)
+    return f"unknown key {key}{hint} (known: {', '.join(allowed)})"
 
 
 def known_keys() -> dict[str, str]:

@@ -21,7 +21,7 @@ MORPH, TRAVERSAL = 11, 13  # steps along each
 READING = {
     "reconstructions": "The closer a lower image is to the one above, the more of it the code keeps.",
     "samples": "Items that the model makes up: good ones look like the data and differ from each other.",
-    "snapshots": "Follow one place from panel to panel: the same code, decoded by a model that has learnt more.",
+    "snapshots": "Follow one place from panel to panel: the same code, after more training.",
     "latent": "Items with similar codes lie near each other; a class on its own island is known by its code.",
     "manifold": "A map of what the model can draw: each place shows what its code decodes to.",
     "traversals": "What changes along a row is what that dimension stands for; no change: it is unused.",

@@ -66,7 +66,7 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """run.json: versions, machine, threads and data."""
-        return _read_json(self.path / "run.json")
+        return _read_json(self.path / "run.json", "data", "threads")
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Run:
             raise InputError(
                 f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
             )
-        model = from_description(_read_json(self.path / "model.json"))
+        model = from_description(_read_json(self.path / "model.json", "config", "item"))
         _load_weights(model, _read_tensors(weights)[0], weights)
         return model.eval()
 
@@ -270,13 +270,13 @@ def _read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, *needed: str) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object")
+    if not isinstance(value, dict) or not set(needed) <= set(value):
+        raise InputError(f"{path}: expected a JSON object with {', '.join(needed) or 'keys'}")
     return value
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from latlas.data.dataset import Kind, Scaling
 from latlas.errors import InputError
 
+_ONE = "; bring all items to one range"
 _BLOCK = 1 << 24  # values looked at together, so that a memory-mapped array is never copied whole
 
 
@@ -97,8 +98,8 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> R
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise InputError(
-            f"{where}: column{'s' * (len(names) > 1)} {some} constant in training; leave out what never varies"
-            " (for pixels give --image-size HxW)"
+            f"{where}: column{'s' * (len(names) > 1)} {some} constant in training;"
+            " leave out what never varies (for pixels give --image-size HxW)"
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
@@ -121,16 +122,19 @@ def convert(x: np.ndarray, found: Range, where: str) -> np.ndarray:
         return x.astype(found.dtype)
     low, high = limits(x)
     if found.binary and not is_binary(x):
-        raise InputError(f"{where}: values from {low:g} to {high:g}, but the training values are all 0 or 1")
+        raise InputError(
+            f"{where}: values from {low:g} to {high:g}, but the training values are all 0 or 1{_ONE}"
+        )
     if found.scaling.kind == "none" and (low < 0 or high > 1):
         raise InputError(
-            f"{where}: values from {low:g} to {high:g}, but the training values lie inside [0, 1]"
+            f"{where}: values from {low:g} to {high:g}, but the training values lie inside [0, 1]{_ONE}"
         )
     if found.scaling.kind == "integer":
         top = np.iinfo(found.dtype).max
         if x.dtype.kind == "f" or low < 0 or high > top:
             raise InputError(
-                f"{where}: {x.dtype} values from {low:g} to {high:g}, training has integers from 0 to {top}"
+                f"{where}: {x.dtype} values from {low:g} to {high:g},"
+                f" training has integers from 0 to {top}{_ONE}"
             )
     return x.astype(found.dtype, copy=False)
 

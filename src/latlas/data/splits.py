@@ -95,7 +95,8 @@ def _check_shapes(raw: Raw) -> None:
     for part, split in raw.parts.items():
         if split.x.shape[1:] != shape:
             raise InputError(
-                f"{raw.source}: {part} items of {shape_text(split.x.shape[1:])}, training items of {shape_text(shape)}"
+                f"{raw.source}: {part} items of {shape_text(split.x.shape[1:])},"
+                f" training items of {shape_text(shape)}"
             )
         if split.labels is not None and len(split.labels) != len(split):
             raise InputError(f"{raw.source}: {len(split):,} {part} items but {len(split.labels):,} labels")

@@ -85,7 +85,8 @@ def image_grid(
     """Images (N, H, W, C) in reading order; without `columns` the grid is about square."""
     pixels, note = rgb(images, 1)
     columns = min(columns or fitting_columns(*pixels.shape[:3]), len(pixels))
-    pixels = resize(pixels, side_for(pixels, width // columns - GAP, 224))
+    rows = -(-len(pixels) // columns)
+    pixels = resize(pixels, side_for(pixels, width // columns - GAP, min(224, width / rows)))
     return board(mosaic(sheet(pixels, columns)), title, join(subtitle, note))[0]
 
 

@@ -93,17 +93,11 @@ def latent_histogram(
     codes = np.asarray(codes, float).reshape(-1)
     if not len(codes) or not np.isfinite(codes).all():
         raise InputError("codes: expected finite numbers of shape (N,)")
-    groups: list[tuple[str, np.ndarray]] = [("all", np.ones(len(codes), bool))]
-    by_class = labels is not None and np.issubdtype(np.asarray(labels).dtype, np.integer)
-    extra = ""
-    if by_class:
-        shown, total = _most_frequent(np.asarray(labels))
-        names = names_of(classes, int(np.max(labels)) + 1)  # type: ignore[arg-type]
-        groups = [(names[c], np.asarray(labels) == c) for c in shown]
-        extra = "" if total <= len(shown) else f"The {len(shown)} most frequent of {total} classes."
+    groups, extra = _groups(labels, classes, len(codes))
+    by_class = len(groups) > 1 or bool(groups[0][0])
+    left = 40 + 11 * max(len(shorten(name, 18)) for name, _ in groups) if by_class else 20
     height = 84 if by_class else 420
     title = "The data in latent space" + (", by class" if by_class else "")
-    left = 40 + 11 * max(len(shorten(name, 18)) for name, _ in groups) if by_class else 20
     figure, top = page((1080, height * len(groups) + 70), title, " ".join(s for s in (how, extra) if s))
     low, high = _padded(codes)
     edges = np.linspace(low, high, 81)
@@ -113,22 +107,22 @@ def latent_histogram(
         axes.stairs(counts, edges, fill=True, color=CLASS_COLOURS[i] if by_class else BLUE, alpha=0.85)
         axes.set(xlim=(low, high), ylim=(0, max(1, counts.max()) * 1.08), yticks=[])
         axes.spines["left"].set_visible(False)
-        if by_class:
-            axes.text(
-                -0.015,
-                0.25,
-                shorten(name, 18),
-                transform=axes.transAxes,
-                ha="right",
-                fontsize=9,
-                color=INK,
-                family=FONT,
-            )
-        if i < len(groups) - 1:
-            axes.tick_params(labelbottom=False, length=0)
-        else:
-            axes.set_xlabel("latent dimension 1", fontsize=9, color=MUTED, family=FONT)
+        write(axes, (-0.015, 0.3), shorten(name, 18), 9, color=INK, ha="right", transform=axes.transAxes)
+        axes.tick_params(labelbottom=i == len(groups) - 1, length=0)
+    axes.set_xlabel("latent dimension 1", fontsize=9, color=MUTED, family=FONT)
     return figure
+
+
+def _groups(
+    labels: np.ndarray | None, classes: Sequence[str] | None, count: int
+) -> tuple[list[tuple[str, np.ndarray]], str]:
+    """The most frequent classes and their members, and a note; without classes one nameless group."""
+    if labels is None or not np.issubdtype(np.asarray(labels).dtype, np.integer):
+        return [("", np.ones(count, bool))], ""
+    shown, total = _most_frequent(np.asarray(labels))
+    names = names_of(classes, int(np.max(labels)) + 1)
+    note = "" if total <= len(shown) else f"The {len(shown)} most frequent of {total} classes."
+    return [(names[c] or str(c), np.asarray(labels) == c) for c in shown], note
 
 
 def _most_frequent(labels: np.ndarray, most: int = len(CLASS_COLOURS)) -> tuple[list[int], int]:
@@ -223,5 +217,5 @@ def _name_clusters(axes: Axes, codes: np.ndarray, labels: np.ndarray, handles: l
                     places[i, 1] += shift
                     places[j, 1] -= shift
     for name, place in zip(names, axes.transData.inverted().transform(places), strict=True):
-        halo = [withStroke(linewidth=3, foreground="white", alpha=0.85)]
+        halo = [withStroke(linewidth=4, foreground="white")]
         write(axes, tuple(place), name, 9.0, color=INK, fontweight="bold", path_effects=halo)

@@ -182,9 +182,7 @@ def png(figure: Figure, reading: str = "") -> bytes:
     info.add_itxt("Title", str(figure.get_label()))
     info.add_itxt("Description", reading)
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(
-        out, "PNG", optimize=True, dpi=(DPI, DPI), pnginfo=info
-    )
+    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", dpi=(DPI, DPI), pnginfo=info)
     return out.getvalue()
 
 

@@ -1,0 +1,195 @@
+"""Configuration: strict, explained, and the same run when read again."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from helpers import configured, image_dataset, table_dataset
+from pydantic import BaseModel
+
+from latlas import api, config, likelihoods, settings
+from latlas.build import resolve
+from latlas.config import assignments, override, parse, recipe, recipe_names, to_toml
+from latlas.errors import InputError
+from latlas.networks import ACTIVATIONS
+from latlas.posteriors import POSTERIORS
+from latlas.priors import PRIORS
+from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
+from latlas.settings import Config
+from latlas.tutorials import NETWORKS
+
+
+def choices(section: type[BaseModel], field: str) -> set[str]:
+    return set(get_args(section.model_fields[field].annotation)) - {"auto"}
+
+
+def test_every_choice_that_a_configuration_names_exists_and_the_reverse() -> None:
+    assert choices(settings.NetworkConfig, "name") == set(NETWORKS)
+    assert choices(settings.NetworkConfig, "activation") == set(ACTIVATIONS)
+    assert choices(settings.PosteriorConfig, "name") == set(POSTERIORS)
+    assert choices(settings.PriorConfig, "name") == set(PRIORS)
+    assert choices(settings.ObjectiveConfig, "schedule") == set(BETA_SCHEDULES)
+    assert choices(settings.OptimizerConfig, "schedule") == set(RATE_SCHEDULES)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+class TestEveryRecipe:
+    def test_is_named_after_its_file_and_says_what_it_is(self, name: str) -> None:
+        about = recipe(name).recipe
+        assert about.name == name
+        assert about.summary
+        assert about.ids
+
+    def test_comes_back_from_its_own_text(self, name: str) -> None:
+        for comments in (False, True):
+            text = to_toml(recipe(name), comments)
+            assert parse(tomllib.loads(text), "text") == recipe(name)
+
+    def test_its_text_explains_every_setting(self, name: str) -> None:
+        text = to_toml(recipe(name), comments=True)
+        for key, about in config.known_keys().items():
+            assert about
+            assert key.rpartition(".")[2] in text
+
+    def test_resolves_for_images(self, name: str) -> None:
+        shape = {"height": 28, "width": 28, "channels": 1}
+        config_, _ = resolve(recipe(name), image_dataset(40, **shape))
+        assert config_.model.latent is not None
+        assert config_.training.epochs or config_.training.steps
+        undecided = [line for line in to_toml(config_).splitlines() if line.endswith('= "auto"')]
+        assert undecided == ['layout = "auto"', 'device = "auto"']
+
+
+def test_recipes_cover_the_systems_of_the_tutorials() -> None:
+    ids = {i for name in recipe_names() for i in recipe(name).recipe.ids}
+    assert {"A1", "A2", "A3", "A10", "B1", "C1", "C2", "D1", "D2"} <= ids
+
+
+def test_a_resolved_configuration_resolves_to_itself(tmp_path: Path) -> None:
+    dataset = image_dataset()
+    first = configured(dataset)
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(first))
+    again, notes = resolve(config.read(path), dataset)
+    assert again == first
+    assert not [n for n in notes if " = " in n]
+
+
+def test_the_order_is_recipe_then_file_then_set_then_flags(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(to_toml(recipe("fashion-vae")).replace("batch_size = 100", "batch_size = 33"))
+    assert api.configure(recipe="fashion-vae").training.batch_size == 100
+    assert api.configure(file=file).training.batch_size == 33
+    settings_ = {"training.batch_size": 44}
+    assert api.configure(file=file, settings=settings_).training.batch_size == 44
+    assert api.configure(file=file, settings=settings_, options={"batch_size": 55}).training.batch_size == 55
+
+
+def test_a_recipe_brings_its_data_unless_others_are_named() -> None:
+    assert api.configure(recipe="fashion-vae").data.source == "fashion-mnist"
+    assert api.configure("mnist", recipe="fashion-vae").data.source == "mnist"
+    assert api.configure().data.source == "fashion-mini"
+
+
+def test_epochs_given_override_a_recipes_steps() -> None:
+    base = api.configure(settings={"training.steps": 7}, options={"epochs": 2})
+    assert base.training.steps is None
+    assert base.training.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("likelihood.sigma=0.1", 0.1),
+        ("likelihood.sigma=learned", "learned"),
+        ("network.hidden=[512, 256]", (512, 256)),
+        ("network.hidden=512,256", (512, 256)),
+        ("objective.beta=4", 4.0),
+        ("network.batch_norm=true", True),
+        ("optimizer.clip=none", None),
+        ("network.name = conv", "conv"),
+    ],
+)
+def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
+    changed = override(Config(), assignments([text]), "--set")
+    section, _, key = text.partition("=")[0].strip().partition(".")
+    assert getattr(getattr(changed, section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network.nam=mlp", "unknown key network.nam; did you mean network.name?"),
+        ("netwrk.name=mlp", "unknown key netwrk"),
+        ("beta=4", "unknown key beta; did you mean objective.beta?"),
+        ("seed.x=1", "seed is a value, not a section"),
+        ("network.name=mpl", r"network.name = 'mpl': expected .*'mlp'"),
+        ("objective.beta=-1", "objective.beta = -1: expected greater than or equal to 0"),
+        ("objective.beta=inf", "objective.beta = inf: expected a finite number"),
+        ("objective.beta=nan", "objective.beta = nan: expected a finite number"),
+        ("likelihood.sigma=-1", "likelihood.sigma = -1: expected greater than 0, or expected 'learned'"),
+        ("likelihood.sigma=big", "likelihood.sigma = 'big'"),
+        ("training.batch_size=1", "training.batch_size = 1: expected greater than or equal to 2"),
+        ("training.epochs=2.5", "training.epochs = 2.5: expected a valid integer"),
+        ("network.hidden=[0]", "network.hidden"),
+        ("optimizer.betas=[0.9, 1.0]", "optimizer.betas"),
+        ("posterior.name=point", "objective.name = elbo needs a posterior with a density"),
+        ("training.device=tpu", "training.device = 'tpu'"),
+        ("seed=-1", "seed = -1: expected greater than or equal to 0"),
+    ],
+)  # fmt: skip
+def test_unknown_keys_and_bad_values_are_explained(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        override(Config(), assignments([text]), "--set")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("--set: ")
+
+
+def test_a_setting_without_a_value_is_explained() -> None:
+    with pytest.raises(InputError, match="expected KEY=VALUE"):
+        assignments(["training.epochs"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such configuration file"),
+        ("a = [", "cannot be read as TOML"),
+        ("[network]\nwidth = 3", "unknown key"),
+    ],
+)
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message) as caught:
+        config.read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_unknown_recipes_get_a_hint() -> None:
+    with pytest.raises(InputError, match="did you mean 'fashion-vae'"):
+        recipe("fashon-vae")
+
+
+def test_what_is_left_to_the_data_is_decided_and_said() -> None:
+    import numpy as np
+
+    grey, notes = resolve(Config(), image_dataset())
+    assert (grey.likelihood.name, grey.network.name, grey.model.latent) == ("bernoulli", "mlp", 16)
+    assert any("cross-entropy, not a normalised likelihood" in n for n in notes)
+    rgb, notes = resolve(Config(), image_dataset(channels=3))
+    assert (rgb.likelihood.name, rgb.likelihood.sigma, rgb.network.name) == ("gaussian", "learned", "conv")
+    assert any(n.startswith("likelihood.name = gaussian") for n in notes)
+    table, _ = resolve(Config(), table_dataset(np.random.default_rng(0).normal(size=(50, 6))))
+    assert (table.likelihood.name, table.likelihood.output) == ("gaussian", "identity")
+    assert (table.network.name, table.model.latent) == ("mlp", 3)
+    with pytest.raises(InputError, match="likelihood.name = bernoulli takes values inside"):
+        resolve(
+            override(Config(), {"likelihood.name": "bernoulli"}, "test"),
+            table_dataset(np.random.default_rng(0).normal(size=(50, 6))),
+        )
+    likelihoods.check(table.likelihood, "table")

@@ -1,0 +1,144 @@
+"""What the documentation says is done: Python blocks run, latlas commands run, links lead somewhere.
+
+The blocks of a page run in their order, in one empty folder and one namespace. A block that needs more than a
+test has is marked in the page: `<!-- skip: reason -->` on the line before it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from latlas.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"(?:<!-- skip: (?P<skip>.+?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$", re.M | re.S
+)
+LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)|(?:src|href)=\"(?P<source>[^\"]+)\"")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: where it stands, what it is in, and why it is not run, if so."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    skip: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The words of each command; a console's prompts and output, and comments, are left out."""
+        text = self.code.replace("\\\n", " ")
+        lines = [line.strip() for line in text.splitlines()]
+        if self.language == "console":
+            lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+        return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+@dataclass
+class Place:
+    """Where a page's blocks run: a folder, a namespace and the lines of the blocks that did."""
+
+    folder: Path
+    names: dict[str, Any] = field(default_factory=dict)
+    done: set[int] = field(default_factory=set)
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The page's blocks that can be run."""
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start("code"))
+        block = Block(page, line, match["language"], match["code"], match["skip"] or "")
+        if block.language == "python" or is_ours(block):
+            yield block
+
+
+def is_ours(block: Block) -> bool:
+    """Whether a block of shell commands has one of latlas's."""
+    return block.language in ("bash", "console") and any(words[0] == "latlas" for words in block.commands)
+
+
+BLOCKS = {page: list(blocks(page)) for page in PAGES}
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Place]:
+    return {page: Place(tmp_path_factory.mktemp(page.stem)) for page in PAGES}
+
+
+@pytest.mark.parametrize("block", [b for page in PAGES for b in BLOCKS[page]], ids=lambda b: b.name)
+def test_blocks_run(block: Block, places: dict[Path, Place], monkeypatch: pytest.MonkeyPatch) -> None:
+    if block.skip:
+        pytest.skip(block.skip)
+    place = places[block.page]
+    monkeypatch.chdir(place.folder)
+    for earlier in BLOCKS[block.page]:  # when this test is run alone, those before it have not been
+        if earlier.line <= block.line and not earlier.skip and earlier.line not in place.done:
+            run(earlier, place, monkeypatch)
+            place.done.add(earlier.line)
+
+
+def run(block: Block, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a block in the current folder; whatever goes wrong fails the test."""
+    if block.language == "python":
+        exec(compile(block.code, block.name, "exec"), place.names)
+        return
+    for words in block.commands:
+        assert words[0] == "latlas", f"{block.name}: {words[0]} beside latlas: give it a block of its own"
+        assert command(words[1:], monkeypatch) == 0, f"{block.name}: {shlex.join(words)}"
+
+
+def command(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """A latlas command's exit code; in this process, since importing torch anew takes longer than most."""
+    monkeypatch.setattr(sys, "argv", ["latlas", *arguments])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    return int(stop.value.code or 0)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = BLOCK.sub("", page.read_text(encoding="utf-8"))
+    targets = [match["target"] or match["source"] for match in LINK.finditer(text)]
+    local = [t.partition("#")[0] for t in targets if not re.match(r"https?:|mailto:|#", t)]
+    assert [t for t in local if not (page.parent / t).exists()] == []
+
+
+def test_a_wrong_block_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nx = 1\n```\n\n<!-- skip: big -->\n```bash\nlatlas train mnist\n```\n\n"
+        "```console\n$ latlas recipes show nothing-of-the-kind\nout\n```\n\n```bash\nls\n```\n"
+    )
+    first, second, third = blocks(page)
+    place = Place(tmp_path)
+    run(first, place, monkeypatch)
+    assert place.names["x"] == 1
+    assert (second.skip, second.commands) == ("big", [["latlas", "train", "mnist"]])
+    assert third.commands == [["latlas", "recipes", "show", "nothing-of-the-kind"]]
+    with pytest.raises(AssertionError):
+        run(Block(ROOT / "README.md", 1, "console", third.code, ""), place, monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        run(Block(ROOT / "README.md", 1, "python", "1 / 0\n", ""), place, monkeypatch)
