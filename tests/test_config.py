@@ -187,7 +187,7 @@ def test_what_is_left_to_the_data_is_decided_and_said() -> None:
     table, _ = resolve(Config(), table_dataset(np.random.default_rng(0).normal(size=(50, 6))))
     assert (table.likelihood.name, table.likelihood.output) == ("gaussian", "identity")
     assert (table.network.name, table.model.latent) == ("mlp", 3)
-    with pytest.raises(InputError, match="likelihood.name = bernoulli takes values inside"):
+    with pytest.raises(InputError, match=r"likelihood.name = bernoulli takes values inside"):
         resolve(
             override(Config(), {"likelihood.name": "bernoulli"}, "test"),
             table_dataset(np.random.default_rng(0).normal(size=(50, 6))),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import signal
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from latlas.cli import main
+from latlas.cli import run as latlas
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,7 +37,8 @@ class Block:
 
     @property
     def name(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
+        page = self.page.relative_to(ROOT) if self.page.is_relative_to(ROOT) else self.page
+        return f"{page}:{self.line}"
 
     @property
     def commands(self) -> list[list[str]]:
@@ -91,30 +90,19 @@ def test_blocks_run(block: Block, places: dict[Path, Place], monkeypatch: pytest
     monkeypatch.chdir(place.folder)
     for earlier in BLOCKS[block.page]:  # when this test is run alone, those before it have not been
         if earlier.line <= block.line and not earlier.skip and earlier.line not in place.done:
-            run(earlier, place, monkeypatch)
+            run(earlier, place)
             place.done.add(earlier.line)
 
 
-def run(block: Block, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(block: Block, place: Place) -> None:
     """Runs a block in the current folder; whatever goes wrong fails the test."""
     if block.language == "python":
         exec(compile(block.code, block.name, "exec"), place.names)
         return
     for words in block.commands:
         assert words[0] == "latlas", f"{block.name}: {words[0]} beside latlas: give it a block of its own"
-        assert command(words[1:], monkeypatch) == 0, f"{block.name}: {shlex.join(words)}"
-
-
-def command(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """A latlas command's exit code; in this process, since importing torch anew takes longer than most."""
-    monkeypatch.setattr(sys, "argv", ["latlas", *arguments])
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            main()
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    return int(stop.value.code or 0)
+        # In this process: importing torch anew takes longer than most commands.
+        assert latlas(words[1:]) == 0, f"{block.name}: {shlex.join(words)}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
@@ -134,11 +122,11 @@ def test_a_wrong_block_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     first, second, third = blocks(page)
     place = Place(tmp_path)
-    run(first, place, monkeypatch)
+    run(first, place)
     assert place.names["x"] == 1
     assert (second.skip, second.commands) == ("big", [["latlas", "train", "mnist"]])
     assert third.commands == [["latlas", "recipes", "show", "nothing-of-the-kind"]]
     with pytest.raises(AssertionError):
-        run(Block(ROOT / "README.md", 1, "console", third.code, ""), place, monkeypatch)
+        run(third, place)
     with pytest.raises(ZeroDivisionError):
-        run(Block(ROOT / "README.md", 1, "python", "1 / 0\n", ""), place, monkeypatch)
+        run(Block(page, 1, "python", "1 / 0\n", ""), place)

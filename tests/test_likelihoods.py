@@ -61,7 +61,9 @@ class TestEvery:
         mean = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
         torch.testing.assert_close(likelihood.mean(likelihood.raw(mean)), mean)
 
-    def test_the_sample_has_the_mean_and_spread_of_the_density(self, likelihood: likelihoods.Likelihood) -> None:
+    def test_the_sample_has_the_mean_and_spread_of_the_density(
+        self, likelihood: likelihoods.Likelihood
+    ) -> None:
         raw = torch.full((100_000,), 0.4, dtype=torch.float64)
         x = likelihood.sample(raw, torch.Generator().manual_seed(0))
         mean = likelihood.mean(raw)[0]

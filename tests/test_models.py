@@ -89,7 +89,9 @@ def test_numpy_in_numpy_out_tensor_in_tensor_out(channels: int) -> None:
     np.testing.assert_allclose(model.reconstruct(stored), back, rtol=1e-4, atol=1e-5)
     # Floats on [0, 1] and integers as stored are the same images.
     np.testing.assert_allclose(model.encode(stored / np.float32(255)), codes, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(model.encode(tensor.mul(255).round().to(torch.uint8)).numpy(), codes, atol=1e-5)
+    np.testing.assert_allclose(
+        model.encode(tensor.mul(255).round().to(torch.uint8)).numpy(), codes, atol=1e-5
+    )
 
 
 def test_grey_images_may_leave_out_the_channel_axis(model: Model) -> None:

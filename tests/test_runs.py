@@ -18,7 +18,12 @@ from latlas import api, experiment, runs
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 
-QUICK = {"network.hidden": [16], "training.log_every": 6, "training.batch_size": 27}
+QUICK = {
+    "network.hidden": [16],
+    "training.log_every": 6,
+    "training.batch_size": 27,
+    "pictures.draw": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +36,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(source: Path, tmp_path_factory: pytest.TempPathFactory) -> latlas.Run:
     out = tmp_path_factory.mktemp("runs") / "done"
-    return latlas.train(str(source), latent=2, epochs=4, out=out, settings=QUICK, quiet=True)
+    return latlas.train(
+        str(source), latent=2, epochs=4, out=out, settings=QUICK | {"pictures.draw": True}, quiet=True
+    )
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -83,7 +90,7 @@ def test_a_moved_run_still_works(finished: latlas.Run, tmp_path: Path) -> None:
 
 
 def test_the_resolved_configuration_gives_the_same_run(finished: latlas.Run, tmp_path: Path) -> None:
-    config = api.configure(file=finished.path / "config.toml")
+    config = api.configure(file=finished.path / "config.toml", settings={"pictures.draw": False})
     again = experiment.train(config, tmp_path / "again")
     assert (again.path / "model.safetensors").read_bytes() == (
         finished.path / "model.safetensors"

@@ -60,7 +60,11 @@ def test_a_last_batch_of_one_trains_with_batch_normalisation() -> None:
     dataset = image_dataset(height=8, width=8)
     dataset = replace(dataset, train=split(images(33, 8, 8)))
     config, model, optimizer = begin(
-        dataset, network__name="conv", network__batch_norm=True, training__epochs=2, network__channels=(4, 4, 4)
+        dataset,
+        network__name="conv",
+        network__batch_norm=True,
+        training__epochs=2,
+        network__channels=(4, 4, 4),
     )
     ends = [e for e in events(dataset, config, model, optimizer) if isinstance(e, EpochEnded)]
     assert all(math.isfinite(e.values["loss"]) for e in ends)
@@ -152,7 +156,11 @@ def test_stopping_and_going_on_gives_the_same_bits(network: str, stop_at: int, t
 def test_a_loss_that_is_not_finite_names_the_step_and_the_cause() -> None:
     dataset = image_dataset()
     config, model, optimizer = begin(
-        dataset, optimizer__lr=1e30, training__epochs=3, training__log_every=50, optimizer__schedule="constant"
+        dataset,
+        optimizer__lr=1e30,
+        training__epochs=3,
+        training__log_every=50,
+        optimizer__schedule="constant",
     )
     with pytest.raises(LatlasError, match=r"step [2-5]: the (loss|gradient) is not finite.*learning rate"):
         list(events(dataset, config, model, optimizer))
@@ -177,7 +185,7 @@ def test_clipping_bounds_the_gradient_but_logs_its_norm() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_optimiser_is_the_one_named(name: str) -> None:
-    config, model, optimizer = begin(image_dataset(), optimizer__name=name, optimizer__betas=(0.8, 0.95))
+    _, _, optimizer = begin(image_dataset(), optimizer__name=name, optimizer__betas=(0.8, 0.95))
     assert type(optimizer).__name__.lower() == name
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
 

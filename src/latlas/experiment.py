@@ -277,9 +277,10 @@ def _finish(session: Session, before: float) -> None:
             done = lambda n, total, split=split: observer.progress(f"evaluating {split}", n, total)  # noqa: E731
             splits[split] = evaluate(session.model, session.batches(split), progress=done)
     metrics = _metrics(session, splits)
-    observer.note("drawing pictures")
     pictures = session.config.pictures
-    draw(run, session.model, session.dataset, gallery.Settings(size=pictures.grid, span=pictures.span))
+    if pictures.draw:
+        observer.note("drawing pictures")
+        draw(run, session.model, session.dataset, gallery.Settings(size=pictures.grid, span=pictures.span))
     metrics["seconds"] = round(before + time.perf_counter() - session.started, 3)
     write_json(run.path / "metrics.json", metrics)
     report.write_report(run.path)

@@ -137,7 +137,12 @@ def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> 
     first, last = model.encode(ends)
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
     codes = (1 - share) * first + share * last
-    return {"images": model.decode(codes), "z": codes, "t": share[:, 0], "ends": model.to_numpy(model.to_tensor(ends))}
+    return {
+        "images": model.decode(codes),
+        "z": codes,
+        "t": share[:, 0],
+        "ends": model.to_numpy(model.to_tensor(ends)),
+    }
 
 
 def save(path: Path, arrays: Arrays, picture: str = "", title: str = "") -> Path:

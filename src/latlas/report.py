@@ -138,6 +138,10 @@ def _rounded(value: object, decimals: int) -> str:
     return f"{value:,.{decimals}f}".replace("-", "−")
 
 
+def _error(value: float) -> str:
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
+
+
 def _header(name: str, metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     data = metrics.get("data") or info.get("data", {}).get("name") or config.get("data", {}).get("source")
     recipe = metrics.get("recipe") or config.get("recipe", {}).get("name")
@@ -171,7 +175,7 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
         value = _rounded(test["distortion"], 1)
         return f"Test distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
     error = test.get("elbo_stderr")
-    spread = f"± {error:.2g}, " if error is not None else ""
+    spread = f"± {_error(error)}, " if error is not None else ""
     elbo, distortion, rate = (_rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
     return f"Test ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
 
@@ -248,7 +252,7 @@ def _numbers(metrics: Mapping[str, Any], kind: str) -> str:
 def _value(split: Mapping[str, Any], key: str, decimals: int) -> str:
     text = _rounded(split.get(key), decimals)
     if key == "elbo" and split.get("elbo_stderr") is not None:
-        text += f'<br><span class="muted">± {split["elbo_stderr"]:.2g}</span>'
+        text += f'<br><span class="muted">± {_error(split["elbo_stderr"])}</span>'
     return text
 
 

@@ -162,6 +162,9 @@ class TrainingConfig(Section):
 class PicturesConfig(Section):
     """What the run's pictures show."""
 
+    draw: Annotated[bool, Field(description="false: numbers and report alone, as for many runs in a row")] = (
+        True
+    )
     grid: Annotated[
         tuple[Positive, Positive], Field(description="rows and columns of the latent manifold")
     ] = (20, 20)

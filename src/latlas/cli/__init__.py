@@ -53,21 +53,27 @@ def main() -> None:
     debug = "--debug" in arguments
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(_run([a for a in arguments if a != "--debug"], debug))
+    sys.exit(run([a for a in arguments if a != "--debug"], debug))
 
 
 def _terminated(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+def run(arguments: list[str], debug: bool = False) -> int:
+    """Runs one command line in this process and gives its exit code; errors are one line on standard error."""
+    command = typer.main.get_command(app)
     try:
-        result = typer.main.get_command(app).main(arguments, prog_name="latlas", standalone_mode=False)
+        # Not command.main, which swallows the message of Ctrl-C and takes a closed pipe for a failure.
+        with command.make_context("latlas", arguments) as context:
+            command.invoke(context)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
+        return 0
+    except typer.Exit as done:
+        return done.exit_code
     except _UsageError as error:
         return _say(f"{error.format_message()} (latlas --help shows what there is)", 2)
-    except (KeyboardInterrupt, typer.Abort) as error:
+    except KeyboardInterrupt as error:
         if debug:
             raise
         return _say(str(error) or "interrupted", 130, "")

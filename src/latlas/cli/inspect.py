@@ -98,8 +98,7 @@ def data_list(data_dir: DataDir = "", as_json: Json = False) -> None:
 
     found = [source_info(name, data_dir) for name in sources()]
     rows = [
-        (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"])
-        for i in found
+        (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"]) for i in found
     ]
     show(found, as_json, _table(("name", "train", "test", "", "what it is"), rows))
 
