@@ -44,10 +44,10 @@ def configure(
 
     Options that are None count as not given. Raises InputError for an unknown recipe, key or value.
     """
-    base = configuration.recipe(recipe or "vae") if file is None else configuration.read(file)
-    if file is not None and recipe:
-        base = configuration.override(base, {}, str(file))
-    changed = configuration.override(base, settings or {}, "--set") if settings else base
+    base = configuration.recipe(recipe or "vae")
+    if file is not None:
+        base = configuration.read(file, base)
+    changed = configuration.override(base, settings, "--set") if settings else base
     given = {k: v for k, v in (options or {}).items() if v is not None}
     flags = {SHORT[name]: value for name, value in given.items()}
     if "data.data_dir" in flags:

@@ -21,6 +21,7 @@ from latlas.tutorials import NETWORKS
 
 GOOD_STEPS = 3400  # with the default schedule, where small data sets stop getting better quickly
 SMALL_IMAGE = 32 * 32
+STATISTICS_VALUES = 2**25  # read at the most for the data's mean and spread: 128 MB as floats
 
 
 @dataclass(frozen=True)
@@ -90,9 +91,10 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     return max(1, full + (rest > 1))
 
 
-def statistics(dataset: Dataset, rows: int = 10_000) -> Statistics:
-    """Mean item and spread of the training split, from at most `rows` items spaced evenly."""
-    chosen = np.linspace(0, len(dataset.train) - 1, min(rows, len(dataset.train))).astype(np.int64)
+def statistics(dataset: Dataset) -> Statistics:
+    """Mean item and spread of the training split, from at most 10,000 items (fewer of large ones) spaced evenly."""
+    rows = min(len(dataset.train), 10_000, max(100, STATISTICS_VALUES // math.prod(dataset.shape)))
+    chosen = np.linspace(0, len(dataset.train) - 1, rows).astype(np.int64)
     x = dataset.scaling.apply(np.asarray(dataset.train.x[chosen]))
     mean = x.mean(0, dtype=np.float64)
     return Statistics(mean.transpose(2, 0, 1) if x.ndim == 4 else mean, float(x.std(dtype=np.float64)))

@@ -111,8 +111,8 @@ def _value(text: str) -> Any:
     return text
 
 
-def read(path: Path) -> Config:
-    """The configuration in a TOML file.
+def read(path: Path, base: Config | None = None) -> Config:
+    """The configuration in a TOML file; what it leaves out is as in `base`, or by default.
 
     Raises InputError when the file is missing, is not TOML, or holds an unknown key or a bad value.
     """
@@ -122,7 +122,14 @@ def read(path: Path) -> Config:
         raise InputError(f"{path}: no such configuration file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
-    return parse(values, str(path))
+    return override(base, _dotted(values), str(path)) if base else parse(values, str(path))
+
+
+def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def to_toml(config: Config, comments: bool = False) -> str:

@@ -7,7 +7,7 @@ import io
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -151,7 +151,7 @@ def _info(config: Config, dataset: Dataset, device: torch.device, notes: list[st
 
 
 def _go(session: Session) -> Run:
-    with runs.exclusively(session.run):
+    with runs.exclusively(session.run), _resumable(session):
         session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
         session.run.cut_back(session.progress.step)
         if session.progress.step:
@@ -164,6 +164,17 @@ def _go(session: Session) -> Run:
             _train(session, board, stop, before)
         _finish(session, before)
     return session.run
+
+
+@contextlib.contextmanager
+def _resumable(session: Session) -> Iterator[None]:
+    """Whatever is interrupted, the message says how to go on."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(session.run, session.progress.step) from None
 
 
 def _train(session: Session, board: Board, stop: Callable[[], bool], before: float) -> None:

@@ -94,7 +94,7 @@ def reconstruct(model: Model, items: Split) -> Arrays:
     units.
     """
     x = np.asarray(items.x)
-    original = model.to_numpy(model.to_tensor(x))
+    original = x if model.item.kind == "table" else model.item.scaling.apply(x)
     return {"original": original, "reconstruction": model.reconstruct(x), "index": items.index}
 
 

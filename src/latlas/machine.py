@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,8 @@ def prepare(training: TrainingConfig) -> torch.device:
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     if training.deterministic:
+        # cuBLAS gives equal bits only with a workspace of fixed size, and reads this before its first call.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     keep_memory()
     return choose_device(training.device)

@@ -4,7 +4,7 @@ yields.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -127,8 +127,10 @@ class Model(nn.Module):
 
     def posterior(self, x: np.ndarray | Tensor) -> PosteriorValue:
         """The distribution q(z | x) of each item, as tensors: mean and stddev (N, D)."""
+        if not len(x):
+            raise InputError("no items: at least one is needed")
         with torch.no_grad(), evaluating(self):
-            parts = [self.posterior_family(raw) for raw in self._chunks(self.encoder, self._items(x))]
+            parts = [self.infer(self._items(x[rows])) for rows in self._chunks(len(x))]
         fields = {
             name: torch.cat([getattr(p, name) for p in parts]) for name in parts[0].__dataclass_fields__
         }
@@ -150,12 +152,11 @@ class Model(nn.Module):
         return self.to_numpy(mean) if isinstance(z, np.ndarray) else mean.to(z.device)
 
     def _means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
-        def one(z: Tensor) -> Tensor:
-            raw = self.decoder(z)
-            return self.likelihood.mean(raw) if noise is None else self.likelihood.sample(raw, noise)
-
         with torch.no_grad(), evaluating(self):
-            return torch.cat(list(self._chunks(one, codes)))
+            raws = (self.decoder(codes[rows]) for rows in self._chunks(len(codes)))
+            if noise is None:
+                return torch.cat([self.likelihood.mean(raw) for raw in raws])
+            return torch.cat([self.likelihood.sample(raw, noise) for raw in raws])
 
     def reconstruct(self, x: Array) -> Array:
         """The mean of p(x | z) at the posterior's mean: shaped as x; numpy images inside [0, 1], tables in
@@ -201,13 +202,11 @@ class Model(nn.Module):
             _, *rest = self.item.shape
             wanted = (*rest, self.item.shape[0]) if isinstance(x, np.ndarray) else self.item.shape
             raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(wanted)}")
-        if not len(items):
-            raise InputError("no items: at least one is needed")
         return items
 
-    def _chunks(self, function: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
-        size = max(1, min(1000, CHUNK_VALUES // int(np.prod(self.item.shape))))
-        return [function(part) for part in x.split(size)]
+    def _chunks(self, n: int) -> list[slice]:
+        size = max(1, min(1000, CHUNK_VALUES // math.prod(self.item.shape)))
+        return [slice(start, start + size) for start in range(0, n, size)]
 
 
 class evaluating:

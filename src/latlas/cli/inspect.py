@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from latlas.cli.common import DataDir, Json, Quiet, number, show
+from latlas.errors import InputError
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of the names that list prints.")]
 
@@ -45,7 +47,12 @@ def runs(
     """List the runs, oldest first."""
     from latlas import runs as folders
 
-    found = [_run_row(run) for run in folders.runs(root)]
+    found = []
+    for run in folders.runs(root):
+        try:
+            found.append(_run_row(run))
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
     head = ("run", "data", "recipe", "latent", "epochs", "test ELBO", "mse", "")
     rows = [
         (
