@@ -19,7 +19,7 @@ from latlas.priors import PRIORS
 from latlas.settings import Config
 from latlas.tutorials import NETWORKS
 
-GOOD_STEPS = 3400  # with the default schedule, where small data sets stop getting better quickly
+GOOD_STEPS = 2500  # with the default schedule, where small data sets stop getting better quickly
 SMALL_IMAGE = 32 * 32
 STATISTICS_VALUES = 2**25  # read at the most for the data's mean and spread: 128 MB as floats
 
@@ -65,7 +65,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
     if config.training.epochs is None and config.training.steps is None:
         per_epoch = steps_per_epoch(len(dataset.train), config.training.batch_size)
-        epochs = min(200, max(8, round(GOOD_STEPS / per_epoch)))
+        epochs = min(200, max(6, round(GOOD_STEPS / per_epoch)))
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
     resolved = override(config, changes, "configuration")
     likelihoods.check(resolved.likelihood, dataset.kind)
