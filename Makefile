@@ -22,7 +22,7 @@ help:  ## list the targets
 install: $(INSTALLED)  ## make .venv and install latlas with everything for working on it
 
 demo: $(INSTALLED)  ## train on the embedded images and say where the report is
-	$(BIN)/latlas train fashion-mini
+	$(BIN)/latlas train fashion-mini --latent 2
 	@echo "Open the report in a browser: $$(ls -td runs/fashion-mini-*/ | head -n 1)report.html"
 
 test: $(INSTALLED)  ## run the tests, without the slow ones (under 5 minutes on 2 cores)

@@ -103,6 +103,27 @@ def test_resuming_a_finished_run_changes_nothing(finished: latlas.Run) -> None:
     assert tree(finished.path) == before
 
 
+@pytest.mark.parametrize("recipe", ["ae", "linear-ae"])
+def test_an_autoencoder_has_numbers_without_a_bound_and_pictures_without_samples(
+    source: Path, tmp_path: Path, recipe: str
+) -> None:
+    settings = {"training.batch_size": 27, "network.hidden": [16]}
+    run = latlas.train(
+        str(source), recipe=recipe, latent=2, epochs=2, out=tmp_path / "run", settings=settings, quiet=True
+    )
+    test = run.metrics["splits"]["test"]
+    assert test["elbo"] is None
+    assert test["rate"] is None
+    assert test["distortion"] is not None
+    assert 0 < test["mse"] < 1
+    assert not (run.path / "figures" / "samples.png").exists()
+    assert (run.path / "figures" / "latent.png").exists()
+    x = images(5)
+    np.testing.assert_allclose(
+        latlas.load(run.path).reconstruct(x), latlas.load(run.path).decode(latlas.load(run.path).encode(x))
+    )
+
+
 class Halt(Exception):
     """Stands for the process's end."""
 

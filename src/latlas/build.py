@@ -140,7 +140,7 @@ def item_of(dataset: Dataset) -> Like:
 
 def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
     """What `from_description` needs to make the model again, as plain JSON values."""
-    parts = ("recipe", "model", "network", "posterior", "prior", "likelihood", "training")
+    parts = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "training")
     dump = config.model_dump(mode="json")
     return {
         "format": 1,

@@ -22,7 +22,7 @@ from latlas._version import __version__
 from latlas.boards import Board
 from latlas.build import build, description, item_of, items, resolve, statistics
 from latlas.config import override, to_toml
-from latlas.data import DataOptions, Dataset
+from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.evaluation import Evaluation, evaluate
@@ -113,9 +113,7 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not to the same bits")
-    dataset = sources.load(config.data, observer.progress)
-    if dataset.fingerprint != info["data"]["fingerprint"]:
-        raise InputError(f"{config.data.source}: these data are not those that {run.path} was started with")
+    dataset = runs.dataset_of(run, progress=observer.progress)
     model = build(config, item_of(dataset), statistics(dataset))
     return _go(Session(run, config, dataset, *_on(model, config, where), observer, where))
 
@@ -319,9 +317,7 @@ def redraw(
 
     Raises InputError when the run's data are missing.
     """
-    options = run.config.data
-    moved = DataOptions(**{**options.model_dump(), "data_dir": data_dir or options.data_dir})
-    dataset = sources.load(moved, observer.progress)
+    dataset = runs.dataset_of(run, data_dir, observer.progress)
     pictures = run.config.pictures
     return draw(
         run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)

@@ -1,26 +1,22 @@
-"""What a trained run is used for, from its folder alone: codes, reconstructions, samples and morphs as
-arrays.
-"""
+"""What a trained run is used for, from its folder alone: codes, reconstructions and morphs as arrays."""
 
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latlas import data as sources
 from latlas import evaluation, figures
-from latlas.data import DataOptions, Split
+from latlas.data import Split, load_items
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
-from latlas.runs import Run
+from latlas.runs import Run, dataset_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,15 +34,9 @@ def items(
 
     Raises InputError when data are missing, have changed, or do not fit.
     """
-    options = run.config.data
-    if data_dir:
-        options = DataOptions(**{**options.model_dump(), "data_dir": data_dir})
     if source:
-        return sources.load_items(source, model.item, options, observer.progress)
-    dataset = sources.load(options, observer.progress)
-    if dataset.fingerprint != run.info["data"]["fingerprint"]:
-        raise InputError(f"{options.source}: these data are not those that {run.path} was trained on")
-    chosen = dataset.split(split)
+        return load_items(source, model.item, run.data_options(data_dir), observer.progress)
+    chosen = dataset_of(run, data_dir, observer.progress).split(split)
     if not len(chosen):
         raise InputError(f"--split {split}: empty in this run (data.validation = 0)")
     return chosen
@@ -165,8 +155,3 @@ def save(path: Path, arrays: Arrays, picture: str = "", title: str = "") -> Path
     np.savez(content, **arrays)  # type: ignore[arg-type]
     write_atomic(path, content.getvalue())
     return path
-
-
-def relative(path: Path) -> str:
-    """The path as a person would write it from here."""
-    return os.path.relpath(path) if path.is_absolute() and path.is_relative_to(Path.cwd()) else str(path)

@@ -22,6 +22,9 @@ from safetensors.torch import save
 
 from latlas import config as configuration
 from latlas.build import from_description
+from latlas.data import DataOptions, Dataset
+from latlas.data import Progress as ReadingProgress
+from latlas.data import load as read_data
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic, write_json
 from latlas.models import Model
@@ -73,6 +76,11 @@ class Run:
         """metrics.json; empty while the run is unfinished."""
         path = self.path / "metrics.json"
         return _read_json(path) if path.exists() else {}
+
+    def data_options(self, data_dir: str = "") -> DataOptions:
+        """How the run's data are read; named sets are looked for in `data_dir` where one is given."""
+        options = self.config.data
+        return options if not data_dir else options.model_copy(update={"data_dir": data_dir})
 
     @property
     def finished(self) -> bool:
@@ -160,6 +168,17 @@ def runs(root: Path | None = None) -> list[Run]:
     return [
         Run(folder) for folder in sorted(folders, key=lambda p: ((p / "run.json").stat().st_mtime, p.name))
     ]
+
+
+def dataset_of(run: Run, data_dir: str = "", progress: ReadingProgress | None = None) -> Dataset:
+    """The data that a run was started with, read again.
+
+    Raises InputError when they are missing or have changed.
+    """
+    dataset = read_data(run.data_options(data_dir), progress)
+    if dataset.fingerprint != run.info["data"]["fingerprint"]:
+        raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
+    return dataset
 
 
 def create(out: Path | None, stem: str, contents: dict[str, str | dict[str, Any]]) -> Run:
