@@ -78,6 +78,28 @@ def test_a_resolved_configuration_resolves_to_itself(tmp_path: Path) -> None:
     assert not [n for n in notes if " = " in n]
 
 
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_saved_configuration_gives_the_same_run(name: str, tmp_path: Path) -> None:
+    resolved, _ = resolve(recipe(name), image_dataset(40, height=28, width=28, channels=1))
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(resolved))
+    assert api.configure(file=path) == resolved
+    assert api.configure(recipe="fashion-vae", file=path) == resolved
+
+
+def test_a_file_of_some_settings_goes_over_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("seed = 7\n[optimizer]\nlr = 0.5\n")
+    config_ = api.configure(recipe="kmnist-vae", file=path)
+    assert (config_.seed, config_.optimizer.lr, config_.model.latent) == (7, 0.5, 2)
+    assert config_.data.source == "kmnist"
+
+
+def test_a_sigma_that_is_given_makes_the_likelihood_gaussian() -> None:
+    config_ = override(Config(), {"likelihood.sigma": 0.1}, "test")
+    assert resolve(config_, image_dataset())[0].likelihood.name == "gaussian"
+
+
 def test_the_order_is_recipe_then_file_then_set_then_flags(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(to_toml(recipe("fashion-vae")).replace("batch_size = 100", "batch_size = 33"))
@@ -138,12 +160,14 @@ def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
         ("optimizer.betas=[0.9, 1.0]", "optimizer.betas"),
         ("posterior.name=point", "objective.name = elbo needs a posterior with a density"),
         ("training.device=tpu", "training.device = 'tpu'"),
+        ("objective.name=reconstruction --set objective.beta=4", "has no rate to weigh"),
+        ("objective.free_bits=1 --set objective.kl=monte-carlo", "objective.free_bits needs the KL per dimension"),
         ("seed=-1", "seed = -1: expected greater than or equal to 0"),
     ],
 )  # fmt: skip
 def test_unknown_keys_and_bad_values_are_explained(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        override(Config(), assignments([text]), "--set")
+        override(Config(), assignments(text.split(" --set ")), "--set")
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("--set: ")
 

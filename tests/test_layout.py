@@ -40,6 +40,7 @@ LAYERS = {
     "gallery": "which pictures a run gets",
     "boards": "TensorBoard's view of a run",
     "report": "one page from a run folder",
+    "records": "what a run writes down about itself",
     "inference": "a trained run in use: codes, samples, reconstructions",
     "experiment": "training as one call: validates, logs, draws, writes the report",
     "console": "progress and notes on a terminal",

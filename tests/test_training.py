@@ -22,6 +22,7 @@ from latlas.models import Model
 from latlas.runs import Progress
 from latlas.settings import Config
 from latlas.training import EpochEnded, Logged, SnapshotDue, Stopped
+from latlas.tutorials import NETWORKS
 
 QUICK = {"model__latent": 2, "network__hidden": (16,), "training__batch_size": 32, "training__log_every": 3}
 
@@ -127,13 +128,17 @@ def test_schedules_follow_the_optimisers_steps_alone() -> None:
         assert torch.equal(tensor, seen[True][1][name])
 
 
-@pytest.mark.parametrize("stop_at", [1, 4, 5, 7, 10])
-@pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize(
+    ("network", "stop_at"), [*((n, 4) for n in sorted(NETWORKS)), ("mlp", 1), ("conv", 5), ("mlp", 10)]
+)
 def test_stopping_and_going_on_gives_the_same_bits(network: str, stop_at: int, tmp_path: Any) -> None:
     from latlas import runs
 
-    dataset = image_dataset(height=8, width=8)
-    settings = {"network__name": network, "network__batch_norm": True, "training__steps": 12}
+    dataset = image_dataset(height=28, width=28, channels=3)
+    settings = {
+        "network__name": network, "network__batch_norm": True, "training__steps": 12, "network__hidden": (16,),
+        "likelihood__sigma": "learned", "network__channels": (8, 16) if network == "vanilla" else None,
+    }  # fmt: skip
     config, whole, optimizer = begin(dataset, **settings)
     rows = [e for e in events(dataset, config, whole, optimizer) if isinstance(e, EpochEnded | Logged)]
 

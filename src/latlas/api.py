@@ -45,6 +45,8 @@ def configure(
     Options that are None count as not given. Raises InputError for an unknown recipe, key or value.
     """
     base = configuration.recipe(recipe or "vae")
+    if base.recipe.data:
+        base = configuration.override(base, {"data.source": base.recipe.data}, recipe)
     if file is not None:
         base = configuration.read(file, base)
     changed = configuration.override(base, settings, "--set") if settings else base
@@ -56,15 +58,13 @@ def configure(
         flags["training.steps"] = None
     if source:
         flags["data.source"] = source
-    elif file is None and "data.source" not in (settings or {}) and base.recipe.data:
-        flags["data.source"] = base.recipe.data
     names = {key: name for name, key in SHORT.items()}
     where = ", ".join(f"--{names[k].replace('_', '-')}" for k in flags if k in names) or "configuration"
     return configuration.override(changed, flags, where) if flags else changed
 
 
 def train(
-    source: str = "fashion-mini",
+    source: str = "",
     recipe: str = "vae",
     *,
     out: str | os.PathLike[str] | None = None,
@@ -74,9 +74,10 @@ def train(
 ) -> Run:
     """Trains a recipe on a data set and gives the run: its folder, configuration, log and numbers.
 
-    `source` is a named set, a folder of images, an array or a table; `options` are the short names latent,
-    epochs, steps, batch_size, lr, beta, seed, limit, image_size, layout, label, strict, data_dir, device,
-    threads and patience; `settings` takes any key of the configuration, as {"likelihood.sigma": 0.1}.
+    `source` is a named set, a folder of images, an array or a table (else the recipe's, or fashion-mini);
+    `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
+    layout, label, strict, data_dir, device, threads and patience; `settings` takes any key of the
+    configuration, as {"likelihood.sigma": 0.1}.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -88,7 +89,7 @@ def train(
         return experiment.train(config, Path(out) if out is not None else None, console)
 
 
-def resume(path: str | os.PathLike[str], *, quiet: bool = False) -> Run:
+def resume(path: str | os.PathLike[str], *, data_dir: str = "", quiet: bool = False) -> Run:
     """Continues a run to its end, as if it had never stopped; a finished one is returned as it is."""
     with Console(quiet) as console:
-        return experiment.resume(Path(path), console)
+        return experiment.resume(Path(path), console, data_dir=data_dir)

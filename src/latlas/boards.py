@@ -12,7 +12,18 @@ import torch
 from latlas.data.batches import Batches
 from latlas.models import Model
 
-TERMS = ("loss", "distortion", "rate", "elbo", "beta", "lr", "grad_norm", "images_per_second")
+TERMS = (
+    "loss",
+    "distortion",
+    "rate",
+    "elbo",
+    "log_pz",
+    "log_qz",
+    "beta",
+    "lr",
+    "grad_norm",
+    "images_per_second",
+)
 SHOWN = 8
 
 
@@ -29,7 +40,7 @@ class Board:
             from torch.utils.tensorboard import SummaryWriter
 
             # purge_step hides what an interrupted process wrote after the checkpoint.
-            self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
+            self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def terms(self, row: dict[str, Any]) -> None:
         """The terms of the loss at a step."""

@@ -48,8 +48,10 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
 
     binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
     if config.likelihood.name == "auto":
-        bernoulli = binary or (grey and dataset.kind == "image")
+        told = config.likelihood.sigma != "learned"
+        bernoulli = not told and (binary or (grey and dataset.kind == "image"))
         reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
+        reason = "sigma is given" if told else reason
         choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
     name = changes.get("likelihood.name", config.likelihood.name)
     if config.likelihood.output == "auto":
@@ -109,8 +111,9 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     if latent is None:
         raise InputError("model.latent: not decided yet; resolve the configuration with a data set first")
     posterior = POSTERIORS[config.posterior.name]()
+    # The CPU's generator alone: torch.manual_seed would change a user's CUDA generators as well.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         networks = NETWORKS[config.network.name](
             item.shape, posterior.outputs(latent), latent, config.network
         )

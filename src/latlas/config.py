@@ -112,7 +112,8 @@ def _value(text: str) -> Any:
 
 
 def read(path: Path, base: Config | None = None) -> Config:
-    """The configuration in a TOML file; what it leaves out is as in `base`, or by default.
+    """The configuration in a TOML file; what it leaves out is as in `base`, but by default in
+    a file with a [recipe] section, which is complete.
 
     Raises InputError when the file is missing, is not TOML, or holds an unknown key or a bad value.
     """
@@ -122,7 +123,10 @@ def read(path: Path, base: Config | None = None) -> Config:
         raise InputError(f"{path}: no such configuration file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
-    return override(base, _dotted(values), str(path)) if base else parse(values, str(path))
+    # TOML has no null: in a complete file, one that names its recipe, what is left out was left to the data.
+    if base is None or "recipe" in values:
+        return parse(values, str(path))
+    return override(base, _dotted(values), str(path))
 
 
 def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class Console:
 
     def epoch(self, text: str) -> None:
         """A line at the end of an epoch."""
+        self.spoken["training"] = time.monotonic()
         self.note(text)
 
     def progress(self, what: str, done: int, total: int, detail: str = "") -> None:
@@ -65,6 +66,8 @@ class Console:
                 self.bars.remove_task(self.tasks.pop(what))
             return
         now = time.monotonic()
-        if what != "training" and now - self.spoken.setdefault(what, now) >= PLAIN_EVERY:
+        # Epochs have lines of their own: between them training speaks only when one takes long.
+        every = 6 * PLAIN_EVERY if what == "training" else PLAIN_EVERY
+        if now - self.spoken.setdefault(what, now) >= every:
             self.spoken[what] = now
             print(f"{what} {done:,}/{total:,} {detail}".rstrip(), file=sys.stderr)

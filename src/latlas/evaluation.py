@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from latlas.data.batches import Batches
-from latlas.models import CHUNK_VALUES, Model, evaluating
+from latlas.errors import LatlasError
+from latlas.models import Model, evaluating
 
 EVALUATION_SEED = 20_000
 
@@ -43,13 +44,11 @@ def evaluate(
     """Evaluates a whole split in its order, with `samples` draws of z per image; `progress` is told (done,
     total).
     """
-    size = max(1, min(1000, CHUNK_VALUES // math.prod(model.item.shape)))
     generator = torch.Generator(data.device).manual_seed(seed)
-    rows = np.arange(len(data))
     distortion, rate, squared = [], [], []
     with torch.no_grad(), evaluating(model):
-        for start in range(0, len(rows), size):
-            x = data(rows[start : start + size])
+        for rows in model.chunks(len(data), samples):
+            x = data(np.arange(rows.start, rows.stop))
             p = model(x, samples=samples, generator=generator)
             distortion.append(p.distortion.cpu().double())
             if p.rate is not None:
@@ -57,11 +56,17 @@ def evaluate(
             mean = model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
             squared.append((mean - x).flatten(1).square().mean(1).cpu().double())
             if progress is not None:
-                progress(min(start + size, len(rows)), len(rows))
+                progress(rows.stop, len(data))
     total_distortion = torch.cat(distortion)
     elbo = -(total_distortion + torch.cat(rate)) if rate else None
+    bad = int((~torch.isfinite(total_distortion if elbo is None else elbo)).sum())
+    if bad:
+        raise LatlasError(
+            f"the numbers of {bad:,} of {len(data):,} images are not finite: the model has diverged; train with a "
+            "lower learning rate (--lr) or a bound on the gradient (--set optimizer.clip=100)"
+        )
     return Evaluation(
-        images=len(rows),
+        images=len(data),
         elbo=None if elbo is None else elbo.mean().item(),
         elbo_stderr=None if elbo is None or len(elbo) < 2 else elbo.std().item() / math.sqrt(len(elbo)),
         distortion=total_distortion.mean().item(),

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,7 @@ import numpy as np
 import torch
 
 from latlas import data as sources
-from latlas import gallery, objectives, report, runs, training
-from latlas._version import __version__
+from latlas import gallery, objectives, records, report, runs, training
 from latlas.boards import Board
 from latlas.build import build, description, item_of, items, resolve, statistics
 from latlas.config import override, to_toml
@@ -27,7 +24,6 @@ from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.evaluation import Evaluation, evaluate
 from latlas.files import write_atomic, write_json
-from latlas.likelihoods import normalised
 from latlas.machine import interruptible, prepare
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
@@ -82,7 +78,7 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     contents: dict[str, str | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, item_of(dataset), dataset.binary),
-        "run.json": _info(config, dataset, device, [*dataset.notes, *notes]),
+        "run.json": records.info(dataset, device, [*dataset.notes, *notes]),
     }
     run = runs.create(out, f"{dataset.name}-{config.recipe.name}", contents)
     observer.note(f"run folder: {run.path}")
@@ -90,7 +86,11 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
 
 
 def resume(
-    path: str | Path, observer: Observer = SILENT, threads: int | None = None, device: str = ""
+    path: str | Path,
+    observer: Observer = SILENT,
+    threads: int | None = None,
+    device: str = "",
+    data_dir: str = "",
 ) -> Run:
     """Continues a run where its newest checkpoint stands, or from step 0 where there is none yet.
 
@@ -99,6 +99,8 @@ def resume(
     run = runs.find(path)
     if run.finished:
         observer.note(f"{run.path}: finished already; nothing to resume")
+        if not (run.path / "report.html").exists():
+            report.write_report(run.path)
         return run
     config, info = run.config, run.info
     here = {
@@ -113,7 +115,7 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not to the same bits")
-    dataset = runs.dataset_of(run, progress=observer.progress)
+    dataset = runs.dataset_of(run, data_dir, observer.progress)
     model = build(config, item_of(dataset), statistics(dataset))
     return _go(Session(run, config, dataset, *_on(model, config, where), observer, where))
 
@@ -121,31 +123,6 @@ def resume(
 def _on(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
     moved = model.to(device)
     return moved, training.optimizer_for(config, moved)
-
-
-def _info(config: Config, dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "latlas": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": device.type,
-        "threads": torch.get_num_threads(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": {
-            "name": dataset.name,
-            "source": dataset.source,
-            "kind": dataset.kind,
-            "shape": list(dataset.shape),
-            "binary": dataset.binary,
-            "classes": dataset.classes,
-            "columns": dataset.columns,
-            "fingerprint": dataset.fingerprint,
-            **{name: len(dataset.split(name)) for name in ("train", "valid", "test")},
-        },
-        "notes": notes,
-    }
 
 
 def _go(session: Session) -> Run:
@@ -160,6 +137,8 @@ def _go(session: Session) -> Run:
             contextlib.closing(Board(session.run.path, session.progress.step)) as board,
         ):
             _train(session, board, stop, before)
+            if stop():
+                raise Interrupted(session.run, session.progress.step)
         _finish(session, before)
     return session.run
 
@@ -275,9 +254,7 @@ def _keep_snapshot(session: Session, step: int) -> None:
 
 
 def _finish(session: Session, before: float) -> None:
-    """Test numbers with the best weights, then pictures and report; metrics.json last says that the run is
-    finished.
-    """
+    """Test numbers with the best weights, then pictures, then the report."""
     run, observer = session.run, session.observer
     session.model = run.model().to(session.device)
     splits = {}
@@ -285,11 +262,12 @@ def _finish(session: Session, before: float) -> None:
         if len(session.dataset.split(split)):
             done = lambda n, total, split=split: observer.progress(f"evaluating {split}", n, total)  # noqa: E731
             splits[split] = evaluate(session.model, session.batches(split), progress=done)
-    metrics = _metrics(session, splits)
-    pictures = session.config.pictures
-    if pictures.draw:
+    metrics = records.metrics(run, session.dataset, session.model, session.progress, splits)
+    # Numbers first, and kept whatever becomes of the pictures: they took the longest.
+    write_json(run.path / "metrics.json", metrics | {"finished": False})
+    if session.config.pictures.draw:
         observer.note("drawing pictures")
-        draw(run, session.model, session.dataset, gallery.Settings(size=pictures.grid, span=pictures.span))
+        _draw_or_say(session)
     metrics["seconds"] = round(before + time.perf_counter() - session.started, 3)
     write_json(run.path / "metrics.json", metrics)
     report.write_report(run.path)
@@ -298,6 +276,17 @@ def _finish(session: Session, before: float) -> None:
     observer.note(
         f"test {score} nats per {items(session.dataset.kind)[:-1]}  report: {run.path / 'report.html'}"
     )
+
+
+def _draw_or_say(session: Session) -> None:
+    pictures = session.config.pictures
+    settings = gallery.Settings(size=pictures.grid, span=pictures.span)
+    try:
+        draw(session.run, session.model, session.dataset, settings)
+    except Exception as error:
+        session.observer.note(
+            f"the pictures could not be drawn ({error}); try: latlas report --redraw {session.run.path}"
+        )
 
 
 def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
@@ -322,27 +311,3 @@ def redraw(
     return draw(
         run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
     )
-
-
-def _metrics(session: Session, splits: dict[str, Evaluation]) -> dict[str, Any]:
-    config, progress, dataset = session.config, session.progress, session.dataset
-    per_epoch = training.plan(config, len(dataset.train)).per_epoch
-    return {
-        "run": session.run.name,
-        "data": dataset.name,
-        "recipe": config.recipe.name,
-        "network": config.network.name,
-        "likelihood": config.likelihood.name,
-        "latent": config.model.latent,
-        "parameters": sum(p.numel() for p in session.model.parameters() if p.requires_grad),
-        "epochs": round(progress.step / per_epoch, 3),
-        "steps": progress.step,
-        "best_step": progress.best_step,
-        "seconds": None,
-        "training_seconds": round(progress.seconds, 3),
-        "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
-        "unit": f"nats per {items(dataset.kind)[:-1]}",
-        "normalised": normalised(config.likelihood.name, dataset.binary),
-        "splits": {name: value.to_dict() for name, value in splits.items()},
-        "finished": True,
-    }

@@ -84,7 +84,7 @@ def reconstruct(model: Model, items: Split) -> Arrays:
     units.
     """
     x = np.asarray(items.x)
-    original = x if model.item.kind == "table" else model.item.scaling.apply(x)
+    original = x if model.item.kind == "table" else model.item.scaling.apply(x).astype(np.float32)
     return {"original": original, "reconstruction": model.reconstruct(x), "index": items.index}
 
 

@@ -45,7 +45,7 @@ class Gaussian(nn.Module):
     """N(m, sigma^2 I): log p(x | z) = -|x - m|^2 / (2 sigma^2) - d log sigma - d/2 log(2 pi).
 
     m is sigmoid(raw), (tanh(raw) + 1) / 2 or raw itself; sigma is one number, fixed or learned, and a learned
-    one never falls below `smallest` (1/255 for images). The learned sigma starts at `start`.
+    one is `smallest` (1/255 for images) plus a learned part. The learned sigma starts at `start`.
     """
 
     def __init__(
@@ -58,7 +58,8 @@ class Gaussian(nn.Module):
         super().__init__()
         self.output = output
         self.smallest = smallest
-        first = torch.tensor(math.log(max(start, smallest) if sigma == "learned" else float(sigma)))
+        value = max(start - smallest, 1e-6) if sigma == "learned" else float(sigma)
+        first = torch.tensor(math.log(value), dtype=torch.float64)
         if sigma == "learned":
             self.log_sigma = nn.Parameter(first)
         else:
@@ -71,7 +72,8 @@ class Gaussian(nn.Module):
         return self._log_sigma().exp()
 
     def _log_sigma(self) -> Tensor:
-        return self.log_sigma.clamp(min=math.log(self.smallest)) if self.learned else self.log_sigma
+        # A sum, not a clamp: below a clamp there is no gradient, and sigma could never come back.
+        return torch.log(self.smallest + self.log_sigma.exp()) if self.learned else self.log_sigma
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-density in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""

@@ -130,7 +130,7 @@ class Model(nn.Module):
         if not len(x):
             raise InputError("no items: at least one is needed")
         with torch.no_grad(), evaluating(self):
-            parts = [self.infer(self._items(x[rows])) for rows in self._chunks(len(x))]
+            parts = [self.infer(self._items(x[rows])) for rows in self.chunks(len(x))]
         fields = {
             name: torch.cat([getattr(p, name) for p in parts]) for name in parts[0].__dataclass_fields__
         }
@@ -153,7 +153,7 @@ class Model(nn.Module):
 
     def _means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
         with torch.no_grad(), evaluating(self):
-            raws = (self.decoder(codes[rows]) for rows in self._chunks(len(codes)))
+            raws = (self.decoder(codes[rows]) for rows in self.chunks(len(codes)))
             if noise is None:
                 return torch.cat([self.likelihood.mean(raw) for raw in raws])
             return torch.cat([self.likelihood.sample(raw, noise) for raw in raws])
@@ -204,9 +204,10 @@ class Model(nn.Module):
             raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(wanted)}")
         return items
 
-    def _chunks(self, n: int) -> list[slice]:
-        size = max(1, min(1000, CHUNK_VALUES // math.prod(self.item.shape)))
-        return [slice(start, start + size) for start in range(0, n, size)]
+    def chunks(self, n: int, samples: int = 1) -> list[slice]:
+        """Rows 0 to n in parts that bound memory, whatever the size of an item and the draws per item."""
+        size = max(1, min(1000, CHUNK_VALUES // (samples * math.prod(self.item.shape))))
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 class evaluating:

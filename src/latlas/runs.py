@@ -165,9 +165,14 @@ def runs(root: Path | None = None) -> list[Run]:
     """The runs under a folder, oldest first."""
     root = root or ROOT
     folders = [p.parent for p in root.glob("*/config.toml") if (p.parent / "model.json").is_file()]
-    return [
-        Run(folder) for folder in sorted(folders, key=lambda p: ((p / "run.json").stat().st_mtime, p.name))
-    ]
+    return sorted(map(Run, folders), key=lambda run: (_created(run), run.name))
+
+
+def _created(run: Run) -> str:
+    try:
+        return str(run.info.get("created", ""))
+    except InputError:
+        return ""
 
 
 def dataset_of(run: Run, data_dir: str = "", progress: ReadingProgress | None = None) -> Dataset:
@@ -264,9 +269,13 @@ def restore_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer)
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
-            # A copy: views into the file's bytes are not aligned as torch's own memory is.
-            states.setdefault(int(index), {})[key] = tensor.clone()
+            states.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            # Fused optimisers walk memory flat: moments must lie as their parameter does, channels last or not.
+            like = parameter if value.shape == parameter.shape else value
+            state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
     if progress.best_step == progress.step:
         save_checkpoint(run, model, optimizer, progress)
     return progress

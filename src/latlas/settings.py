@@ -197,6 +197,12 @@ class Config(Section):
                 "objective.name = elbo needs a posterior with a density, and posterior.name = point has none:"
                 " set objective.name = reconstruction or posterior.name = gaussian"
             )
+        if self.objective.name == "reconstruction" and self.objective.beta != 1:
+            raise ValueError(
+                "objective.beta: objective.name = reconstruction has no rate to weigh; leave beta out"
+            )
+        if self.objective.free_bits and self.objective.kl == "monte-carlo":
+            raise ValueError("objective.free_bits needs the KL per dimension: set objective.kl = analytic")
         if self.posterior.name == "point" and self.objective.samples > 1:
             raise ValueError(
                 "objective.samples: draws from posterior.name = point are all the same; set it to 1"

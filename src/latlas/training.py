@@ -128,7 +128,7 @@ def train(
             step, stopping = progress.step, stop()
             ended = step % length.per_epoch == 0 or step == length.steps
             logging = step % config.training.log_every == 0 or ended
-            if logging or stopping:
+            if logging or stopping or step in due:
                 meter.flush(progress)
             progress.seconds += time.perf_counter() - start
             if logging:
@@ -148,7 +148,7 @@ def train(
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
 ) -> Callable[[Tensor, float, float, torch.Generator], Tensor]:
-    """One optimiser step on a batch; it gives (4,): loss, mean distortion, mean rate, gradient norm."""
+    """One optimiser step on a batch; it gives the TERMS as means over the batch, NaN where there is none."""
     parameters, clip = list(model.parameters()), config.optimizer.clip
     model.train()
 
@@ -164,11 +164,15 @@ def _stepper(
             torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
         optimizer.step()
         with torch.no_grad():
-            rate = p.rate
             nothing = torch.full_like(loss, math.nan)
-            return torch.stack([loss, p.distortion.mean(), nothing if rate is None else rate.mean(), norm])
+            terms = (p.distortion, p.rate, p.log_pz, p.log_qz)
+            return torch.stack([loss, norm, *(nothing if t is None else t.mean() for t in terms)])
 
     return step
+
+
+# What a step reports. log_pz and log_qz are log p(z) and log q(z | x) at the draws.
+TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz")
 
 
 class Meter:
@@ -189,11 +193,11 @@ class Meter:
         """
         table = torch.stack(self.rows).cpu().double().numpy()
         first = progress.step - len(table) + 1
-        for at, (loss, _, _, norm) in enumerate(table):
+        for at, (loss, norm) in enumerate(table[:, :2]):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise LatlasError(_not_finite(first + at, loss))
         weights = np.asarray(self.images, np.float64)
-        sums = dict(zip(("loss", "distortion", "rate", "grad_norm"), weights @ table, strict=True))
+        sums = dict(zip(TERMS, weights @ table, strict=True))
         sums["images"] = float(weights.sum())
         for total in (progress.epoch_sums, progress.log_sums):
             for key, value in sums.items():
@@ -213,9 +217,9 @@ def _not_finite(step: int, loss: float) -> str:
 
 def means(sums: dict[str, float]) -> dict[str, float | None]:
     """Means per image of sums over images; rate and ELBO are None where the rate is not a number."""
-    per_image = {k: v / sums["images"] for k, v in sums.items() if k != "images"}
-    rate = None if math.isnan(per_image["rate"]) else per_image["rate"]
-    return {**per_image, "rate": rate, "elbo": None if rate is None else -(per_image["distortion"] + rate)}
+    of = {k: None if math.isnan(v) else v / sums["images"] for k, v in sums.items() if k != "images"}
+    distortion, rate = of["distortion"], of["rate"]
+    return {**of, "elbo": None if distortion is None or rate is None else -(distortion + rate)}
 
 
 def rates(config: Config, length: Plan, step: int) -> tuple[float, float]:

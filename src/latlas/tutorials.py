@@ -55,15 +55,15 @@ def kmnist(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> N
 def flowers(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
     """The Flowers102 VAE: convolutions of 16, 32, 64 channels, each with ReLU and 2x2 max-pooling, and back.
 
-    `batch_norm` adds batch normalisation after each convolution. Raises InputError for images under 8 pixels.
+    `batch_norm` adds batch normalisation after each convolution. Raises InputError for images too small.
     """
     channels, height, width = image_shape(shape, "flowers")
-    if min(height, width) < 8:
-        raise InputError(f"network.name = flowers halves images three times, and these are {height}x{width}")
     widths = options.channels or (16, 32, 64)
     sizes = [(height >> i, width >> i) for i in range(len(widths) + 1)]
     if min(sizes[-1]) < 1:
-        raise InputError(f"network.channels: {len(widths)} halvings of {height}x{width} images leave nothing")
+        raise InputError(
+            f"network.name = flowers: {len(widths)} halvings of {height}x{width} images leave nothing"
+        )
 
     def norm(n: int) -> list[nn.Module]:
         return [nn.BatchNorm2d(n)] if options.batch_norm else []

@@ -73,7 +73,7 @@ def train(
     options = {
         "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
         "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size),
-        "layout": layout, "label": label, "strict": strict or None, "data_dir": data_dir,
+        "layout": layout, "label": label, "strict": strict or None,
     }  # fmt: skip
     if resume:
         others = {"DATA": source, "recipe": recipe, "config": config, "set": setting, "out": out}
@@ -84,11 +84,15 @@ def train(
 
     with Console(quiet) as console:
         if resume:
-            run = experiment.resume(resume, console, threads, device or "")
+            run = experiment.resume(resume, console, threads, device or "", data_dir or "")
         else:
             settings = assignments(setting or [])
             config_ = api.configure(
-                source, recipe, config, settings, options | {"device": device, "threads": threads}
+                source,
+                recipe,
+                config,
+                settings,
+                options | {"device": device, "threads": threads, "data_dir": data_dir},
             )
             run = experiment.train(config_, out, console)
     show(result(run.path, run.metrics), as_json, summary(run.path, run.metrics))

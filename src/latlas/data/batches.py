@@ -13,8 +13,8 @@ LARGEST_RESIDENT = 4 * 2**30  # bytes that are kept on an accelerator; larger sp
 class Batches:
     """Items of a split by row, as the model sees them: (B, C, H, W) or (B, D) on the device.
 
-    Arrays stay as stored (uint8 where they came as uint8). Images keep the channels last in memory, which is
-    how convolutions run fastest.
+    8-bit data stay as they are until a batch is on the device; anything else goes through `Scaling.apply`. Images
+    keep the channels last in memory, which is how convolutions run fastest.
     """
 
     def __init__(
@@ -24,9 +24,10 @@ class Batches:
         self.scaling = scaling
         self.device = device
         self.dtype = dtype
+        self.bytes = split.x.dtype == np.uint8 and scaling.kind in ("none", "integer")
         self.resident: torch.Tensor | None = None
-        if device.type != "cpu" and split.x.nbytes <= LARGEST_RESIDENT and split.x.dtype != np.uint16:
-            self.resident = torch.from_numpy(np.array(split.x)).to(device)
+        if device.type != "cpu" and split.x.nbytes <= LARGEST_RESIDENT:
+            self.resident = self._read(slice(None)).to(device)
 
     def __len__(self) -> int:
         return len(self.stored)
@@ -34,24 +35,19 @@ class Batches:
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
         """The given rows, in the given order."""
         if self.resident is not None:
-            x = self.resident[torch.from_numpy(rows).to(self.device)].to(self.dtype)
+            x = self.resident[torch.from_numpy(rows).to(self.device)]
         else:
-            part = np.asarray(self.stored[rows])
-            # torch knows few operations on uint16: widen it first.
-            part = part.astype(np.int32) if part.dtype == np.uint16 else part
-            x = torch.from_numpy(part).to(self.device, non_blocking=True).to(self.dtype)
-        x = self._scaled(x)
+            x = self._read(rows).to(self.device, non_blocking=True)
+        x = x.to(self.dtype)
+        if self.bytes and self.scaling.kind == "integer":
+            x = x.div_(255)
         return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
-    def _scaled(self, x: torch.Tensor) -> torch.Tensor:
-        if self.scaling.kind == "none" or (
-            self.scaling.kind == "integer" and not np.issubdtype(self.stored.dtype, np.integer)
-        ):
-            return x
-        if self.scaling.kind in ("integer", "minmax"):
-            return x.sub_(self.scaling.shift[0]).div_(self.scaling.scale[0])
-        shift, scale = (
-            torch.tensor(v, dtype=self.dtype, device=self.device)
-            for v in (self.scaling.shift, self.scaling.scale)
+    def _read(self, rows: np.ndarray | slice) -> torch.Tensor:
+        part = np.array(self.stored[rows])
+        # Scaled in the data's own precision: a large offset would leave nothing of a column in float32.
+        return (
+            torch.from_numpy(part)
+            if self.bytes
+            else torch.from_numpy(self.scaling.apply(part)).to(self.dtype)
         )
-        return (x - shift) / scale

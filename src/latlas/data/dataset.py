@@ -18,8 +18,8 @@ class Scaling:
     """Maps stored values to the model's scale by (x - shift) / scale, along the last axis.
 
     `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by
-    their largest value. `minmax`: floats by the least and greatest value of the training split. `standard`:
-    table columns by the training split's means and standard deviations.
+    their largest value. `minmax`: floats by the least and greatest value of the training split, values beyond
+    them clipped. `standard`: table columns by the training split's means and standard deviations.
     """
 
     kind: ScalingKind = "none"
@@ -44,7 +44,8 @@ class Scaling:
                     + (" or unsigned integers" if self.kind == "integer" else "")
                 )
             return real
-        return (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
+        scaled = (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
+        return np.clip(scaled, 0, 1) if self.kind == "minmax" else scaled
 
     def invert(self, x: np.ndarray) -> np.ndarray:
         """The model's scale back to data units: tables only; images stay on [0, 1]."""

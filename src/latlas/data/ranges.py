@@ -153,7 +153,8 @@ def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
             raise InputError(
                 f"{where}: values from {low:g} to {high:g}; this model takes integers from 0 to {top:g}"
             )
-        return x.astype(np.uint8 if top == 255 else np.uint16, copy=False)
+        kept = x.dtype in (np.uint8, np.uint16)
+        return x if kept else x.astype(np.uint8 if top == 255 else np.uint16)
     if low < 0 or high > 1:
         also = f" or integers from 0 to {scaling.scale[0]:g}" if scaling.kind == "integer" else ""
         raise InputError(
