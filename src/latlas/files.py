@@ -26,8 +26,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        # mkstemp's 0600 would keep colleagues out of a shared folder.
-        Path(temporary).chmod(0o666 & ~_umask())
+        usual_mode(Path(temporary))
         Path(temporary).replace(path)
     except BaseException as error:
         if temporary:
@@ -37,10 +36,11 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         raise
 
 
-def _umask() -> int:
+def usual_mode(path: Path) -> None:
+    """Gives a file the mode of any new one: a temporary file's 0600 would keep colleagues out of a shared folder."""
     mask = os.umask(0)
     os.umask(mask)
-    return mask
+    path.chmod(0o666 & ~mask)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -18,6 +18,7 @@ from latlas.data.catalogue import Named, data_home, named
 from latlas.data.named import absent
 from latlas.data.progress import Progress
 from latlas.errors import InputError, LatlasError
+from latlas.files import usual_mode
 
 _TIMEOUT = 30.0  # seconds without an answer, or between two pieces of one
 _OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
@@ -70,6 +71,8 @@ def _fetch_one(
         _unpack(got, temporary / "jpg", sum(entry.items))
         got.unlink()
         got = temporary / "jpg"
+    else:
+        usual_mode(got)
     got.rename(target)
 
 
