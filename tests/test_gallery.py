@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -233,3 +234,19 @@ def test_at_most_so_many_dots_and_always_the_same(tmp_path: Path) -> None:
     assert max(seen) == 100
     assert first == second
     assert model.asked == [(64, 0)] * 2
+
+
+def test_originals_come_before_reconstructions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unrendered: None
+) -> None:
+    data, seen, real = digits(), [], gallery.figures.reconstructions
+
+    def spy(original: np.ndarray, reconstruction: np.ndarray, *rest: Any, **more: Any) -> Any:
+        seen.append((original, reconstruction))
+        return real(original, reconstruction, *rest, **more)
+
+    monkeypatch.setattr(gallery.figures, "reconstructions", spy)
+    gallery.draw(tmp_path, Linear(data, 2), data, LOG)
+    stored = {np.float32(row).tobytes() for row in data.scaling.apply(data.test.x)}
+    assert all(np.float32(row).tobytes() in stored for row in seen[0][0])
+    assert not np.allclose(*seen[0])

@@ -119,3 +119,11 @@ def test_only_bernoulli_on_grey_values_is_not_normalised() -> None:
     assert not likelihoods.normalised("bernoulli", binary=False)
     assert likelihoods.normalised("bernoulli", binary=True)
     assert likelihoods.normalised("gaussian", binary=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "output", "least"), [("image", "sigmoid", 1 / 255), ("table", "identity", 1e-3)]
+)
+def test_the_least_sigma_is_the_kinds(kind: str, output: str, least: float) -> None:
+    options = LikelihoodConfig.model_validate({"name": "gaussian", "output": output})
+    assert likelihoods.build(options, kind, 1e-9).sigma.item() == pytest.approx(least, rel=2e-3)

@@ -94,6 +94,18 @@ def test_numpy_in_numpy_out_tensor_in_tensor_out(channels: int) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", ["u2", ">u2", "i4", "i8", "u4", "f4", "f8", ">f4"])
+def test_the_same_values_give_the_same_codes_whatever_holds_them(model: Model, dtype: str) -> None:
+    x = images(5)
+    held = x.astype(dtype) / (255 if "f" in dtype else 1)
+    given = held.astype(dtype)
+    np.testing.assert_allclose(model.encode(given), model.encode(x), atol=1e-5)
+    z = model.encode(x)
+    np.testing.assert_allclose(model.decode(z[::-1]), model.decode(z)[::-1], atol=1e-6)
+    longs = torch.from_numpy(x.astype(np.int64)).permute(0, 3, 1, 2)
+    np.testing.assert_allclose(model.encode(longs).numpy(), z, atol=1e-5)
+
+
 def test_grey_images_may_leave_out_the_channel_axis(model: Model) -> None:
     x = images(5)
     np.testing.assert_allclose(model.encode(x[..., 0]), model.encode(x))
@@ -149,6 +161,13 @@ def test_one_image_alone_decodes_as_in_company(model: Model) -> None:
         (lambda m: m.encode(torch.zeros(2, 1, 9, 9)), r"\(1, 9, 9\).*\(1, 8, 6\)"),
         (lambda m: m.encode(np.full((2, 8, 6, 1), 7.0)), "inside"),
         (lambda m: m.encode(np.zeros((0, 8, 6, 1), np.uint8)), "no items"),
+        (lambda m: m.encode(images(2).astype(int) + 1000), "items"),
+        (lambda m: m.encode(np.full((2, 8, 6, 1), np.nan)), "NaN"),
+        (lambda m: m.encode(images(2).astype(complex)), "complex"),
+        (lambda m: m.encode(torch.full((2, 1, 8, 6), 7.0)), r"inside \[0, 1\]"),
+        (lambda m: m.encode(torch.full((2, 1, 8, 6), float("nan"))), "finite"),
+        (lambda m: m.decode(np.full((2, 3), np.inf)), "not finite"),
+        (lambda m: m.sample(2, seed=2**70), "seed"),
         (lambda m: m.decode(np.zeros((2, 5))), r"codes of shape \(2, 5\).*\(N, 3\)"),
         (lambda m: m.decode(np.zeros((0, 3))), "empty"),
         (lambda m: m.sample(0), "at least 1"),
@@ -157,3 +176,12 @@ def test_one_image_alone_decodes_as_in_company(model: Model) -> None:
 def test_what_does_not_fit_is_refused(model: Model, call: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(model)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("choice", ["data", "default"])
+def test_the_decoder_starts_at_the_training_mean_only_if_asked(choice: str) -> None:
+    dataset = image_dataset()
+    _, model = made(dataset, network__output_bias=choice)
+    start = model.likelihood.mean(model.decoder.output.bias.detach()).numpy()
+    mean = dataset.scaling.apply(dataset.train.x).mean(0).ravel().clip(1e-3, 1 - 1e-3)
+    assert np.allclose(start, mean, atol=1e-4) == (choice == "data")

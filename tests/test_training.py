@@ -190,9 +190,61 @@ def test_clipping_bounds_the_gradient_but_logs_its_norm() -> None:
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_the_optimiser_is_the_one_named(name: str) -> None:
-    _, _, optimizer = begin(image_dataset(), optimizer__name=name, optimizer__betas=(0.8, 0.95))
+    _, _, optimizer = begin(
+        image_dataset(), optimizer__name=name, optimizer__betas=(0.8, 0.95), optimizer__weight_decay=0.03
+    )
     assert type(optimizer).__name__.lower() == name
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
+    assert optimizer.param_groups[0]["weight_decay"] == 0.03
+
+
+def test_every_step_and_seed_has_its_own_noise() -> None:
+    assert len({training.step_seed(seed, step) for seed in (0, 1) for step in range(100)}) == 200
+    dataset = image_dataset()
+    config, model, optimizer = begin(dataset, training__steps=4, training__log_every=1, optimizer__lr=1e-30)
+    terms = [e.values["log_pz"] for e in events(dataset, config, model, optimizer) if isinstance(e, Logged)]
+    assert len(set(terms)) == 4
+
+
+def test_seeds_change_weights_order_and_noise() -> None:
+    dataset = image_dataset()
+    (_, first, _), (_, again, _), (_, other, _) = (begin(dataset, seed=seed) for seed in (0, 0, 1))
+    weights = [model.encoder[1].weight for model in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_evaluation_uses_its_seed_and_its_draws() -> None:
+    dataset = image_dataset()
+    _, model = made(dataset, model__latent=3, training__precision="float64")
+    data = batches(dataset, "test", model)
+    x = data(np.arange(len(data)))
+    with torch.no_grad():
+        p = model(x, samples=3, generator=torch.Generator().manual_seed(7))
+        mean = model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
+    result = evaluate(model, data, samples=3, seed=7)
+    assert result.elbo == pytest.approx(p.elbo.mean().item(), rel=1e-9)
+    assert result.elbo_stderr == pytest.approx(p.elbo.std().item() / math.sqrt(len(data)), rel=1e-9)
+    assert result.mse == pytest.approx((mean - x).square().mean().item(), rel=1e-9)
+
+
+def test_evaluation_leaves_batch_statistics_alone() -> None:
+    dataset = image_dataset(height=8, width=8)
+    _, model = made(dataset, network__name="conv", network__batch_norm=True)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    model.train()
+    evaluate(model, batches(dataset, "test", model))
+    assert model.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
+def test_numbers_that_are_not_finite_are_refused_with_the_cause() -> None:
+    dataset = image_dataset()
+    _, model = made(dataset, model__latent=3)
+    with torch.no_grad():
+        model.encoder[-1].bias.fill_(200.0)
+    with pytest.raises(LatlasError, match=r"not finite: the model has diverged.*lower learning rate"):
+        evaluate(model, batches(dataset, "test", model))
 
 
 def test_training_draws_no_global_randomness() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from latlas import config as configuration
 from latlas import experiment
 from latlas.console import Console
+from latlas.errors import InputError
 from latlas.runs import Run, load
 from latlas.settings import Config
 
@@ -64,7 +65,7 @@ def configure(
 
 
 def train(
-    source: str = "",
+    source: str | os.PathLike[str] = "",
     recipe: str = "vae",
     *,
     out: str | os.PathLike[str] | None = None,
@@ -84,7 +85,11 @@ def train(
     unknown_names = sorted(set(options) - set(SHORT))
     if unknown_names:
         raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
-    config = configure(source, recipe, None, settings, options)
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
+        )
+    config = configure(os.fspath(source), recipe, None, settings, options)
     with Console(quiet) as console:
         return experiment.train(config, Path(out) if out is not None else None, console)
 

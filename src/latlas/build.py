@@ -154,8 +154,16 @@ def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
 
 
 def from_description(about: dict[str, Any]) -> Model:
-    """The model, with fresh weights, that `description` described."""
-    item = about["item"]
+    """The model, with fresh weights, that `description` described.
+
+    Raises InputError where a part of the description is missing or damaged.
+    """
+    try:
+        return build(parse(about["config"], "model.json"), _item_from(about["item"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"model.json: damaged ({type(error).__name__}: {error})") from None
+
+
+def _item_from(item: dict[str, Any]) -> Like:
     columns, classes = (None if item[key] is None else tuple(item[key]) for key in ("columns", "classes"))
-    like = Like(item["kind"], tuple(item["shape"]), Scaling.from_dict(item["scaling"]), columns, classes)
-    return build(parse(about["config"], "model.json"), like)
+    return Like(item["kind"], tuple(item["shape"]), Scaling.from_dict(item["scaling"]), columns, classes)

@@ -51,8 +51,10 @@ def evaluate(
     observer: Observer = SILENT,
 ) -> dict[str, Any]:
     """The numbers of `evaluation.evaluate` for a run's model, as plain values."""
-    if samples < 1:
-        raise InputError(f"--samples {samples}: at least 1 is needed")
+    if not 1 <= samples <= 10_000:
+        raise InputError(f"--samples {samples}: at least 1 is needed, and at most 10,000 are taken")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
     batches = Batches(items, model.item.scaling, model.device, model.dtype)
     done = lambda n, total: observer.progress("evaluating", n, total)  # noqa: E731
     result = evaluation.evaluate(model, batches, samples, seed, done)
@@ -98,7 +100,8 @@ def read_codes(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read as .npy or .npz: {error}") from None
+        why = "not NumPy's format, or Python objects" if "pickle" in str(error) else error
+        raise InputError(f"{path}: cannot be read as .npy or .npz ({why})") from None
     if not isinstance(loaded, np.ndarray):
         key = next((k for k in ("mean", "z") if k in loaded), None)
         if key is None:
@@ -108,8 +111,6 @@ def read_codes(path: Path) -> np.ndarray:
         raise InputError(
             f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"
         )
-    if not np.isfinite(loaded).all():
-        raise InputError(f"{path}: codes hold values that are not finite")
     return loaded
 
 

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from latlas.data import Like
+from latlas.data.ranges import check_fit, check_numeric
 from latlas.errors import InputError
 from latlas.likelihoods import Likelihood
 from latlas.posteriors import Posterior, PosteriorValue
 from latlas.priors import Prior
 
 Array = TypeVar("Array", np.ndarray, Tensor)
+MOST_SAMPLES = 1_000_000
 CHUNK_VALUES = 2**22  # values per batch in encode, decode and the like: bounds memory whatever the image size
 
 
@@ -143,11 +145,15 @@ class Model(nn.Module):
 
     def decode(self, z: Array) -> Array:
         """The mean of p(x | z): z (N, D) -> images inside [0, 1], or table rows (numpy: in data units)."""
-        codes = torch.as_tensor(z, dtype=self.dtype, device=self.device)
+        # A copy of numpy's: torch takes neither negative strides nor foreign byte orders.
+        plain = np.array(z, dtype=np.float64) if isinstance(z, np.ndarray) else z
+        codes = torch.as_tensor(plain, dtype=self.dtype, device=self.device)
         if codes.ndim != 2 or codes.shape[1] != self.latent:
             raise InputError(f"codes of shape {tuple(codes.shape)}: this model's are (N, {self.latent})")
         if not len(codes):
             raise InputError("codes: an empty array; at least one code is needed")
+        if not codes.isfinite().all():
+            raise InputError("codes: values that are not finite")
         mean = self._means(codes)
         return self.to_numpy(mean) if isinstance(z, np.ndarray) else mean.to(z.device)
 
@@ -171,8 +177,10 @@ class Model(nn.Module):
 
         The codes are the same for a seed whatever the device.
         """
-        if n < 1:
-            raise InputError(f"{n} samples: at least 1 is needed")
+        if not 1 <= n <= MOST_SAMPLES:
+            raise InputError(f"{n} samples: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once")
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed {seed}: expected a whole number from 0 to 2^63 - 1")
         codes = self.prior.sample(n, torch.Generator().manual_seed(seed), next(self.parameters()))
         generator = torch.Generator(self.device).manual_seed(seed + 1) if noise else None
         return self.to_numpy(self._means(codes, generator))
@@ -188,19 +196,25 @@ class Model(nn.Module):
         return self.item.scaling.invert(array)
 
     def _items(self, x: np.ndarray | Tensor) -> Tensor:
-        if (
-            isinstance(x, np.ndarray)
-            and self.item.kind == "image"
-            and x.ndim == 3
-            and self.item.shape[0] == 1
-        ):
-            x = x[..., None]
-        if isinstance(x, Tensor) and x.dtype == torch.uint8 and self.item.scaling.kind == "integer":
-            x = x.to(self.dtype) / 255
-        items = self.to_tensor(x) if isinstance(x, np.ndarray) else x.to(self.device, self.dtype)
+        scaling = self.item.scaling
+        if isinstance(x, np.ndarray):
+            if self.item.kind == "image" and x.ndim == 3 and self.item.shape[0] == 1:
+                x = x[..., None]
+            check_numeric(x, "items")
+            items = self.to_tensor(check_fit(x, scaling, "items"))
+        elif x.is_complex():
+            raise InputError("items: complex numbers; give real ones")
+        else:
+            items = x.to(self.device, self.dtype)
+            if scaling.kind == "integer" and not x.is_floating_point():
+                items = items / scaling.scale[0]
+            bounded = scaling.kind in ("none", "integer")
+            if not items.isfinite().all() or (bounded and (items.min() < 0 or items.max() > 1)):
+                inside = " inside [0, 1]" if bounded else ""
+                raise InputError(f"items: tensors are on the model's scale, with finite values{inside}")
         if tuple(items.shape[1:]) != self.item.shape:
-            _, *rest = self.item.shape
-            wanted = (*rest, self.item.shape[0]) if isinstance(x, np.ndarray) else self.item.shape
+            first, *rest = self.item.shape
+            wanted = (*rest, first) if isinstance(x, np.ndarray) else self.item.shape
             raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(wanted)}")
         return items
 

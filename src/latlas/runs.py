@@ -90,10 +90,10 @@ class Run:
         """The rows of log.jsonl; half a row, left by a killed process, is left out."""
         path = self.path / "log.jsonl"
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else []:
             with contextlib.suppress(json.JSONDecodeError):
                 rows.append(json.loads(line))
-        return rows
+        return [row for row in rows if isinstance(row, dict) and {"kind", "step"} <= set(row)]
 
     def append_log(self, row: dict[str, Any]) -> None:
         """Adds a row to log.jsonl.

@@ -32,7 +32,7 @@ DataDir = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU threads.", show_default=False)]
-Seed = Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the noise.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
 
 
 def show(value: Any, as_json: bool, text: str) -> None:

@@ -104,7 +104,7 @@ def _refuse_beside_resume(options: dict[str, Any]) -> None:
         raise InputError(f"--resume continues the run as it was begun; leave out {', '.join(given)}")
 
 
-def parse_size(text: str) -> tuple[int, int] | None:
+def parse_size(text: str, flag: str = "--image-size") -> tuple[int, int] | None:
     """HxW as two whole numbers; one number is a square.
 
     Raises InputError for anything else.
@@ -113,7 +113,7 @@ def parse_size(text: str) -> tuple[int, int] | None:
     if not text:
         return None
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--image-size {text}: expected height and width, as 64x64")
+        raise InputError(f"{flag} {text}: expected two whole numbers, as 28x28")
     return int(parts[0]), int(parts[-1])
 
 

@@ -230,6 +230,6 @@ def report(
     found = runs.find(run)
     if redraw or grid or span:
         with Console(quiet) as console:
-            experiment.redraw(found, parse_size(grid), span, data_dir, console)
+            experiment.redraw(found, parse_size(grid, "--grid"), span, data_dir, console)
     path = pages.write_report(found.path)
     show({"run": str(found.path), "report": str(path)}, as_json, f"report: {path}")

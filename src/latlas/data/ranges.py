@@ -42,6 +42,9 @@ def is_binary(x: np.ndarray) -> bool:
     return x.dtype == bool or all(bool(((b == 0) | (b == 1)).all()) for b in blocks(x))
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
 def check_numeric(x: np.ndarray, where: str) -> None:
     """Raises InputError for an array that is empty or not of finite real numbers; `where` names it there."""
     if x.dtype.kind == "c":
@@ -54,6 +57,9 @@ def check_numeric(x: np.ndarray, where: str) -> None:
         raise InputError(f"{where}: empty, of shape {'x'.join(map(str, x.shape))}")
     if x.dtype.kind == "f":
         _check_finite(x, where)
+        low, high = limits(x)
+        if high - low > LARGEST:
+            raise InputError(f"{where}: values from {low:g} to {high:g} are too far apart to compute with")
 
 
 def _check_finite(x: np.ndarray, where: str) -> None:
@@ -88,7 +94,7 @@ def decide(x: np.ndarray, where: str, columns: Sequence[str] | None = None) -> R
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
     if x.dtype.kind == "f" and low >= 0 and high <= 1:
         return Range(kind, False, Scaling(), np.dtype(np.float32))
-    note = f"values from {low:g} to {high:g} in training: scaled to [0, 1] by that range"
+    note = f"values from {low:g} to {high:g} in training: scaled to [0, 1] by that range, values beyond it clipped"
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
 
 
@@ -153,8 +159,8 @@ def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
             raise InputError(
                 f"{where}: values from {low:g} to {high:g}; this model takes integers from 0 to {top:g}"
             )
-        kept = x.dtype in (np.uint8, np.uint16)
-        return x if kept else x.astype(np.uint8 if top == 255 else np.uint16)
+        # 8-bit images fit a 16-bit model as they are: each depth is divided by its own largest value.
+        return x if x.dtype == np.uint8 else x.astype(np.uint8 if top == 255 else np.uint16, copy=False)
     if low < 0 or high > 1:
         also = f" or integers from 0 to {scaling.scale[0]:g}" if scaling.kind == "integer" else ""
         raise InputError(

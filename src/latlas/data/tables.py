@@ -67,6 +67,8 @@ def _frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
         why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as a table ({why})") from None
     frame.columns = pd.Index([str(c) for c in frame.columns], dtype=object)
+    if frame.columns[0].startswith("Unnamed: 0"):
+        notes.append("the first column has no name: it is used as it is; leave it out if it only counts rows")
     doubled = [str(c) for c in frame.columns[frame.columns.duplicated()]]
     if doubled:
         raise InputError(f"{path}: more than one column called {_quoted(doubled)}")
