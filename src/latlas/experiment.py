@@ -21,7 +21,6 @@ from latlas.build import build, description, item_of, items, resolve, statistics
 from latlas.config import override, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.errors import InputError
 from latlas.evaluation import Evaluation, evaluate
 from latlas.files import write_atomic, write_json
 from latlas.machine import interruptible, prepare
@@ -67,8 +66,7 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     either, Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
     """
     started = time.perf_counter()
-    if out is not None and out.exists():
-        raise InputError(f"--out {out}: exists already; choose another folder, or continue it with --resume")
+    runs.refuse_existing(out)
     device = prepare(config.training)
     dataset = sources.load(config.data, observer.progress)
     config, notes = resolve(config, dataset)

@@ -57,14 +57,13 @@ class Settings:
 
     `prior`: the codes were trained towards the model's prior; a plain autoencoder's were not, so its
     pictures use the range of its own codes and it has no samples. `size` and `span`: rows and columns of
-    the manifold, and its range on both axes (None: quantiles of the prior). `image_shape` (H, W): show
-    vectors as grey images. `dots`: how many test items the scatter shows at most. `unit`: of the loss curves.
+    the manifold, and its range on both axes (None: quantiles of the prior). `dots`: how many test
+    items the scatter shows at most. `unit`: of the loss curves.
     """
 
     prior: bool = True
     size: tuple[int, int] = (20, 20)
     span: tuple[float, float] | None = None
-    image_shape: tuple[int, int] | None = None
     dots: int = 5000
     seed: int = 0
     unit: str = "nats per image"
@@ -120,9 +119,7 @@ class _Scene:
     @property
     def pictorial(self) -> bool:
         """Whether an item can be looked at as an image."""
-        return self.data.kind == "image" or (
-            self.data.kind == "vector" and self.settings.image_shape is not None
-        )
+        return self.data.kind == "image"
 
     @property
     def columns(self) -> list[str]:
@@ -139,12 +136,8 @@ class _Scene:
         return np.asarray(x, float) if self.table else self.data.scaling.apply(x)
 
     def images(self, x: np.ndarray) -> np.ndarray:
-        """Items on [0, 1] as images (..., H, W, C): vectors by `image_shape`, else as flat strips."""
-        if self.data.kind == "image":
-            return x
-        if self.settings.image_shape is not None:
-            return x.reshape(*x.shape[:-1], *self.settings.image_shape, 1)
-        return figures.strips(x)
+        """Items on [0, 1] as images (..., H, W, C): vectors as flat strips."""
+        return x if self.pictorial else figures.strips(x)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decodes codes (..., D) into items (..., item)."""
@@ -210,9 +203,8 @@ def _snapshots(scene: _Scene, folder: Path) -> Figure | None:
             samples = archive["samples"]
         samples = samples / 255 if samples.dtype == np.uint8 else samples.astype(float)
         taken.append((int(path.stem), scene.images(samples)))
-    noise = "noise" if scene.settings.prior else "random codes"
     how = "Each panel decodes the same codes, after so many optimisation steps."
-    return figures.snapshots(taken, f"The same {noise}, decoded over training", how)
+    return figures.snapshots(taken, "The same noise, decoded over training", how)
 
 
 def _latent(scene: _Scene) -> Figure | None:

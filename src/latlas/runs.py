@@ -186,14 +186,19 @@ def dataset_of(run: Run, data_dir: str = "", progress: ReadingProgress | None = 
     return dataset
 
 
+def refuse_existing(out: Path | None) -> None:
+    """Raises InputError when the folder for a new run exists."""
+    if out is not None and (out.exists() or out.is_symlink()):
+        raise InputError(f"--out {out}: exists already; choose another folder, or continue it with --resume")
+
+
 def create(out: Path | None, stem: str, contents: dict[str, str | dict[str, Any]]) -> Run:
     """A new run folder with these files in it, whole or not at all: `out`, else runs/<stem>-<n>.
 
     Raises InputError when `out` exists, LatlasError when the folder cannot be written.
     """
+    refuse_existing(out)
     parent = out.parent if out else ROOT
-    if out is not None and (out.exists() or out.is_symlink()):
-        raise InputError(f"--out {out}: exists already; choose another folder, or continue it with --resume")
     try:
         parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
