@@ -50,8 +50,9 @@ def uninterrupted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     return out, time.monotonic() - begun
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists():
+def wait_for(path: Path, process: subprocess.Popen[str], size: int = 0) -> None:
+    """Waits until the path is there, with at least so many bytes."""
+    while not (path.exists() and path.stat().st_size >= size):
         assert process.poll() is None, finish(process)[2]
         time.sleep(0.002)
 
@@ -111,7 +112,7 @@ def test_asked_to_stop_it_keeps_its_state_and_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "run"
     process = start("train", source, "--out", out, "--epochs", EPOCHS, *SETTINGS)
-    wait_for(out / "log.jsonl", process)
+    wait_for(out / "log.jsonl", process, size=1)
     os.kill(process.pid, number)
     code, stdout, err = finish(process)
     assert code == 130, err

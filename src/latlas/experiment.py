@@ -125,16 +125,14 @@ def _on(model: Model, config: Config, device: torch.device) -> tuple[Model, torc
 
 def _go(session: Session) -> Run:
     with runs.exclusively(session.run), _resumable(session):
-        session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
-        session.run.cut_back(session.progress.step)
-        if session.progress.step:
-            session.observer.note(f"continuing at step {session.progress.step:,}")
-        before = session.progress.wall
-        with (
-            interruptible() as stop,
-            contextlib.closing(Board(session.run.path, session.progress.step)) as board,
-        ):
-            _train(session, board, stop, before)
+        with interruptible() as stop:
+            session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
+            session.run.cut_back(session.progress.step)
+            if session.progress.step:
+                session.observer.note(f"continuing at step {session.progress.step:,}")
+            before = session.progress.wall
+            with contextlib.closing(Board(session.run.path, session.progress.step)) as board:
+                _train(session, board, stop, before)
             if stop():
                 raise Interrupted(session.run, session.progress.step)
         _finish(session, before)

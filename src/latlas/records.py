@@ -28,7 +28,7 @@ def info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, 
         "platform": platform.platform(),
         "device": device.type,
         "threads": torch.get_num_threads(),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "data": {
             "name": dataset.name,
             "source": dataset.source,
