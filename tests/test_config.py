@@ -13,10 +13,10 @@ from pydantic import BaseModel
 from latlas import api, config, likelihoods, settings
 from latlas.build import resolve
 from latlas.config import assignments, override, parse, recipe, recipe_names, to_toml
+from latlas.divergences import KERNELS
 from latlas.errors import InputError
 from latlas.networks import ACTIVATIONS
 from latlas.posteriors import POSTERIORS
-from latlas.priors import PRIORS
 from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
 from latlas.settings import Config
 from latlas.tutorials import NETWORKS
@@ -30,7 +30,7 @@ def test_every_choice_that_a_configuration_names_exists_and_the_reverse() -> Non
     assert choices(settings.NetworkConfig, "name") == set(NETWORKS)
     assert choices(settings.NetworkConfig, "activation") == set(ACTIVATIONS)
     assert choices(settings.PosteriorConfig, "name") == set(POSTERIORS)
-    assert choices(settings.PriorConfig, "name") == set(PRIORS)
+    assert choices(settings.ObjectiveConfig, "kernel") == set(KERNELS)
     assert choices(settings.ObjectiveConfig, "schedule") == set(BETA_SCHEDULES)
     assert choices(settings.OptimizerConfig, "schedule") == set(RATE_SCHEDULES)
 
@@ -132,6 +132,7 @@ def test_epochs_given_override_a_recipes_steps() -> None:
         ("objective.beta=4", 4.0),
         ("network.batch_norm=true", True),
         ("optimizer.clip=none", None),
+        ("corruption.name=none", "none"),
         ("network.name = conv", "conv"),
     ],
 )
@@ -160,8 +161,8 @@ def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
         ("optimizer.betas=[0.9, 1.0]", "optimizer.betas"),
         ("posterior.name=point", "objective.name = elbo needs a posterior with a density"),
         ("training.device=tpu", "training.device = 'tpu'"),
-        ("objective.name=reconstruction --set objective.beta=4", "has no rate to weigh"),
-        ("objective.free_bits=1 --set objective.kl=monte-carlo", "objective.free_bits needs the KL per dimension"),
+        ("objective.name=reconstruction --set objective.beta=4", "has nothing to weigh"),
+        ("objective.free_bits=1 --set objective.kl=monte-carlo", "objective.free_bits needs the ELBO with a KL"),
         ("seed=-1", "seed = -1: expected greater than or equal to 0"),
     ],
 )  # fmt: skip

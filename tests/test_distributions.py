@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from latlas import divergences
-from latlas.posteriors import POSTERIORS, DiagonalGaussian, GaussianPosterior, Point
-from latlas.priors import PRIORS, StandardNormal
+from latlas.posteriors import POSTERIORS, DiagonalGaussian, GaussianPosterior, Point, PosteriorValue, joined
+from latlas.priors import Mixture, Prior, StandardNormal, Vamp
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -15,7 +15,7 @@ def draw(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def posterior(batch: int = 5, latent: int = 3) -> GaussianPosterior:
-    return DiagonalGaussian()(draw(batch, 2 * latent))  # type: ignore[no-any-return]
+    return DiagonalGaussian(latent)(draw(batch, 2 * latent))  # type: ignore[no-any-return]
 
 
 def normal(q: GaussianPosterior) -> torch.distributions.Independent:
@@ -24,7 +24,7 @@ def normal(q: GaussianPosterior) -> torch.distributions.Independent:
 
 def test_the_encoder_gives_mean_and_log_variance() -> None:
     raw = draw(4, 6)
-    q = DiagonalGaussian()(raw)
+    q = DiagonalGaussian(3)(raw)
     torch.testing.assert_close(q.mean, raw[:, :3])
     torch.testing.assert_close(q.stddev, torch.exp(raw[:, 3:] / 2))
 
@@ -73,29 +73,135 @@ def test_draws_have_the_posteriors_moments_and_carry_its_gradient() -> None:
 
 def test_a_point_posterior_is_its_code_and_has_no_density() -> None:
     raw = draw(4, 3)
-    q = Point()(raw)
+    q = Point(3)(raw)
     assert torch.equal(q.rsample(torch.zeros(2, 4, 3)), raw.expand(2, 4, 3))
     assert q.stddev is None
     assert q.log_prob(raw) is None
     assert StandardNormal(3).kl(q) is None
 
 
+def family(name: str, latent: int = 3, seed: int = 1) -> torch.nn.Module:
+    """A posterior family in float64; a flow's layers are moved away from the identity they start at."""
+    module = POSTERIORS[name](latent, 3).double()
+    with torch.no_grad():
+        for i, parameter in enumerate(module.parameters()):
+            parameter.copy_(0.15 * draw(*parameter.shape, seed=seed + i))
+    return module
+
+
+def value(name: str, batch: int = 4, latent: int = 3) -> PosteriorValue:
+    module = family(name, latent)
+    return module(0.5 * draw(batch, module.outputs))  # type: ignore[no-any-return, operator, arg-type]
+
+
 @pytest.mark.parametrize("name", sorted(POSTERIORS))
-def test_every_posterior_keeps_the_face(name: str) -> None:
-    family = POSTERIORS[name]()
-    q = family(draw(4, family.outputs(3)))
-    assert q.mean.shape == (4, 3)
-    assert q.rsample(draw(2, 4, 3)).shape == (2, 4, 3)
+@pytest.mark.parametrize("latent", [1, 3])
+def test_every_posterior_keeps_the_face(name: str, latent: int) -> None:
+    q = value(name, 4, latent)
+    assert q.mean.shape == (4, latent)
+    z = q.rsample(draw(2, 4, latent))
+    assert z.shape == (2, 4, latent)
+    log_q = q.log_prob(z)
+    assert (log_q is None) == (name == "point")
+    assert log_q is None or log_q.shape == (2, 4)
+    parts = joined([q, q])
+    torch.testing.assert_close(parts.mean, torch.cat([q.mean, q.mean]))
+    assert parts.rsample(draw(2, 8, latent)).shape == (2, 8, latent)
 
 
-@pytest.mark.parametrize("name", sorted(PRIORS))
+@pytest.mark.parametrize("name", ["gaussian", "full-gaussian", "flow"])
+def test_log_q_is_the_change_of_variables_with_a_numerical_jacobian(name: str) -> None:
+    """log q(z) = log N(noise; 0, I) - log |det dz/dnoise|, the Jacobian by automatic differentiation."""
+    q, noise = value(name), draw(4, 3, seed=5)
+    jacobian = torch.autograd.functional.jacobian(lambda e: q.rsample(e[None])[0].sum(0), noise)
+    log_det = torch.linalg.slogdet(jacobian.permute(1, 0, 2)).logabsdet
+    expected = torch.distributions.Normal(0, 1).log_prob(noise).sum(-1) - log_det
+    torch.testing.assert_close(q.log_prob(q.rsample(noise[None]))[0], expected)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "full-gaussian", "flow"])
+def test_densities_integrate_to_one(name: str) -> None:
+    q, axis = value(name, 1, 2), torch.linspace(-9, 9, 301, dtype=torch.float64)
+    grid = torch.cartesian_prod(axis, axis)[:, None]
+    total = q.log_prob(grid).exp().sum() * (axis[1] - axis[0]) ** 2
+    assert total.item() == pytest.approx(1, abs=2e-3)
+
+
+def test_a_full_gaussian_agrees_with_torch_distributions() -> None:
+    q = value("full-gaussian")
+    same = torch.distributions.MultivariateNormal(q.mean, scale_tril=q.factor)
+    z = draw(6, 4, 3, seed=3)
+    torch.testing.assert_close(q.log_prob(z), same.log_prob(z))
+    torch.testing.assert_close(q.stddev, same.stddev)
+    standard = torch.distributions.MultivariateNormal(torch.zeros_like(q.mean), torch.eye(3).double())
+    kl = q.kl_standard_normal()
+    torch.testing.assert_close(kl.sum(-1), torch.distributions.kl_divergence(same, standard))
+    assert (kl >= 0).all()
+
+
+def test_a_flow_inverts_itself_and_starts_as_its_base() -> None:
+    flow, u, context = family("flow").flow, draw(5, 3), draw(5, 16, seed=2)
+    z, log_det = flow(u, context)
+    back, log_det_back = flow.inverse(z, context)
+    torch.testing.assert_close(back, u)
+    torch.testing.assert_close(log_det_back, -log_det)
+    assert log_det.abs().min() > 1e-3
+    fresh = POSTERIORS["flow"](3, 3).double()
+    assert torch.equal(fresh.flow(u, context)[0], u)  # type: ignore[union-attr, operator]
+
+
+def infer(u: torch.Tensor) -> GaussianPosterior:
+    return GaussianPosterior(u[:, :3], 0.3 * u[:, 3:])
+
+
+def priors() -> dict[str, Prior]:
+    mixture = Mixture(3, 4).double()
+    with torch.no_grad():
+        mixture.logits.copy_(draw(4, seed=1))
+        mixture.log_stds.copy_(0.3 * draw(4, 3, seed=2))
+    return {
+        "standard-normal": StandardNormal(3),
+        "mixture": mixture,
+        "vamp": Vamp(3, draw(4, 6, seed=3), bounded=False).double(),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(priors()))
 def test_every_prior_samples_the_same_codes_for_a_seed(name: str) -> None:
-    prior = PRIORS[name](3)
+    prior = priors()[name](infer)
     like = torch.zeros(1, dtype=torch.float64)
-    first = prior.sample(5, torch.Generator().manual_seed(1), like)
-    again = prior.sample(5, torch.Generator().manual_seed(1), like)
-    other = prior.sample(5, torch.Generator().manual_seed(2), like)
+    first = prior.sample(300, torch.Generator().manual_seed(1), like)
+    again = prior.sample(300, torch.Generator().manual_seed(1), like)
+    other = prior.sample(300, torch.Generator().manual_seed(2), like)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert first.shape == (5, 3)
+    assert first.shape == (300, 3)
     assert first.dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["mixture", "vamp"])
+def test_a_mixture_is_the_weighted_sum_of_its_gaussians(name: str) -> None:
+    prior = priors()[name]
+    if isinstance(prior, Vamp):
+        weights = torch.full((4,), 0.25, dtype=torch.float64)
+        means, stds = prior.pseudo_inputs[:, :3], (0.3 * prior.pseudo_inputs[:, 3:]).exp()
+    else:
+        weights, means, stds = prior.logits.softmax(0), prior.means, prior.log_stds.exp()
+    mixed = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(weights),
+        torch.distributions.Independent(torch.distributions.Normal(means, stds), 1),
+    )
+    z = draw(6, 5, 3, seed=9)
+    torch.testing.assert_close(prior(infer).log_prob(z), mixed.log_prob(z))
+    draws = prior(infer).sample(20_000, torch.Generator().manual_seed(1), z)
+    torch.testing.assert_close(draws.mean(0), mixed.mean, atol=0.05, rtol=0)
+    torch.testing.assert_close(draws.var(0), mixed.variance, atol=0.12, rtol=0.05)
+
+
+def test_pseudo_inputs_of_images_stay_images() -> None:
+    prior = Vamp(3, torch.tensor([[0.0, 0.5, 1.0]]), bounded=True)
+    torch.testing.assert_close(prior.pseudo_inputs, torch.tensor([[0.02, 0.5, 0.98]]))
+    with torch.no_grad():
+        prior.raw_inputs.mul_(100)
+    assert prior.pseudo_inputs.min() >= 0
+    assert prior.pseudo_inputs.max() <= 1

@@ -55,6 +55,20 @@ def test_squared_error_is_a_gaussian_with_half_a_variance() -> None:
     torch.testing.assert_close(-log_p, squared + 3 * math.log(math.pi), rtol=1e-6, atol=1e-6)
 
 
+def test_a_sigma_per_pixel_agrees_with_torch_distributions() -> None:
+    raw, x = draw(3, 4, 2, 5), draw(4, 2, 5, seed=1)
+    likelihood = Gaussian("per-pixel", "identity", start=0.5, shape=(2, 5)).double()
+    assert likelihood.sigma.shape == (2, 5)
+    torch.testing.assert_close(likelihood.sigma, torch.full((2, 5), 0.5, dtype=torch.float64))
+    with torch.no_grad():
+        likelihood.log_sigma.copy_(draw(2, 5, seed=2))
+    expected = torch.distributions.Normal(raw, likelihood.sigma).log_prob(x).flatten(2).sum(2)
+    torch.testing.assert_close(likelihood.log_prob(raw, x), expected)
+    with torch.no_grad():
+        likelihood.log_sigma.fill_(-50)
+    assert (likelihood.sigma >= 1 / 255).all()
+
+
 @pytest.mark.parametrize("likelihood", ALL, ids=IDS)
 class TestEvery:
     def test_raw_is_the_inverse_of_mean(self, likelihood: likelihoods.Likelihood) -> None:
@@ -126,4 +140,4 @@ def test_only_bernoulli_on_grey_values_is_not_normalised() -> None:
 )
 def test_the_least_sigma_is_the_kinds(kind: str, output: str, least: float) -> None:
     options = LikelihoodConfig.model_validate({"name": "gaussian", "output": output})
-    assert likelihoods.build(options, kind, 1e-9).sigma.item() == pytest.approx(least, rel=2e-3)
+    assert likelihoods.build(options, kind, (1, 2, 2), 1e-9).sigma.item() == pytest.approx(least, rel=2e-3)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from latlas import objectives, schedules
+from latlas.divergences import KERNELS, mmd
 from latlas.models import Pass
 from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
 from latlas.settings import ObjectiveConfig
@@ -17,7 +18,8 @@ def a_pass(batch: int = 4, samples: int = 3, latent: int = 2, seed: int = 0) -> 
     g = torch.Generator().manual_seed(seed)
     z = torch.randn(samples, batch, latent, generator=g, dtype=torch.float64)
     log_px, log_pz, log_qz = torch.randn(3, samples, batch, generator=g, dtype=torch.float64) - 5
-    return Pass(z, log_px, log_pz, log_qz, torch.rand(batch, latent, generator=g, dtype=torch.float64))
+    kl = torch.rand(batch, latent, generator=g, dtype=torch.float64)
+    return Pass(z, log_px, log_pz, log_qz, kl, torch.randn(batch, latent, generator=g, dtype=torch.float64))
 
 
 def repeated(p: Pass) -> Pass:
@@ -25,11 +27,21 @@ def repeated(p: Pass) -> Pass:
     return Pass(*(torch.cat([t, t], dim=0 if t.shape == p.kl.shape else 1) for t in vars(p).values()))
 
 
+def codes(n: int, shift: float = 0.0, seed: int = 0) -> Pass:
+    """A pass without error or rate, whose codes are `shift` away from the prior."""
+    g, nothing = torch.Generator().manual_seed(seed), torch.zeros(1, n, dtype=torch.float64)
+    z, prior = torch.randn(2, n, 2, generator=g, dtype=torch.float64)
+    return Pass(z[None] + shift, nothing, None, None, None, prior)
+
+
 ALL = {
     "reconstruction": objectives.reconstruction,
     "elbo": objectives.elbo,
     "monte-carlo": objectives.build(ObjectiveConfig(kl="monte-carlo")),
     "free-bits": objectives.build(ObjectiveConfig(free_bits=0.3)),
+    "capacity": objectives.build(ObjectiveConfig(capacity=3.0)),
+    "mmd": objectives.build(ObjectiveConfig(name="infovae", info_lambda=7.0)),
+    "infovae": objectives.build(ObjectiveConfig(name="infovae", alpha=0.4, info_lambda=7.0)),
 }
 
 
@@ -59,21 +71,21 @@ def test_the_loss_is_a_mean_over_images(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_the_loss_is_a_mean_over_draws(name: str) -> None:
     p = a_pass()
-    twice = Pass(*(torch.cat([t, t]) for t in (p.z, p.log_px, p.log_pz, p.log_qz)), p.kl)
+    twice = Pass(*(torch.cat([t, t]) for t in (p.z, p.log_px, p.log_pz, p.log_qz)), p.kl, p.prior_draws)
     torch.testing.assert_close(ALL[name](twice, 0.7), ALL[name](p, 0.7))
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_a_worse_reconstruction_costs_more(name: str) -> None:
     p = a_pass()
-    worse = Pass(p.z, p.log_px - 1, p.log_pz, p.log_qz, p.kl)
+    worse = Pass(p.z, p.log_px - 1, p.log_pz, p.log_qz, p.kl, p.prior_draws)
     torch.testing.assert_close(ALL[name](worse, 0.7), ALL[name](p, 0.7) + 1)
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"reconstruction"}))
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"reconstruction", "mmd"}))
 def test_codes_farther_from_the_prior_cost_more(name: str) -> None:
     p = a_pass()
-    farther = Pass(p.z, p.log_px, p.log_pz - 1, p.log_qz, p.kl + 0.5)
+    farther = Pass(p.z, p.log_px, p.log_pz - 1, p.log_qz, p.kl + 0.5, p.prior_draws)
     assert ALL[name](farther, 1.0) > ALL[name](p, 1.0)
 
 
@@ -116,3 +128,34 @@ def test_cosine_and_one_cycle_end_near_zero() -> None:
         assert values[:top] == sorted(values[:top])
         assert values[top:] == sorted(values[top:], reverse=True)
         assert values[-1] < 0.001
+
+
+def test_the_capacity_draws_the_rate_from_both_sides() -> None:
+    p = a_pass()
+    rate = p.kl.sum(-1).mean()
+    loss = ALL["capacity"](p, 4.0, rate.item() + 0.5)
+    torch.testing.assert_close(loss, p.distortion.mean() + 4.0 * 0.5)
+    torch.testing.assert_close(ALL["capacity"](p, 4.0, rate.item() - 0.5), loss)
+    torch.testing.assert_close(ALL["capacity"](p, 4.0, 0.0), objectives.elbo(p, 4.0))
+
+
+def test_infovae_weighs_rate_and_mmd_as_published() -> None:
+    """-L = distortion + (1 - alpha) rate + (alpha + lambda - 1) MMD^2; at alpha 0 and lambda 1 it is the ELBO."""
+    p = a_pass(batch=6)
+    distance = mmd(p.z[0], p.prior_draws, KERNELS["rbf"], "unbiased")
+    options = {"name": "infovae", "kernel": "rbf", "estimator": "unbiased"}
+    loss = objectives.build(ObjectiveConfig(**options, alpha=0.3, info_lambda=9.0))(p, 1.0, 0.0)
+    torch.testing.assert_close(loss, p.distortion.mean() + 0.7 * p.rate.mean() + 8.3 * distance)
+    at_elbo = objectives.build(ObjectiveConfig(**options, alpha=0.0, info_lambda=1.0))(p, 1.0, 0.0)
+    torch.testing.assert_close(at_elbo, -p.elbo.mean())
+    by_values = objectives.build(ObjectiveConfig(**options), values=784)(p, 1.0, 0.0)
+    torch.testing.assert_close(by_values, p.distortion.mean() + 784 * distance)
+
+
+@pytest.mark.parametrize("kernel", sorted(KERNELS))
+@pytest.mark.parametrize("estimator", ["biased", "unbiased"])
+def test_the_loss_rises_as_codes_leave_the_prior(kernel: str, estimator: str) -> None:
+    options = ObjectiveConfig(name="infovae", info_lambda=1.0, kernel=kernel, estimator=estimator)
+    loss = objectives.build(options)
+    losses = [loss(codes(300, shift), 1.0, 0.0).item() for shift in (0.0, 0.7, 1.4)]
+    assert losses[0] < losses[1] < losses[2]

@@ -37,7 +37,7 @@ def events(
     progress: Progress | None = None, stop: Any = lambda: False,
 ) -> Iterator[training.Event]:  # fmt: skip
     data = batches(dataset, "train", model)
-    objective = objectives.build(config.objective)
+    objective = objectives.build(config.objective, 10)
     return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
 
 
@@ -128,17 +128,32 @@ def test_schedules_follow_the_optimisers_steps_alone() -> None:
         assert torch.equal(tensor, seen[True][1][name])
 
 
+PARTS: dict[str, dict[str, Any]] = {
+    "vamp and flow": {"prior__name": "vamp", "prior__components": 5, "posterior__name": "flow"},
+    "mixture and capacity": {"prior__name": "mixture", "objective__capacity": 9.0, "objective__warmup": 8},
+    "infovae": {"objective__name": "infovae", "objective__alpha": 0.5, "posterior__name": "full-gaussian"},
+    "corrupted mmd": {
+        "objective__name": "infovae", "posterior__name": "point", "corruption__name": "masking",
+        "likelihood__name": "gaussian", "likelihood__sigma": "per-pixel",
+    },
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("network", "stop_at"), [*((n, 4) for n in sorted(NETWORKS)), ("mlp", 1), ("conv", 5), ("mlp", 10)]
+    ("network", "stop_at", "parts"),
+    [*((n, 4, None) for n in sorted(NETWORKS)), ("mlp", 1, None), ("conv", 5, None), ("mlp", 10, None)]
+    + [("mlp", 5, parts) for parts in PARTS],
 )
-def test_stopping_and_going_on_gives_the_same_bits(network: str, stop_at: int, tmp_path: Any) -> None:
+def test_stopping_and_going_on_gives_the_same_bits(
+    network: str, stop_at: int, parts: str | None, tmp_path: Any
+) -> None:
     from latlas import runs
 
     dataset = image_dataset(height=28, width=28, channels=3)
     settings = {
         "network__name": network, "network__batch_norm": True, "training__steps": 12, "network__hidden": (16,),
         "likelihood__sigma": "learned", "network__channels": (8, 16) if network == "vanilla" else None,
-    }  # fmt: skip
+    } | PARTS.get(parts or "", {})  # fmt: skip
     config, whole, optimizer = begin(dataset, **settings)
     rows = [e for e in events(dataset, config, whole, optimizer) if isinstance(e, EpochEnded | Logged)]
 
@@ -186,6 +201,12 @@ def test_clipping_bounds_the_gradient_but_logs_its_norm() -> None:
         moved[clip] = max((p - b).abs().max().item() for p, b in zip(model.parameters(), before, strict=True))
         assert logged[0].values["grad_norm"] > 0.1
     assert moved[1e-6] < 1e-5 < moved[None]
+
+
+def test_the_capacity_rises_with_the_steps_and_stays() -> None:
+    config, _, _ = begin(image_dataset(), objective__capacity=6.0, objective__warmup=3, training__steps=9)
+    length = training.plan(config, 160)
+    assert [training.rates(config, length, step)[2] for step in range(5)] == [2.0, 4.0, 6.0, 6.0, 6.0]
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

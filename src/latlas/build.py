@@ -15,7 +15,7 @@ from latlas.data import Dataset, Like, Scaling
 from latlas.errors import InputError
 from latlas.models import Model
 from latlas.posteriors import POSTERIORS
-from latlas.priors import PRIORS
+from latlas.priors import Mixture, Prior, StandardNormal, Vamp
 from latlas.settings import Config
 from latlas.tutorials import NETWORKS
 
@@ -26,12 +26,13 @@ STATISTICS_VALUES = 2**25  # read at the most for the data's mean and spread: 12
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the training split, on the model's scale: `mean` (*shape) and `spread`, the standard deviation of
-    all values.
+    """Of the training split, on the model's scale: `mean` (*shape), `spread`, the standard deviation of all
+    values, and `examples` (N, *shape), some of its items.
     """
 
     mean: np.ndarray
     spread: float
+    examples: np.ndarray
 
 
 def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
@@ -98,8 +99,8 @@ def statistics(dataset: Dataset) -> Statistics:
     rows = min(len(dataset.train), 10_000, max(100, STATISTICS_VALUES // math.prod(dataset.shape)))
     chosen = np.linspace(0, len(dataset.train) - 1, rows).astype(np.int64)
     x = dataset.scaling.apply(np.asarray(dataset.train.x[chosen]))
-    mean = x.mean(0, dtype=np.float64)
-    return Statistics(mean.transpose(2, 0, 1) if x.ndim == 4 else mean, float(x.std(dtype=np.float64)))
+    x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+    return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), x[:1000])
 
 
 def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
@@ -110,20 +111,39 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     latent = config.model.latent
     if latent is None:
         raise InputError("model.latent: not decided yet; resolve the configuration with a data set first")
-    posterior = POSTERIORS[config.posterior.name]()
+    family = POSTERIORS[config.posterior.name]
     # The CPU's generator alone: torch.manual_seed would change a user's CUDA generators as well.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
-        networks = NETWORKS[config.network.name](
-            item.shape, posterior.outputs(latent), latent, config.network
-        )
-    likelihood = likelihoods.build(config.likelihood, item.kind, about.spread if about else 1.0)
-    model = Model(item, networks, posterior, PRIORS[config.prior.name](latent), likelihood)
+        posterior = family(latent, config.posterior.layers)
+        # Once more: networks of equal shape start from equal weights, whatever the posterior.
+        torch.default_generator.manual_seed(config.seed)
+        networks = NETWORKS[config.network.name](item.shape, posterior.outputs, latent, config.network)
+        prior = _prior(config, latent, item, about)
+    likelihood = likelihoods.build(config.likelihood, item.kind, item.shape, about.spread if about else 1.0)
+    model = Model(item, networks, posterior, prior, likelihood)
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
     model = model.to(torch.float64 if config.training.precision == "float64" else torch.float32)
     # Convolutions run faster with the channels last; other parameters are not touched by it.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _prior(config: Config, latent: int, item: Like, about: Statistics | None) -> Prior:
+    """The prior that the configuration names; pseudo-inputs start at items of the training split."""
+    components = config.prior.components
+    if config.prior.name == "mixture":
+        return Mixture(latent, components)
+    if config.prior.name == "vamp":
+        chosen = torch.randint(len(about.examples) if about else 1, (components,)).numpy()
+        start = torch.from_numpy(about.examples[chosen]) if about else torch.zeros(components, *item.shape)
+        return Vamp(latent, start, item.kind != "table")
+    return StandardNormal(latent)
+
+
+def has_prior(config: Config) -> bool:
+    """Whether codes are trained towards the prior: not so in a plain autoencoder."""
+    return config.posterior.name != "point" or config.objective.name == "infovae"
 
 
 def _start_at_mean(model: Model, mean: np.ndarray) -> None:

@@ -44,8 +44,9 @@ class Bernoulli(nn.Module):
 class Gaussian(nn.Module):
     """N(m, sigma^2 I): log p(x | z) = -|x - m|^2 / (2 sigma^2) - d log sigma - d/2 log(2 pi).
 
-    m is sigmoid(raw), (tanh(raw) + 1) / 2 or raw itself; sigma is one number, fixed or learned, and a learned
-    one is `smallest` (1/255 for images) plus a learned part. The learned sigma starts at `start`.
+    m is sigmoid(raw), (tanh(raw) + 1) / 2 or raw itself; sigma is one number, fixed or learned, or one learned
+    number for each value of an item of that `shape`. A learned sigma is `smallest` (1/255 for images) plus a
+    learned part, and starts at `start`.
     """
 
     def __init__(
@@ -54,21 +55,22 @@ class Gaussian(nn.Module):
         output: str = "sigmoid",
         start: float = 1.0,
         smallest: float = 1 / 255,
+        shape: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.output = output
         self.smallest = smallest
-        value = max(start - smallest, 1e-6) if sigma == "learned" else float(sigma)
-        first = torch.tensor(math.log(value), dtype=torch.float64)
-        if sigma == "learned":
+        self.learned = isinstance(sigma, str)
+        value = max(start - smallest, 1e-6) if self.learned else float(sigma)
+        first = torch.full(shape if sigma == "per-pixel" else (), math.log(value), dtype=torch.float64)
+        if self.learned:
             self.log_sigma = nn.Parameter(first)
         else:
             self.register_buffer("log_sigma", first)
-        self.learned = sigma == "learned"
 
     @property
     def sigma(self) -> Tensor:
-        """The standard deviation, on the model's scale."""
+        """The standard deviation, on the model's scale: one number, or one for each value (*shape)."""
         return self._log_sigma().exp()
 
     def _log_sigma(self) -> Tensor:
@@ -78,8 +80,12 @@ class Gaussian(nn.Module):
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-density in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
         log_sigma = self._log_sigma()
-        squared = (x - self.mean(raw)).flatten(2).square().sum(2)
-        return -0.5 * squared * torch.exp(-2 * log_sigma) - x[0].numel() * (log_sigma + 0.5 * LOG_2PI)
+        squared = (x - self.mean(raw)).square()
+        if log_sigma.ndim:
+            each = 0.5 * squared * torch.exp(-2 * log_sigma) + log_sigma + 0.5 * LOG_2PI
+            return -each.flatten(2).sum(2)
+        summed = squared.flatten(2).sum(2)
+        return -0.5 * summed * torch.exp(-2 * log_sigma) - x[0].numel() * (log_sigma + 0.5 * LOG_2PI)
 
     def mean(self, raw: Tensor) -> Tensor:
         """The mean of p(x | z), same shape as raw."""
@@ -103,13 +109,13 @@ class Gaussian(nn.Module):
 Likelihood = Bernoulli | Gaussian
 
 
-def build(options: LikelihoodConfig, kind: str, spread: float = 1.0) -> Likelihood:
-    """The likelihood that resolved options name; `spread` is the data's standard deviation, where a learned
-    sigma starts.
+def build(options: LikelihoodConfig, kind: str, shape: tuple[int, ...], spread: float = 1.0) -> Likelihood:
+    """The likelihood that resolved options name, of items (*shape); `spread` is the data's standard deviation,
+    where a learned sigma starts.
     """
     if options.name == "bernoulli":
         return Bernoulli()
-    return Gaussian(options.sigma, options.output, spread, SMALLEST_SIGMA[kind])
+    return Gaussian(options.sigma, options.output, spread, SMALLEST_SIGMA[kind], shape)
 
 
 def check(options: LikelihoodConfig, kind: str) -> None:

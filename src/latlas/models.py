@@ -16,8 +16,8 @@ from latlas.data import Like
 from latlas.data.ranges import check_fit, check_numeric
 from latlas.errors import InputError
 from latlas.likelihoods import Likelihood
-from latlas.posteriors import Posterior, PosteriorValue
-from latlas.priors import Prior
+from latlas.posteriors import PointPosterior, Posterior, PosteriorValue, joined
+from latlas.priors import Prior, PriorValue, Vamp
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 MOST_SAMPLES = 1_000_000
@@ -29,7 +29,8 @@ class Pass:
     """One forward pass of B images with K draws of z each, everything per image and in nats.
 
     z (K, B, D); log_px = log p(x | z) (K, B); log_pz and log_qz (K, B), None for a point posterior; kl (B,
-    D), the exact KL(q, p) per dimension where it is known in closed form, else None.
+    D), the exact KL(q, p) per dimension where it is known in closed form, else None; prior_draws (B, D) from
+    p(z), where they were asked for.
     """
 
     z: Tensor
@@ -37,6 +38,7 @@ class Pass:
     log_pz: Tensor | None
     log_qz: Tensor | None
     kl: Tensor | None
+    prior_draws: Tensor | None = None
 
     @property
     def distortion(self) -> Tensor:
@@ -102,13 +104,14 @@ class Model(nn.Module):
         samples: int = 1,
         target: Tensor | None = None,
         generator: torch.Generator | None = None,
+        prior_draws: bool = False,
     ) -> Pass:
         """x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = samples draws; the target is x unless
-        given.
+        given, and `prior_draws` adds as many draws from the prior as there are images.
         """
-        q = self.infer(x)
-        shape = (samples, *q.mean.shape)
-        stochastic = q.stddev is not None
+        q, prior = self.infer(x), self.prior_value()
+        shape = (samples, len(x), self.latent)
+        stochastic = not isinstance(q, PointPosterior)
         noise = (
             torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
             if stochastic
@@ -116,8 +119,20 @@ class Model(nn.Module):
         )
         z = q.rsample(noise)
         log_px = self.likelihood.log_prob(self.raw(z), x if target is None else target)
-        log_pz = self.prior.log_prob(z) if stochastic else None
-        return Pass(z, log_px, log_pz, q.log_prob(z), self.prior.kl(q))
+        log_pz = prior.log_prob(z) if stochastic else None
+        draws = None
+        if prior_draws:
+            source = generator or torch.default_generator
+            with torch.no_grad():
+                draws = prior.sample(len(x), source, x)
+        return Pass(z, log_px, log_pz, q.log_prob(z), prior.kl(q), draws)
+
+    def prior_value(self) -> PriorValue:
+        """p(z) as it is now, differentiable: a VampPrior depends on the encoder."""
+        if not isinstance(self.prior, Vamp):
+            return self.prior(self.infer)
+        with evaluating(self.encoder):
+            return self.prior(self.infer)
 
     @property
     def device(self) -> torch.device:
@@ -133,14 +148,16 @@ class Model(nn.Module):
             raise InputError("no items: at least one is needed")
         with torch.no_grad(), evaluating(self):
             parts = [self.infer(self._items(x[rows])) for rows in self.chunks(len(x))]
-        fields = {
-            name: torch.cat([getattr(p, name) for p in parts]) for name in parts[0].__dataclass_fields__
-        }
-        return type(parts[0])(**fields)
+        return joined(parts)
+
+    def _codes(self, x: np.ndarray | Tensor) -> Tensor:
+        posterior = self.posterior(x)
+        with torch.no_grad(), evaluating(self):
+            return posterior.mean
 
     def encode(self, x: Array) -> Array:
         """The posterior's mean, (N, D): numpy in, numpy out; tensor in, tensor out."""
-        mean = self.posterior(x).mean
+        mean = self._codes(x)
         return mean.cpu().numpy() if isinstance(x, np.ndarray) else mean.to(x.device)
 
     def decode(self, z: Array) -> Array:
@@ -168,7 +185,7 @@ class Model(nn.Module):
         """The mean of p(x | z) at the posterior's mean: shaped as x; numpy images inside [0, 1], tables in
         data units.
         """
-        mean = self._means(self.posterior(x).mean)
+        mean = self._means(self._codes(x))
         return self.to_numpy(mean) if isinstance(x, np.ndarray) else mean.to(x.device)
 
     def sample(self, n: int = 64, seed: int = 0, noise: bool = False) -> np.ndarray:
@@ -181,9 +198,18 @@ class Model(nn.Module):
             raise InputError(f"{n} samples: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once")
         if not 0 <= seed < 2**63:
             raise InputError(f"seed {seed}: expected a whole number from 0 to 2^63 - 1")
-        codes = self.prior.sample(n, torch.Generator().manual_seed(seed), next(self.parameters()))
+        with torch.no_grad(), evaluating(self):
+            like = next(self.parameters())
+            codes = self.prior_value().sample(n, torch.Generator().manual_seed(seed), like)
         generator = torch.Generator(self.device).manual_seed(seed + 1) if noise else None
         return self.to_numpy(self._means(codes, generator))
+
+    def pseudo_inputs(self) -> np.ndarray | None:
+        """What a VampPrior asks its encoder for, (C, H, W, C') or (C, D); None of any other prior."""
+        if not isinstance(self.prior, Vamp):
+            return None
+        with torch.no_grad():
+            return self.to_numpy(self.prior.pseudo_inputs)
 
     def to_tensor(self, x: np.ndarray) -> Tensor:
         """Data as stored, (N, H, W, C) or (N, D), to the model's scale and layout, on its device."""

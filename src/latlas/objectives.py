@@ -7,18 +7,21 @@ from functools import partial
 
 from torch import Tensor
 
+from latlas.divergences import KERNELS, mmd
 from latlas.models import Pass
 from latlas.settings import ObjectiveConfig
 
-Objective = Callable[[Pass, float], Tensor]
+Objective = Callable[[Pass, float, float], Tensor]
 
 
-def reconstruction(p: Pass, beta: float = 1.0) -> Tensor:
+def reconstruction(p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
     """The distortion alone, -mean log p(x | z): an autoencoder's objective; beta has no term to weigh."""
     return p.distortion.mean()
 
 
-def elbo(p: Pass, beta: float = 1.0, kl: str = "analytic", free_bits: float = 0.0) -> Tensor:
+def elbo(
+    p: Pass, beta: float = 1.0, capacity: float = 0.0, kl: str = "analytic", free_bits: float = 0.0
+) -> Tensor:
     """The negative evidence lower bound with a weight on the rate: mean of distortion + beta * rate.
 
     `kl`: `analytic` takes the closed form where the Pass has one, `monte-carlo` log q(z | x) - log p(z) at
@@ -27,14 +30,54 @@ def elbo(p: Pass, beta: float = 1.0, kl: str = "analytic", free_bits: float = 0.
     """
     if free_bits and p.kl is not None:
         return p.distortion.mean() + beta * p.kl.mean(0).clamp(min=free_bits).sum()
+    return (p.distortion + beta * _rate(p, kl)).mean()
+
+
+def at_capacity(p: Pass, beta: float = 1.0, capacity: float = 0.0, kl: str = "analytic") -> Tensor:
+    """mean distortion + beta |mean rate - capacity|: the rate is drawn to `capacity` nats, which training
+    raises step by step (Burgess et al. 2018).
+    """
+    return p.distortion.mean() + beta * (_rate(p, kl).mean() - capacity).abs()
+
+
+def infovae(
+    p: Pass, beta: float = 1.0, capacity: float = 0.0, kl: str = "analytic", alpha: float = 1.0,
+    weight: float = 1.0, estimator: tuple[str, str] = ("authors", "biased"),
+) -> Tensor:  # fmt: skip
+    """mean distortion + beta [(1 - alpha) mean rate + weight MMD^2(codes, prior)], weight = alpha + lambda - 1
+    (Zhao et al. 2017).
+
+    At alpha 1 it is the MMD-VAE, with a point posterior the WAE-MMD (Tolstikhin et al. 2018). `estimator`
+    names kernel and estimator of the MMD, which compares the first draw of each image's code with as many
+    draws from the prior.
+    """
+    if p.prior_draws is None:
+        raise ValueError("MMD needs draws from the prior: call the model with prior_draws=True")
+    kernel, bias = estimator
+    loss = p.distortion.mean() + beta * weight * mmd(p.z[0], p.prior_draws, KERNELS[kernel], bias)
+    return loss if alpha == 1 else loss + beta * (1 - alpha) * _rate(p, kl).mean()
+
+
+def _rate(p: Pass, kl: str) -> Tensor:
     rate = p.rate if kl == "analytic" else p.sampled_rate
     if rate is None:
-        raise ValueError("the ELBO needs a posterior with a density; a point posterior has none")
-    return (p.distortion + beta * rate).mean()
+        raise ValueError("the rate needs a posterior with a density; a point posterior has none")
+    return rate
 
 
-def build(options: ObjectiveConfig) -> Objective:
-    """The objective that the options name."""
+def build(options: ObjectiveConfig, values: int = 1) -> Objective:
+    """The objective that the options name; `values` of an item are infovae's lambda where none is given."""
     if options.name == "reconstruction":
         return reconstruction
+    if options.name == "infovae":
+        strength = values if options.info_lambda is None else options.info_lambda
+        return partial(
+            infovae,
+            kl=options.kl,
+            alpha=options.alpha,
+            weight=options.alpha + strength - 1,
+            estimator=(options.kernel, options.estimator),
+        )
+    if options.capacity is not None:
+        return partial(at_capacity, kl=options.kl)
     return partial(elbo, kl=options.kl, free_bits=options.free_bits)

@@ -1,19 +1,22 @@
 """q(z | x): what an encoder's outputs stand for.
 
-Each family is a small module with `outputs(latent)`, the encoder outputs that it needs, and a call from those
+Each family is a small module with `outputs`, the number of encoder outputs that it needs, and a call from those
 outputs (B, outputs) to a value of one face: `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`,
-`kl_standard_normal()`.
+`kl_standard_normal()`. What has no closed form is None.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
 from latlas import divergences
 from latlas.likelihoods import LOG_2PI
+
+CONTEXT = 16  # encoder outputs that tell a flow about the item
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,128 @@ class GaussianPosterior:
         return divergences.kl_standard_normal(self.mean, self.log_std)
 
 
-PosteriorValue = PointPosterior | GaussianPosterior
+@dataclass(frozen=True)
+class FullGaussianPosterior:
+    """N(mean, L L^T): mean (B, D) and L (B, D, D), lower triangular with a positive diagonal."""
+
+    mean: Tensor
+    factor: Tensor
+
+    @property
+    def stddev(self) -> Tensor:
+        """Marginal standard deviations, the norms of the rows of L."""
+        return self.factor.square().sum(-1).sqrt()
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        """z = mean + L noise: noise (K, B, D) from N(0, I) -> z (K, B, D), differentiable."""
+        return self.mean + (self.factor @ noise[..., None])[..., 0]
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z | x) = log N(noise; 0, I) - sum_d log L_dd at noise = L^-1 (z - mean), in nats: (K, B)."""
+        centred = (z - self.mean)[..., None]
+        noise = torch.linalg.solve_triangular(self.factor.expand(len(z), -1, -1, -1), centred, upper=False)
+        return -(0.5 * (noise[..., 0].square() + LOG_2PI) + self._log_diagonal()).sum(-1)
+
+    def kl_standard_normal(self) -> Tensor:
+        """KL(q, N(0, I)) in nats, its sum split over dimensions (B, D): (mean_d^2 + |L_d|^2 - 1) / 2 - log L_dd,
+        each at least 0.
+        """
+        return 0.5 * (self.mean.square() + self.factor.square().sum(-1) - 1) - self._log_diagonal()
+
+    def _log_diagonal(self) -> Tensor:
+        return self.factor.diagonal(dim1=-2, dim2=-1).log()
+
+
+@dataclass(frozen=True)
+class FlowPosterior:
+    """The law of T(u; context), u from a diagonal Gaussian and T invertible with a known Jacobian.
+
+    log q(z | x) = log N(u; base) - log |det dT/du| at u = T^-1(z) (Rezende and Mohamed 2015). `mean` is the
+    code T(base mean), since the law's own mean has no closed form; nor have standard deviation and KL.
+    """
+
+    base_mean: Tensor
+    base_log_std: Tensor
+    context: Tensor
+    flow: Flow
+
+    @property
+    def mean(self) -> Tensor:
+        return self.flow(self.base_mean, self.context)[0]
+
+    @property
+    def stddev(self) -> None:
+        return None
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        """z = T(base mean + base std * noise): noise (K, B, D) from N(0, I) -> z (K, B, D), differentiable."""
+        return self.flow(self._base.rsample(noise), self.context.expand(len(noise), -1, -1))[0]
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log q(z | x) in nats, exact: z (K, B, D) -> (K, B)."""
+        u, log_det = self.flow.inverse(z, self.context.expand(len(z), -1, -1))
+        return self._base.log_prob(u) + log_det
+
+    def kl_standard_normal(self) -> None:
+        return None
+
+    @property
+    def _base(self) -> GaussianPosterior:
+        return GaussianPosterior(self.base_mean, self.base_log_std)
+
+
+class Flow(nn.Module):
+    """Affine coupling layers (Dinh et al. 2017), each told about the item by a context vector.
+
+    A layer keeps every second dimension and maps the others by z_d = u_d exp(s_d) + t_d, with s and t from
+    the kept ones and the context; its log |det| is the sum of s. Neighbouring layers keep opposite halves.
+    """
+
+    def __init__(self, latent: int, layers: int, context: int, width: int = 64) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(
+            nn.Sequential(nn.Linear(latent + context, width), nn.SiLU(), nn.Linear(width, 2 * latent))
+            for _ in range(layers)
+        )
+        for net in self.nets:
+            # The flow starts as the identity: training begins at a diagonal Gaussian.
+            nn.init.zeros_(net[2].weight)  # type: ignore[index]
+            nn.init.zeros_(net[2].bias)  # type: ignore[index]
+        masks = torch.stack([(torch.arange(latent) + i) % 2 for i in range(layers)])
+        self.register_buffer("masks", masks.float())
+
+    def forward(self, u: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """z = T(u) and log |det dT/du|: u (..., D), context (..., C) -> (..., D), (...)."""
+        log_det = u.new_zeros(u.shape[:-1])
+        for i in range(len(self.nets)):
+            s, t = self._affine(i, u, context)
+            u, log_det = u * s.exp() + t, log_det + s.sum(-1)
+        return u, log_det
+
+    def inverse(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """u = T^-1(z) and log |det du/dz|: z (..., D), context (..., C) -> (..., D), (...)."""
+        log_det = z.new_zeros(z.shape[:-1])
+        for i in reversed(range(len(self.nets))):
+            s, t = self._affine(i, z, context)
+            z, log_det = (z - t) * (-s).exp(), log_det - s.sum(-1)
+        return z, log_det
+
+    def _affine(self, layer: int, values: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """s and t of a layer, 0 in the dimensions that it keeps; s is bounded, so that nothing overflows."""
+        kept = self.masks[layer]  # type: ignore[index]
+        s, t = self.nets[layer](torch.cat([values * kept, context], -1)).chunk(2, -1)
+        return 2 * torch.tanh(s / 2) * (1 - kept), t * (1 - kept)
+
+
+PosteriorValue = PointPosterior | GaussianPosterior | FullGaussianPosterior | FlowPosterior
 
 
 class Point(nn.Module):
     """Encoder outputs are the code."""
 
-    def outputs(self, latent: int) -> int:
-        return latent
+    def __init__(self, latent: int, layers: int = 0) -> None:
+        super().__init__()
+        self.outputs = latent
 
     def forward(self, raw: Tensor) -> PointPosterior:
         return PointPosterior(raw)
@@ -80,13 +197,60 @@ class Point(nn.Module):
 class DiagonalGaussian(nn.Module):
     """Encoder outputs are the mean and the log-variance."""
 
-    def outputs(self, latent: int) -> int:
-        return 2 * latent
+    def __init__(self, latent: int, layers: int = 0) -> None:
+        super().__init__()
+        self.outputs = 2 * latent
 
     def forward(self, raw: Tensor) -> GaussianPosterior:
         mean, log_var = raw.chunk(2, dim=-1)
         return GaussianPosterior(mean, 0.5 * log_var)
 
 
-Posterior = Point | DiagonalGaussian
-POSTERIORS: dict[str, type[Posterior]] = {"point": Point, "gaussian": DiagonalGaussian}
+class FullGaussian(nn.Module):
+    """Encoder outputs are the mean, the logarithms of L's diagonal, and L's entries below it."""
+
+    def __init__(self, latent: int, layers: int = 0) -> None:
+        super().__init__()
+        self.latent = latent
+        self.outputs = 2 * latent + latent * (latent - 1) // 2
+
+    def forward(self, raw: Tensor) -> FullGaussianPosterior:
+        below = self.outputs - 2 * self.latent
+        mean, log_diagonal, lower = raw.split([self.latent, self.latent, below], dim=-1)
+        rows, columns = torch.tril_indices(self.latent, self.latent, offset=-1, device=raw.device)
+        factor = torch.diag_embed(log_diagonal.exp())
+        factor[:, rows, columns] = lower
+        return FullGaussianPosterior(mean, factor)
+
+
+class FlowedGaussian(nn.Module):
+    """Encoder outputs are the base's mean and log-variance, and a context for the coupling layers."""
+
+    def __init__(self, latent: int, layers: int = 4) -> None:
+        super().__init__()
+        self.sizes = [latent, latent, CONTEXT]
+        self.outputs = sum(self.sizes)
+        self.flow = Flow(latent, layers, CONTEXT)
+
+    def forward(self, raw: Tensor) -> FlowPosterior:
+        mean, log_var, context = raw.split(self.sizes, dim=-1)
+        return FlowPosterior(mean, 0.5 * log_var, context, self.flow)
+
+
+Posterior = Point | DiagonalGaussian | FullGaussian | FlowedGaussian
+POSTERIORS: dict[str, type[Posterior]] = {
+    "point": Point,
+    "gaussian": DiagonalGaussian,
+    "full-gaussian": FullGaussian,
+    "flow": FlowedGaussian,
+}
+
+
+def joined(parts: Sequence[PosteriorValue]) -> PosteriorValue:
+    """The posteriors of several batches as those of one."""
+    first = parts[0]
+    values = {}
+    for item in fields(first):
+        entries = [getattr(part, item.name) for part in parts]
+        values[item.name] = torch.cat(entries) if isinstance(entries[0], Tensor) else entries[0]
+    return type(first)(**values)  # type: ignore[arg-type]

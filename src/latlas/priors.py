@@ -1,12 +1,22 @@
-"""p(z): each family has `sample`, `log_prob` and, where one is known, the closed-form KL from a posterior."""
+"""p(z): each family is a small module; called with the encoder it gives a value of one face.
+
+`sample(n, generator, like)`, `log_prob(z)`, and `kl(posterior)`, the closed-form KL per dimension, None where
+there is none. Only the VampPrior needs the encoder: it is made of posteriors.
+"""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from latlas.likelihoods import LOG_2PI
 from latlas.posteriors import PosteriorValue
+
+Infer = Callable[[Tensor], PosteriorValue]
 
 
 class StandardNormal(nn.Module):
@@ -16,19 +26,108 @@ class StandardNormal(nn.Module):
         super().__init__()
         self.latent = latent
 
+    def forward(self, infer: Infer) -> StandardNormal:
+        return self
+
     def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
         """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
-        noise = torch.randn((n, self.latent), generator=generator, dtype=like.dtype, device=generator.device)
-        return noise.to(like.device)
+        return _noise((n, self.latent), generator, like)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: z (K, B, D) -> (K, B)."""
         return -0.5 * (z.square() + LOG_2PI).sum(-1)
 
     def kl(self, posterior: PosteriorValue) -> Tensor | None:
-        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None where q has no density."""
+        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None where there is no closed form."""
         return posterior.kl_standard_normal()
 
 
-Prior = StandardNormal
-PRIORS: dict[str, type[Prior]] = {"standard-normal": StandardNormal}
+class Mixture(nn.Module):
+    """sum_c w_c N(m_c, diag(s_c^2)) with learned weights, means and standard deviations."""
+
+    def __init__(self, latent: int, components: int) -> None:
+        super().__init__()
+        self.latent = latent
+        self.means = nn.Parameter(torch.randn(components, latent))
+        self.log_stds = nn.Parameter(torch.zeros(components, latent))
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def forward(self, infer: Infer) -> Mixture:
+        return self
+
+    def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
+        """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
+        weights = self.logits.softmax(0).to(generator.device)
+        chosen = torch.multinomial(weights, n, replacement=True, generator=generator).to(like.device)
+        return self.means[chosen] + self.log_stds[chosen].exp() * _noise((n, self.latent), generator, like)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: z (K, B, D) -> (K, B)."""
+        scaled = (z[..., None, :] - self.means) * torch.exp(-self.log_stds)
+        each = -(0.5 * (scaled.square() + LOG_2PI) + self.log_stds).sum(-1)
+        return torch.logsumexp(each + self.logits.log_softmax(0), -1)
+
+    def kl(self, posterior: PosteriorValue) -> None:
+        return None
+
+
+class Vamp(nn.Module):
+    """The mean of the posteriors of learned pseudo-inputs u: 1/C sum_c q(z | u_c) (Tomczak and Welling 2018).
+
+    The encoder runs on pseudo-inputs in evaluation mode: batch normalisation must not mix them with data.
+    """
+
+    def __init__(self, latent: int, pseudo_inputs: Tensor, bounded: bool) -> None:
+        super().__init__()
+        self.latent = latent
+        self.bounded = bounded
+        start = torch.logit(pseudo_inputs.clamp(0.02, 0.98)) if bounded else pseudo_inputs
+        self.raw_inputs = nn.Parameter(start)
+
+    @property
+    def pseudo_inputs(self) -> Tensor:
+        """The pseudo-inputs (C, *shape), on the model's scale."""
+        return torch.sigmoid(self.raw_inputs) if self.bounded else self.raw_inputs
+
+    def forward(self, infer: Infer) -> VampValue:
+        return VampValue(infer(self.pseudo_inputs), len(self.raw_inputs), self.latent)
+
+
+@dataclass(frozen=True)
+class VampValue:
+    """The VampPrior under the encoder as it is now: `components` posteriors q(z | u_c)."""
+
+    posterior: PosteriorValue
+    components: int
+    latent: int
+
+    def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
+        """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
+        device = generator.device
+        chosen = torch.randint(self.components, (n,), generator=generator, device=device).to(like.device)
+        noise = _noise((n, self.latent), generator, like)
+        # Every posterior draws from every noise where families are asked alike: in parts, to bound memory.
+        parts = []
+        for rows in range(0, n, 256):
+            part = noise[rows : rows + 256]
+            draws = self.posterior.rsample(part[:, None].expand(-1, self.components, -1))
+            parts.append(draws[torch.arange(len(part), device=like.device), chosen[rows : rows + 256]])
+        return torch.cat(parts)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: z (K, B, D) -> (K, B)."""
+        flat = z.flatten(0, 1)[:, None].expand(-1, self.components, -1)
+        each = self.posterior.log_prob(flat)
+        assert each is not None  # a point posterior has no density, and the configuration refuses it
+        return (torch.logsumexp(each, -1) - math.log(self.components)).unflatten(0, z.shape[:2])
+
+    def kl(self, posterior: PosteriorValue) -> None:
+        return None
+
+
+def _noise(shape: tuple[int, int], generator: torch.Generator, like: Tensor) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
+
+
+Prior = StandardNormal | Mixture | Vamp
+PriorValue = StandardNormal | Mixture | VampValue

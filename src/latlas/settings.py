@@ -5,9 +5,11 @@ Values that may be left to the data are None or "auto" here; `latlas.build.resol
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from latlas.data.options import DataOptions, Section
 
@@ -59,16 +61,23 @@ class PosteriorConfig(Section):
     """q(z | x)."""
 
     name: Annotated[
-        Literal["point", "gaussian"],
-        Field(description="point: an autoencoder's code; gaussian: diagonal covariance"),
+        Literal["point", "gaussian", "full-gaussian", "flow"],
+        Field(
+            description="point: an autoencoder's code; gaussian: diagonal covariance; flow: coupling layers"
+        ),
     ] = "gaussian"
+    layers: Annotated[int, Field(ge=1, description="coupling layers of the flow")] = 4
 
 
 class PriorConfig(Section):
     """p(z)."""
 
-    name: Annotated[Literal["standard-normal"], Field(description="standard-normal: N(0, I)")] = (
-        "standard-normal"
+    name: Annotated[
+        Literal["standard-normal", "mixture", "vamp"],
+        Field(description="mixture: learned Gaussians; vamp: posteriors of learned pseudo-inputs"),
+    ] = "standard-normal"
+    components: Annotated[int, Field(ge=1, description="Gaussians of the mixture, pseudo-inputs of vamp")] = (
+        50
     )
 
 
@@ -80,8 +89,11 @@ class LikelihoodConfig(Section):
         Field(description="auto: bernoulli for 0/1 data and grey images, else gaussian"),
     ] = "auto"
     sigma: Annotated[
-        Annotated[float, Field(gt=0)] | Literal["learned"],
-        Field(description="standard deviation of the gaussian, on the model's scale: a number or learned"),
+        Annotated[float, Field(gt=0)] | Literal["learned", "per-pixel"],
+        Field(
+            description="standard deviation of the gaussian, on the model's scale: a number, learned, or"
+            " per-pixel, one learned for each value of an item"
+        ),
     ] = "learned"
     output: Annotated[
         Literal["auto", "sigmoid", "tanh", "identity"],
@@ -93,21 +105,72 @@ class ObjectiveConfig(Section):
     """What is minimised, in nats per image."""
 
     name: Annotated[
-        Literal["reconstruction", "elbo"], Field(description="reconstruction: the distortion alone")
+        Literal["reconstruction", "elbo", "infovae"],
+        Field(
+            description="reconstruction: the distortion alone; infovae: distortion + (1 - alpha) rate"
+            " + (alpha + info_lambda - 1) MMD^2 between codes and prior, at alpha 1 the MMD-VAE"
+        ),
     ] = "elbo"
     beta: Annotated[
-        float, Field(ge=0, description="weight of the rate while training; reports are always at 1")
+        float, Field(ge=0, description="weight of the regulariser while training; reports are always at 1")
     ] = 1.0
     kl: Annotated[
         Literal["analytic", "monte-carlo"], Field(description="the rate in closed form, or by the sampled z")
     ] = "analytic"
     samples: Annotated[int, Field(ge=1, description="draws of z per image and step")] = 1
     free_bits: Annotated[float, Field(ge=0, description="nats per latent dimension that cost nothing")] = 0.0
+    capacity: Annotated[
+        float | None,
+        Field(
+            gt=0, description="nats that the rate is drawn to, as beta |rate - C|, C rising from 0 in warmup"
+        ),
+    ] = None
+    alpha: Annotated[float, Field(le=1, description="infovae: 1 takes the rate out, 0 leaves all of it")] = (
+        1.0
+    )
+    info_lambda: Annotated[
+        float | None,
+        Field(
+            ge=0, description="infovae's lambda: weight of MMD^2 at alpha 1; none given: the values per item"
+        ),
+    ] = None
+    kernel: Annotated[
+        Literal["authors", "rbf", "imq"],
+        Field(
+            description="of the MMD; authors: exp(-|x - y|^2 / dim^2); rbf: exp(-|x - y|^2 / (2 dim));"
+            " imq: inverse multiquadrics of seven scales, as WAE"
+        ),
+    ] = "authors"
+    estimator: Annotated[
+        Literal["biased", "unbiased"], Field(description="of MMD^2; unbiased: about 0 for equal laws")
+    ] = "biased"
     schedule: Annotated[ScheduleName, Field(description="how beta rises to its value")] = "constant"
     warmup: Annotated[
         int | None,
         Field(ge=0, description="steps of the rise (cyclical: of one cycle); none given: by run length"),
     ] = None
+
+
+class CorruptionConfig(Section):
+    """What a denoising model's inputs suffer; its loss is against the clean ones."""
+
+    name: Annotated[
+        Literal["none", "gaussian", "masking"],
+        Field(description="gaussian: additive noise; masking: values set to 0"),
+    ] = "none"
+    strength: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="standard deviation of the noise, or share of masked values, on the model's scale",
+        ),
+    ] = 0.3
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _nothing_is_none(cls, name: object) -> object:
+        # A command line's "none" stands for no value everywhere else.
+        return "none" if name is None else name
 
 
 class OptimizerConfig(Section):
@@ -134,6 +197,10 @@ class OptimizerConfig(Section):
 class TrainingConfig(Section):
     """How long, on what, and how often something is kept."""
 
+    method: Annotated[
+        Literal["gradient", "pca"],
+        Field(description="pca: no steps, the closed form of a linear autoencoder"),
+    ] = "gradient"
     epochs: Annotated[
         int | None, Field(ge=1, description="passes over the training images; none given: by size")
     ] = None
@@ -155,7 +222,12 @@ class TrainingConfig(Section):
     log_every: Annotated[int, Field(ge=1, description="steps between log lines")] = 50
     snapshot_every: Annotated[
         int | None,
-        Field(ge=1, description="steps between pictures of samples; none given: about 15 over the run"),
+        Field(
+            ge=1, description="steps between snapshots of samples, codes and manifold; none given: about 15"
+        ),
+    ] = None
+    snapshot_epochs: Annotated[
+        int | None, Field(ge=1, description="epochs between snapshots, instead of snapshot_every")
     ] = None
 
 
@@ -172,6 +244,10 @@ class PicturesConfig(Section):
         tuple[float, float] | None,
         Field(description="range of the manifold's two dimensions; none given: the prior's quantiles"),
     ] = None
+    densities: Annotated[
+        tuple[Literal["factored", "full", "mixture", "flow"], ...],
+        Field(description="densities fitted to the training codes, each with a picture of its samples"),
+    ] = ()
 
 
 class Config(Section):
@@ -186,25 +262,75 @@ class Config(Section):
     prior: PriorConfig = PriorConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    corruption: CorruptionConfig = CorruptionConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     pictures: PicturesConfig = PicturesConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
-        if self.posterior.name == "point" and self.objective.name == "elbo":
-            raise ValueError(
-                "objective.name = elbo needs a posterior with a density, and posterior.name = point has none:"
-                " set objective.name = reconstruction or posterior.name = gaussian"
-            )
-        if self.objective.name == "reconstruction" and self.objective.beta != 1:
-            raise ValueError(
-                "objective.beta: objective.name = reconstruction has no rate to weigh; leave beta out"
-            )
-        if self.objective.free_bits and self.objective.kl == "monte-carlo":
-            raise ValueError("objective.free_bits needs the KL per dimension: set objective.kl = analytic")
-        if self.posterior.name == "point" and self.objective.samples > 1:
-            raise ValueError(
-                "objective.samples: draws from posterior.name = point are all the same; set it to 1"
-            )
+        for wrong, reason in chain(_disagreements(self), _unfit_settings(self)):
+            if wrong:
+                raise ValueError(reason)
         return self
+
+
+def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
+    """Combinations without a meaning, each with the reason and what to set instead."""
+    posterior, prior, objective = config.posterior.name, config.prior.name, config.objective
+    point = posterior == "point"
+    yield (
+        point and objective.name == "elbo",
+        "objective.name = elbo needs a posterior with a density, and posterior.name = point has none:"
+        " set objective.name = reconstruction or infovae, or posterior.name = gaussian",
+    )
+    yield (
+        point and objective.name == "infovae" and objective.alpha != 1,
+        "objective.alpha: below 1 it weighs the rate, and posterior.name = point has none: set it to 1",
+    )
+    yield (
+        prior != "standard-normal" and (point or not _has_rate(objective)),
+        f"prior.name = {prior} is learned through the rate, and here is none: set prior.name = standard-normal,"
+        " or objective.name = elbo with posterior.name = gaussian",
+    )
+    yield (
+        objective.name == "reconstruction" and objective.beta != 1,
+        "objective.beta: objective.name = reconstruction has nothing to weigh; leave beta out",
+    )
+    closed_form = posterior != "flow" and prior == "standard-normal" and objective.kl == "analytic"
+    yield (
+        bool(objective.free_bits) and not (objective.name == "elbo" and closed_form),
+        "objective.free_bits needs the ELBO with a KL per dimension in closed form: posterior.name = gaussian or"
+        " full-gaussian, prior.name = standard-normal, objective.kl = analytic",
+    )
+    yield (
+        objective.capacity is not None and (objective.name != "elbo" or bool(objective.free_bits)),
+        "objective.capacity: it draws the rate of objective.name = elbo to a value, without free_bits",
+    )
+    yield (
+        objective.name == "infovae" and objective.info_lambda is not None
+        and objective.alpha + objective.info_lambda < 1,
+        "objective.info_lambda: with alpha + info_lambda below 1 the MMD would be rewarded; raise it",
+    )  # fmt: skip
+    yield (
+        point and objective.samples > 1,
+        "objective.samples: draws from posterior.name = point are all the same; set it to 1",
+    )
+
+
+def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
+    """Settings outside what the part that they belong to can take."""
+    yield (
+        config.corruption.name == "masking" and config.corruption.strength > 1,
+        "corruption.strength: of masking it is a share of the values, from 0 to 1",
+    )
+    parts = (config.network.name, config.posterior.name, config.objective.name)
+    yield (
+        config.training.method == "pca" and parts != ("linear", "point", "reconstruction"),
+        "training.method = pca is the closed form of network.name = linear with posterior.name = point and"
+        " objective.name = reconstruction",
+    )
+
+
+def _has_rate(objective: ObjectiveConfig) -> bool:
+    return objective.name == "elbo" or (objective.name == "infovae" and objective.alpha < 1)

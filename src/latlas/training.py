@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from latlas.build import steps_per_epoch
+from latlas.corruption import corrupt
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.models import Model
@@ -63,7 +64,7 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class SnapshotDue:
-    """A step at which pictures of samples are kept."""
+    """A step at which samples, codes and the decoded plane are kept."""
 
     step: int
 
@@ -121,9 +122,9 @@ def train(
         batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
         for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
-            lr, beta = rates(config, length, progress.step)
+            lr, beta, capacity = rates(config, length, progress.step)
             generator.manual_seed(step_seed(config.seed, progress.step))
-            meter.add(len(rows), step_once(data(rows), lr, beta, generator))
+            meter.add(len(rows), step_once(data(rows), (lr, beta, capacity), generator))
             progress.step += 1
             step, stopping = progress.step, stop()
             ended = step % length.per_epoch == 0 or step == length.steps
@@ -147,16 +148,19 @@ def train(
 
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
-) -> Callable[[Tensor, float, float, torch.Generator], Tensor]:
+) -> Callable[[Tensor, tuple[float, float, float], torch.Generator], Tensor]:
     """One optimiser step on a batch; it gives the TERMS as means over the batch, NaN where there is none."""
     parameters, clip = list(model.parameters()), config.optimizer.clip
+    options = {"samples": config.objective.samples, "prior_draws": config.objective.name == "infovae"}
     model.train()
 
-    def step(x: Tensor, lr: float, beta: float, generator: torch.Generator) -> Tensor:
+    def step(x: Tensor, now: tuple[float, float, float], generator: torch.Generator) -> Tensor:
+        lr, beta, capacity = now
         for group in optimizer.param_groups:
             group["lr"] = lr
-        p = model(x, samples=config.objective.samples, generator=generator)
-        loss = objective(p, beta)
+        inputs = corrupt(x, config.corruption, generator)
+        p = model(inputs, target=x, generator=generator, **options)
+        loss = objective(p, beta, capacity)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
@@ -222,11 +226,12 @@ def means(sums: dict[str, float]) -> dict[str, float | None]:
     return {**of, "elbo": None if distortion is None or rate is None else -(distortion + rate)}
 
 
-def rates(config: Config, length: Plan, step: int) -> tuple[float, float]:
-    """Learning rate and weight of the rate at a step, counted from 0."""
+def rates(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
+    """Learning rate, weight of the regulariser, and capacity in nats at a step, counted from 0."""
     lr = config.optimizer.lr * RATE_SCHEDULES[config.optimizer.schedule](step, length.steps)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
-    return lr, beta
+    capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
+    return lr, beta, capacity
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -242,8 +247,12 @@ def epoch_rows(seed: int, epoch: int, images: int, batch_size: int) -> list[np.n
 
 
 def snapshot_steps(config: Config, length: Plan) -> set[int]:
-    """Steps after which samples are kept: every so many, or about 15 over the run; the last one always."""
-    every = config.training.snapshot_every
+    """Steps after which snapshots are kept: every so many epochs or steps, or about 15 over the run; the last
+    one always.
+    """
+    options = config.training
+    every = options.snapshot_epochs and options.snapshot_epochs * length.per_epoch
+    every = every or options.snapshot_every
     if every is not None:
         return {*range(every, length.steps, every), length.steps}
     return {round(length.steps * i / 15) for i in range(1, 16)}

@@ -1,0 +1,162 @@
+"""Every part with every other: a combination either trains, or is refused by name with the reason."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import batches, image_dataset, made, table_dataset
+
+from latlas import objectives
+from latlas.data import Dataset
+from latlas.errors import InputError
+from latlas.posteriors import POSTERIORS
+from latlas.tutorials import NETWORKS
+
+PARTS: dict[str, list[str]] = {
+    "network": sorted(NETWORKS),
+    "posterior": sorted(POSTERIORS),
+    "prior": ["standard-normal", "mixture", "vamp"],
+    "likelihood": ["bernoulli", "fixed", "learned", "per-pixel"],
+    "objective": ["reconstruction", "elbo", "free-bits", "capacity", "mmd", "infovae"],
+}
+LIKELIHOODS: dict[str, dict[str, Any]] = {
+    "bernoulli": {"likelihood__name": "bernoulli"},
+    "fixed": {"likelihood__name": "gaussian", "likelihood__sigma": 0.5},
+    "learned": {"likelihood__name": "gaussian", "likelihood__sigma": "learned"},
+    "per-pixel": {"likelihood__name": "gaussian", "likelihood__sigma": "per-pixel"},
+}
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "reconstruction": {"objective__name": "reconstruction"},
+    "elbo": {"objective__name": "elbo"},
+    "free-bits": {"objective__name": "elbo", "objective__free_bits": 0.1},
+    "capacity": {"objective__name": "elbo", "objective__capacity": 5.0},
+    "mmd": {"objective__name": "infovae", "objective__info_lambda": 50.0},
+    "infovae": {"objective__name": "infovae", "objective__alpha": 0.5, "objective__info_lambda": 50.0},
+}
+Cell = tuple[str, str, str, str, str]
+ALL_CELLS: list[Cell] = list(itertools.product(*PARTS.values()))  # type: ignore[arg-type]
+
+
+def pairwise() -> list[Cell]:
+    """A few cells in which every two values of different parts meet, found greedily."""
+
+    def pairs(cell: Cell) -> set[tuple[int, str, int, str]]:
+        return {(i, cell[i], j, cell[j]) for i, j in itertools.combinations(range(5), 2)}
+
+    # Of the refused cells each pair needs only one as well, so both kinds are covered apart.
+    chosen: list[Cell] = []
+    for kind in (True, False):
+        cells = [cell for cell in ALL_CELLS if (reason(cell) == "") == kind]
+        missing = set().union(*map(pairs, cells))
+        while missing:
+            best = max(cells, key=lambda cell: len(pairs(cell) & missing))
+            chosen.append(best)
+            missing -= pairs(best)
+    return chosen
+
+
+def reason(cell: Cell) -> str:
+    """A word of the reason for which a cell has no meaning; nothing where it has one."""
+    _, posterior, prior, _, objective = cell
+    rate = posterior != "point" and objective in ("elbo", "free-bits", "capacity", "infovae")
+    if posterior == "point" and objective in ("elbo", "free-bits", "capacity"):
+        return "needs a posterior with a density"
+    if posterior == "point" and objective == "infovae":
+        return "objective.alpha"
+    if prior != "standard-normal" and not rate:
+        return f"prior.name = {prior} is learned through the rate"
+    if objective == "free-bits" and (posterior == "flow" or prior != "standard-normal"):
+        return "objective.free_bits needs"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return image_dataset(50, height=28, width=28)
+
+
+def check(cell: Cell, data: Dataset) -> None:
+    network, posterior, prior, likelihood, objective = cell
+    settings = {
+        "network__name": network, "posterior__name": posterior, "prior__name": prior, "model__latent": 3,
+        "prior__components": 5, "network__hidden": (16,), "network__channels": (4, 8), "posterior__layers": 2,
+    }  # fmt: skip
+    settings |= {"training__epochs": 1} | LIKELIHOODS[likelihood] | OBJECTIVES[objective]
+    if why := reason(cell):
+        with pytest.raises(InputError, match=why):
+            made(data, **settings)
+        return
+    config, model = made(data, **settings)
+    assert_trains(config, model, batches(data, "train", model)(np.arange(12)))
+    codes = model.encode(data.test.x)
+    assert codes.shape == (len(data.test), 3)
+    for items in (model.decode(codes), model.reconstruct(data.test.x), model.sample(len(data.test))):
+        assert items.shape == data.test.x.shape
+        assert np.isfinite(items).all()
+
+
+def assert_trains(config: Any, model: Any, x: torch.Tensor) -> None:
+    """One fixed batch, one fixed noise: 30 steps end at a lower loss."""
+    loss_of = objectives.build(config.objective, x[0].numel())
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    losses = []
+    model.train()
+    for _ in range(31):
+        generator = torch.Generator().manual_seed(0)
+        p = model(x, generator=generator, prior_draws=config.objective.name == "infovae")
+        loss = loss_of(p, 1.0, 2.0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert all(np.isfinite(losses))
+    assert losses[-1] < losses[0]
+    learned = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    assert learned == [], "parameters that nothing trains"
+
+
+def test_every_two_values_of_different_parts_meet() -> None:
+    met = {
+        (i, a, j, b) for cell in pairwise() for i, a in enumerate(cell) for j, b in enumerate(cell) if i < j
+    }
+    names = list(PARTS.values())
+    wanted = {(i, a, j, b) for i in range(5) for j in range(i + 1, 5) for a in names[i] for b in names[j]}
+    assert wanted <= met
+
+
+@pytest.mark.parametrize("cell", pairwise(), ids=" ".join)
+def test_pairs(cell: Cell, data: Dataset) -> None:
+    check(cell, data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", PARTS["network"])
+def test_every_combination(network: str, data: Dataset) -> None:
+    for cell in ALL_CELLS:
+        if cell[0] == network:
+            check(cell, data)
+
+
+@pytest.mark.parametrize("posterior", PARTS["posterior"])
+@pytest.mark.parametrize("prior", PARTS["prior"])
+def test_tables(posterior: str, prior: str) -> None:
+    data = table_dataset(np.random.default_rng(0).normal(size=(60, 4)))
+    objective = "mmd" if posterior == "point" else "elbo"
+    settings = {
+        "posterior__name": posterior,
+        "prior__name": prior,
+        "model__latent": 2,
+        "prior__components": 4,
+    }
+    settings |= {"training__epochs": 1, "likelihood__sigma": "per-pixel"} | OBJECTIVES[objective]
+    if posterior == "point" and prior != "standard-normal":
+        with pytest.raises(InputError, match="learned through the rate"):
+            made(data, **settings)
+        return
+    config, model = made(data, **settings)
+    assert_trains(config, model, batches(data, "train", model)(np.arange(12)))
+    assert model.sample(5).shape == (5, 4)
