@@ -10,12 +10,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from latlas.corruption import corrupt
 from latlas.data.batches import Batches
-from latlas.errors import LatlasError
+from latlas.errors import InputError, LatlasError
 from latlas.models import Model, evaluating
+from latlas.settings import CorruptionConfig
 
 EVALUATION_SEED = 20_000
+DRAWS = 100  # draws of z per pass when very many are averaged: bounds memory, whatever their number
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,7 @@ def evaluate(
             distortion.append(p.distortion.cpu().double())
             if p.rate is not None:
                 rate.append(p.rate.cpu().double())
-            mean = model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
-            squared.append((mean - x).flatten(1).square().mean(1).cpu().double())
+            squared.append(_squared(_restored(model, x), x))
             if progress is not None:
                 progress(rows.stop, len(data))
     total_distortion = torch.cat(distortion)
@@ -73,3 +76,144 @@ def evaluate(
         rate=torch.cat(rate).mean().item() if rate else None,
         mse=torch.cat(squared).mean().item(),
     )
+
+
+def _restored(model: Model, x: Tensor) -> Tensor:
+    """The mean of p(x | z) at the posterior's mean: x (B, *shape) -> (B, *shape)."""
+    return model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
+
+
+def _squared(one: Tensor, other: Tensor) -> Tensor:
+    """Squared error per item, a mean over its values: (B,), in double precision."""
+    return (one - other).flatten(1).square().mean(1).cpu().double()
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """How far corrupted items, and what a model restores from them, are from the clean ones.
+
+    Means over the items of a split, per value on the model's scale: `corrupted_mse` of what the model is given,
+    not clipped, `restored_mse` of the mean of p(x | z) at the posterior's mean of it.
+    """
+
+    images: int
+    corrupted_mse: float
+    restored_mse: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def restoration(
+    model: Model, data: Batches, corruption: CorruptionConfig, seed: int = EVALUATION_SEED,
+    progress: Callable[[int, int], None] | None = None,
+) -> Restoration:  # fmt: skip
+    """Corrupts a whole split, restores it and measures both against the clean items; `progress` as in `evaluate`.
+
+    The corruption is decided by the seed and the data alone, so that any two models are given the same.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    corrupted, restored = [], []
+    with torch.no_grad(), evaluating(model):
+        for rows in model.chunks(len(data)):
+            x = data(np.arange(rows.start, rows.stop))
+            y = corrupt(x, corruption, generator)
+            corrupted.append(_squared(y, x))
+            restored.append(_squared(_restored(model, y), x))
+            if progress is not None:
+                progress(rows.stop, len(data))
+    errors = torch.cat(corrupted), torch.cat(restored)
+    bad = int((~torch.isfinite(errors[1])).sum())
+    if bad:
+        raise LatlasError(
+            f"what is restored of {bad:,} of {len(data):,} items is not finite: the model has diverged, or the "
+            "corruption is far beyond its data; use a smaller strength"
+        )
+    return Restoration(len(data), errors[0].mean().item(), errors[1].mean().item())
+
+
+def restore(
+    model: Model, x: np.ndarray, corruption: CorruptionConfig, seed: int = EVALUATION_SEED
+) -> tuple[np.ndarray, np.ndarray]:
+    """A few items as stored, corrupted and restored: two arrays as `Model.reconstruct` gives, the first not clipped."""
+    with torch.no_grad(), evaluating(model):
+        clean = model.to_tensor(x)
+        corrupted = corrupt(clean, corruption, torch.Generator(clean.device).manual_seed(seed))
+        return model.to_numpy(corrupted), model.to_numpy(_restored(model, corrupted))
+
+
+@dataclass(frozen=True)
+class Importance:
+    """log p(x) by importance sampling: means over the images of a split, in nats per image.
+
+    `log_px` is log 1/K sum_k w_k with w_k = p(x | z_k) p(z_k) / q(z_k | x), whose mean is a lower bound on log p(x)
+    that never falls as K = `samples` grows, and tends to it (Burda et al. 2016); `stderr` is over images, None for
+    one. `elbo` is the mean of the same log w_k, and `gap` = log_px - elbo the ELBO's looseness, KL(q(z | x),
+    p(z | x)), from below. `effective` is the median over images of the effective sample size (sum w)^2 / sum w^2,
+    as a share of K: near 0, more draws are needed.
+    """
+
+    images: int
+    samples: int
+    log_px: float
+    stderr: float | None
+    elbo: float
+    gap: float
+    effective: float
+
+    def to_dict(self) -> dict[str, float | None]:
+        return asdict(self)
+
+
+def log_likelihood(
+    model: Model, data: Batches, samples: int, seed: int = EVALUATION_SEED,
+    progress: Callable[[int, int], None] | None = None,
+) -> Importance:  # fmt: skip
+    """Importance-sampled log p(x) of a whole split, with `samples` draws of z from q(z | x) per image.
+
+    Memory does not grow with `samples`: weights are summed as they come. `progress` as in `evaluate`.
+
+    Raises InputError for a point posterior, LatlasError where numbers are not finite.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    parts = []
+    with torch.no_grad(), evaluating(model):
+        for rows in model.chunks(len(data), min(samples, DRAWS)):
+            x = data(np.arange(rows.start, rows.stop))
+            parts.append(_weigh(model, x, samples, generator))
+            if progress is not None:
+                progress(rows.stop, len(data))
+    log_px, elbo, effective = torch.cat(parts, 1)
+    bad = int((~torch.isfinite(log_px)).sum())
+    if bad:
+        raise LatlasError(
+            f"log p(x) of {bad:,} of {len(data):,} images is not finite: the model has diverged; train with a lower "
+            "learning rate (--lr)"
+        )
+    return Importance(
+        images=len(data),
+        samples=samples,
+        log_px=log_px.mean().item(),
+        stderr=log_px.std().item() / math.sqrt(len(log_px)) if len(log_px) > 1 else None,
+        elbo=elbo.mean().item(),
+        gap=(log_px - elbo).mean().item(),
+        effective=effective.median().item(),
+    )
+
+
+def _weigh(model: Model, x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
+    """Per item log 1/K sum w, 1/K sum log w, and (sum w)^2 / (K sum w^2): x (B, *shape) -> (3, B), on the CPU."""
+    total = torch.full((len(x),), -math.inf, dtype=torch.float64)
+    squares, logs = total.clone(), torch.zeros_like(total)
+    for start in range(0, samples, DRAWS):
+        p = model(x, samples=min(DRAWS, samples - start), generator=generator)
+        if p.log_pz is None or p.log_qz is None:
+            raise InputError(
+                "importance sampling: posterior.name = point has no density, so this model has no log p(x)"
+            )
+        log_w = (p.log_px + p.log_pz - p.log_qz).cpu().double()
+        total = torch.logaddexp(total, log_w.logsumexp(0))
+        squares = torch.logaddexp(squares, (2 * log_w).logsumexp(0))
+        logs += log_w.sum(0)
+    effective = torch.exp(2 * total - squares) / samples
+    return torch.stack([total - math.log(samples), logs / samples, effective])

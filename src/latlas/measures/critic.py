@@ -1,0 +1,207 @@
+"""What looks like the data: a small classifier of the real images, and how far its features are from theirs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from latlas.data import Dataset, Split
+
+MOST_TRAINING, MOST_REAL, PART = 20_000, 5000, 1000
+SIDE = 32  # larger images are averaged down to it, which bounds the classifier's time
+FEATURES = 64
+SEEN, BATCH, LR = 32_000, 64, 3e-3  # images that training sees, whatever the size of the data
+IGNORED = -100  # the label that cross_entropy leaves out
+KNOWN = 0.5  # share of the real test images that a judge has to classify rightly
+UNSURE, FAR = 0.04, 0.01  # shares of the real test images beyond the two thresholds
+
+_critics: dict[tuple[str, int], Critic | None] = {}
+
+
+@dataclass(frozen=True)
+class Critic:
+    """A judge of images: `net`, features (N, F) and logits; the classes' `means` (C, F) of the features and the
+    inverse square root of their shared covariance, `whiten` (F, F); and the two thresholds.
+    """
+
+    net: _Net
+    means: Tensor
+    whiten: Tensor
+    confidence: float = 0.0
+    distance: float = math.inf
+
+    def scores(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
+        from the features to the nearest class mean; both (N,).
+        """
+        features, logits = _run(self.net, _small(x))
+        distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
+        return logits.softmax(1)[:, :-1].amax(1).numpy(), distance.numpy()
+
+    def plausible(self, x: Tensor) -> np.ndarray:
+        """Whether images (N, C, H, W) on [0, 1] are classified as surely, and lie as near, as real ones: (N,)."""
+        confidence, distance = self.scores(x)
+        return (confidence >= self.confidence) & (distance <= self.distance)
+
+
+class _Net(nn.Module):
+    """Two convolutions and a hidden layer, whose values before the activation are the features."""
+
+    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(32 * math.ceil(height / 4) * math.ceil(width / 4), FEATURES),
+        )  # fmt: skip
+        self.head = nn.Linear(FEATURES, classes + 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(x)
+        return features, self.head(features.relu())
+
+
+def critic_of(dataset: Dataset, seed: int = 0) -> Critic | None:
+    """The judge of a data set's images, trained on at most 20,000 of the training split, once in a process.
+
+    It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
+    sure of anything (Hendrycks et al. 2019). An image is plausible where its largest probability of a true class
+    is above the 4 % quantile of the real test images, and the Mahalanobis distance from its features to the
+    nearest class mean, with the classes' shared covariance, below their 99 % quantile (Lee et al. 2018): 95 % of
+    the real test images are, at the least.
+    None for data that are not images or have no two classes, and where the classifier knows fewer than half of
+    the real test images: there its opinion means nothing.
+    """
+    if dataset.kind != "image" or not has_classes(dataset.train) or not len(dataset.test):
+        return None
+    key = (dataset.fingerprint, seed)
+    if not dataset.fingerprint or key not in _critics:
+        _critics[key] = _fit(dataset, seed)
+    return _critics[key]
+
+
+def has_classes(split: Split) -> bool:
+    """Whether the items have labels that are classes, and two of them at the least."""
+    labels = split.labels
+    return labels is not None and np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1
+
+
+def as_tensor(dataset: Dataset, x: np.ndarray) -> Tensor:
+    """Images as stored, (N, H, W, C), on [0, 1] and with their channels first."""
+    return torch.from_numpy(np.asarray(dataset.scaling.apply(x), np.float32)).permute(0, 3, 1, 2)
+
+
+def _small(x: Tensor) -> Tensor:
+    height, width = x.shape[2:]
+    scale = SIDE / max(height, width)
+    size = [max(1, round(side * scale)) for side in (height, width)]
+    return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
+
+
+def _fit(dataset: Dataset, seed: int) -> Critic | None:
+    rng = np.random.default_rng(seed)
+    x, labels = _some(dataset, dataset.train, MOST_TRAINING, rng)
+    values, codes = np.unique(labels, return_inverse=True)
+    y = torch.from_numpy(codes)
+    net = _train(x, y, len(values), rng, seed)
+    features, _ = _run(net, x)
+    means = torch.stack([features[y == c].mean(0) for c in range(len(values))])
+    within = features - means[y]
+    variance, axes = torch.linalg.eigh(within.T @ within / len(x))
+    floor = 1e-3 * variance.mean().clamp_min(1e-12)  # a feature that never varies must not decide alone
+    judge = Critic(net, means, axes / (variance + floor).sqrt())
+    real, labels = _some(dataset, dataset.test, MOST_REAL, rng)
+    known = values[_run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
+    if known.mean() < KNOWN:
+        return None
+    confidence, distance = judge.scores(real)
+    return replace(
+        judge,
+        confidence=float(np.quantile(confidence, UNSURE)),
+        distance=float(np.quantile(distance, 1 - FAR)),
+    )
+
+
+def _some(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """Images of a split, drawn without order and made small, and their labels."""
+    rows = np.sort(rng.permutation(len(split))[:most])
+    parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
+    x = torch.cat([_small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
+    return x, np.asarray(split.labels)[rows]
+
+
+def _run(net: _Net, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, F), in double precision, and logits (N, C + 1) of small images."""
+    with torch.no_grad():
+        parts = [net(part) for part in x.split(PART)]
+    features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
+    return features.double(), logits
+
+
+def _train(x: Tensor, y: Tensor, classes: int, rng: np.random.Generator, seed: int) -> _Net:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        net = _Net(tuple(x.shape[1:]), classes)
+    steps = max(1, SEEN // min(BATCH, len(x)))
+    optimizer = torch.optim.Adam(net.parameters(), LR)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
+    order = np.concatenate([rng.permutation(len(x)) for _ in range(1 + SEEN // len(x))])
+    generator = torch.Generator().manual_seed(seed)
+    look = x.mean(0), x.std(0)
+    for step in range(steps):
+        rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
+        real = _blurred(x[rows], generator)
+        wrong, told = _implausible(x[rows], y[rows], look, classes, generator)
+        logits = net(torch.cat([real, wrong]))[1]
+        loss = nn.functional.cross_entropy(logits, torch.cat([y[rows], told]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return net
+
+
+def _blurred(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The images (N, C, H, W), a random half of them blurred: how sharp an image is, `sharpness` says."""
+    chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
+    return torch.where(chosen, _coarser(x, 2), x)
+
+
+def _coarser(x: Tensor, factor: int) -> Tensor:
+    """Averaged down by the factor and enlarged again, linearly: the same shape."""
+    size = [max(1, side // factor) for side in x.shape[2:]]
+    small = nn.functional.interpolate(x, size, mode="area")
+    return nn.functional.interpolate(small, x.shape[2:], mode="bilinear")
+
+
+def _implausible(
+    x: Tensor, y: Tensor, look: tuple[Tensor, Tensor], classes: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What no image of the data looks like, made of real ones (N, C, H, W), and its label (N,).
+
+    Two classes averaged, two classes cut and joined, noise about the mean image or about grey, coarse or fine,
+    and one even grey. Two of one class may well make one more of it: those are labelled to be ignored.
+    """
+    n, channels, height, width = x.shape
+
+    def chance(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    other, kind = torch.randperm(n, generator=generator), torch.randint(8, (n,), generator=generator)
+    cut = 0.3 + 0.4 * chance(n, 1, 1, 1)
+    left, top = torch.arange(width) < width * cut, torch.arange(height)[:, None] < height * cut
+    first = torch.where(chance(n, 1, 1, 1) < 0.5, left, top)
+    noise = torch.randn(x.shape, generator=generator)
+    coarse = 3 * _coarser(noise, 4)
+    noise = torch.where(chance(n, 1, 1, 1) < 0.5, noise, coarse)
+    about = torch.where(chance(n, 1, 1, 1) < 0.7, look[0], chance(n, 1, 1, 1))
+    blend, joined = cut * x + (1 - cut) * x[other], torch.where(first, x, x[other])
+    noisy = (about + look[1].clamp_min(0.1) * noise).clamp(0, 1)
+    grey = (1.4 * chance(n, channels, 1, 1) - 0.4).clamp_min(0).expand_as(x)
+    wrong = torch.stack([blend, blend, blend, joined, joined, noisy, noisy, grey])[kind, torch.arange(n)]
+    same = (kind < 5) & (y == y[other])
+    return wrong, torch.where(same, IGNORED, classes)

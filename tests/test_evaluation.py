@@ -1,0 +1,174 @@
+"""log p(x) by importance sampling: exact values where they are known, and the bounds between."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import CPU, batches, image_dataset, made, split, table_dataset
+
+from latlas import evaluation, inference
+from latlas.data import Dataset
+from latlas.data.batches import Batches
+from latlas.errors import InputError, LatlasError
+from latlas.evaluation import Importance, log_likelihood
+from latlas.models import Model
+
+POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
+# p(z) = N(0, 1), p(x | z) = N(z, 1), q = p(z), x = 2: log p(x), and E log of the mean of k weights.
+EXACT, BOUNDS = -2.265512, {5: -2.42216, 50: -2.27827}
+
+
+def linear_model(dataset: Dataset, latent: int, sigma: float = 1.0, **settings: object) -> Model:
+    options = {"network__name": "linear", "model__latent": latent, "likelihood__sigma": sigma, **settings}
+    return made(dataset, training__precision="float64", **options)[1]
+
+
+def set_weights(layer: torch.nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        layer.bias.copy_(bias)
+
+
+def prior_as_posterior(repeats: int) -> tuple[Model, Batches]:
+    """The closed case: a row for each repetition, all of them x = 2."""
+    dataset = table_dataset(np.full((repeats, 1), 2.0))
+    model = linear_model(dataset, 1)
+    set_weights(model.encoder[1], torch.zeros(2, 1), torch.zeros(2))
+    set_weights(model.decoder.output, torch.ones(1, 1), torch.zeros(1))
+    return model, batches(dataset, "test", model)
+
+
+def weighed(repeats: int, samples: int) -> Importance:
+    return log_likelihood(*prior_as_posterior(repeats), samples)
+
+
+@pytest.mark.parametrize(("samples", "repeats"), [(5, 40_000), (50, 10_000)])
+def test_the_closed_case_agrees_with_quadrature(samples: int, repeats: int) -> None:
+    result = weighed(repeats, samples)
+    assert abs(result.log_px - BOUNDS[samples]) < 4 * result.stderr
+    assert result.stderr < 0.005
+    assert (result.images, result.samples) == (repeats, samples)
+
+
+def test_many_draws_reach_log_p_and_one_draw_is_the_elbo() -> None:
+    many = weighed(100, 20_000)
+    assert many.log_px == pytest.approx(EXACT, abs=0.003)
+    elbo = -0.5 * math.log(2 * math.pi) - 0.5 * (2**2 + 1)  # E log N(2; z, 1); the rate is 0
+    one = weighed(40_000, 1)
+    assert abs(one.log_px - elbo) < 4 * one.stderr
+    assert one.log_px == pytest.approx(one.elbo)
+    assert one.gap == pytest.approx(0, abs=1e-12)
+    assert one.effective == pytest.approx(1)
+    assert many.elbo == pytest.approx(elbo, abs=0.01)
+    assert many.gap == pytest.approx(EXACT - elbo, abs=0.01)
+
+
+def test_the_bound_never_falls_with_more_draws() -> None:
+    values = [weighed(4000, samples).log_px for samples in (1, 2, 5, 20, 100)]
+    assert values == sorted(values)
+
+
+def exact_model(stretch: float, n: int = 50) -> tuple[Model, Batches, float]:
+    """A linear Gaussian model whose columns are orthogonal, hence its posterior N(m, diag) known; its standard
+    deviations times `stretch`; the exact mean of log p(x), x ~ N(b, W W^T + sigma^2 I).
+    """
+    sigma, scales = 0.5, torch.tensor([2.0, 0.7], dtype=torch.float64)
+    axes = torch.linalg.qr(torch.randn(4, 2, generator=torch.Generator().manual_seed(0)).double()).Q
+    w, b = axes * scales, torch.tensor([1.0, -2.0, 0.0, 3.0], dtype=torch.float64)
+    law = torch.distributions.MultivariateNormal(b, w @ w.T + sigma**2 * torch.eye(4, dtype=torch.float64))
+    rng = np.random.default_rng(0)
+    x = rng.multivariate_normal(b.numpy(), law.covariance_matrix.numpy(), n)
+    dataset = table_dataset(x)
+    model = linear_model(dataset, 2, sigma)
+    variance = sigma**2 / (scales**2 + sigma**2)
+    to_mean = (w / (scales**2 + sigma**2)).T
+    weight = torch.cat([to_mean, torch.zeros(2, 4)])
+    bias = torch.cat([-to_mean @ b, torch.log(variance) + 2 * math.log(stretch)])
+    set_weights(model.encoder[1], weight, bias)
+    set_weights(model.decoder.output, w, b)
+    return model, batches(dataset, "test", model), law.log_prob(torch.from_numpy(x)).mean().item()
+
+
+@pytest.mark.parametrize("samples", [1, 3, 250])
+def test_the_exact_posterior_gives_log_p_with_any_number_of_draws(samples: int) -> None:
+    model, data, exact = exact_model(stretch=1)
+    result = log_likelihood(model, data, samples)
+    assert result.log_px == pytest.approx(exact, abs=1e-9)
+    assert result.elbo == pytest.approx(exact, abs=1e-9)
+    assert result.effective == pytest.approx(1, abs=1e-9)
+
+
+def test_another_posterior_converges_to_the_same_and_its_gap_is_the_kl() -> None:
+    """KL(N(m, 1.5^2 s^2), N(m, s^2)) is (1.5^2 - 1) / 2 - log 1.5 in each of two dimensions."""
+    model, data, exact = exact_model(stretch=1.5)
+    result = log_likelihood(model, data, 5000)
+    assert result.log_px == pytest.approx(exact, abs=0.004)
+    assert result.gap == pytest.approx(2 * ((1.5**2 - 1) / 2 - math.log(1.5)), abs=0.02)
+    assert 0.3 < result.effective < 0.9
+
+
+def test_memory_stays_bounded_whatever_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data, _ = exact_model(stretch=1.5)
+    forward, draws = model.forward, []
+
+    def counted(x: torch.Tensor, samples: int = 1, **options: object) -> object:
+        draws.append(samples)
+        return forward(x, samples=samples, **options)
+
+    monkeypatch.setattr(model, "forward", counted)
+    log_likelihood(model, data, 2 * evaluation.DRAWS + 7)
+    assert draws == [evaluation.DRAWS, evaluation.DRAWS, 7]
+
+
+def test_a_seed_repeats_and_progress_is_told() -> None:
+    model, data, _ = exact_model(stretch=1.5)
+    told: list[tuple[int, int]] = []
+    first = log_likelihood(model, data, 10, seed=1, progress=lambda *done: told.append(done))
+    assert first == log_likelihood(model, data, 10, seed=1)
+    assert first != log_likelihood(model, data, 10, seed=2)
+    assert told[-1] == (50, 50)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"posterior__name": "full-gaussian"},
+        {"posterior__name": "flow", "prior__name": "mixture", "prior__components": 3},
+        {"prior__name": "vamp", "prior__components": 3},
+    ],
+)
+def test_every_family_has_a_bound_above_its_elbo(settings: dict[str, object]) -> None:
+    dataset = image_dataset()
+    _, model = made(dataset, model__latent=2, **settings)
+    result = log_likelihood(model, batches(dataset, "test", model), 20)
+    assert result.gap > 0
+    elbo = evaluation.evaluate(model, batches(dataset, "test", model), samples=200).elbo
+    assert result.elbo == pytest.approx(elbo, abs=1.0)
+
+
+def test_a_point_posterior_is_refused_and_so_is_a_diverged_model() -> None:
+    dataset = image_dataset()
+    _, point = made(dataset, **POINT)
+    with pytest.raises(InputError, match=r"posterior.name = point"):
+        log_likelihood(point, batches(dataset, "test", point), 5)
+    _, model = made(dataset)
+    with torch.no_grad():
+        model.decoder.output.bias.fill_(float("nan"))
+    with pytest.raises(LatlasError, match="diverged"):
+        log_likelihood(model, batches(dataset, "test", model), 5)
+
+
+def test_one_item_has_no_standard_error() -> None:
+    dataset = image_dataset()
+    _, model = made(dataset)
+    one = Batches(split(dataset.test.x[:1]), dataset.scaling, CPU)
+    assert log_likelihood(model, one, 5).stderr is None
+
+
+def test_limited_items_are_spread_over_the_split() -> None:
+    items = image_dataset().train
+    assert inference.some(items, 3).index.tolist() == [0, 79, 159]
+    assert inference.some(items, 1000) is items
