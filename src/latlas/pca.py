@@ -1,0 +1,125 @@
+"""Principal component analysis as a model: the closed form of a linear autoencoder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import nn
+
+from latlas.build import build, item_of, items, resolve
+from latlas.config import override, recipe
+from latlas.data import Dataset
+from latlas.data.batches import Batches
+from latlas.errors import InputError
+from latlas.likelihoods import Gaussian
+from latlas.models import CHUNK_VALUES, Model
+from latlas.settings import Config
+
+LARGEST_COVARIANCE = 2048  # values per item up to which the whole covariance matrix is decomposed
+MOST_PASSES, ENOUGH = 60, 1e-8  # of subspace iteration; relative growth of the variance that ends it
+
+Chunks = Callable[[], Iterator[np.ndarray]]
+
+
+def fit(dataset: Dataset, latent: int, seed: int = 0) -> Model:
+    """The linear autoencoder of least squared error on the training split: z = V (x - m), x' = V^T z + m.
+
+    m is the mean (D,) and the rows of V (latent, D) are the first principal axes, on the model's scale, each
+    with its largest entry positive; codes are the raw projections, uncorrelated on the training split. Raises
+    InputError for more latent dimensions than PCA has components, min(N, D). Pearson 1901; Baldi and Hornik
+    1989.
+    """
+    about = override(recipe("pca"), {"model.latent": latent, "seed": seed}, "pca")
+    config, _ = resolve(about, dataset)
+    check(config, dataset)
+    model = build(config, item_of(dataset))
+    solve(model, dataset, seed)
+    return model.eval()
+
+
+def check(config: Config, dataset: Dataset) -> None:
+    """Raises InputError where a resolved configuration has no closed form on these data, naming the setting."""
+    likelihood, latent = config.likelihood, config.model.latent or 1
+    if (likelihood.name, likelihood.output) != ("gaussian", "identity") or isinstance(likelihood.sigma, str):
+        raise InputError(
+            "training.method = pca is the closed form of likelihood.name = gaussian with likelihood.output ="
+            " identity and a number for likelihood.sigma: take --recipe pca, or set these three"
+        )
+    if config.corruption.name != "none":
+        raise InputError(
+            f"corruption.name = {config.corruption.name}: training.method = pca has no noisy inputs; leave it out"
+        )
+    count, size = len(dataset.train), math.prod(dataset.shape)
+    if latent > min(count, size):
+        raise InputError(
+            f"model.latent = {latent}: PCA of {count:,} {items(dataset.kind)} of {size:,} values has at most"
+            f" {min(count, size):,} components; set a smaller --latent"
+        )
+
+
+def solve(model: Model, dataset: Dataset, seed: int = 0) -> None:
+    """Puts the closed form into a linear model.
+
+    The exact eigenvectors of the covariance where items have few values, else subspace iteration from random
+    directions by `seed`; data are read in parts, so memory does not grow with the number of items.
+    """
+    encoder, decoder = model.encoder[1], model.decoder.output  # type: ignore[index]
+    if not isinstance(encoder, nn.Linear) or not isinstance(decoder, nn.Linear):
+        raise InputError("PCA: the model's networks are not linear; build it with network.name = linear")
+    if not isinstance(model.likelihood, Gaussian) or model.likelihood.output != "identity":
+        raise InputError("PCA: the model's likelihood is not a gaussian with likelihood.output = identity")
+    data = Batches(dataset.train, dataset.scaling, torch.device("cpu"), torch.float64)
+    size = math.prod(dataset.shape)
+    step = max(1, CHUNK_VALUES // size)
+
+    def chunks() -> Iterator[np.ndarray]:
+        for start in range(0, len(data), step):
+            rows = np.arange(start, min(start + step, len(data)))
+            yield data(rows).flatten(1).numpy()
+
+    mean = sum(part.sum(0) for part in chunks()) / len(data)
+    axes = (
+        _exact(chunks, mean, model.latent)
+        if size <= LARGEST_COVARIANCE
+        else _iterated(chunks, mean, model.latent, min(len(data), size), seed)
+    )
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
+    weights = (
+        (encoder.weight, axes),
+        (encoder.bias, -axes @ mean),
+        (decoder.weight, axes.T),
+        (decoder.bias, mean),
+    )
+    with torch.no_grad():
+        for parameter, value in weights:
+            parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+def _exact(chunks: Chunks, mean: np.ndarray, latent: int) -> np.ndarray:
+    """The first eigenvectors (latent, D) of the scatter matrix."""
+    scatter = np.zeros((len(mean), len(mean)))
+    for part in chunks():
+        centred = part - mean
+        scatter += centred.T @ centred
+    return np.linalg.eigh(scatter)[1].T[::-1][:latent]
+
+
+def _iterated(chunks: Chunks, mean: np.ndarray, latent: int, rank: int, seed: int) -> np.ndarray:
+    """The same by subspace iteration, with spare directions, which is exact in the limit (Halko et al. 2011)."""
+    directions = np.random.default_rng(seed).normal(size=(len(mean), min(rank, 2 * latent + 10)))
+    before = 0.0
+    for _ in range(MOST_PASSES):
+        basis = np.linalg.qr(directions)[0]
+        directions = np.zeros_like(basis)
+        for part in chunks():
+            centred = part - mean
+            directions += centred.T @ (centred @ basis)
+        values, inside = np.linalg.eigh(basis.T @ directions)
+        found = float(values[::-1][:latent].sum())
+        if found - before <= ENOUGH * found:
+            break
+        before = found
+    return (basis @ inside).T[::-1][:latent]
