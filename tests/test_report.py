@@ -46,7 +46,7 @@ LOG = [
     {"kind": "epoch", "step": 100, "epoch": 1, "valid": {"elbo": -300.25}},
     {"kind": "step", "step": 1266, "epoch": 1.5, "elbo": -290.0},
 ]
-VOID = {"meta", "link", "img", "br", "input", "hr"}
+VOID = {"meta", "link", "img", "br", "wbr", "input", "hr"}
 
 
 class Page(HTMLParser):
@@ -187,12 +187,13 @@ def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:
     assert "Unfinished: no step is logged yet." in read(run).text
 
 
-def test_a_point_posterior_has_no_elbo_and_no_samples(tmp_path: Path) -> None:
+def test_a_point_posterior_has_no_elbo_and_no_prior_to_sample(tmp_path: Path) -> None:
     point = TEST | {"elbo": None, "elbo_stderr": None, "rate": None}
     page = read(make(tmp_path, metrics=METRICS | {"splits": {"test": point}}, pictures=False))
     assert "Test distortion 255.0 nats per image, mean squared error 0.0261 (10,000 images)." in page.text
     assert "Evidence lower bound" not in page.text
-    assert "latlas sample" not in page.text
+    assert "new items from the prior" not in page.text
+    assert "--density mixture" in page.text
     assert "latlas encode" in page.text
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -10,66 +9,15 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from latlas import pages
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.runs import Run
 
-ORDER = ("reconstructions", "samples", "latent", "manifold", "traversals", "morph", "snapshots", "losses")
-
-STYLE = """
-:root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1b1f27; --muted: #5f6775;
-  --line: #e3e5ea; --accent: #0072b2; --warn: #fdf3e3; --warn-ink: #7a4300; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14161a; --card: #1c1f25; --ink: #e8eaee; --muted: #9aa3b2;
-    --line: #2d323b; --accent: #6cb8e6; --warn: #33270f; --warn-ink: #f2c98a; }
-  figure img { filter: brightness(.93); }
-}
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 60rem; margin: 0 auto; padding: 3rem 1.25rem 4rem; }
-.over { margin: 0; color: var(--accent); font-size: .8rem; font-weight: 600; letter-spacing: .08em;
-  text-transform: uppercase; }
-h1 { margin: .2rem 0; font-size: clamp(1.6rem, 5vw, 2.4rem); line-height: 1.15; overflow-wrap: anywhere; }
-h2 { margin: 3.2rem 0 1rem; font-size: 1.25rem; }
-p { margin: .5rem 0; }
-.muted, figcaption, .why td, thead th { color: var(--muted); font-weight: 400; }
-.headline { margin: 1.6rem 0; padding-left: 1rem; border-left: 4px solid var(--accent); font-size: 1.25rem;
-  line-height: 1.45; }
-.note { margin: 1rem 0; padding: .8rem 1rem; border-radius: 8px; background: var(--warn);
-  color: var(--warn-ink); }
-.facts { display: flex; flex-wrap: wrap; gap: 1px; margin: 0; background: var(--line);
-  border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
-.facts div { flex: 1 1 9rem; padding: .7rem .9rem; background: var(--card); }
-.facts dt { color: var(--muted); font-size: .78rem; }
-.facts dd { margin: 0; font-weight: 600; overflow-wrap: anywhere; }
-table { width: 100%; border-collapse: collapse; }
-th, td { padding: .7rem .4rem 0; text-align: left; vertical-align: top; }
-thead th { padding-bottom: .7rem; font-size: .8rem; }
-.why td { padding: .1rem .4rem .8rem; font-size: .9rem; }
-thead, .why, .plain tr { border-bottom: 1px solid var(--line); }
-.plain td { padding: .4rem; font-size: .9rem; }
-.value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
-figure { margin: 0 0 2.6rem; }
-figure label { display: block; overflow-x: auto; cursor: zoom-in; border: 1px solid var(--line);
-  border-radius: 10px; background: #fff; }
-figure img { display: block; max-width: 100%; height: auto; margin: 0 auto; }
-figure input { position: absolute; opacity: 0; }
-figure input:checked + img { max-width: none; cursor: zoom-out; }
-figure input:focus-visible + img { outline: 3px solid var(--accent); outline-offset: -3px; }
-figcaption { padding: .6rem .2rem 0; font-size: .95rem; }
-pre { margin: 0; padding: 1rem; overflow-x: auto; border: 1px solid var(--line); border-radius: 8px;
-  background: var(--card); font: .83rem/1.6 ui-monospace, "DejaVu Sans Mono", monospace; }
-code { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: .86em; overflow-wrap: anywhere; }
-details { margin: .8rem 0; }
-summary { padding: .4rem 0; cursor: pointer; font-weight: 600; }
-summary:focus-visible { outline: 3px solid var(--accent); }
-li { margin: .2rem 0; }
-footer { margin-top: 3rem; color: var(--muted); font-size: .85rem; }
-@media print { main { padding-top: 0; } figure { break-inside: avoid; } }
-"""
+ORDER = ("reconstructions", "restored", "samples", "pseudo-inputs", "samples-factored",
+         "samples-full", "samples-mixture", "samples-flow", "latent", "manifold", "traversals", "morph", "snapshots",
+         "losses")  # fmt: skip
+LARGEST_FILM = 3_000_000  # bytes
 
 
 def write_report(path: Path) -> Path:
@@ -97,18 +45,16 @@ def page(path: Path) -> str:
         _facts(metrics, info, config),
         _numbers(metrics, str(info.get("data", {}).get("kind", "image"))),
         _pictures(path / "figures"),
-        _section("Go on from here", _commands(name, metrics)),
-        _section("How it was made", _choices(info), _fold("Configuration", _pre(toml)), _environment(info)),
+        _film(path),
+        pages.section("Go on from here", _commands(name, metrics)),
+        pages.section(
+            "How it was made",
+            _choices(info),
+            pages.fold("Configuration", pages.pre(toml)),
+            _environment(info),
+        ),
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(name)} · latlas</title>\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n<link rel="icon" href="data:,">\n'
-        f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{''.join(parts)}"
-        "<footer>Written by latlas. This page holds all it shows: it can be moved, mailed and opened offline."
-        "</footer>\n</main>\n</body>\n</html>\n"
-    )
+    return pages.document(name, "".join(parts))
 
 
 def _parsed(toml: str) -> dict[str, Any]:
@@ -118,39 +64,12 @@ def _parsed(toml: str) -> dict[str, Any]:
         return {}
 
 
-def _section(title: str, *parts: str) -> str:
-    body = "".join(parts)
-    return f"<section>\n<h2>{escape(title)}</h2>\n{body}</section>\n" if body else ""
-
-
-def _pre(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>\n" if text else ""
-
-
-def _fold(title: str, body: str) -> str:
-    return f"<details>\n<summary>{escape(title)}</summary>\n{body}</details>\n" if body else ""
-
-
-def _rounded(value: object, decimals: int) -> str:
-    """A number as people read it: thousands apart, a true minus sign; a dash where there is none."""
-    if not isinstance(value, int | float):
-        return "–"
-    return f"{value:,.{decimals}f}".replace("-", "−")
-
-
-def _error(value: float) -> str:
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
-
-
 def _header(name: str, metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     data = metrics.get("data") or info.get("data", {}).get("name") or config.get("data", {}).get("source")
     recipe = metrics.get("recipe") or config.get("recipe", {}).get("name")
     made = str(info.get("created", ""))[:10]
     line = " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", made) if p)
-    return (
-        f'<header>\n<p class="over">latlas run</p>\n<h1>{escape(name)}</h1>\n'
-        f'<p class="muted">{escape(line)}</p>\n</header>\n'
-    )
+    return pages.header("latlas run", name, line)
 
 
 def _headline(metrics: Mapping[str, Any], log: list[dict[str, Any]]) -> str:
@@ -167,16 +86,16 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
             return "Unfinished: no step is logged yet."
         last = steps[-1]
         seen = [row["valid"]["elbo"] for row in steps if (row.get("valid") or {}).get("elbo") is not None]
-        best = f" Best validation ELBO so far: {_rounded(max(seen), 1)}." if seen else ""
+        best = f" Best validation ELBO so far: {pages.rounded(max(seen), 1)}." if seen else ""
         return f"Unfinished: the log ends at step {last['step']:,}, epoch {last.get('epoch', 0):.3g}.{best}"
     unit = str(metrics.get("unit", "nats per image"))
     items = f"{test['images']:,} {unit.rpartition(' ')[2]}s"
     if test.get("elbo") is None:
-        value = _rounded(test["distortion"], 1)
+        value = pages.rounded(test["distortion"], 1)
         return f"Test distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
     error = test.get("elbo_stderr")
-    spread = f"± {_error(error)}, " if error is not None else ""
-    elbo, distortion, rate = (_rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
+    spread = f"± {pages.error(error)}, " if error is not None else ""
+    elbo, distortion, rate = (pages.rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
     return f"Test ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
 
 
@@ -185,14 +104,14 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
     shape = info.get("data", {}).get("shape")
     facts = {
         "Items": " × ".join(str(n) for n in shape) if shape else None,
-        "Training items": _count(info.get("data", {}).get("train")),
+        "Training items": pages.count(info.get("data", {}).get("train")),
         "Network": metrics.get("network") or config.get("network", {}).get("name"),
         "Likelihood": metrics.get("likelihood") or config.get("likelihood", {}).get("name"),
         "Latent dimensions": metrics.get("latent") or config.get("model", {}).get("latent"),
-        "Parameters": _count(metrics.get("parameters")),
-        "Epochs": _count(metrics.get("epochs")),
-        "Steps": _count(metrics.get("steps")),
-        "Time": _duration(metrics.get("seconds")),
+        "Parameters": pages.count(metrics.get("parameters")),
+        "Epochs": pages.count(metrics.get("epochs")),
+        "Steps": pages.count(metrics.get("steps")),
+        "Time": pages.duration(metrics.get("seconds")),
         "Training speed": f"{metrics['images_per_second']:,.0f} items/s"
         if metrics.get("images_per_second")
         else None,
@@ -202,20 +121,6 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
     return f'<dl class="facts">\n{body}</dl>\n' if known else ""
 
 
-def _count(value: float | None) -> str | None:
-    return None if value is None else _rounded(value, 0 if value == int(value) else 1)
-
-
-def _duration(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return (
-        f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-    )
-
-
 def _numbers(metrics: Mapping[str, Any], kind: str) -> str:
     """The table of results, each term explained."""
     splits = metrics.get("splits", {})
@@ -223,20 +128,8 @@ def _numbers(metrics: Mapping[str, Any], kind: str) -> str:
     if not shown:
         return ""
     unit = str(metrics.get("unit", "nats per image"))
-    item = unit.rpartition(" ")[2]
-    scale = "in standardised units" if kind == "table" else "on a scale from 0 to 1"
-    terms = (
-        ("elbo", "ELBO", unit, 2, "Evidence lower bound, −(distortion + rate): at most the logarithm of the "
-         "probability that the model gives to what it has not seen. Higher is better."),
-        ("distortion", "Distortion", unit, 2, f"How badly the decoder predicts each {item} from its code: "
-         "minus the expected log p(x|z). Lower is better."),
-        ("rate", "Rate", unit, 2, f"How much a code tells about its {item}: the divergence KL(q(z|x), p(z)) "
-         "of the code from the prior. Near 0, the codes say nothing."),
-        ("mse", "Mean squared error", f"per value, {scale}", 5, f"Between each {item} and what is decoded "
-         "from its mean code. Lower is better."),
-    )  # fmt: skip
     rows = []
-    for key, name, units, decimals, why in terms:
+    for key, name, units, decimals, why in pages.terms(unit, kind):
         if all(splits[s].get(key) is None for s in shown):
             continue
         cells = "".join(f'<td class="value">{_value(splits[s], key, decimals)}</td>' for s in shown)
@@ -246,19 +139,19 @@ def _numbers(metrics: Mapping[str, Any], kind: str) -> str:
     heads = "".join(f'<th scope="col" class="value">{_split(s, splits[s])}</th>' for s in shown)
     head = f'<thead><tr><th scope="col">Term</th>{heads}</tr></thead>\n'
     table = f"<table>\n{head}<tbody>\n{''.join(rows)}</tbody>\n</table>\n"
-    return _section("The numbers", table, _caveat(metrics))
+    return pages.section("The numbers", table, _caveat(metrics))
 
 
 def _value(split: Mapping[str, Any], key: str, decimals: int) -> str:
-    text = _rounded(split.get(key), decimals)
+    text = pages.rounded(split.get(key), decimals)
     if key == "elbo" and split.get("elbo_stderr") is not None:
-        text += f'<br><span class="muted">± {_error(split["elbo_stderr"])}</span>'
+        text += f'<br><span class="muted">± {pages.error(split["elbo_stderr"])}</span>'
     return text
 
 
 def _split(name: str, split: Mapping[str, Any]) -> str:
     label = {"valid": "validation"}.get(name, name)
-    return f"{label}<br>{_rounded(split.get('images'), 0)} items"
+    return f"{label}<br>{pages.rounded(split.get('images'), 0)} items"
 
 
 def _caveat(metrics: Mapping[str, Any]) -> str:
@@ -273,28 +166,18 @@ def _caveat(metrics: Mapping[str, Any]) -> str:
 
 def _pictures(folder: Path) -> str:
     """The PNG files of a folder, in reading order, with the sentence that each carries."""
-    files = {p.stem: p for p in sorted(folder.glob("*.png"))}
+    files = {p.stem: p for p in sorted(folder.glob("*.png")) if p.is_file()}
     names = [n for n in ORDER if n in files] + [n for n in files if n not in ORDER]
-    return _section("Pictures", *(_picture(files[name]) for name in names))
+    return pages.section("Pictures", *(pages.picture(files[name].read_bytes(), name) for name in names))
 
 
-def _picture(path: Path) -> str:
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            text = image.info
-    except OSError:
-        return ""
-    title = str(text.get("Title") or path.stem)
-    reading = (
-        f"<figcaption>{escape(str(text['Description']))}</figcaption>\n" if text.get("Description") else ""
-    )
-    source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-    attributes = f'width="{width}" height="{height}" alt="{escape(title)}"'
-    return (
-        f'<figure id="{escape(path.stem)}">\n<label><input type="checkbox">'
-        f'<img src="{source}" {attributes}></label>\n{reading}</figure>\n'
-    )
+def _film(run: Path) -> str:
+    """The film that `latlas animate` has made of the run, where it is small enough for a page."""
+    files = [run / f"animation{ending}" for ending in (".webp", ".gif")]
+    found = [f for f in files if f.is_file() and f.stat().st_size <= LARGEST_FILM][:1]
+    shown = "".join(pages.picture(f.read_bytes(), "animation") for f in found)
+    about = "<p>From before training to its end: each frame is the model after so many steps.</p>\n"
+    return pages.section("Training, played in order", about, shown) if shown else ""
 
 
 def _commands(name: str, metrics: Mapping[str, Any]) -> str:
@@ -307,12 +190,16 @@ def _commands(name: str, metrics: Mapping[str, Any]) -> str:
         f"latlas morph {run} --from 3 --to 17": "the path from one test item to another",
         f"latlas evaluate {run}": "the numbers above, once more",
     }
+    if test:
+        lines |= {f"latlas vary {run} --row 17": "new items like one of the test items"}
     if test and test.get("elbo") is not None:
         lines = {f"latlas sample {run} -n 64 --out samples.png": "new items from the prior"} | lines
+    elif test:
+        lines = {f"latlas sample {run} --density mixture": "new items from a density of the codes"} | lines
     if not test:
         lines = {f"latlas train --resume {run}": "go on where the last checkpoint stands"}
     body = "\n".join(f"# {why}\n{command}\n" for command, why in lines.items())
-    return "<p>In the folder that holds this run:</p>\n" + _pre(body)
+    return "<p>In the folder that holds this run:</p>\n" + pages.pre(body)
 
 
 def _choices(info: Mapping[str, Any]) -> str:
@@ -327,7 +214,7 @@ def _environment(info: Mapping[str, Any]) -> str:
         for key, value in _flat(info)
     )
     table = f'<table class="plain">\n<tbody>\n{rows}</tbody>\n</table>\n'
-    return _fold("Environment and data", table if rows else "")
+    return pages.fold("Environment and data", table if rows else "")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

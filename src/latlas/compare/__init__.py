@@ -1,0 +1,19 @@
+"""Several runs side by side: one table that ranks only what can be ranked, and one page of pictures."""
+
+from latlas.compare.gathering import by_name, gather
+from latlas.compare.html import page, title_of
+from latlas.compare.ranking import Column, Comparison, Entry, Picture
+from latlas.compare.words import text_table, to_dict
+
+__all__ = [
+    "Column",
+    "Comparison",
+    "Entry",
+    "Picture",
+    "by_name",
+    "gather",
+    "page",
+    "text_table",
+    "title_of",
+    "to_dict",
+]

@@ -1,0 +1,199 @@
+"""The page of one or several comparisons: tables that scroll in their own box, and pictures side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from latlas import pages
+from latlas.compare.ranking import Column, Comparison, Entry, Picture
+from latlas.compare.words import shown, uncertainty
+
+STYLE = """
+main { max-width: 78rem; }
+h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
+.scroll { position: relative; overflow-x: auto; border: 1px solid var(--line); border-radius: 10px;
+  background: var(--card); }
+.scroll:focus-visible { outline: 3px solid var(--accent); outline-offset: -3px; }
+.scroll table { min-width: 100%; width: max-content; }
+.scroll th, .scroll td { padding: .6rem .9rem; }
+.scroll thead th { white-space: nowrap; vertical-align: bottom; }
+.scroll tbody tr + tr { border-top: 1px solid var(--line); }
+.scroll tbody th { position: sticky; left: 0; max-width: 15rem; background: var(--card); font-weight: 600;
+  overflow-wrap: anywhere; }
+.scroll tbody th .muted { display: block; font-size: .8rem; font-weight: 400; }
+.scroll .value .muted { display: block; font-size: .8rem; }
+.baseline { font-style: italic; }
+.best { color: var(--accent); font-weight: 700; }
+.best .mark::before { content: "● "; font-size: .6em; vertical-align: .25em; }
+.plain .value, .settings td { font-size: .9rem; }
+.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+h3 ~ figure, .pair { margin-top: 1rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem; }
+.pair h4 { margin: 0 0 .5rem; font-size: .95rem; overflow-wrap: anywhere; }
+.pair figure { margin-bottom: 2rem; }
+.terms dt { font-weight: 600; } .terms dd { margin: 0 0 .7rem; color: var(--muted); font-size: .95rem; }
+@media (max-width: 40rem) { .scroll tbody th { max-width: 8.5rem; } .scroll th, .scroll td { padding: .5rem .6rem; } }
+"""
+
+PARTS = {
+    "reconstructions": "The same items, through each model and back",
+    "samples": "Samples from the prior",
+    "latent": "Where the test items lie",
+    "decoded": "What the latent spaces decode to",
+}
+
+
+def page(
+    comparisons: Sequence[Comparison], title: str, intro: str = "", notes: Sequence[str] = (), more: str = ""
+) -> str:
+    """One HTML page with a section for each comparison, without a reference to anything outside itself.
+
+    `intro` is a paragraph below the title, or several with empty lines between; `notes` are listed below it,
+    and `more` is HTML that stands before the sections.
+    """
+    count = sum(len(comparison.runs) for comparison in comparisons)
+    line = f"{count} {'model' if count == 1 else 'models'} on {', '.join(c.title for c in comparisons)}"
+    words = "".join(f"<p>{escape(part.strip())}</p>\n" for part in intro.split("\n\n") if part.strip())
+    said = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
+    body = "".join(_section(comparison, number) for number, comparison in enumerate(comparisons, 1))
+    listed = f"<ul>\n{said}</ul>\n" if said else ""
+    return pages.document(
+        title, pages.header("latlas comparison", title, line) + words + listed + more + body, STYLE
+    )
+
+
+def title_of(comparison: Comparison) -> str:
+    """What the page of a single comparison is called: its rows by name, or how many there are."""
+    names = [entry.name for entry in comparison.runs]
+    return " · ".join(names) if len(names) <= 3 else f"{len(names)} models on {comparison.title}"
+
+
+def _section(comparison: Comparison, number: int) -> str:
+    body = [
+        f'<p class="headline">{escape(headline(comparison))}</p>\n',
+        *(f'<p class="note">{escape(reason)}</p>\n' for reason in comparison.reasons),
+        _numbers(comparison),
+        *(f'<p class="muted">{escape(note)}</p>\n' for note in comparison.notes),
+        pages.fold("What the numbers mean", _terms(comparison)),
+        _differences(comparison),
+    ]
+    for part, heading in PARTS.items():
+        chosen = [picture for picture in comparison.pictures if picture.part == part]
+        body.append(_pictures(heading, chosen, f"{part}-{number}"))
+    return pages.section(comparison.title, *body)
+
+
+def headline(comparison: Comparison) -> str:
+    """The best of each in a sentence; that nothing is ranked, where it is not."""
+    parts = []
+    for column in comparison.ranked:
+        groups = [group for group in comparison.groups(column.key) if len(group) > 1]
+        if column.key not in ("elbo", "mse") or len(groups) != 1:
+            continue
+        first = next(e for e in groups[0] if e.name in comparison.best(column.key))
+        word = "Highest test ELBO" if column.key == "elbo" else "Smallest test error"
+        parts.append(f"{word}: {first.name}, {shown(first, column)} {column.unit}".rstrip() + ".")
+    return " ".join(parts) or "Side by side, not ranked."
+
+
+def _numbers(comparison: Comparison) -> str:
+    best = {column.key: comparison.best(column.key) for column in comparison.columns}
+    heads = "".join(_head(column) for column in comparison.columns)
+    rows = []
+    for entry in comparison.entries:
+        cells = "".join(_cell(entry, column, entry.name in best[column.key]) for column in comparison.columns)
+        kind = ' class="baseline"' if entry.baseline else ""
+        rows.append(f'<tr{kind}><th scope="row">{escape(entry.name)}{_about(entry)}</th>{cells}</tr>\n')
+    head = f'<thead><tr><th scope="col">Model</th>{heads}</tr></thead>\n'
+    key = '<p class="muted"><span class="best"><span class="mark"></span></span>the best of those that compare</p>\n'
+    return _scroll("Numbers on the test split", head, "".join(rows)) + (key if any(best.values()) else "")
+
+
+def _head(column: Column) -> str:
+    arrow = {"higher": " ↑", "lower": " ↓", "": ""}[column.better]
+    unit = f'<br><span class="muted">{escape(column.unit)}</span>' if column.unit else ""
+    return f'<th scope="col" class="value">{escape(column.title)}{arrow}{unit}</th>'
+
+
+def _about(entry: Entry) -> str:
+    values = entry.values
+    seeds = f"{len(entry.runs)} seeds" if len(entry.runs) > 1 else None
+    words = [str(v) for v in (values.get("recipe"), values.get("likelihood"), seeds) if v]
+    return "" if entry.baseline else f' <span class="muted">{escape(" · ".join(words))}</span>'
+
+
+def _cell(entry: Entry, column: Column, best: bool) -> str:
+    spread = uncertainty(entry, column)
+    below = f' <span class="muted">{escape(spread)}</span>' if spread else ""
+    text = escape(shown(entry, column))
+    if best:
+        text = f'<span class="mark"></span>{text}<span class="spoken"> (best)</span>'
+    return f'<td class="value{" best" if best else ""}">{text}{below}</td>'
+
+
+def _scroll(label: str, head: str, rows: str, kind: str = "numbers") -> str:
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">\n<table class="{kind}">\n'
+        f"{head}<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
+    )
+
+
+def _terms(comparison: Comparison) -> str:
+    found = "".join(
+        f"<dt>{escape(c.title)}</dt><dd>{escape(c.why)}</dd>\n" for c in comparison.columns if c.why
+    )
+    more = (
+        "<dt>±</dt><dd>Beside a single run, the standard error of its ELBO over the test items; beside the mean of"
+        " several seeds, their sample standard deviation.</dd>\n"
+    )
+    return f'<dl class="terms">\n{found}{more}</dl>\n'
+
+
+def _differences(comparison: Comparison) -> str:
+    """The settings in which the runs differ; the longer side of the table goes down the page."""
+    differing, runs = comparison.differing(), comparison.runs
+    if not differing:
+        same = "<p>All settings are the same.</p>\n"
+        return f"<h3>What differs</h3>\n{same}" if len(runs) > 1 else ""
+    names, keys = [entry.name for entry in runs], list(differing)
+    cells = [[_setting(value) for value in differing[key]] for key in keys]
+    if len(keys) >= len(names):
+        across, down = names, [f"<code>{escape(key).replace('.', '.<wbr>')}</code>" for key in keys]
+    else:
+        across, down = keys, [escape(name) for name in names]
+        cells = [list(row) for row in zip(*cells, strict=True)]
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in across)
+    rows = "".join(
+        f'<tr><th scope="row">{title}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>\n'
+        for title, row in zip(down, cells, strict=True)
+    )
+    head = f"<thead><tr><td></td>{head}</tr></thead>\n"
+    return "<h3>What differs</h3>\n" + _scroll("Settings that differ", head, rows, "settings")
+
+
+def _setting(value: Any) -> str:
+    if value is None or value == "" or value == []:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _pictures(heading: str, chosen: Sequence[Picture], name: str) -> str:
+    """Pictures of all rows below each other; of single rows side by side, each under its name."""
+    if not chosen:
+        return ""
+    made = []
+    for number, picture in enumerate(chosen, 1):
+        title = f"<h4>{escape(picture.name)}</h4>\n" if picture.name else ""
+        made.append(f"<div>\n{title}{pages.picture(picture.png, f'{name}-{number}')}</div>\n")
+    body = "".join(made)
+    readings = dict.fromkeys(picture.reading for picture in chosen)
+    how = "".join(f'<p class="muted">{escape(reading)}</p>\n' for reading in readings)
+    if any(picture.name for picture in chosen):
+        body = f'<div class="pair">\n{body}</div>\n'
+    return f"<h3>{escape(heading)}</h3>\n{how}{body}"
