@@ -1,0 +1,262 @@
+"""The shape of a study: a TOML file of runs, times a grid of settings; every run's configuration is checked
+while it is read.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from latlas import config as configuration
+from latlas.data.options import Section
+from latlas.errors import InputError, unknown
+from latlas.settings import Config
+
+# Settings that a study decides for its runs, and where it says so.
+DECIDED = {
+    "seed": "[study] seeds",
+    "data.source": "[study] data",
+    "data.data_dir": "--data-dir",
+    "recipe": "recipe",
+}
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class StudyInfo(Section):
+    """What a study is called, what it shows, on which data and how often."""
+
+    name: Annotated[
+        str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="the study, and its folder under studies/")
+    ]
+    title: Annotated[str, Field(description="heading of its page")] = ""
+    summary: Annotated[str, Field(description="one line")] = ""
+    ids: Annotated[tuple[str, ...], Field(description="the tutorial systems it reproduces")] = ()
+    data: Annotated[
+        tuple[str, ...], Field(description="data sets; each gets all runs and a table of its own")
+    ] = ()
+    seeds: Annotated[
+        tuple[Seed, ...], Field(min_length=1, description="each run is trained once per seed")
+    ] = (0,)
+    pca: Annotated[bool, Field(description="rows of PCA at the runs' latent sizes")] = True
+    measures: Annotated[
+        tuple[str, ...], Field(description="measures beside the errors, by name; all: every one")
+    ] = ()
+    columns: Annotated[
+        tuple[str, ...], Field(description="further numbers of the test split in metrics.json")
+    ] = ()
+    table: Annotated[
+        Literal["", "restoration"],
+        Field(
+            description="restoration: corrupted, plain and denoising errors, of denoising runs and plain ones"
+        ),
+    ] = ""
+    intro: Annotated[str, Field(description="what is compared, and why")] = ""
+    claims: Annotated[tuple[str, ...], Field(description="what the numbers are to confirm or refute")] = ()
+
+    @field_validator("data", "seeds", "measures", "columns")
+    @classmethod
+    def _no_twins(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        twins = sorted({v for v in values if values.count(v) > 1})
+        if twins:
+            raise ValueError(f"{twins[0]} is named twice")
+        return values
+
+
+class StudyFile(Section):
+    """A study's file as it is written."""
+
+    study: StudyInfo
+    settings: Annotated[dict[str, Any], Field(default_factory=dict)]
+    runs: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+    grid: Annotated[dict[str, Any], Field(default_factory=dict)]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the comparison: its name and its configuration, but for data and seed."""
+
+    name: str
+    config: Config
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study that has been read: `entries` are its runs times its grid, `where` names its file in errors."""
+
+    info: StudyInfo
+    entries: tuple[Entry, ...]
+    where: str
+
+
+def study_names() -> list[str]:
+    """Names of the studies inside the package."""
+    return sorted(
+        f.name[:-5] for f in resources.files("latlas.studies").iterdir() if f.name.endswith(".toml")
+    )
+
+
+def source_text(name: str) -> str:
+    """The TOML of the study of that name, as it is written.
+
+    Raises InputError with the nearest known name.
+    """
+    if name not in study_names():
+        raise unknown("study", name, study_names())
+    return (resources.files("latlas.studies") / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def read(name_or_path: str | Path) -> Study:
+    """The study of that name, or in that TOML file, with every configuration checked.
+
+    Raises InputError naming file, key, value and the nearest known key.
+    """
+    text = str(name_or_path)
+    if not text.endswith(".toml") and "/" not in text:
+        return parse(source_text(text), f"study {text}", None)
+    path = Path(name_or_path).expanduser()
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path), path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', '') or error}") from None
+
+
+def parse(text: str, where: str, home: Path | None) -> Study:
+    """A study from its TOML; files that it names lie in `home`.
+
+    Raises InputError as `read` does.
+    """
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{where}: cannot be read as TOML: {error}") from None
+    try:
+        file = StudyFile.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{where}: {'; '.join(_explain(dict(e)) for e in error.errors())}") from None
+    entries = tuple(_entries(file, where, home))
+    names = [entry.name for entry in entries]
+    twins = sorted({name for name in names if names.count(name) > 1})
+    if twins:
+        raise InputError(
+            f"{where}: two runs are called {twins[0]!r}; give each of [[runs]] a name of its own"
+        )
+    return Study(file.study, entries, where)
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    place = [str(part) for part in error["loc"]]
+    key = ".".join(place)
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] == "extra_forbidden":
+        section: type[BaseModel] = StudyInfo if len(place) > 1 else StudyFile
+        near = get_close_matches(place[-1], section.model_fields, n=1, cutoff=0.5)
+        hint = f"; did you mean {'.'.join([*place[:-1], near[0]])}?" if near else ""
+        return f"unknown key {key}{hint} (known: {', '.join(section.model_fields)})"
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    return f"{key} = {error['input']!r}: {message}"
+
+
+def _entries(file: StudyFile, where: str, home: Path | None) -> Iterator[Entry]:
+    points = list(_points(file.grid, f"{where}: [grid]"))
+    shared = _settings(file.settings, f"{where}: [settings]")
+    for number, given in enumerate(file.runs, 1):
+        place = f"{where}: [[runs]] {number}"
+        name, base = _base(given, place, home)
+        own = _settings({k: v for k, v in given.items() if k not in ("name", "recipe", "config")}, place)
+        for point in points:
+            changes = {"pictures.draw": False, **shared, **own, **point}
+            if "training.epochs" in changes and "training.steps" not in changes:
+                changes["training.steps"] = None  # the base's steps would override them
+            parts = [name, *(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())]
+            yield Entry(", ".join(parts), configuration.override(base, changes, place))
+
+
+def _base(given: Mapping[str, Any], place: str, home: Path | None) -> tuple[str, Config]:
+    """What an entry begins with, a recipe or a file of settings, and the entry's name."""
+    for key in ("name", "recipe", "config"):
+        if not isinstance(given.get(key, ""), str):
+            raise InputError(f"{place}: {key} = {given[key]!r}: expected a string")
+    recipe, file = given.get("recipe", ""), given.get("config", "")
+    if file and home is None:
+        raise InputError(f"{place}: config = {file!r}: only a study in a file of its own names files")
+    try:
+        base = configuration.recipe(recipe or "vae")
+        if file:
+            base = configuration.read((home or Path()) / Path(file).expanduser(), base)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+    return given.get("name", "") or (Path(file).stem if file else recipe or "vae"), base
+
+
+def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Settings by dotted key, from `objective.beta = 1` and `"objective.beta" = 1` alike."""
+    flat = dict(_flatten(values))
+    known = configuration.known_keys()
+    for key in flat:
+        decided = next((d for d in DECIDED if key == d or key.startswith(f"{d}.")), "")
+        if decided:
+            raise InputError(f"{place}: {key} is not set here: {DECIDED[decided]} says it for every run")
+        if key not in known:
+            candidates = [*known, "name", "recipe", "config"]
+            near = get_close_matches(key, candidates, n=1, cutoff=0.5)
+            near = near or [k for k in candidates if k.rpartition(".")[2] == key.rpartition(".")[2]][:1]
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{place}: unknown key {key}{hint} (latlas recipes show vae lists them)")
+    return flat
+
+
+def _flatten(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
+    """Every combination of the grid's values, the last key's fastest; one empty point where there is no grid."""
+    flat = _settings(grid, place)
+    for key, values in flat.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{place}: {key} = {values!r}: expected a list of values")
+    for values in itertools.product(*flat.values()):
+        yield dict(zip(flat, values, strict=True))
+
+
+def shown(value: Any) -> str:
+    """A setting's value in a name."""
+    if isinstance(value, list | tuple):
+        return "x".join(shown(v) for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def slug(text: str) -> str:
+    """A name as a part of a folder's name."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "run"
+
+
+def unique(names: Iterable[str]) -> list[str]:
+    """The names, with -2, -3 ... after one that was there before."""
+    found: list[str] = []
+    for name in names:
+        candidates = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
+        found.append(next(c for c in candidates if c not in found))
+    return found
+
+
+def seeds_of(info: StudyInfo, count: int | None) -> tuple[int, ...]:
+    """The study's seeds; with a count, so many: the first of them, then the numbers after the greatest."""
+    if count is None:
+        return info.seeds
+    more = range(max(info.seeds) + 1, max(info.seeds) + 1 + count)
+    return (*info.seeds, *more)[:count]

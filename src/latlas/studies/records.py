@@ -1,0 +1,43 @@
+"""study.json: what a study planned, expects, has cut and has found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from latlas.errors import InputError, LatlasError
+from latlas.files import write_json
+
+NAME = "study.json"
+
+
+def read(out: Path, study: str) -> dict[str, Any]:
+    """What the folder's study.json says; empty where the folder is new or empty.
+
+    Raises InputError where the folder holds another study, or something else.
+    """
+    path = out / NAME
+    if not path.is_file():
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise InputError(
+                f"--out {out}: exists already and is no study ({NAME} is missing); choose another"
+            )
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(values, dict) or values.get("study") != study:
+        named = values.get("study") if isinstance(values, dict) else None
+        raise InputError(f"--out {out}: holds the study {named!r}, not {study!r}; choose another")
+    return values
+
+
+def write(out: Path, values: dict[str, Any]) -> None:
+    """Writes study.json, whole or not at all."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LatlasError(f"{out}: cannot be made: {error.strerror}") from None
+    write_json(out / NAME, values)

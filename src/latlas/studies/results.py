@@ -1,0 +1,98 @@
+"""What a study found: one page, one table as CSV, and the same numbers as plain values."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from latlas import compare, pages, restoring
+from latlas.errors import LatlasError
+from latlas.files import write_atomic
+from latlas.observer import Observer
+from latlas.runs import Run
+from latlas.studies.prepare import Plan, measures_of
+
+if TYPE_CHECKING:
+    from latlas.compare import Comparison
+
+PAGE, TABLE = "study.html", "results.csv"
+FIXED = ("latent", "parameters", "seed")  # what no seed changes
+
+
+def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer) -> dict[str, Any]:
+    """Compares the runs that did not fail, a comparison per data set, and writes page and table.
+
+    Gives, by data set, `compare.to_dict` of it and its `text`. Raises LatlasError where no run is left.
+    """
+    info, names = plan.study.info, measures_of(plan.study)
+    comparisons: dict[str, Comparison] = {}
+    for data, groups in groups_of(plan, failed).items():
+        observer.note(f"comparing {len(groups)} on {data}")
+        comparisons[data] = compare.gather(
+            groups,
+            pca=info.pca,
+            measures=names,
+            columns=info.columns,
+            data_dir=plan.options.data_dir,
+            observer=observer,
+        )
+    if not comparisons:
+        raise LatlasError(f"{plan.out}: every run failed; {notes[0] if notes else ''}")
+    claims = [f"To be checked here: {claim}" for claim in info.claims]
+    told = [*claims, *(sentence(line) for line in plan.cuts), *notes]
+    found = {name: {**compare.to_dict(c), "text": compare.text_table(c)} for name, c in comparisons.items()}
+    more = _restorations(plan, failed, found, observer) if info.table == "restoration" else ""
+    page = compare.page(list(comparisons.values()), info.title or info.name, info.intro, told, more)
+    write_atomic(plan.out / PAGE, page)
+    write_atomic(plan.out / TABLE, table(comparisons))
+    return found
+
+
+def _restorations(plan: Plan, failed: set[str], found: dict[str, dict[str, Any]], observer: Observer) -> str:
+    """Adds to what was `found` on each data set the errors of its denoising runs and plain ones, as `restoration`
+    and to its `text`; gives them as HTML.
+    """
+    parts = []
+    for data, groups in groups_of(plan, failed).items():
+        runs = [run for group in groups.values() for run in group]
+        rows = restoring.restoration_table(runs, plan.options.data_dir, observer)
+        found[data]["restoration"] = [row.to_dict() for row in rows]
+        found[data]["text"] += f"\n\n{restoring.text_table(rows)}"
+        parts.append(pages.section(f"Restored on {data}", restoring.html_table(rows)))
+    return "".join(parts)
+
+
+def groups_of(plan: Plan, failed: set[str]) -> dict[str, dict[str, list[Run]]]:
+    """By data set and by row the runs of its seeds, in the study's order."""
+    found: dict[str, dict[str, list[Run]]] = {}
+    for run in plan.runs:
+        if run.folder not in failed:
+            found.setdefault(run.data, {}).setdefault(run.name, []).append(Run(plan.out / run.folder))
+    order = [entry.name for entry in plan.study.entries]
+    return {data: {name: rows[name] for name in order if name in rows} for data, rows in found.items()}
+
+
+def table(comparisons: dict[str, Comparison]) -> str:
+    """Every row as CSV: its data set, its name, the number of its runs, and each value with its spread."""
+    entries = [(data, entry) for data, comparison in comparisons.items() for entry in comparison.entries]
+    keys = list(dict.fromkeys(key for _, entry in entries for key in entry.values))
+    heads = ["data", "name", "runs"]
+    for key in keys:
+        if any(entry.values.get(key) is not None for _, entry in entries):
+            spread = key not in FIXED and any(key in entry.spread for _, entry in entries)
+            heads += [key, f"{key}_sd"] if spread else [key]
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(heads)
+    for data, entry in entries:
+        values = {**entry.values, **{f"{key}_sd": value for key, value in entry.spread.items()}}
+        cells = (values.get(head) for head in heads[3:])
+        writer.writerow([data, entry.name, len(entry.runs), *("" if c is None else c for c in cells)])
+    return stream.getvalue()
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
