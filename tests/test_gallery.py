@@ -50,6 +50,9 @@ class Linear:
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
         return self.decode(self.encode(x))
 
+    def pseudo_inputs(self) -> np.ndarray | None:
+        return None
+
 
 def dataset(
     x: np.ndarray, kind: Kind, labels: np.ndarray | None, classes: tuple[str, ...] | None = None
@@ -130,6 +133,21 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
     grid = next(z for z in asked if len(z) == 42)
     assert grid.std(axis=0).min() > 20
     assert np.abs(grid).max() <= np.abs(model.encode(data.test.x)).max() + 1e-3
+
+
+@pytest.mark.parametrize(("count", "shown", "said"), [(9, 9, "All 9,"), (500, 64, "64 of 500,")])
+def test_pseudo_inputs_of_a_vampprior_are_a_picture(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, shown: int, said: str
+) -> None:
+    data, seen, real = digits(), [], gallery.figures.image_grid
+    model, learned = Linear(data, 2), np.random.default_rng(0).random((count, 8, 8, 1))
+    model.pseudo_inputs = lambda: learned  # type: ignore[method-assign]
+    monkeypatch.setattr(gallery.figures, "image_grid", lambda *a: (seen.append(a), real(*a))[1])
+    assert "pseudo-inputs" in {p.stem for p in gallery.draw(tmp_path, model, data)}
+    images, _, how = next(call for call in seen if "Pseudo" in call[1])
+    assert len(images) == shown
+    assert np.array_equal(images[[0, -1]], learned[[0, -1]])
+    assert how.startswith(said)
 
 
 def test_the_manifold_spans_what_is_asked_for(tmp_path: Path, unrendered: None) -> None:

@@ -47,11 +47,13 @@ def _axis(count: int, span: tuple[float, float] | None, codes: np.ndarray | None
     return norm.ppf(shares) if codes is None else np.quantile(codes, shares)
 
 
-def project(codes: np.ndarray) -> tuple[np.ndarray, str]:
-    """Codes (N, D) on their two first principal components (N, 2), and a sentence that says so."""
+def project(codes: np.ndarray, of: np.ndarray | None = None) -> tuple[np.ndarray, str]:
+    """Codes (N, D) on their two first principal components (N, 2), or on those `of` others (M, D), and a
+    sentence that says so.
+    """
     from sklearn.decomposition import PCA
 
     with np.errstate(invalid="ignore", divide="ignore"):
-        pca = PCA(2, svd_solver="full").fit(codes)
+        pca = PCA(2, svd_solver="full").fit(codes if of is None else of)
     share = np.nan_to_num(pca.explained_variance_ratio_.sum())
     return pca.transform(codes), f"PCA of {codes.shape[1]} dimensions ({share:.0%} of the variance)."

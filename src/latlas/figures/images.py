@@ -35,6 +35,11 @@ def rgb(images: np.ndarray, axes: int, what: str = "images") -> tuple[np.ndarray
     return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8), note
 
 
+def unit(images: np.ndarray) -> np.ndarray:
+    """Images kept as bytes, on [0, 1]; real numbers as they are."""
+    return images / 255 if images.dtype == np.uint8 else images.astype(float)
+
+
 def resize(images: np.ndarray, side: int) -> np.ndarray:
     """Images (..., H, W, 3) uint8 with the longer side near `side` pixels; larger by repeating pixels."""
     height, width = images.shape[-3:-1]
@@ -146,8 +151,13 @@ def snapshots(
 ) -> Figure:
     """A small grid of samples (N, H, W, C) for each step, first to last; at most `most`, evenly chosen."""
     chosen = [taken[i] for i in some(len(taken), most)]
-    pixels, note = rgb(np.stack([images for _, images in chosen]), 2, "snapshots")
-    across = 4 if len(chosen) > 4 else len(chosen)
+    return image_panels([(f"step {step:,}", images) for step, images in chosen], title, subtitle)
+
+
+def image_panels(panels: Sequence[tuple[str, np.ndarray]], title: str, subtitle: str = "") -> Figure:
+    """A small grid of images (N, H, W, C) for each name, four a row."""
+    pixels, note = rgb(np.stack([images for _, images in panels]), 2, "panels")
+    across = 4 if len(panels) > 4 else len(panels)
     columns = fitting_columns(*pixels.shape[1:4])
     side = min(CONTENT // across - 16, 360) // columns - 1
     grids = np.stack([mosaic(sheet(resize(images, max(side, 1)), columns), 1) for images in pixels])
@@ -156,9 +166,9 @@ def snapshots(
     framed = np.full((len(grids), height + label, width, 3), 255, np.uint8)
     framed[:, label:] = grids
     figure, axes = board(mosaic(sheet(framed, across), gap), title, join(subtitle, note))
-    for i, (step, _) in enumerate(chosen):
+    for i, (name, _) in enumerate(panels):
         x, y = (i % across) * (width + gap), (i // across) * (height + label + gap) + label / 2 + 4
-        write(axes, (x, y), f"step {step:,}", 8.0, ha="left", color=INK)
+        write(axes, (x, y), shorten(name, characters(width, 8.0)), 8.0, ha="left", color=INK)
     return figure
 
 

@@ -56,9 +56,9 @@ def latent_scatter(
     # Dots are drawn in a random order, so that no class lies on top of all others.
     order = np.random.default_rng(0).permutation(len(codes))
     codes, labels = codes[order], None if labels is None else np.asarray(labels)[order]
-    title, extra, colours, handles = _colouring(labels, classes)
-    spans = _spans(codes, limits)
-    outside = int(((codes < [s[0] for s in spans]) | (codes > [s[1] for s in spans])).any(1).sum())
+    title, extra, colours, handles = colouring(labels, classes)
+    ranges = spans(codes, limits)
+    outside = int(((codes < [r[0] for r in ranges]) | (codes > [r[1] for r in ranges])).any(1).sum())
     notes = [how, extra, f"{outside:,} of {len(codes):,} dots lie outside the axes." if outside else ""]
     side = 880
     right = 40 if labels is None else 60 + _legend_width(handles)
@@ -66,7 +66,7 @@ def latent_scatter(
     axes = tidy(panel(figure, (MARGIN + 92, top, side, side)), *(plain(n) for n in names))
     size = float(np.clip(20_000 / len(codes), 7, 30))
     axes.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.72, linewidths=0)
-    axes.set(xlim=spans[0], ylim=spans[1])
+    axes.set(xlim=ranges[0], ylim=ranges[1])
     if handles and labels is not None:
         legend(
             axes,
@@ -132,7 +132,7 @@ def _most_frequent(labels: np.ndarray, most: int = len(CLASS_COLOURS)) -> tuple[
     return sorted(int(v) for v in kept), len(values)
 
 
-def _colouring(
+def colouring(
     labels: np.ndarray | None, classes: Sequence[str] | None
 ) -> tuple[str, str, str | np.ndarray | list[str], list[Line2D]]:
     """Title, a note, the colour of each dot, and the legend."""
@@ -169,7 +169,7 @@ def _padded(values: np.ndarray) -> tuple[float, float]:
     return low - pad, high + pad
 
 
-def _spans(codes: np.ndarray, limits: Limits | None) -> list[tuple[float, float]]:
+def spans(codes: np.ndarray, limits: Limits | None) -> list[tuple[float, float]]:
     """The range of each axis."""
     if limits is None:
         ranges = [_padded(codes[:, 0]), _padded(codes[:, 1])]
