@@ -25,7 +25,7 @@ autodoc_member_order = "bysource"
 nitpicky = False
 
 COMMANDS = [
-    "train", "evaluate", "sample", "reconstruct", "encode", "decode", "morph", "report", "runs",
+    "train", "evaluate", "sample", "reconstruct", "encode", "decode", "morph", "vary", "report", "runs",
     "data list", "data info", "data fetch", "recipes list", "recipes show",
 ]  # fmt: skip
 

@@ -106,6 +106,16 @@ def test_evaluate_agrees_with_training_and_repeats(latlas: Latlas, work: Path) -
     assert out.startswith("test, 12 items: ELBO ")
 
 
+def test_evaluate_weighs_draws_where_asked(latlas: Latlas, work: Path) -> None:
+    arguments = ["evaluate", work / "run-images", "--importance", 20, "--limit", 7, "-q"]
+    told = json.loads(latlas(*arguments, "--json")[1])
+    assert told["images"] == told["importance"]["images"] == 7
+    assert told["importance"]["samples"] == 20
+    assert told["importance"]["gap"] >= 0
+    assert "\n20 draws: log p(x) " in latlas(*arguments)[1]
+    assert "importance" not in json.loads(latlas("evaluate", work / "run-images", "--json", "-q")[1])
+
+
 def test_encode_decode_and_reconstruct_fit_together(latlas: Latlas, work: Path, tmp_path: Path) -> None:
     run = work / "run-images"
     source = np.load(work / "ramps.npz")
@@ -218,8 +228,8 @@ def test_lists_are_tables_and_json(
 
 
 COMMANDS = (
-    "train", "evaluate", "sample", "reconstruct", "encode", "decode", "morph", "report", "runs", "data", "data list",
-    "data info", "data fetch", "recipes", "recipes list", "recipes show",
+    "train", "evaluate", "sample", "reconstruct", "encode", "decode", "morph", "vary", "report", "animate", "compare",
+    "runs", "data", "data list", "data info", "data fetch", "recipes", "recipes list", "recipes show",
 )  # fmt: skip
 
 
@@ -275,6 +285,7 @@ BAD: list[tuple[str, str]] = [
     ("evaluate", "Missing argument"),
     ("evaluate W/run-images --split holdout", "expected train, valid or test"),
     ("evaluate W/run-images --samples 0", "at least 1 is needed"),
+    ("evaluate W/run-images --importance 2000000", "at most 1,000,000"),
     ("evaluate W/run-images W/table.csv", "W/table.csv"),
     ("evaluate W/run-table W/ramps.npz", "W/ramps.npz"),
     ("sample W/run-images -n 0", "at least 1 is needed"),
@@ -288,6 +299,8 @@ BAD: list[tuple[str, str]] = [
     ("morph W/run-images --from 0 --to 99", "--to 99: rows of this split are 0 to 11"),
     ("morph W/run-images --from 0 --to 1 --steps 1", "at least 2 are needed"),
     ("report T", "not a run folder"),
+    ("animate T", "not a run folder"),
+    ("animate W/run-images --out T/x.mp4", "expected a name ending in .webp or .gif"),
     ("report W/run-images --grid 0x3", "--grid 0x3: expected two whole numbers"),
     ("report W/run-images --span 2 -2", "expected the lower end first"),
     ("data info minst", "did you mean 'mnist'?"),

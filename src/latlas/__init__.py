@@ -5,18 +5,29 @@ from typing import TYPE_CHECKING, Any
 from latlas._version import __version__
 
 if TYPE_CHECKING:
-    from latlas.api import load, resume, train
+    from latlas.api import compare_runs, load, resume, train
     from latlas.errors import InputError, LatlasError
     from latlas.models import Model
     from latlas.runs import Run
 
-__all__ = ["InputError", "LatlasError", "Model", "Run", "__version__", "load", "resume", "train"]
+__all__ = [
+    "InputError",
+    "LatlasError",
+    "Model",
+    "Run",
+    "__version__",
+    "compare_runs",
+    "load",
+    "resume",
+    "train",
+]
 
 _HOMES = {
     "InputError": "errors",
     "LatlasError": "errors",
     "Model": "models",
     "Run": "runs",
+    "compare_runs": "api",
     "load": "api",
     "resume": "api",
     "train": "api",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latlas import compare, experiment
 from latlas import config as configuration
-from latlas import experiment
 from latlas.console import Console
 from latlas.errors import InputError
-from latlas.runs import Run, load
+from latlas.files import write_atomic
+from latlas.runs import Run, find, load
 from latlas.settings import Config
 
-__all__ = ["load", "resume", "train"]
+__all__ = ["compare_runs", "load", "resume", "train"]
 
 # Short names for what people change most, and the configuration's keys that they stand for.
 SHORT = {
@@ -98,3 +99,28 @@ def resume(path: str | os.PathLike[str], *, data_dir: str = "", quiet: bool = Fa
     """Continues a run to its end, as if it had never stopped; a finished one is returned as it is."""
     with Console(quiet) as console:
         return experiment.resume(Path(path), console, data_dir=data_dir)
+
+
+def compare_runs(
+    runs: Sequence[Run | str | os.PathLike[str]],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    pca: bool = True,
+    measures: Sequence[str] = (),
+    data_dir: str = "",
+    quiet: bool = False,
+) -> compare.Comparison:
+    """Compares finished runs, a row each, and writes the page to `out` where one is given.
+
+    `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of `latlas.measures.MEASURES`. Raises
+    InputError for an unfinished run, one given twice, an unknown measure, and data that are missing.
+    """
+    found = [run if isinstance(run, Run) else find(run) for run in runs]
+    with Console(quiet) as console:
+        result = compare.gather(
+            compare.by_name(found), pca=pca, measures=measures, data_dir=data_dir, pictures=out is not None,
+            observer=console,
+        )  # fmt: skip
+    if out is not None:
+        write_atomic(Path(out), compare.page([result], compare.title_of(result)))
+    return result

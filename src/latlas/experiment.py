@@ -3,33 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from latlas import data as sources
-from latlas import gallery, objectives, records, report, runs, training
+from latlas import densities, gallery, objectives, pca, records, report, runs, snapshots, training
 from latlas.boards import Board
-from latlas.build import build, description, item_of, items, resolve, statistics
+from latlas.build import build, description, has_prior, item_of, items, resolve, statistics
 from latlas.config import override, to_toml
+from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.evaluation import Evaluation, evaluate
-from latlas.files import write_atomic, write_json
+from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore
+from latlas.files import write_json
 from latlas.machine import interruptible, prepare
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.settings import Config
-
-SNAPSHOT_SAMPLES = 64
 
 
 class Interrupted(KeyboardInterrupt):
@@ -67,11 +65,14 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     """
     started = time.perf_counter()
     runs.refuse_existing(out)
+    densities.check(config.pictures.densities)
     device = prepare(config.training)
     dataset = sources.load(config.data, observer.progress)
     config, notes = resolve(config, dataset)
     for note in (*dataset.notes, *notes):
         observer.note(note)
+    if config.training.method == "pca":
+        pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset))
     contents: dict[str, str | dict[str, Any]] = {
         "config.toml": to_toml(config),
@@ -132,7 +133,10 @@ def _go(session: Session) -> Run:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
             before = session.progress.wall
             with contextlib.closing(Board(session.run.path, session.progress.step)) as board:
-                _train(session, board, stop, before)
+                if session.config.training.method == "pca":
+                    _solve(session)
+                else:
+                    _train(session, board, stop, before)
             if stop():
                 raise Interrupted(session.run, session.progress.step)
         _finish(session, before)
@@ -150,17 +154,27 @@ def _resumable(session: Session) -> Iterator[None]:
         raise Interrupted(session.run, session.progress.step) from None
 
 
+def _solve(session: Session) -> None:
+    """The closed form instead of the loop: no steps, and the weights are the best there are."""
+    begun = time.perf_counter()
+    pca.solve(session.model, session.dataset, session.config.seed)
+    session.progress = Progress(
+        seconds=time.perf_counter() - begun, images=len(session.dataset.train), best_step=0
+    )
+    runs.save_checkpoint(session.run, session.model, session.optimizer, session.progress)
+
+
 def _train(session: Session, board: Board, stop: Callable[[], bool], before: float) -> None:
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data))
-    objective = objectives.build(config.objective)
+    objective = objectives.build(config.objective, math.prod(session.dataset.shape))
     if _patience_is_over(config, progress):
         return
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
         progress.wall = before + time.perf_counter() - session.started
         if isinstance(event, training.SnapshotDue):
-            _keep_snapshot(session, event.step)
+            snapshots.keep(run, config, session.model, session.dataset, event.step)
         elif isinstance(event, training.Logged):
             row = {
                 "kind": "step",
@@ -235,20 +249,6 @@ def _epoch_line(
     return "  ".join([*parts, f"{speed:,.0f} images/s", f"{left:.0f} s left"])
 
 
-def _keep_snapshot(session: Session, step: int) -> None:
-    """Samples from the same noise at this step; a point posterior has no prior to sample."""
-    if session.config.posterior.name == "point":
-        return
-    samples = session.model.sample(SNAPSHOT_SAMPLES, seed=session.config.seed)
-    if session.dataset.kind == "image":
-        samples = np.round(samples * 255).astype(np.uint8)
-    content = io.BytesIO()
-    np.savez_compressed(content, samples=samples)
-    folder = session.run.path / "snapshots"
-    folder.mkdir(exist_ok=True)
-    write_atomic(folder / f"{step:08d}.npz", content.getvalue())
-
-
 def _finish(session: Session, before: float) -> None:
     """Test numbers with the best weights, then pictures, then the report."""
     run, observer = session.run, session.observer
@@ -258,7 +258,8 @@ def _finish(session: Session, before: float) -> None:
         if len(session.dataset.split(split)):
             done = lambda n, total, split=split: observer.progress(f"evaluating {split}", n, total)  # noqa: E731
             splits[split] = evaluate(session.model, session.batches(split), progress=done)
-    metrics = records.metrics(run, session.dataset, session.model, session.progress, splits)
+    restored = _restorations(session, tuple(splits))
+    metrics = records.metrics(run, session.dataset, session.model, session.progress, splits, restored)
     # Numbers first, and kept whatever becomes of the pictures: they took the longest.
     write_json(run.path / "metrics.json", metrics | {"finished": False})
     if session.config.pictures.draw:
@@ -274,6 +275,14 @@ def _finish(session: Session, before: float) -> None:
     )
 
 
+def _restorations(session: Session, splits: tuple[str, ...]) -> dict[str, Restoration]:
+    """What the run's corruption does to these splits and the model makes of it; nothing where it has none."""
+    corruption = session.config.corruption
+    if corruption.name == "none":
+        return {}
+    return {split: restoration(session.model, session.batches(split), corruption) for split in splits}
+
+
 def _draw_or_say(session: Session) -> None:
     pictures = session.config.pictures
     settings = gallery.Settings(size=pictures.grid, span=pictures.span)
@@ -287,8 +296,14 @@ def _draw_or_say(session: Session) -> None:
 
 def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
     """Draws the run's pictures with these settings; the paths written."""
-    prior, unit = run.config.posterior.name != "point", f"nats per {items(dataset.kind)[:-1]}"
-    return gallery.draw(run.path, model, dataset, run.log(), replace(settings, prior=prior, unit=unit))
+    config, unit = run.config, f"nats per {items(dataset.kind)[:-1]}"
+    settings = replace(settings, prior=has_prior(config), unit=unit, densities=config.pictures.densities)
+    if config.corruption.name != "none":
+        told = describe(config.corruption)
+        settings = replace(
+            settings, restore=partial(restore, model, corruption=config.corruption), damage=told
+        )
+    return gallery.draw(run.path, model, dataset, run.log(), settings)
 
 
 def redraw(

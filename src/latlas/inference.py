@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 
-from latlas import evaluation, figures
+from latlas import densities, evaluation, figures
+from latlas.build import has_prior
+from latlas.config import override
 from latlas.data import Split, load_items
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.files import write_atomic
-from latlas.models import Model
+from latlas.models import MOST_SAMPLES, Model, evaluating
 from latlas.observer import SILENT, Observer
+from latlas.posteriors import PointPosterior
 from latlas.runs import Run, dataset_of
+from latlas.settings import CorruptionConfig
 
 Arrays = dict[str, np.ndarray]
+MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
 
 
 def items(
@@ -48,9 +56,13 @@ def evaluate(
     items: Split,
     samples: int = 1,
     seed: int = evaluation.EVALUATION_SEED,
+    corruption: CorruptionConfig | None = None,
     observer: Observer = SILENT,
 ) -> dict[str, Any]:
-    """The numbers of `evaluation.evaluate` for a run's model, as plain values."""
+    """The numbers of `evaluation.evaluate` for a run's model, as plain values.
+
+    With them come those of `evaluation.restoration` under a corruption, the run's own unless another is given.
+    """
     if not 1 <= samples <= 10_000:
         raise InputError(f"--samples {samples}: at least 1 is needed, and at most 10,000 are taken")
     if not 0 <= seed < 2**63:
@@ -65,7 +77,51 @@ def evaluate(
         "unit": metrics.get("unit"),
         "normalised": metrics.get("normalised"),
     }
-    return asdict(result) | extra
+    given = run.config.corruption if corruption is None else corruption
+    if given.name == "none":
+        return asdict(result) | extra
+    done = lambda n, total: observer.progress("restoring", n, total)  # noqa: E731
+    restored = evaluation.restoration(model, batches, given, seed, done)
+    return asdict(result) | restored.to_dict() | extra | {"corruption": given.model_dump()}
+
+
+def importance(
+    model: Model,
+    items: Split,
+    samples: int,
+    seed: int = evaluation.EVALUATION_SEED,
+    observer: Observer = SILENT,
+) -> dict[str, Any]:
+    """The numbers of `evaluation.log_likelihood`, as plain values.
+
+    Raises InputError for no draws, or a model whose posterior has no density.
+    """
+    if not 1 <= samples <= 1_000_000:
+        raise InputError(
+            f"--importance {samples}: at least 1 draw is needed, and at most 1,000,000 are taken"
+        )
+    batches = Batches(items, model.item.scaling, model.device, model.dtype)
+    done = lambda n, total: observer.progress("weighing", n, total)  # noqa: E731
+    return evaluation.log_likelihood(model, batches, samples, seed, done).to_dict()
+
+
+def some(items: Split, limit: int) -> Split:
+    """At most `limit` items, spaced evenly."""
+    return items.take(np.linspace(0, len(items) - 1, limit).astype(np.int64)) if limit < len(items) else items
+
+
+def corruption(run: Run, name: str = "", strength: float | None = None) -> CorruptionConfig:
+    """What the run's inputs suffer, with another name or strength where one is given.
+
+    Raises InputError for an unknown name, a strength that does not go with it, or one with nothing to go with.
+    """
+    own = run.config.corruption
+    if strength is not None and (name or own.name) == "none":
+        raise InputError(f"--strength {strength:g}: of what? say --corrupt gaussian or --corrupt masking")
+    changes: dict[str, Any] = {"corruption.name": name or own.name}
+    if strength is not None:
+        changes["corruption.strength"] = strength
+    return override(run.config, changes, "--corrupt, --strength").corruption
 
 
 def encode(model: Model, items: Split) -> Arrays:
@@ -73,7 +129,7 @@ def encode(model: Model, items: Split) -> Arrays:
     (N,).
     """
     posterior = model.posterior(np.asarray(items.x))
-    arrays = {"mean": posterior.mean.cpu().numpy()}
+    arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
         arrays["std"] = posterior.stddev.cpu().numpy()
     if items.labels is not None:
@@ -136,8 +192,122 @@ def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> 
     }
 
 
-def save(path: Path, arrays: Arrays, picture: str = "", title: str = "") -> Path:
-    """Writes the arrays as .npz, or, where `picture` names one that holds images, as a .png of them.
+def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = False) -> Arrays:
+    """`samples` of the model's prior, as `Model.sample`.
+
+    Raises InputError for a plain autoencoder, whose codes were never trained towards a prior.
+    """
+    if not has_prior(run.config):
+        raise InputError(
+            f"{run.path.name}: an autoencoder has no prior to sample from; fit a density to its codes, with"
+            " --density factored (or full, mixture, flow)"
+        )
+    return {"samples": model.sample(n, seed, noise)}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A density of a run's codes, the number of training codes behind it, and what it gives test codes: the
+    mean log-density in nats per code.
+    """
+
+    density: densities.Density
+    codes: int
+    test: float
+
+
+def fitted(
+    run: Run, model: Model, name: str, seed: int = 0, data_dir: str = "", observer: Observer = SILENT
+) -> Fitted:
+    """The density `name` (factored, full, mixture or flow) of the codes of the run's own training split.
+
+    Codes are draws from the posterior of each item, of an autoencoder the codes themselves. Raises InputError
+    as `densities.fit`, and when the run's data are missing.
+    """
+    densities.check([name])
+    dataset = dataset_of(run, data_dir, observer.progress)
+    codes = densities.draws(model, dataset.train.x, seed)
+    done = lambda n, total: observer.progress(f"fitting {name}", n, total)  # noqa: E731
+    density = densities.fit(name, codes, seed, progress=done)
+    test = density.log_prob(densities.draws(model, dataset.test.x, seed + 1))
+    return Fitted(density, len(codes), float(test.mean()))
+
+
+def sample_density(
+    model: Model, density: densities.Density, n: int = 64, seed: int = 0, noise: bool = False
+) -> Arrays:
+    """`samples` decoded from codes `z` (n, D) drawn from a density: means of p(x | z), or draws where `noise`."""
+    check_count(n, seed)
+    z = density.sample(n, seed)
+    if not noise:
+        return {"samples": model.decode(z), "z": z}
+    codes = torch.as_tensor(z, dtype=model.dtype, device=model.device)
+    generator = torch.Generator(model.device).manual_seed(seed + 1)
+    with torch.no_grad(), evaluating(model):
+        raws = (model.raw(codes[None, rows])[0] for rows in model.chunks(n))
+        drawn = torch.cat([model.likelihood.sample(raw, generator) for raw in raws])
+    return {"samples": model.to_numpy(drawn), "z": z}
+
+
+def one(items: Split, row: int | None = None, what: str = "this split") -> Split:
+    """One item of several, by its row; the row may be left out where there is one alone.
+
+    Raises InputError where it is not said which, or there is no such row.
+    """
+    if row is None and len(items) > 1:
+        raise InputError(f"{what}: {len(items):,} items; say which one with --row, or give an image file")
+    if not 0 <= (row or 0) < len(items):
+        raise InputError(f"--row {row}: rows of {what} are 0 to {len(items) - 1}")
+    return items.take(np.array([row or 0]))
+
+
+def spread(run: Run, model: Model, data_dir: str = "", observer: Observer = SILENT) -> np.ndarray:
+    """Standard deviations (D,) of the codes of the run's training split, in each dimension."""
+    return densities.draws(model, dataset_of(run, data_dir, observer.progress).train.x).std(0)
+
+
+def vary(
+    model: Model, item: Split, n: int = 8, scale: float = 1.0, seed: int = 0, spread: np.ndarray | None = None
+) -> Arrays:
+    """`images` like one item, decoded at `z` (n, D): draws from its posterior, whose noise is multiplied by
+    `scale`; with them `original` and `reconstruction` (1, ...).
+
+    An autoencoder's code has no noise of its own: for it, scale * spread * noise is added, with `spread` (D,) a
+    standard deviation of each dimension. Raises InputError where that is missing, or a number is out of range.
+    """
+    check_variations(n, scale, seed)
+    posterior = model.posterior(np.asarray(item.x))
+    noise = np.random.default_rng(seed).standard_normal((n, 1, model.latent)) * scale
+    with torch.no_grad():
+        codes = posterior.rsample(torch.from_numpy(noise).to(posterior.mean))[:, 0].cpu().numpy()
+    if isinstance(posterior, PointPosterior):
+        if spread is None:
+            raise InputError("vary: an autoencoder's code has no spread of its own; give one")
+        codes = codes + (spread * noise[:, 0]).astype(codes.dtype)
+    pair = reconstruct(model, item)
+    return {"images": model.decode(codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
+
+
+def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
+    """Raises InputError for a number of samples, or a seed, that is out of range."""
+    if not 1 <= n <= most:
+        raise InputError(f"-n {n}: at least 1 is needed, and at most {most:,} come at once")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+
+
+def check_variations(n: int, scale: float, seed: int) -> None:
+    """Raises InputError for what `vary` cannot draw."""
+    check_count(n, seed, MOST_VARIATIONS)
+    if not 0 <= scale <= MOST_SCALE:
+        raise InputError(f"--scale {scale:g}: expected a number from 0 to {MOST_SCALE:g}")
+
+
+def save(
+    path: Path, arrays: Arrays, picture: str = "", title: str = "", draw: Callable[[], Figure] | None = None
+) -> Path:
+    """Writes the arrays as .npz, or, where `picture` names one that holds images, as a .png: of them, or what
+    `draw` makes.
 
     Raises InputError for another ending, or a folder that does not exist.
     """
@@ -148,7 +318,7 @@ def save(path: Path, arrays: Arrays, picture: str = "", title: str = "") -> Path
         images = arrays[picture]
         if images.ndim != 4:
             raise InputError(f"--out {path}: these items are not images; use .npz")
-        return figures.save(figures.image_grid(images, title=title), path)
+        return figures.save(draw() if draw else figures.image_grid(images, title=title), path)
     if ending != ".npz":
         kinds = ".npz or .png" if picture else ".npz"
         raise InputError(f"--out {path}: expected a name ending in {kinds}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from latlas import training
 from latlas._version import __version__
 from latlas.build import items
 from latlas.data import Dataset
-from latlas.evaluation import Evaluation
+from latlas.evaluation import Evaluation, Restoration
 from latlas.likelihoods import normalised
 from latlas.models import Model
 from latlas.runs import Progress, Run
@@ -45,10 +46,19 @@ def info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, 
 
 
 def metrics(
-    run: Run, dataset: Dataset, model: Model, progress: Progress, splits: dict[str, Evaluation]
+    run: Run,
+    dataset: Dataset,
+    model: Model,
+    progress: Progress,
+    splits: dict[str, Evaluation],
+    restorations: Mapping[str, Restoration],
 ) -> dict[str, Any]:
-    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` is left to the caller."""
+    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` is left to the caller.
+
+    `restorations`, by split, are those of a denoising run; there are none else.
+    """
     config = run.config
+    restored = {name: value.to_dict() for name, value in restorations.items()}
     per_epoch = training.plan(config, len(dataset.train)).per_epoch
     return {
         "run": run.name,
@@ -66,6 +76,6 @@ def metrics(
         "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
         "unit": f"nats per {items(dataset.kind)[:-1]}",
         "normalised": normalised(config.likelihood.name, dataset.binary),
-        "splits": {name: value.to_dict() for name, value in splits.items()},
+        "splits": {name: value.to_dict() | restored.get(name, {}) for name, value in splits.items()},
         "finished": True,
     }

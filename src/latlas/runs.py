@@ -118,9 +118,16 @@ class Run:
         """(step, file) of each snapshot, in order."""
         return sorted((int(p.stem), p) for p in (self.path / "snapshots").glob("*.npz") if p.stem.isdigit())
 
-    def snapshots(self) -> list[tuple[int, np.ndarray]]:
-        """(step, samples) of each snapshot, in order; the samples are decoded from the same noise."""
-        return [(step, np.load(path)["samples"]) for step, path in self.snapshot_files()]
+    def snapshots(self, key: str = "samples") -> list[tuple[int, np.ndarray]]:
+        """(step, array) of each snapshot that has this one, in order: `samples` decoded from the same noise,
+        mean `codes` of the same test items, or the decoded plane, `manifold`.
+        """
+        found = []
+        for step, path in self.snapshot_files():
+            with np.load(path) as archive:
+                if key in archive:
+                    found.append((step, archive[key]))
+        return found
 
     def model(self) -> Model:
         """The model with its best weights by validation (the newest where nothing was held out), on the CPU.

@@ -33,6 +33,12 @@ DataDir = Annotated[
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[int | None, typer.Option(metavar="N", min=1, help="CPU threads.", show_default=False)]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out", metavar="FILE", help="Where to; a name in the run folder unless said.", show_default=False
+    ),
+]
 
 
 def show(value: Any, as_json: bool, text: str) -> None:
@@ -63,3 +69,12 @@ def out_path(text: str, run: Run, default: str) -> Path:
 def number(value: float | None, digits: int = 2) -> str:
     """A number for people; a dash where there is none."""
     return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+    """Rows under a head, in columns as wide as their longest cell."""
+    cells = [head, *[tuple(str(c) for c in row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

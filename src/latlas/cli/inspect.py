@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latlas.cli.common import DataDir, Json, Quiet, number, show
+from latlas.cli.common import DataDir, Json, Quiet, number, show, table
 from latlas.errors import InputError
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of the names that list prints.")]
@@ -28,14 +28,6 @@ def register(app: typer.Typer) -> None:
     recipes_.command("list", epilog="Example: latlas recipes list --json")(recipes_list)
     recipes_.command("show", epilog="Example: latlas recipes show kmnist-vae > my.toml")(recipes_show)
     app.add_typer(recipes_, name="recipes")
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    cells = [head, *[tuple(str(c) for c in row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
 
 
 def runs(
@@ -70,7 +62,7 @@ def runs(
     show(
         found,
         as_json,
-        _table(head, rows) if rows else f"no runs under {root}/; begin with: latlas train fashion-mini",
+        table(head, rows) if rows else f"no runs under {root}/; begin with: latlas train fashion-mini",
     )
 
 
@@ -107,7 +99,7 @@ def data_list(data_dir: DataDir = "", as_json: Json = False) -> None:
     rows = [
         (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"]) for i in found
     ]
-    show(found, as_json, _table(("name", "train", "test", "", "what it is"), rows))
+    show(found, as_json, table(("name", "train", "test", "", "what it is"), rows))
 
 
 def data_info(name: NameArgument, data_dir: DataDir = "", as_json: Json = False) -> None:
@@ -134,24 +126,39 @@ def data_fetch(
 
 
 def recipes(context: typer.Context) -> None:
-    """Complete configurations by name: what there is, and what is in them."""
+    """Recipes and studies by name: what there is, and what is in them."""
     if context.invoked_subcommand is None:
         recipes_list()
 
 
 def recipes_list(as_json: Json = False) -> None:
-    """List the recipes with what they show."""
-    from latlas import config
+    """List the recipes (train --recipe NAME) and the studies (study NAME) with what they show."""
+    from latlas import config, studies
 
-    found = [config.recipe(name).recipe for name in config.recipe_names()]
-    values = [{"name": r.name, "ids": list(r.ids), "data": r.data, "summary": r.summary} for r in found]
-    rows = [(r.name, r.data or "any", " ".join(r.ids), r.summary) for r in found]
-    show(values, as_json, _table(("name", "data", "ids", "what it is"), rows))
+    recipes_ = [config.recipe(name).recipe for name in config.recipe_names()]
+    values: list[dict[str, Any]] = [
+        {"name": r.name, "kind": "recipe", "ids": list(r.ids), "data": r.data, "summary": r.summary}
+        for r in recipes_
+    ]
+    for study in (studies.read(name).info for name in studies.study_names()):
+        about = {"ids": list(study.ids), "data": ", ".join(study.data), "summary": study.summary}
+        values.append({"name": study.name, "kind": "study", **about})
+    rows = [(v["name"], v["kind"], v["data"] or "any", " ".join(v["ids"]), v["summary"]) for v in values]
+    show(values, as_json, table(("name", "kind", "data", "ids", "what it is"), rows))
 
 
 def recipes_show(name: NameArgument, as_json: Json = False) -> None:
-    """Print a recipe's whole configuration, every setting explained."""
-    from latlas import config
+    """Print a recipe's whole configuration, every setting explained, or a study's file."""
+    from latlas import config, studies
+    from latlas.errors import unknown
 
+    if name in studies.study_names():
+        import tomllib
+
+        text = studies.source_text(name)
+        show(tomllib.loads(text), as_json, text.rstrip())
+        return
+    if name not in config.recipe_names():
+        raise unknown("recipe or study", name, [*config.recipe_names(), *studies.study_names()])
     recipe = config.recipe(name)
     show(recipe.model_dump(mode="json"), as_json, config.to_toml(recipe, comments=True).rstrip())

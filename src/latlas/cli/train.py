@@ -130,8 +130,11 @@ def summary(path: Path, metrics: dict[str, Any]) -> str:
     test = metrics["splits"]["test"]
     elbo = "" if test["elbo"] is None else f"ELBO {number(test['elbo'])} = -(distortion + rate), "
     rate = "" if test["rate"] is None else f", rate {number(test['rate'])}"
+    restored = ""
+    if "restored_mse" in test:
+        restored = f", restored mse {test['restored_mse']:.5f} of corrupted {test['corrupted_mse']:.5f}"
     return (
         f"test: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
-        f"mse {test['mse']:.5f}\n"
+        f"mse {test['mse']:.5f}{restored}\n"
         f"report: {path / 'report.html'}"
     )
