@@ -152,6 +152,25 @@ def test_the_text_table_marks_the_best_and_says_what_is_not_ranked() -> None:
     )
 
 
+def test_few_models_with_many_numbers_stand_side_by_side() -> None:
+    more = tuple(Column(f"more{i}", f"More {i}", "", 1, "") for i in range(5))
+    rows = entry("one"), replace(entry("two <b>", elbo=-90), runs=())
+    wide = replace(compared(*rows), columns=COLUMNS + more)
+    lines = compare.text_table(wide).splitlines()
+    assert lines[0].split() == ["one", "two", "<b>"]
+    assert lines[1].split() == ["ELBO", "↑", "−100.00", "−90.00", "*"]
+    assert lines[10].split() == ["More", "4", "–", "–"]
+    html = compare.page([wide], "Wide")
+    numbers = html[html.index("<table") : html.index("</table>")]
+    across, *down = re.findall(r"<tr>.*?</tr>", numbers, re.S)
+    assert re.findall(r">(one|two &lt;b&gt;)<", across) == ["one", "two &lt;b&gt;"]
+    assert len(down) == 10
+    assert ">ELBO ↑" in down[0]
+    assert down[0].index("−100.00") < down[0].index("−90.00")
+    long = replace(wide, entries=tuple(entry(str(i)) for i in range(10)))
+    assert len(re.findall(r"<tr>", compare.page([long], "Long").partition("</table>")[0])) == 11
+
+
 # What is trained, once for all tests below; 20 steps each.
 TRAINED = {
     "v2": ("vae", {"model.latent": 2}),

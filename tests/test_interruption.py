@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from helpers import images
 
-EPOCHS = 40
+EPOCHS = 20
 SETTINGS = [
     "--latent", "2", "--batch-size", "16", "--threads", "1", "--set", "network.hidden=[32]", "--set",
     "pictures.draw=false",

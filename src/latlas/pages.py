@@ -122,10 +122,10 @@ def picture(png: bytes, name: str) -> str:
 
 
 def rounded(value: object, decimals: int) -> str:
-    """A number as people read it: thousands apart, a true minus sign; a dash where there is none."""
+    """A number as people read it: thousands apart, a true minus sign, none before zero; a dash where there is none."""
     if not isinstance(value, int | float):
         return "–"
-    return f"{value:,.{decimals}f}".replace("-", "−")
+    return f"{value:z,.{decimals}f}".replace("-", "−")
 
 
 def error(value: float) -> str:

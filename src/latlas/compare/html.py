@@ -22,7 +22,7 @@ h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
 .scroll tbody tr + tr { border-top: 1px solid var(--line); }
 .scroll tbody th { position: sticky; left: 0; max-width: 15rem; background: var(--card); font-weight: 600;
   overflow-wrap: anywhere; }
-.scroll tbody th .muted { display: block; font-size: .8rem; font-weight: 400; }
+.scroll th .muted { display: block; font-size: .8rem; font-weight: 400; }
 .scroll .value .muted { display: block; font-size: .8rem; }
 .baseline { font-style: italic; }
 .best { color: var(--accent); font-weight: 700; }
@@ -99,14 +99,23 @@ def headline(comparison: Comparison) -> str:
 
 
 def _numbers(comparison: Comparison) -> str:
-    best = {column.key: comparison.best(column.key) for column in comparison.columns}
-    heads = "".join(_head(column) for column in comparison.columns)
-    rows = []
-    for entry in comparison.entries:
-        cells = "".join(_cell(entry, column, entry.name in best[column.key]) for column in comparison.columns)
-        kind = ' class="baseline"' if entry.baseline else ""
-        rows.append(f'<tr{kind}><th scope="row">{escape(entry.name)}{_about(entry)}</th>{cells}</tr>\n')
-    head = f'<thead><tr><th scope="col">Model</th>{heads}</tr></thead>\n'
+    """A row for each model; of few models with many numbers, which would scroll, a column for each."""
+    columns, entries = comparison.columns, comparison.entries
+    best = {column.key: comparison.best(column.key) for column in columns}
+    cells = [
+        [_cell(entry, column, entry.name in best[column.key]) for column in columns] for entry in entries
+    ]
+    down, across = [_name(entry) for entry in entries], [_head(column) for column in columns]
+    corner = "Model"
+    if comparison.upright:
+        down, across, corner = across, down, ""
+        cells = [list(row) for row in zip(*cells, strict=True)]
+    heads = "".join(f'<th scope="col" class="value">{title}</th>' for title in across)
+    rows = [
+        f'<tr><th scope="row">{title}</th>{"".join(row)}</tr>\n'
+        for title, row in zip(down, cells, strict=True)
+    ]
+    head = f'<thead><tr><th scope="col">{corner}</th>{heads}</tr></thead>\n'
     key = '<p class="muted"><span class="best"><span class="mark"></span></span>the best of those that compare</p>\n'
     return _scroll("Numbers on the test split", head, "".join(rows)) + (key if any(best.values()) else "")
 
@@ -114,7 +123,12 @@ def _numbers(comparison: Comparison) -> str:
 def _head(column: Column) -> str:
     arrow = {"higher": " ↑", "lower": " ↓", "": ""}[column.better]
     unit = f'<br><span class="muted">{escape(column.unit)}</span>' if column.unit else ""
-    return f'<th scope="col" class="value">{escape(column.title)}{arrow}{unit}</th>'
+    return f"{escape(column.title)}{arrow}{unit}"
+
+
+def _name(entry: Entry) -> str:
+    kind = ' class="baseline"' if entry.baseline else ""
+    return f"<span{kind}>{escape(entry.name)}</span>{_about(entry)}"
 
 
 def _about(entry: Entry) -> str:

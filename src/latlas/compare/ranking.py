@@ -12,6 +12,7 @@ Better = Literal["higher", "lower", ""]
 Value = float | str | None
 Part = Literal["reconstructions", "samples", "latent", "decoded"]  # of the page
 MOST_NAMES = 6  # that a sentence lists
+MOST_COLUMNS = 9  # that a page shows at once
 
 SCALES = {
     "cross-entropy": "Bernoulli on grey values, a cross-entropy and no normalised likelihood",
@@ -91,6 +92,11 @@ class Comparison:
     def runs(self) -> list[Entry]:
         """The rows that are runs."""
         return [entry for entry in self.entries if not entry.baseline]
+
+    @property
+    def upright(self) -> bool:
+        """Whether models are better put across and numbers down: few models, and more numbers than fit across."""
+        return len(self.columns) > MOST_COLUMNS and len(self.entries) < len(self.columns)
 
     @property
     def ranked(self) -> list[Column]:

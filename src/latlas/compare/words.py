@@ -83,7 +83,9 @@ def text_table(comparison: Comparison) -> str:
             for column in comparison.columns
         ]
         rows.append([entry.name, *cells])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    if comparison.upright:
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "  ".join(
             [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
