@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from latlas import cli, config, densities, experiment, gallery
+from latlas import cli, config, densities, experiment, gallery, measures
 from latlas.data import Dataset
 from latlas.errors import InputError
-from latlas.runs import Run
+from latlas.runs import Run, dataset_of
 
 NAMES = ("factored", "full", "mixture", "flow")
 
@@ -337,6 +337,27 @@ def test_sampling_a_density(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert (run / "samples-factored.png").exists()
 
 
+def test_samples_are_judged_by_the_runs_own_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "samples.npz"
+    settings = ["--set", "pictures.draw=false"]
+    assert (
+        cli.run(["train", "digits", "--latent", "2", "--steps", "60", "--out", str(run), "-q", *settings])
+        == 0
+    )
+    capsys.readouterr()
+    assert cli.run(["sample", str(run), "--plausible", "--out", str(out), "--json", "-q"]) == 0
+    share = json.loads(capsys.readouterr().out)["plausible_share"]
+    dataset = dataset_of(Run(run))
+    assert share == measures.plausible_share(dataset, np.load(out)["samples"])
+    real, noise = dataset.scaling.apply(dataset.test.x), np.random.default_rng(0).random((200, 8, 8, 1))
+    assert measures.plausible_share(dataset, real) > 0.94
+    assert measures.plausible_share(dataset, noise) < min(share, 0.05)
+    assert cli.run(["sample", str(run), "--plausible"]) == 0
+    assert f"{share:.1%} plausible: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -348,6 +369,7 @@ def test_sampling_a_density(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
         ("--density full -n 0", "-n 0: at least 1 is needed"),
         ("--density full --seed -1", "--seed -1: expected a whole number"),
         ("--density full --out x.gif", "expected a name ending in .npz or .png"),
+        ("--density full --plausible", "--plausible: ramps has no classes of images that a small classifier"),
     ],
 )
 def test_wrong_samples_are_refused(

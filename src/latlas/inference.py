@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from latlas import densities, evaluation, figures
+from latlas import densities, evaluation, figures, measures
 from latlas.build import has_prior
 from latlas.config import override
 from latlas.data import Split, load_items
@@ -247,6 +247,21 @@ def sample_density(
         raws = (model.raw(codes[None, rows])[0] for rows in model.chunks(n))
         drawn = torch.cat([model.likelihood.sample(raw, generator) for raw in raws])
     return {"samples": model.to_numpy(drawn), "z": z}
+
+
+def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
+    """`measures.plausible_share` of images, by the run's own data.
+
+    Raises InputError where nothing can be said.
+    """
+    dataset = dataset_of(run, data_dir, observer.progress)
+    observer.progress("training a classifier of real images", 0, 1)
+    share = measures.plausible_share(dataset, images)
+    if share is None:
+        raise InputError(
+            f"--plausible: {dataset.name} has no classes of images that a small classifier can tell apart"
+        )
+    return share
 
 
 def one(items: Split, row: int | None = None, what: str = "this split") -> Split:

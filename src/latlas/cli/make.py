@@ -50,6 +50,9 @@ def sample(
             show_default=False,
         ),
     ] = "",
+    plausible: Annotated[
+        bool, typer.Option("--plausible", help="Say which share a classifier of real ones takes for real.")
+    ] = False,
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -72,6 +75,10 @@ def sample(
         told = f", {fit.codes:,} codes; test codes {fit.test:.2f} nats per code"
     else:
         arrays, title, told = inference.sample(found, model, count, seed, noise), f"{count} samples", ""
+    if plausible:
+        with Console(quiet) as console:
+            share = inference.plausible(found, arrays["samples"], data_dir, console)
+        result["plausible_share"], told = share, f"{told}, {share:.1%} plausible"
     default = f"samples{'-' * bool(density)}{density}.{'png' if arrays['samples'].ndim == 4 else 'npz'}"
     path = inference.save(out_path(out, found, default), arrays, "samples", title)
     show(result | {"out": str(path)}, as_json, f"{title}{told}: {path}")

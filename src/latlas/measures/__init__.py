@@ -20,7 +20,7 @@ from latlas.measures.critic import as_tensor, critic_of, has_classes
 from latlas.models import Model
 from latlas.priors import StandardNormal
 
-__all__ = ["MEASURES", "Measure", "measure"]
+__all__ = ["MEASURES", "Measure", "measure", "plausible_share"]
 
 MOST_ITEMS, MOST_REAL, PART = 5000, 1000, 1000
 SIDE = 20
@@ -95,6 +95,19 @@ def measure(
         if progress is not None:
             progress(done, len(names))
     return values
+
+
+def plausible_share(dataset: Dataset, images: np.ndarray) -> float | None:
+    """Share of images (N, H, W, C) in [0, 1] that a small classifier, trained on the data's own, takes for real ones.
+
+    None where it cannot judge: of what has no pictures or no classes, or where it knows too few of the real ones.
+    """
+    return _share(dataset, torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
+
+
+def _share(dataset: Dataset, images: Tensor) -> float | None:
+    judge = critic_of(dataset)
+    return None if judge is None else float(judge.plausible(images).mean())
 
 
 @dataclass(frozen=True)
@@ -205,8 +218,7 @@ def _mean_code_norm(scene: _Scene) -> float:
 
 
 def _plausible_share(scene: _Scene) -> float | None:
-    judge = critic_of(scene.dataset)
-    return None if judge is None else float(judge.plausible(scene.images).mean())
+    return _share(scene.dataset, scene.images)
 
 
 def _sharpness(scene: _Scene) -> float | None:

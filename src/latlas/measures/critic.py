@@ -71,8 +71,8 @@ def critic_of(dataset: Dataset, seed: int = 0) -> Critic | None:
     It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
     sure of anything (Hendrycks et al. 2019). An image is plausible where its largest probability of a true class
     is above the 4 % quantile of the real test images, and the Mahalanobis distance from its features to the
-    nearest class mean, with the classes' shared covariance, below their 99 % quantile (Lee et al. 2018): 95 % of
-    the real test images are, at the least.
+    nearest class mean, with the classes' shared covariance, below their 99 % quantile (Lee et al. 2018): about
+    95 % of the real test images are.
     None for data that are not images or have no two classes, and where the classifier knows fewer than half of
     the real test images: there its opinion means nothing.
     """
