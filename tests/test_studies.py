@@ -272,6 +272,8 @@ def test_a_cut_is_told_exactly() -> None:
     assert estimate.told(Cut(1.0, 3), sizes, 3, 600) == []
     sizes["c"] = Size(500, 10, 0, 0)
     assert "(a, b: 7,200 of 60,000; c: 60 of 500)" in estimate.told(Cut(0.12, 3), sizes, 3, 600)[0]
+    sizes |= {"d": sizes["a"], "e": sizes["b"]}
+    assert "(4 runs: 7,200 of 60,000; c: 60 of 500)" in estimate.told(Cut(0.12, 3), sizes, 3, 600)[0]
 
 
 def test_what_is_left_follows_what_was_done() -> None:

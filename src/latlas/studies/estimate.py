@@ -166,7 +166,8 @@ def told(cut: Cut, sizes: Mapping[str, Size], seeds: int, budget: float) -> list
         steps: dict[str, list[str]] = {}
         for name, size in ((name, size) for name, size in sizes.items() if size.steps):
             steps.setdefault(f"{size.at(cut.share):,} of {size.steps:,}", []).append(name)
-        each = "; ".join(p if len(steps) == 1 else f"{', '.join(names)}: {p}" for p, names in steps.items())
+        whose = {p: ", ".join(n) if len(n) <= 3 else f"{len(n)} runs" for p, n in steps.items()}
+        each = "; ".join(p if len(steps) == 1 else f"{names}: {p}" for p, names in whose.items())
         lines.append(f"each run trained {100 * cut.share:.3g} % of its steps ({each}), {because}")
     if cut.seeds < seeds:
         lines.append(f"{cut.seeds} of {seeds} seeds {'was' if cut.seeds == 1 else 'were'} trained, {because}")
