@@ -37,11 +37,11 @@ def codes(n: int, shift: float = 0.0, seed: int = 0) -> Pass:
 ALL = {
     "reconstruction": objectives.reconstruction,
     "elbo": objectives.elbo,
-    "monte-carlo": objectives.build(ObjectiveConfig(kl="monte-carlo")),
-    "free-bits": objectives.build(ObjectiveConfig(free_bits=0.3)),
-    "capacity": objectives.build(ObjectiveConfig(capacity=3.0)),
-    "mmd": objectives.build(ObjectiveConfig(name="infovae", info_lambda=7.0)),
-    "infovae": objectives.build(ObjectiveConfig(name="infovae", alpha=0.4, info_lambda=7.0)),
+    "monte-carlo": objectives.build(ObjectiveConfig(kl="monte-carlo"), 1),
+    "free-bits": objectives.build(ObjectiveConfig(free_bits=0.3), 1),
+    "capacity": objectives.build(ObjectiveConfig(capacity=3.0), 1),
+    "mmd": objectives.build(ObjectiveConfig(name="infovae", info_lambda=7.0), 1),
+    "infovae": objectives.build(ObjectiveConfig(name="infovae", alpha=0.4, info_lambda=7.0), 1),
 }
 
 
@@ -144,9 +144,9 @@ def test_infovae_weighs_rate_and_mmd_as_published() -> None:
     p = a_pass(batch=6)
     distance = mmd(p.z[0], p.prior_draws, KERNELS["rbf"], "unbiased")
     options = {"name": "infovae", "kernel": "rbf", "estimator": "unbiased"}
-    loss = objectives.build(ObjectiveConfig(**options, alpha=0.3, info_lambda=9.0))(p, 1.0, 0.0)
+    loss = objectives.build(ObjectiveConfig(**options, alpha=0.3, info_lambda=9.0), 1)(p, 1.0, 0.0)
     torch.testing.assert_close(loss, p.distortion.mean() + 0.7 * p.rate.mean() + 8.3 * distance)
-    at_elbo = objectives.build(ObjectiveConfig(**options, alpha=0.0, info_lambda=1.0))(p, 1.0, 0.0)
+    at_elbo = objectives.build(ObjectiveConfig(**options, alpha=0.0, info_lambda=1.0), 1)(p, 1.0, 0.0)
     torch.testing.assert_close(at_elbo, -p.elbo.mean())
     by_values = objectives.build(ObjectiveConfig(**options), values=784)(p, 1.0, 0.0)
     torch.testing.assert_close(by_values, p.distortion.mean() + 784 * distance)
@@ -156,6 +156,6 @@ def test_infovae_weighs_rate_and_mmd_as_published() -> None:
 @pytest.mark.parametrize("estimator", ["biased", "unbiased"])
 def test_the_loss_rises_as_codes_leave_the_prior(kernel: str, estimator: str) -> None:
     options = ObjectiveConfig(name="infovae", info_lambda=1.0, kernel=kernel, estimator=estimator)
-    loss = objectives.build(options)
+    loss = objectives.build(options, 1)
     losses = [loss(codes(300, shift), 1.0, 0.0).item() for shift in (0.0, 0.7, 1.4)]
     assert losses[0] < losses[1] < losses[2]

@@ -12,7 +12,7 @@ import torch
 from helpers import image_dataset, images, made, table_dataset
 from PIL import Image
 
-from latlas import cli, densities, figures, inference
+from latlas import cli, figures, inference
 from latlas.data import Dataset
 from latlas.errors import InputError
 from latlas.figures.variations import APART
@@ -154,8 +154,11 @@ def test_an_autoencoders_noise_is_as_wide_as_its_training_codes(work: Path) -> N
 
     run = Run(work / "ae")
     model = run.model()
-    codes = densities.draws(model, dataset_of(run).train.x)
-    np.testing.assert_allclose(inference.spread(run, model), codes.std(0))
+    dataset = dataset_of(run)
+    one, spread = dataset.test.take(np.array([3])), inference.spread(run, model)
+    made = inference.vary(model, one, n=1000, scale=0.5, spread=spread)["z"]
+    np.testing.assert_allclose(made.mean(0), model.encode(one.x)[0], atol=0.1 * spread.max())
+    np.testing.assert_allclose(made.std(0), 0.5 * model.encode(dataset.train.x).std(0), rtol=0.1)
 
 
 BAD = [

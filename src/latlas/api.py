@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latlas import compare, experiment
+from latlas import compare, experiment, pages
 from latlas import config as configuration
 from latlas.console import Console
 from latlas.errors import InputError
@@ -56,8 +56,6 @@ def configure(
     flags = {SHORT[name]: value for name, value in given.items()}
     if "data.data_dir" in flags:
         flags["data.data_dir"] = str(Path(flags["data.data_dir"]).expanduser().absolute())
-    if "training.epochs" in flags and "training.steps" not in flags:
-        flags["training.steps"] = None
     if source:
         flags["data.source"] = source
     names = {key: name for name, key in SHORT.items()}
@@ -113,14 +111,16 @@ def compare_runs(
     """Compares finished runs, a row each, and writes the page to `out` where one is given.
 
     `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of `latlas.measures.MEASURES`. Raises
-    InputError for an unfinished run, one given twice, an unknown measure, and data that are missing.
+    InputError for an `out` that exists, an unfinished run, one given twice, an unknown measure, and data that are
+    missing.
     """
+    path = None if out is None else pages.new_page(out)
     found = [run if isinstance(run, Run) else find(run) for run in runs]
     with Console(quiet) as console:
         result = compare.gather(
             compare.by_name(found), pca=pca, measures=measures, data_dir=data_dir, pictures=out is not None,
             observer=console,
         )  # fmt: skip
-    if out is not None:
-        write_atomic(Path(out), compare.page([result], compare.title_of(result)))
+    if path is not None:
+        write_atomic(path, compare.page([result], compare.title_of(result)))
     return result

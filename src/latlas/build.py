@@ -85,6 +85,11 @@ def items(kind: str) -> str:
     return "images" if kind == "image" else "rows"
 
 
+def unit_of(kind: str) -> str:
+    """The unit of the terms of an ELBO on such data."""
+    return f"nats per {items(kind)[:-1]}"
+
+
 def steps_per_epoch(n: int, batch_size: int) -> int:
     """Batches in one pass over n items; a last batch of one item joins the one before it.
 

@@ -71,9 +71,11 @@ def known_keys() -> dict[str, str]:
 def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
     """The configuration with dotted keys (`likelihood.sigma`) set to new values.
 
-    Raises InputError as `parse` does.
+    Epochs take the place of a number of steps that was there before. Raises InputError as `parse` does.
     """
     values = config.model_dump()
+    if changes.get("training.epochs") is not None:
+        changes = {"training.steps": None, **changes}
     for key, value in changes.items():
         *sections, last = key.split(".")
         target = reduce(
@@ -126,14 +128,27 @@ def read(path: Path, base: Config | None = None) -> Config:
     # TOML has no null: in a complete file, one that names its recipe, what is left out was left to the data.
     if base is None or "recipe" in values:
         return parse(values, str(path))
-    return override(base, _dotted(values), str(path))
+    return override(base, dotted(values), str(path))
 
 
-def _dotted(values: Mapping[str, Any]) -> dict[str, Any]:
+def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested values by dotted key: {"objective": {"beta": 1}} as {"objective.beta": 1}."""
     flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
+    for key, value in values.items():
+        flat |= dotted(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
     return flat
+
+
+# What no two runs differ by in what they are: where files lie, how a run is described, kept and drawn.
+ASIDE = ("recipe.summary", "recipe.ids", "recipe.data", "data.data_dir", "training.device", "training.threads",
+         "training.log_every", "training.snapshot_every", "training.snapshot_epochs", "pictures")  # fmt: skip
+
+
+def settings_of(config: Config, without: Iterable[str] = ASIDE) -> dict[str, Any]:
+    """The configuration by dotted key, as JSON values, without the keys and sections named."""
+    left_out = set(without)
+    flat = dotted(config.model_dump(mode="json"))
+    return {k: v for k, v in flat.items() if k not in left_out and k.partition(".")[0] not in left_out}
 
 
 def to_toml(config: Config, comments: bool = False) -> str:

@@ -149,21 +149,17 @@ class Options:
     """How to fit: each family takes what it needs."""
 
     seed: int = 0
-    components: int | None = None
     progress: Progress | None = None
 
 
-def fit(
-    name: str, codes: np.ndarray, seed: int = 0, components: int | None = None,
-    progress: Progress | None = None,
-) -> Density:  # fmt: skip
+def fit(name: str, codes: np.ndarray, seed: int = 0, progress: Progress | None = None) -> Density:
     """The density `name` with the largest likelihood of codes (N, D): factored, full, mixture or flow.
 
     factored and full: the Gaussian of the codes' mean and (diagonal of the) covariance, 1/N. mixture: by
-    expectation maximisation, `components` Gaussians of full covariance, else as many as give held-out codes
-    the largest likelihood. flow: a neural spline flow, by gradient, until held-out codes get no likelier. A
-    direction in which the codes do not vary gets the standard deviation 1e-6 of the widest direction's. Of a
-    flow, `progress` is told (done, total) steps; it may end before the last.
+    expectation maximisation, Gaussians of full covariance, as many as give held-out codes the largest likelihood.
+    flow: a neural spline flow, by gradient, until held-out codes get no likelier. A direction in which the codes do
+    not vary gets the standard deviation 1e-6 of the widest direction's. Of a flow, `progress` is told (done, total)
+    steps; it may end before the last.
 
     Raises InputError for an unknown name, codes that are not finite or too few, or where flow lacks zuko.
     """
@@ -172,7 +168,7 @@ def fit(
     reason = refusal(name, codes)
     if reason:
         raise InputError(f"density {name}: {reason}")
-    return FITS[name](codes, Options(seed, components, progress))
+    return FITS[name](codes, Options(seed, progress))
 
 
 def refusal(name: str, codes: np.ndarray) -> str:
@@ -197,14 +193,21 @@ def check(names: Sequence[str]) -> None:
         _zuko()
 
 
-def draws(model: Infers, x: np.ndarray, seed: int = 0, most: int = MOST_CODES) -> np.ndarray:
-    """A draw from q(z | x) of each item (N, ...) as stored, or of `most` spaced evenly: codes (n, D).
+def codes_of(
+    model: Infers, train: np.ndarray, test: np.ndarray, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """The codes that a density is fitted to, and those that it is judged by: `draws` of items as stored."""
+    return draws(model, train, seed), draws(model, test, seed + 1)
+
+
+def draws(model: Infers, x: np.ndarray, seed: int = 0) -> np.ndarray:
+    """A draw from q(z | x) of each item (N, ...) as stored, or of 20,000 spaced evenly: codes (n, D).
 
     Of a point posterior, the code itself. Draws, and not means: the decoder was trained on draws, and the
     means of a variational model are narrower than what it learned to decode.
     """
     rng, codes = np.random.default_rng(seed), []
-    chosen = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).round().astype(np.int64))
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(MOST_CODES, len(x))).round().astype(np.int64))
     for start in range(0, len(chosen), BLOCK):
         q = model.posterior(np.asarray(x[chosen[start : start + BLOCK]]))
         noise = torch.from_numpy(rng.standard_normal((1, *q.mean.shape)))
@@ -246,12 +249,9 @@ def _parts(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mixture(codes: np.ndarray, options: Options) -> Mixture:
-    components, seed = options.components, options.seed
-    if components is not None and not 1 <= components <= len(codes):
-        raise InputError(f"components {components}: expected 1 to {len(codes)}, the number of codes")
-    base = _full(codes, options)
+    base, seed = _full(codes, options), options.seed
     white = base.whiten(codes)
-    best = _expectation_maximised(white, components or _best_components(white, seed), seed)
+    best = _expectation_maximised(white, _best_components(white, seed), seed)
     parts = zip(best.means_, best.covariances_, strict=True)
     return Mixture(base, best.weights_, tuple(_by_covariance(mean, covariance) for mean, covariance in parts))
 

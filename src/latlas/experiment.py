@@ -16,7 +16,7 @@ import torch
 from latlas import data as sources
 from latlas import densities, gallery, objectives, pca, records, report, runs, snapshots, training
 from latlas.boards import Board
-from latlas.build import build, description, has_prior, item_of, items, resolve, statistics
+from latlas.build import build, description, has_prior, item_of, resolve, statistics, unit_of
 from latlas.config import override, to_toml
 from latlas.corruption import describe
 from latlas.data import Dataset
@@ -270,9 +270,7 @@ def _finish(session: Session, before: float) -> None:
     report.write_report(run.path)
     test = splits["test"]
     score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"
-    observer.note(
-        f"test {score} nats per {items(session.dataset.kind)[:-1]}  report: {run.path / 'report.html'}"
-    )
+    observer.note(f"test {score} {unit_of(session.dataset.kind)}  report: {run.path / 'report.html'}")
 
 
 def _restorations(session: Session, splits: tuple[str, ...]) -> dict[str, Restoration]:
@@ -296,7 +294,7 @@ def _draw_or_say(session: Session) -> None:
 
 def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
     """Draws the run's pictures with these settings; the paths written."""
-    config, unit = run.config, f"nats per {items(dataset.kind)[:-1]}"
+    config, unit = run.config, unit_of(dataset.kind)
     settings = replace(settings, prior=has_prior(config), unit=unit, densities=config.pictures.densities)
     if config.corruption.name != "none":
         told = describe(config.corruption)

@@ -19,7 +19,7 @@ from latlas.data import Split, load_items
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.files import write_atomic
-from latlas.models import MOST_SAMPLES, Model, evaluating
+from latlas.models import MOST_SAMPLES, Model
 from latlas.observer import SILENT, Observer
 from latlas.posteriors import PointPosterior
 from latlas.runs import Run, dataset_of
@@ -226,11 +226,10 @@ def fitted(
     """
     densities.check([name])
     dataset = dataset_of(run, data_dir, observer.progress)
-    codes = densities.draws(model, dataset.train.x, seed)
+    codes, unseen = densities.codes_of(model, dataset.train.x, dataset.test.x, seed)
     done = lambda n, total: observer.progress(f"fitting {name}", n, total)  # noqa: E731
     density = densities.fit(name, codes, seed, progress=done)
-    test = density.log_prob(densities.draws(model, dataset.test.x, seed + 1))
-    return Fitted(density, len(codes), float(test.mean()))
+    return Fitted(density, len(codes), float(density.log_prob(unseen).mean()))
 
 
 def sample_density(
@@ -242,10 +241,7 @@ def sample_density(
     if not noise:
         return {"samples": model.decode(z), "z": z}
     codes = torch.as_tensor(z, dtype=model.dtype, device=model.device)
-    generator = torch.Generator(model.device).manual_seed(seed + 1)
-    with torch.no_grad(), evaluating(model):
-        raws = (model.raw(codes[None, rows])[0] for rows in model.chunks(n))
-        drawn = torch.cat([model.likelihood.sample(raw, generator) for raw in raws])
+    drawn = model.means(codes, torch.Generator(model.device).manual_seed(seed + 1))
     return {"samples": model.to_numpy(drawn), "z": z}
 
 

@@ -139,6 +139,11 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def parameter_count(self) -> int:
+        """How many numbers the model has learned."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
@@ -171,10 +176,11 @@ class Model(nn.Module):
             raise InputError("codes: an empty array; at least one code is needed")
         if not codes.isfinite().all():
             raise InputError("codes: values that are not finite")
-        mean = self._means(codes)
+        mean = self.means(codes)
         return self.to_numpy(mean) if isinstance(z, np.ndarray) else mean.to(z.device)
 
-    def _means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
+    def means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
+        """The means of p(x | z), or draws from it with a generator's noise: z (N, D) -> (N, *shape)."""
         with torch.no_grad(), evaluating(self):
             raws = (self.decoder(codes[rows]) for rows in self.chunks(len(codes)))
             if noise is None:
@@ -185,7 +191,7 @@ class Model(nn.Module):
         """The mean of p(x | z) at the posterior's mean: shaped as x; numpy images inside [0, 1], tables in
         data units.
         """
-        mean = self._means(self._codes(x))
+        mean = self.means(self._codes(x))
         return self.to_numpy(mean) if isinstance(x, np.ndarray) else mean.to(x.device)
 
     def sample(self, n: int = 64, seed: int = 0, noise: bool = False) -> np.ndarray:
@@ -202,7 +208,7 @@ class Model(nn.Module):
             like = next(self.parameters())
             codes = self.prior_value().sample(n, torch.Generator().manual_seed(seed), like)
         generator = torch.Generator(self.device).manual_seed(seed + 1) if noise else None
-        return self.to_numpy(self._means(codes, generator))
+        return self.to_numpy(self.means(codes, generator))
 
     def pseudo_inputs(self) -> np.ndarray | None:
         """What a VampPrior asks its encoder for, (C, H, W, C') or (C, D); None of any other prior."""

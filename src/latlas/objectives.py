@@ -65,7 +65,7 @@ def _rate(p: Pass, kl: str) -> Tensor:
     return rate
 
 
-def build(options: ObjectiveConfig, values: int = 1) -> Objective:
+def build(options: ObjectiveConfig, values: int) -> Objective:
     """The objective that the options name; `values` of an item are infovae's lambda where none is given."""
     if options.name == "reconstruction":
         return reconstruction

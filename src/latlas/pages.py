@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from html import escape
+from pathlib import Path
 
 from PIL import Image
+
+from latlas.errors import InputError
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1b1f27; --muted: #5f6775;
@@ -119,6 +123,21 @@ def picture(png: bytes, name: str) -> str:
         f'<figure id="{escape(name)}">\n<label><input type="checkbox">'
         f'<img src="{source}" {attributes}></label>\n{reading}</figure>\n'
     )
+
+
+def new_page(out: str | os.PathLike[str]) -> Path:
+    """Where a page that somebody asked for goes.
+
+    Raises InputError where there is something already, its folder does not exist, or the name is no page's.
+    """
+    path = Path(out).expanduser()
+    if path.exists() or path.is_symlink():
+        raise InputError(f"--out {out}: exists already; choose another name")
+    if not path.parent.is_dir():
+        raise InputError(f"--out {out}: the folder {path.parent} does not exist")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {out}: expected a name ending in .html")
+    return path
 
 
 def rounded(value: object, decimals: int) -> str:

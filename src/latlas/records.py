@@ -11,7 +11,7 @@ import torch
 
 from latlas import training
 from latlas._version import __version__
-from latlas.build import items
+from latlas.build import unit_of
 from latlas.data import Dataset
 from latlas.evaluation import Evaluation, Restoration
 from latlas.likelihoods import normalised
@@ -67,14 +67,14 @@ def metrics(
         "network": config.network.name,
         "likelihood": config.likelihood.name,
         "latent": config.model.latent,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "parameters": model.parameter_count,
         "epochs": round(progress.step / per_epoch, 3),
         "steps": progress.step,
         "best_step": progress.best_step,
         "seconds": None,
         "training_seconds": round(progress.seconds, 3),
         "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
-        "unit": f"nats per {items(dataset.kind)[:-1]}",
+        "unit": unit_of(dataset.kind),
         "normalised": normalised(config.likelihood.name, dataset.binary),
         "splits": {name: value.to_dict() | restored.get(name, {}) for name, value in splits.items()},
         "finished": True,

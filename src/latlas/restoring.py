@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from latlas import pages
+from latlas.config import ASIDE, settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.evaluation import Restoration, restoration
@@ -16,8 +17,8 @@ from latlas.observer import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.settings import CorruptionConfig
 
-# What a denoising run and its plain counterpart share, beside the data and the length of training.
-SHARED = ("model", "network", "posterior", "prior", "likelihood", "objective", "optimizer")
+# What a denoising run and its plain counterpart may differ in; whether the data are the same, their fingerprint says.
+FREE = (*ASIDE, "recipe", "data", "seed", "corruption")
 HEADS = ("data", "latent", "corruption", "corrupted", "plain", "denoising", "result")
 WINS = "wins"
 NUMBERS = (1, 3, 4, 5)  # the columns that hold numbers
@@ -114,10 +115,7 @@ def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observe
 
 def _counterpart(run: Run) -> str:
     """What a denoising run and its plain counterpart have in common."""
-    config, training = run.config, run.config.training
-    parts = [getattr(config, name).model_dump_json() for name in SHARED]
-    length = (training.epochs, training.steps, training.batch_size, training.precision)
-    return repr((run.info["data"]["fingerprint"], parts, length))
+    return repr((run.info["data"]["fingerprint"], settings_of(run.config, FREE)))
 
 
 def _restored(

@@ -152,6 +152,11 @@ def load(path: str | os.PathLike[str]) -> Model:
     return find(path).model()
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run, begun at least."""
+    return (folder / "config.toml").is_file() and (folder / "model.json").is_file()
+
+
 def find(path: str | os.PathLike[str], root: Path | None = None) -> Run:
     """The run in that folder, or of that name under `runs`.
 
@@ -159,7 +164,7 @@ def find(path: str | os.PathLike[str], root: Path | None = None) -> Run:
     """
     root = root or ROOT
     for folder in (Path(path), root / path):
-        if (folder / "config.toml").is_file() and (folder / "model.json").is_file():
+        if is_run(folder):
             return Run(folder)
     if Path(path).is_dir():
         raise InputError(f"{path}: not a run folder (config.toml and model.json are missing)")
@@ -171,7 +176,7 @@ def find(path: str | os.PathLike[str], root: Path | None = None) -> Run:
 def runs(root: Path | None = None) -> list[Run]:
     """The runs under a folder, oldest first."""
     root = root or ROOT
-    folders = [p.parent for p in root.glob("*/config.toml") if (p.parent / "model.json").is_file()]
+    folders = [p.parent for p in root.glob("*/config.toml") if is_run(p.parent)]
     return sorted(map(Run, folders), key=lambda run: (_created(run), run.name))
 
 

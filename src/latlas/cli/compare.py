@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from latlas.cli.common import DataDir, Json, Quiet, show
-from latlas.errors import InputError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 DEFAULT = "compare.html"
 
@@ -45,7 +40,12 @@ def compare(
     quiet: Quiet = False,
 ) -> None:
     """Put runs side by side: one table that ranks what can be ranked, and one page of pictures."""
-    path = page_path(out)
+    from pathlib import Path
+
+    from latlas import pages
+
+    path = pages.new_page(out) if out else Path(DEFAULT)
+    wanted = tuple(name.strip() for name in measures.split(",") if name.strip())
 
     from latlas.compare import by_name, gather, page, text_table, title_of, to_dict
     from latlas.console import Console
@@ -54,39 +54,7 @@ def compare(
 
     groups = by_name([find(run) for run in runs])
     with Console(quiet) as console:
-        comparison = gather(
-            groups, pca=not no_pca, measures=chosen(measures), data_dir=data_dir, observer=console
-        )
+        comparison = gather(groups, pca=not no_pca, measures=wanted, data_dir=data_dir, observer=console)
     write_atomic(path, page([comparison], title_of(comparison)))
     result = to_dict(comparison) | {"page": str(path)}
     show(result, as_json, f"{text_table(comparison)}\npage: {path}")
-
-
-def chosen(measures: str) -> tuple[str, ...]:
-    """The names that --measures gives."""
-    if measures.strip() != "all":
-        return tuple(name.strip() for name in measures.split(",") if name.strip())
-    from latlas.measures import MEASURES
-
-    return tuple(MEASURES)
-
-
-def page_path(out: str) -> Path:
-    """Where the page goes.
-
-    Raises InputError where --out exists or its folder does not.
-    """
-    from pathlib import Path
-
-    if not out:
-        return Path(DEFAULT)
-    path = Path(out).expanduser()
-    if path.exists() or path.is_symlink():
-        raise InputError(
-            f"--out {out}: exists already; choose another name, or leave --out away for {DEFAULT}"
-        )
-    if not path.parent.is_dir():
-        raise InputError(f"--out {out}: the folder {path.parent} does not exist")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--out {out}: expected a name ending in .html")
-    return path

@@ -74,7 +74,7 @@ def study(
         data=tuple(data or ()), out=out, budget=estimate.duration(budget) if budget else None,
         seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir,
         again=_again(name, data or [], {"--out": out, "--budget": budget, "--seeds": seeds, "--limit": limit,
-                                        "--data-dir": data_dir}),
+                                        "--threads": threads, "--device": device, "--data-dir": data_dir}),
     )  # fmt: skip
     wanted = studies.read(name)
     with Console(quiet) as console:

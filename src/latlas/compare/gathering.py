@@ -9,28 +9,24 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from latlas.build import has_prior, items
+from latlas.build import has_prior, items, unit_of
 from latlas.compare import pictures as drawing
 from latlas.compare.ranking import Better, Column, Comparison, Entry, Value, listed
+from latlas.config import settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.errors import InputError, unknown
+from latlas.errors import InputError
 from latlas.evaluation import evaluate
+from latlas.measures import MEASURES, measure, named
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
 from latlas.pages import terms
 from latlas.pca import fit
 from latlas.runs import Run, dataset_of
-from latlas.settings import Config
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the test split
 BETTER: dict[str, Better] = {"elbo": "higher", "distortion": "lower", "mse": "lower", "restored_mse": "lower"}
-
-# Settings that are no part of what is compared: where files lie, how a run is described, kept and drawn.
-ASIDE = ("recipe.summary", "recipe.ids", "recipe.data", "data.data_dir", "training.device", "training.threads",
-         "training.log_every", "training.snapshot_every", "training.snapshot_epochs", "pictures.")  # fmt: skip
-
 
 Wanted = tuple[Sequence[str], tuple[str, ...]]  # further columns, measures
 
@@ -58,12 +54,12 @@ def gather(
     """Compares groups of runs by name: a row for each group, the mean over its runs, which differ in their seed only.
 
     `pca` adds a row of PCA for each latent size, six at most, fitted to the runs' own training split.
-    `measures` are names of `latlas.measures.MEASURES`, `columns` further numbers in metrics.json. Numbers are those of
-    each run's metrics.json, on the test split; pictures are of each group's first run. Raises InputError for no run,
-    one given twice, an unfinished one, groups that differ in more than the seed, an unknown measure and data that are
-    missing or have changed.
+    `measures` are names of `latlas.measures.MEASURES`, or "all"; `columns` further numbers in metrics.json. Numbers
+    are those of each run's metrics.json, on the test split; pictures are of each group's first run. Raises InputError
+    for no run, one given twice, an unfinished one, groups that differ in more than the seed, an unknown measure and
+    data that are missing or have changed.
     """
-    wanted = _checked_measures(measures)
+    wanted = named(measures)
     _check(groups)
     sets: dict[str, Dataset] = {}
     subjects = []
@@ -79,13 +75,13 @@ def gather(
     kinds = dict.fromkeys(dataset.kind for dataset in sets.values())
     kind = next(iter(kinds)) if len(kinds) == 1 else "image"
     title = listed(list(dict.fromkeys(dataset.name for dataset in sets.values())))
-    unit = f"nats per {items(kind)[:-1]}" if len(kinds) == 1 else "nats per item"
+    unit = unit_of(kind) if len(kinds) == 1 else "nats per item"
     drawn: tuple[Any, ...] = ()
     if pictures:
         scenes = [drawing.scene(s.entry, s.model, s.dataset, s.prior) for s in subjects]
         drawn = drawing.draw(scenes, lambda n, total: observer.progress("drawing", n, total))
     return Comparison(
-        title, kind, unit, entries, _columns(entries, unit, kind, (columns, wanted)), drawn, tuple(notes)
+        title, unit, entries, _columns(entries, unit, kind, (columns, wanted)), drawn, tuple(notes)
     )
 
 
@@ -110,17 +106,6 @@ def _refuse_twins(runs: Sequence[Run]) -> None:
             raise InputError(f"{run.path}: given twice; a run compares with others")
 
 
-def _checked_measures(measures: Sequence[str]) -> tuple[str, ...]:
-    if not measures:
-        return ()
-    from latlas.measures import MEASURES
-
-    for name in measures:
-        if name not in MEASURES:
-            raise unknown("measure", name, MEASURES)
-    return tuple(dict.fromkeys(measures))
-
-
 def _check(groups: Mapping[str, Sequence[Run]]) -> None:
     if not groups or not all(groups.values()):
         raise InputError("nothing to compare: at least one run is needed, in each group")
@@ -130,7 +115,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
         if not run.finished or not run.metrics.get("splits", {}).get("test"):
             raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
     for name, group in groups.items():
-        first, *others = (_settings(run.config) for run in group)
+        first, *others = (settings_of(run.config) for run in group)
         for run, other in zip(group[1:], others, strict=True):
             differing = [key for key in first if key != "seed" and first[key] != other[key]]
             if differing:
@@ -140,14 +125,6 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
                 )
             if run.info["data"]["fingerprint"] != group[0].info["data"]["fingerprint"]:
                 raise InputError(f"{name}: {group[0].path} and {run.path} are of different data")
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """The configuration by dotted key, without what no comparison is about."""
-    flat: dict[str, Any] = {}
-    for name, value in config.model_dump(mode="json").items():
-        flat |= {f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value}
-    return {key: value for key, value in flat.items() if not key.startswith(ASIDE)}
 
 
 def _subject(
@@ -161,7 +138,7 @@ def _subject(
         asked = _measured(model if run is first else run.model(), dataset, measures, prior, observer, name)
         rows.append(_numbers(run, columns) | asked)
     test = first.metrics["splits"]["test"]
-    settings = _settings(config)
+    settings = settings_of(config)
     values = {key: _mean([row[key] for row in rows]) for key in rows[0]}
     spread: dict[str, float] = {}
     if len(runs) > 1:
@@ -212,8 +189,6 @@ def _measured(
 ) -> dict[str, Value]:
     if not measures:
         return {}
-    from latlas.measures import measure
-
     done = lambda n, total: observer.progress(f"measuring {name}", n, total)  # noqa: E731
     return dict(measure(model, dataset, measures, prior=prior, seed=0, progress=done))
 
@@ -259,7 +234,7 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     values: dict[str, Value] = {
         "mse": evaluate(model, test).mse,
         "latent": latent,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": model.parameter_count,
         "training_seconds": seconds,
         "recipe": "pca",
         **measured,
@@ -277,13 +252,10 @@ def _columns(entries: Sequence[Entry], unit: str, kind: str, wanted: Wanted) -> 
         title, decimals, why = known.get(key, (key.replace("_", " "), 4, ""))
         shown = unit if key in NUMBERS[:3] else ""
         columns.append(Column(key, title, shown, decimals, BETTER.get(key, ""), why))
-    if measures:
-        from latlas.measures import MEASURES
-
-        for name in measures:
-            title, about = MEASURES[name].title, MEASURES[name]
-            capital = title[:1].upper() + title[1:] if title[1:2].islower() else title  # k-NN stays as it is
-            columns.append(Column(name, capital, "", 3, about.better, about.why))
+    for name in measures:
+        title, about = MEASURES[name].title, MEASURES[name]
+        capital = title[:1].upper() + title[1:] if title[1:2].islower() else title  # k-NN stays as it is
+        columns.append(Column(name, capital, "", 3, about.better, about.why))
     columns += [
         Column("latent", "Latent", "dimensions", 0, ""),
         Column("parameters", "Parameters", "", 0, ""),

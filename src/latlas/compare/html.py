@@ -27,7 +27,7 @@ h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
 .baseline { font-style: italic; }
 .best { color: var(--accent); font-weight: 700; }
 .best .mark::before { content: "● "; font-size: .6em; vertical-align: .25em; }
-.plain .value, .settings td { font-size: .9rem; }
+.settings td { font-size: .9rem; }
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 h3 ~ figure, .pair { margin-top: 1rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem; }

@@ -86,8 +86,7 @@ def _in_few_colours(figure: Figure) -> bytes:
 
 def _reconstructions(group: Sequence[Shown]) -> Figure:
     scene = group[0].scene
-    height, width = scene.images(scene.stored(scene.items.x[:1])).shape[1:3]
-    rows = scene.varied(int(np.clip(round(MOST_ITEMS * height / width), 2, MOST_ITEMS)))
+    rows = scene.varied(scene.across(MOST_ITEMS))
     x = scene.items.x[rows]
     models = [(one.entry.name, scene.images(np.asarray(one.scene.model.reconstruct(x)))) for one in group]
     return figures.reconstructions_of(

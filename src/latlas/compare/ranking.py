@@ -78,10 +78,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows, columns and pictures. `kind` is that of the data, `unit` of the ELBO; `notes` say what was left out."""
+    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` say what was left out."""
 
     title: str
-    kind: str
     unit: str
     entries: tuple[Entry, ...]
     columns: tuple[Column, ...]

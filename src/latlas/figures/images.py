@@ -84,14 +84,12 @@ def fitting_columns(count: int, height: int, width: int) -> int:
     return int(np.clip(round((count * height / width) ** 0.5), 1, count))
 
 
-def image_grid(
-    images: np.ndarray, title: str, subtitle: str = "", columns: int | None = None, width: int = CONTENT
-) -> Figure:
+def image_grid(images: np.ndarray, title: str, subtitle: str = "", columns: int | None = None) -> Figure:
     """Images (N, H, W, C) in reading order; without `columns` the grid is about square."""
     pixels, note = rgb(images, 1)
     columns = min(columns or fitting_columns(*pixels.shape[:3]), len(pixels))
     rows = -(-len(pixels) // columns)
-    pixels = resize(pixels, side_for(pixels, width // columns - GAP, min(224, width / rows)))
+    pixels = resize(pixels, side_for(pixels, CONTENT // columns - GAP, min(224, CONTENT / rows)))
     return board(mosaic(sheet(pixels, columns)), title, join(subtitle, note))[0]
 
 
@@ -147,10 +145,9 @@ def snapshots(
     taken: Sequence[tuple[int, np.ndarray]],
     title: str = "Samples from the same noise over training",
     subtitle: str = "",
-    most: int = 16,
 ) -> Figure:
-    """A small grid of samples (N, H, W, C) for each step, first to last; at most `most`, evenly chosen."""
-    chosen = [taken[i] for i in some(len(taken), most)]
+    """A small grid of samples (N, H, W, C) for each step, first to last; at most 16, evenly chosen."""
+    chosen = [taken[i] for i in some(len(taken), 16)]
     return image_panels([(f"step {step:,}", images) for step, images in chosen], title, subtitle)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,18 @@ from latlas.gallery.space import plane
 from latlas.runs import Run
 
 __all__ = ["Codec", "Scene", "Settings", "draw", "picture", "plane", "scene_of"]
+
+
+MAKERS: dict[str, Callable[[Scene], Figure | None]] = {
+    "reconstructions": things.reconstructions,
+    "restored": things.restored,
+    "samples": things.samples,
+    "pseudo-inputs": things.pseudo_inputs,
+    "latent": space.latent,
+    "manifold": space.manifold,
+    "traversals": space.traversals,
+    "morph": space.morph,
+}
 
 
 def draw(
@@ -32,16 +44,9 @@ def draw(
     """
     scene = scene_of(model, data, settings)
     pictures = {
-        "reconstructions": things.reconstructions(scene),
-        "restored": things.restored(scene),
-        "samples": things.samples(scene),
-        "pseudo-inputs": things.pseudo_inputs(scene),
+        **{name: make(scene) for name, make in MAKERS.items()},
         **things.fitted(scene),
         "snapshots": things.snapshots(scene, Run(run)),
-        "latent": space.latent(scene),
-        "manifold": space.manifold(scene),
-        "traversals": space.traversals(scene),
-        "morph": space.morph(scene),
         "losses": _losses(list(log), settings.unit),
     }
     return [
@@ -52,10 +57,8 @@ def draw(
 
 
 def picture(scene: Scene, name: str) -> Figure | None:
-    """One picture: reconstructions, samples, latent, manifold or traversals; None without the parts for it."""
-    makers = {"reconstructions": things.reconstructions, "samples": things.samples, "latent": space.latent,
-              "manifold": space.manifold, "traversals": space.traversals}  # fmt: skip
-    return makers[name](scene)
+    """One of MAKERS' pictures; None without the parts for it."""
+    return MAKERS[name](scene)
 
 
 def _losses(log: list[Mapping[str, Any]], unit: str) -> Figure | None:

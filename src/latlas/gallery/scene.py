@@ -89,6 +89,11 @@ class Scene:
         """Items on [0, 1] as images (..., H, W, C): vectors as flat strips."""
         return x if self.pictorial else figures.strips(x)
 
+    def across(self, most: int = 10) -> int:
+        """How many items stand side by side: at most so many, fewer where they are wide."""
+        height, width = self.images(self.stored(self.items.x[:1])).shape[1:3]
+        return int(np.clip(round(most * height / width), 2, most))
+
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decodes codes (..., D) into items (..., item)."""
         flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32))

@@ -16,8 +16,7 @@ def reconstructions(scene: Scene) -> Figure | None:
         return figures.column_reconstructions(
             scene.stored(x), np.asarray(scene.model.reconstruct(x)), scene.columns
         )
-    height, width = scene.images(scene.stored(scene.items.x[:1])).shape[1:3]
-    columns = int(np.clip(round(10 * height / width), 2, 10))
+    columns = scene.across()
     rows = scene.varied(2 * columns)
     x = scene.items.x[rows]
     return figures.reconstructions(
@@ -32,8 +31,7 @@ def reconstructions(scene: Scene) -> Figure | None:
 def restored(scene: Scene) -> Figure | None:
     if scene.settings.restore is None or scene.table:
         return None
-    height, width = scene.images(scene.stored(scene.items.x[:1])).shape[1:3]
-    columns = int(np.clip(round(10 * height / width), 2, 10))
+    columns = scene.across()
     rows = scene.varied(columns)
     x = scene.items.x[rows]
     corrupted, restored = scene.settings.restore(x)
@@ -71,13 +69,12 @@ def fitted(scene: Scene) -> dict[str, Figure]:
     names, seed, train = scene.settings.densities, scene.settings.seed, scene.data.train
     if not names:
         return {}
-    codes = densities.draws(scene.model, train.x, seed)
-    test = densities.draws(scene.model, scene.items.x, seed + 1)
+    codes, unseen = densities.codes_of(scene.model, train.x, scene.data.test.x, seed)
     whose = f"{len(codes):,} of {len(train):,}" if len(codes) < len(train) else f"{len(codes):,}"
     pictures = {}
     for name in [n for n in names if not densities.refusal(n, codes)]:
         density = densities.fit(name, codes, seed)
-        score = f"{density.log_prob(test).mean():.2f}".replace("-", "−")
+        score = f"{density.log_prob(unseen).mean():.2f}".replace("-", "−")
         how = f"Means of p(x|z) for z from {density.what}, fitted to the codes of {whose} training items."
         how += f" Log-density of test codes: {score} nats per code."
         made = scene.decode(density.sample(_how_many(scene), seed))
@@ -89,9 +86,7 @@ def snapshots(scene: Scene, run: Run) -> Figure | None:
     kept = run.snapshots()
     if scene.table or not kept:
         return None
-    taken = []
-    for step, samples in [kept[i] for i in figures.some(len(kept), 16)]:
-        taken.append((step, scene.images(figures.unit(samples))))
+    taken = [(step, scene.images(figures.unit(samples))) for step, samples in kept]
     how = "Each panel decodes the same codes, after so many optimisation steps."
     return figures.snapshots(taken, "The same noise, decoded over training", how)
 

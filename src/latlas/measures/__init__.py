@@ -13,64 +13,45 @@ import torch
 from torch import Tensor
 
 from latlas.data import Dataset
-from latlas.errors import InputError, LatlasError
+from latlas.errors import InputError, LatlasError, unknown
 from latlas.measures import codes as on_codes
 from latlas.measures import decoded as on_decoded
 from latlas.measures.critic import as_tensor, critic_of, has_classes
 from latlas.models import Model
 from latlas.priors import StandardNormal
 
-__all__ = ["MEASURES", "Measure", "measure", "plausible_share"]
+__all__ = ["MEASURES", "Measure", "measure", "named", "plausible_share"]
 
-MOST_ITEMS, MOST_REAL, PART = 5000, 1000, 1000
+MOST_ITEMS, MOST_REAL = 5000, 1000
 SIDE = 20
 PAIRS, STEPS = 100, 11
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number's name for people, which of two values is the better one, and what it says."""
+    """A number's name for people, which of two values is the better one, what it says, and how it comes about."""
 
     title: str
     better: Literal["higher", "lower", ""]
     why: str
+    compute: Callable[[_Scene], float | None]
 
 
-MEASURES: dict[str, Measure] = {
-    "knn_accuracy": Measure(
-        "k-NN accuracy", "higher",
-        "Share of test items whose class is the commonest among their 10 nearest other test codes.",
-    ),
-    "silhouette": Measure(
-        "silhouette", "higher",
-        "How much nearer codes lie to their own class than to the nearest other one, from −1 to 1.",
-    ),
-    "mmd_prior": Measure(
-        "MMD² to prior", "lower",
-        "Distance of the aggregate posterior from the prior; 0 for equal laws, and below it by chance.",
-    ),
-    "mean_code_norm": Measure(
-        "norm of mean code", "lower", "How far the mean of all mean codes lies from the origin.",
-    ),
-    "plausible_share": Measure(
-        "plausible share", "higher",
-        "Share of the latent space that decodes to images a classifier of real ones is sure of; real: 0.95.",
-    ),
-    "sharpness": Measure(
-        "sharpness", "",
-        "Gradient energy of samples against real test images: 1 is as sharp, less is blurred, more is noisy.",
-    ),
-    "morph_smoothness": Measure(
-        "largest morph step", "lower",
-        "Largest over mean change of the image, on 10 equal steps between two test codes: 1 is even, 10 one jump.",
-    ),
-}  # fmt: skip
+def named(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of MEASURES, each once; "all" stands for every one.
+
+    Raises InputError with the nearest known name.
+    """
+    for name in names:
+        if name not in (*MEASURES, "all"):
+            raise unknown("measure", name, [*MEASURES, "all"])
+    return tuple(MEASURES) if "all" in names else tuple(dict.fromkeys(names))
 
 
 def measure(
     model: Model,
     dataset: Dataset,
-    names: Sequence[str] = tuple(MEASURES),
+    names: Sequence[str] = ("all",),
     prior: bool = True,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -83,15 +64,13 @@ def measure(
 
     Raises InputError for an unknown name or an empty test split, LatlasError for a model that has diverged.
     """
-    unknown = [name for name in names if name not in MEASURES]
-    if unknown:
-        raise InputError(f"measure {unknown[0]!r}: unknown; known are {', '.join(MEASURES)}")
+    names = named(names)
     if not len(dataset.test):
         raise InputError("measures are of test items, and the test split is empty")
     scene = _Scene(model, dataset, prior, seed)
     values: dict[str, float | None] = {}
     for done, name in enumerate(names, 1):
-        values[name] = _COMPUTE[name](scene)
+        values[name] = MEASURES[name].compute(scene)
         if progress is not None:
             progress(done, len(names))
     return values
@@ -132,15 +111,10 @@ class _Scene:
     @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
         """Mean codes, and one draw from each posterior: both (N, D), on the CPU in double precision."""
-        means, draws = [], []
-        noise = self.noise(len(self.rows), self.model.latent).to(self.model.device)
-        for start in range(0, len(self.rows), PART):
-            rows = slice(start, start + PART)
-            q = self.model.posterior(np.asarray(self.dataset.test.x[self.rows[rows]]))
-            with torch.no_grad():
-                means.append(q.mean)
-                draws.append(q.rsample(noise[None, rows])[0])
-        codes = [torch.cat(parts).cpu().double() for parts in (means, draws)]
+        noise = self.noise(1, len(self.rows), self.model.latent).to(self.model.device)
+        q = self.model.posterior(np.asarray(self.dataset.test.x[self.rows]))
+        with torch.no_grad():
+            codes = [part.cpu().double() for part in (q.mean, q.rsample(noise)[0])]
         return _finite(codes[0], "codes"), _finite(codes[1], "codes")
 
     @property
@@ -239,12 +213,39 @@ def _morph_smoothness(scene: _Scene) -> float | None:
     return on_decoded.morph_smoothness(scene.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2]))
 
 
-_COMPUTE: dict[str, Callable[[_Scene], float | None]] = {
-    "knn_accuracy": _knn_accuracy,
-    "silhouette": _silhouette,
-    "mmd_prior": _mmd_prior,
-    "mean_code_norm": _mean_code_norm,
-    "plausible_share": _plausible_share,
-    "sharpness": _sharpness,
-    "morph_smoothness": _morph_smoothness,
-}
+MEASURES: dict[str, Measure] = {
+    "knn_accuracy": Measure(
+        "k-NN accuracy", "higher",
+        "Share of test items whose class is the commonest among their 10 nearest other test codes.",
+        _knn_accuracy,
+    ),
+    "silhouette": Measure(
+        "silhouette", "higher",
+        "How much nearer codes lie to their own class than to the nearest other one, from −1 to 1.",
+        _silhouette,
+    ),
+    "mmd_prior": Measure(
+        "MMD² to prior", "lower",
+        "Distance of the aggregate posterior from the prior; 0 for equal laws, and below it by chance.",
+        _mmd_prior,
+    ),
+    "mean_code_norm": Measure(
+        "norm of mean code", "lower", "How far the mean of all mean codes lies from the origin.",
+        _mean_code_norm,
+    ),
+    "plausible_share": Measure(
+        "plausible share", "higher",
+        "Share of the latent space that decodes to images a classifier of real ones is sure of; real: 0.95.",
+        _plausible_share,
+    ),
+    "sharpness": Measure(
+        "sharpness", "",
+        "Gradient energy of samples against real test images: 1 is as sharp, less is blurred, more is noisy.",
+        _sharpness,
+    ),
+    "morph_smoothness": Measure(
+        "largest morph step", "lower",
+        "Largest over mean change of the image, on 10 equal steps between two test codes: 1 is even, 10 one jump.",
+        _morph_smoothness,
+    ),
+}  # fmt: skip

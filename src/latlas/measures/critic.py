@@ -14,12 +14,13 @@ from latlas.data import Dataset, Split
 MOST_TRAINING, MOST_REAL, PART = 20_000, 5000, 1000
 SIDE = 32  # larger images are averaged down to it, which bounds the classifier's time
 FEATURES = 64
+SEED = 0
 SEEN, BATCH, LR = 32_000, 64, 3e-3  # images that training sees, whatever the size of the data
 IGNORED = -100  # the label that cross_entropy leaves out
 KNOWN = 0.5  # share of the real test images that a judge has to classify rightly
 UNSURE, FAR = 0.04, 0.01  # shares of the real test images beyond the two thresholds
 
-_critics: dict[tuple[str, int], Critic | None] = {}
+_critics: dict[str, Critic | None] = {}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class _Net(nn.Module):
         return features, self.head(features.relu())
 
 
-def critic_of(dataset: Dataset, seed: int = 0) -> Critic | None:
+def critic_of(dataset: Dataset) -> Critic | None:
     """The judge of a data set's images, trained on at most 20,000 of the training split, once in a process.
 
     It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
@@ -78,9 +79,9 @@ def critic_of(dataset: Dataset, seed: int = 0) -> Critic | None:
     """
     if dataset.kind != "image" or not has_classes(dataset.train) or not len(dataset.test):
         return None
-    key = (dataset.fingerprint, seed)
-    if not dataset.fingerprint or key not in _critics:
-        _critics[key] = _fit(dataset, seed)
+    key = dataset.fingerprint
+    if not key or key not in _critics:
+        _critics[key] = _fit(dataset)
     return _critics[key]
 
 
@@ -102,12 +103,12 @@ def _small(x: Tensor) -> Tensor:
     return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
 
 
-def _fit(dataset: Dataset, seed: int) -> Critic | None:
-    rng = np.random.default_rng(seed)
+def _fit(dataset: Dataset) -> Critic | None:
+    rng = np.random.default_rng(SEED)
     x, labels = _some(dataset, dataset.train, MOST_TRAINING, rng)
     values, codes = np.unique(labels, return_inverse=True)
     y = torch.from_numpy(codes)
-    net = _train(x, y, len(values), rng, seed)
+    net = _train(x, y, len(values), rng)
     features, _ = _run(net, x)
     means = torch.stack([features[y == c].mean(0) for c in range(len(values))])
     within = features - means[y]
@@ -142,15 +143,15 @@ def _run(net: _Net, x: Tensor) -> tuple[Tensor, Tensor]:
     return features.double(), logits
 
 
-def _train(x: Tensor, y: Tensor, classes: int, rng: np.random.Generator, seed: int) -> _Net:
+def _train(x: Tensor, y: Tensor, classes: int, rng: np.random.Generator) -> _Net:
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(SEED)
         net = _Net(tuple(x.shape[1:]), classes)
     steps = max(1, SEEN // min(BATCH, len(x)))
     optimizer = torch.optim.Adam(net.parameters(), LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
     order = np.concatenate([rng.permutation(len(x)) for _ in range(1 + SEEN // len(x))])
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(SEED)
     look = x.mean(0), x.std(0)
     for step in range(steps):
         rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])

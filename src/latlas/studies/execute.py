@@ -15,8 +15,7 @@ from latlas.observer import Observer
 from latlas.runs import Run
 from latlas.studies import records, results
 from latlas.studies.estimate import about, left
-from latlas.studies.plan import Study
-from latlas.studies.prepare import Options, Plan, Planned
+from latlas.studies.prepare import Plan, Planned
 
 
 class Interrupted(KeyboardInterrupt):
@@ -211,4 +210,4 @@ def row(plan: Plan, run: Planned) -> dict[str, Any]:
     }
 
 
-__all__ = ["Interrupted", "Options", "Study", "carry_out", "record", "remaining", "row", "run_state", "title"]
+__all__ = ["Interrupted", "carry_out", "record", "remaining", "row", "run_state", "title"]

@@ -175,8 +175,6 @@ def _entries(file: StudyFile, where: str, home: Path | None) -> Iterator[Entry]:
         own = _settings({k: v for k, v in given.items() if k not in ("name", "recipe", "config")}, place)
         for point in points:
             changes = {"pictures.draw": False, **shared, **own, **point}
-            if "training.epochs" in changes and "training.steps" not in changes:
-                changes["training.steps"] = None  # the base's steps would override them
             parts = [name, *(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())]
             yield Entry(", ".join(parts), configuration.override(base, changes, place))
 
@@ -200,7 +198,7 @@ def _base(given: Mapping[str, Any], place: str, home: Path | None) -> tuple[str,
 
 def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     """Settings by dotted key, from `objective.beta = 1` and `"objective.beta" = 1` alike."""
-    flat = dict(_flatten(values))
+    flat = configuration.dotted(values)
     known = configuration.known_keys()
     for key in flat:
         decided = next((d for d in DECIDED if key == d or key.startswith(f"{d}.")), "")
@@ -213,14 +211,6 @@ def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(f"{place}: unknown key {key}{hint} (latlas recipes show vae lists them)")
     return flat
-
-
-def _flatten(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{above}{key}.")
-        else:
-            yield f"{above}{key}", value
 
 
 def _points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:

@@ -9,19 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from latlas import config as configuration
 from latlas import data as sources
-from latlas import training
+from latlas import measures, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
-from latlas.errors import InputError, unknown
+from latlas.errors import InputError
 from latlas.machine import prepare as prepare_machine
 from latlas.observer import Observer
-from latlas.runs import Run
+from latlas.runs import Run, is_run
 from latlas.settings import Config
 from latlas.studies import estimate, probe, records
 from latlas.studies.estimate import Cut, Size, Speed
@@ -33,7 +32,7 @@ SPEED_FREE = ("seed", "recipe", "training.epochs", "training.steps", "optimizer"
               "objective.schedule", "objective.warmup", "pictures")  # fmt: skip
 LENGTH = ("training.steps", "training.epochs", "objective.warmup")  # what a budget decides
 # What may differ in a run that is gone on with: it does not change what the study compares.
-RUN_FREE = ("recipe", "pictures", "training.threads", "training.device", "data.data_dir")
+RUN_FREE = (*configuration.ASIDE, "recipe")
 
 
 Probe = tuple[Config, Dataset, float]  # and the seconds that reading the data took
@@ -138,12 +137,10 @@ def measures_of(study: Study) -> tuple[str, ...]:
 
     Raises InputError for one that there is not.
     """
-    from latlas.measures import MEASURES
-
-    for name in study.info.measures:
-        if name != "all" and name not in MEASURES:
-            raise InputError(f"{study.where}: study.measures: {unknown('measure', name, [*MEASURES, 'all'])}")
-    return tuple(MEASURES) if "all" in study.info.measures else study.info.measures
+    try:
+        return measures.named(study.info.measures)
+    except InputError as error:
+        raise InputError(f"{study.where}: study.measures: {error}") from None
 
 
 def _measured(
@@ -230,20 +227,9 @@ def _load(
 
 
 def _kind(config: Config, data: Dataset) -> str:
-    free = _flat(config, SPEED_FREE) | {"threads": torch.get_num_threads(), "items": len(data.train)}
+    free = configuration.settings_of(config, SPEED_FREE)
+    free |= {"threads": torch.get_num_threads(), "items": len(data.train)}
     return hashlib.sha256(json.dumps(free, sort_keys=True, default=str).encode()).hexdigest()[:12]
-
-
-def _flat(config: Config, free: Sequence[str]) -> dict[str, Any]:
-    """The configuration by dotted key, without the keys and sections named in `free`."""
-    flat: dict[str, Any] = {}
-    for section, values in config.model_dump(mode="json").items():
-        flat |= (
-            {f"{section}.{k}": v for k, v in values.items()}
-            if isinstance(values, dict)
-            else {section: values}
-        )
-    return {k: v for k, v in flat.items() if k not in free and k.partition(".")[0] not in free}
 
 
 def _cut(run: Planned, share: float) -> Planned:
@@ -274,10 +260,10 @@ def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:
     if not folder.exists():
         return
     advice = "choose another --out, or take this folder away"
-    if not (folder / "config.toml").is_file() or not (folder / "run.json").is_file():
+    if not is_run(folder):
         raise InputError(f"{folder}: exists already and is no run; {advice}")
     run = Run(folder)
-    there, wanted = _flat(run.config, free), _flat(planned.config, free)
+    there, wanted = (configuration.settings_of(config, free) for config in (run.config, planned.config))
     for key in (*(key for key in LENGTH if key in wanted), *wanted):
         value = wanted[key]
         if there.get(key) != value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 import warnings
@@ -77,7 +78,7 @@ def _train(model: Model, data: Batches, test: Batches, config: Config, folder: P
 
     optimizer, progress, row = training.optimizer_for(config, model), Progress(), {"step": 1, "valid": None}
     board = Board(folder, 0)
-    objective = objectives.build(config.objective)
+    objective = objectives.build(config.objective, math.prod(model.item.shape))
     # A loss that is not finite ends the run when its turn comes; how fast it is can be told all the same.
     with contextlib.suppress(LatlasError):
         for event in training.train(model, data, objective, optimizer, config, progress, enough):
