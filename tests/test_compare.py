@@ -99,7 +99,7 @@ def test_a_point_posterior_has_no_elbo_to_rank() -> None:
     assert best(*rows)["elbo"] == {"vae"}
     assert best(*rows)["distortion"] == {"ae"}
     assert compared(*rows).reasons == [
-        "ae has no ELBO and no rate: the posterior is a point, which has no density."
+        "ae has no ELBO and no rate: the posterior is a point, which has no density; a distortion ranks only beside others without a rate."
     ]
     assert compared(rows[1], replace(rows[1], name="ae2")).reasons == [], (
         "where none has an ELBO nothing is left out"

@@ -85,9 +85,10 @@ class FullGaussianPosterior:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log q(z | x) = log N(noise; 0, I) - sum_d log L_dd at noise = L^-1 (z - mean), in nats: (K, B)."""
-        centred = (z - self.mean)[..., None]
-        noise = torch.linalg.solve_triangular(self.factor.expand(len(z), -1, -1, -1), centred, upper=False)
-        return -(0.5 * (noise[..., 0].square() + LOG_2PI) + self._log_diagonal()).sum(-1)
+        # All draws of an item are columns of one system: L is not copied for each.
+        centred = (z - self.mean).permute(1, 2, 0)
+        noise = torch.linalg.solve_triangular(self.factor, centred, upper=False).permute(2, 0, 1)
+        return -(0.5 * (noise.square() + LOG_2PI) + self._log_diagonal()).sum(-1)
 
     def kl_standard_normal(self) -> Tensor:
         """KL(q, N(0, I)) in nats, its sum split over dimensions (B, D): (mean_d^2 + |L_d|^2 - 1) / 2 - log L_dd,

@@ -17,6 +17,7 @@ from latlas.likelihoods import LOG_2PI
 from latlas.posteriors import PosteriorValue
 
 Infer = Callable[[Tensor], PosteriorValue]
+MOST_VALUES = 2**24  # of every code under every component at once: bounds memory
 
 
 class StandardNormal(nn.Module):
@@ -116,10 +117,14 @@ class VampValue:
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: z (K, B, D) -> (K, B)."""
-        flat = z.flatten(0, 1)[:, None].expand(-1, self.components, -1)
-        each = self.posterior.log_prob(flat)
+        rows = max(1, MOST_VALUES // (self.components * self.latent))
+        parts = [self._mean_density(part) for part in z.flatten(0, 1).split(rows)]
+        return torch.cat(parts).unflatten(0, z.shape[:2])
+
+    def _mean_density(self, z: Tensor) -> Tensor:
+        each = self.posterior.log_prob(z[:, None].expand(-1, self.components, -1))
         assert each is not None  # a point posterior has no density, and the configuration refuses it
-        return (torch.logsumexp(each, -1) - math.log(self.components)).unflatten(0, z.shape[:2])
+        return torch.logsumexp(each, -1) - math.log(self.components)
 
     def kl(self, posterior: PosteriorValue) -> None:
         return None

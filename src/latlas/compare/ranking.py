@@ -140,7 +140,8 @@ class Comparison:
 def _alike(entry: Entry, key: str) -> tuple[Any, ...]:
     """What two rows must share for this number of theirs to compare."""
     if key in ("elbo", "distortion", "rate"):
-        return entry.data, entry.scaling, entry.scale
+        # Without a rate to pay for, a distortion says nothing about one that was.
+        return entry.data, entry.scaling, entry.scale, entry.number("elbo") is None
     if key == "restored_mse":
         damage = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]
         return entry.data, entry.scaling, *damage
@@ -171,7 +172,7 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
             one = len(without) == 1
             yield (
                 f"{names(without)} {'has' if one else 'have'} no ELBO and no rate: the posterior is a point, "
-                "which has no density."
+                "which has no density; a distortion ranks only beside others without a rate."
             )
     damages = _split(
         [e for e in runs if e.number("restored_mse") is not None], lambda e: _alike(e, "restored_mse")
