@@ -264,6 +264,14 @@ def test_a_run_without_snapshots_or_with_one_is_refused(folder: Path, tmp_path: 
     assert not (run.path / "animation.webp").exists()
 
 
+@pytest.mark.parametrize("name", ["00000002.npz", "items.npz"])
+def test_a_damaged_snapshot_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    run = Run(Path(shutil.copytree(folder / "two", tmp_path / "copy")))
+    (run.path / "snapshots" / name).write_bytes(b"not an archive")
+    with pytest.raises(InputError, match=rf"{name}: damaged, or not written by latlas"):
+        animation.animate(run)
+
+
 def test_the_command_prints_what_it_made_and_the_report_shows_it(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

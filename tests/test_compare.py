@@ -97,9 +97,10 @@ def test_a_probability_of_0_1_data_never_meets_a_density() -> None:
 def test_a_point_posterior_has_no_elbo_to_rank() -> None:
     rows = entry("vae"), entry("ae", elbo=None), entry("other", elbo=-101)
     assert best(*rows)["elbo"] == {"vae"}
-    assert best(*rows)["distortion"] == {"ae"}
+    assert best(*rows)["distortion"] == {"vae"}, "the autoencoder's pays for no rate"
     assert compared(*rows).reasons == [
-        "ae has no ELBO and no rate: the posterior is a point, which has no density; a distortion ranks only beside others without a rate."
+        "ae has no ELBO and no rate: the posterior is a point, which has no density; a distortion ranks only beside"
+        " others without a rate."
     ]
     assert compared(rows[1], replace(rows[1], name="ae2")).reasons == [], (
         "where none has an ELBO nothing is left out"
@@ -138,6 +139,22 @@ def test_plain_values_say_what_compares() -> None:
     assert told["entries"][0]["best"] == ["mse"]
     assert len(told["reasons"]) == 1
     assert compare.to_dict(compared(entry("a"), entry("b")))["comparable"]
+
+
+def test_norms_and_distances_of_codes_rank_among_equal_sizes_drawn_to_a_prior() -> None:
+    def of(name: str, latent: int, norm: float, **more: Any) -> Entry:
+        row = entry(name, **more)
+        return replace(row, values=row.values | {"latent": latent, "mean_code_norm": norm, "mmd_prior": norm})
+
+    plain = {"elbo": None, "settings": {"objective.name": "reconstruction"}}
+    rows = of("a", 2, 0.1), of("b", 2, 0.2), of("c", 16, 0.3), of("ae", 2, 0.01, **plain)
+    infovae = of("d", 2, 0.05, elbo=None, settings={"objective.name": "infovae"})
+    table = compared(*rows, infovae)
+    groups = [[e.name for e in group] for group in table.groups("mean_code_norm")]
+    assert groups == [["a", "b", "d"], ["c"], ["ae"]]
+    assert ["a", "b", "ae", "d"] in [[e.name for e in group] for group in table.groups("mmd_prior")]
+    assert any("rank among equal sizes" in reason for reason in table.reasons)
+    assert not any("equal sizes" in reason for reason in compared(*rows[:2]).reasons)
 
 
 def test_the_text_table_marks_the_best_and_says_what_is_not_ranked() -> None:

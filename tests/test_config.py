@@ -116,10 +116,18 @@ def test_a_recipe_brings_its_data_unless_others_are_named() -> None:
     assert api.configure().data.source == "fashion-mini"
 
 
-def test_epochs_given_override_a_recipes_steps() -> None:
-    base = api.configure(settings={"training.steps": 7}, options={"epochs": 2})
-    assert base.training.steps is None
-    assert base.training.epochs == 2
+def test_epochs_given_override_a_recipes_steps_however_they_are_given(tmp_path: Path) -> None:
+    assert recipe("kmnist-vae").training.steps == 1407
+    (tmp_path / "mine.toml").write_text("[training]\nepochs = 2\n")
+    for given in (
+        {"options": {"epochs": 2}},
+        {"settings": {"training.epochs": 2}},
+        {"file": tmp_path / "mine.toml"},
+    ):
+        base = api.configure(recipe="kmnist-vae", **given)
+        assert (base.training.steps, base.training.epochs) == (None, 2)
+    both = api.configure(recipe="kmnist-vae", settings={"training.epochs": 2, "training.steps": 9})
+    assert (both.training.steps, both.training.epochs) == (9, 2)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from latlas import objectives, schedules
 from latlas.divergences import KERNELS, mmd
+from latlas.errors import InputError
 from latlas.models import Pass
 from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
 from latlas.settings import ObjectiveConfig
@@ -128,6 +130,33 @@ def test_cosine_and_one_cycle_end_near_zero() -> None:
         assert values[:top] == sorted(values[:top])
         assert values[top:] == sorted(values[top:], reverse=True)
         assert values[-1] < 0.001
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"beta": 4.0},
+        {"beta": 3.0, "capacity": 2.0},
+        {"beta": 3.0, "capacity": 50.0},
+        {"name": "reconstruction"},
+    ],
+)
+def test_epochs_are_ranked_by_minus_the_objective_at_its_full_weight(options: dict[str, Any]) -> None:
+    settings, p = ObjectiveConfig(**options), a_pass()
+    loss = objectives.build(settings, 1)(p, settings.beta, settings.capacity or 0.0)
+    assert p.rate is not None
+    means = p.distortion.mean().item(), p.rate.mean().item()
+    assert objectives.worth(settings, *means) == pytest.approx(-loss.item())
+    assert objectives.worth(ObjectiveConfig(name="infovae"), *means) is None
+    assert objectives.worth(ObjectiveConfig(), 3.0, None) == -3.0
+
+
+def test_no_alpha_rewards_codes_that_leave_the_prior() -> None:
+    with pytest.raises(
+        InputError, match=r"objective.alpha = -70: with info_lambda = 64 the MMD would be rewarded"
+    ):
+        objectives.build(ObjectiveConfig(name="infovae", alpha=-70.0), 64)
 
 
 def test_the_capacity_draws_the_rate_from_both_sides() -> None:

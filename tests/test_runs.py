@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from helpers import images
 import latlas
 from latlas import api, experiment, runs
 from latlas.errors import InputError, LatlasError
-from latlas.files import write_atomic
+from latlas.files import exclusively, write_atomic
 
 QUICK = {
     "network.hidden": [16],
@@ -209,7 +210,7 @@ def test_changed_data_are_refused(source: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_trained_by_one_process_at_a_time(source: Path, tmp_path: Path) -> None:
     run = begun(source, tmp_path / "run", 1)
-    with runs.exclusively(run), pytest.raises(InputError, match="another process is training"):
+    with exclusively(run.path), pytest.raises(InputError, match="another process is training"):
         latlas.resume(run.path, quiet=True)
 
 
@@ -226,6 +227,38 @@ def test_early_stopping_keeps_the_best_and_stays_stopped(source: Path, tmp_path:
     (run.path / "metrics.json").unlink()
     latlas.resume(run.path, quiet=True)
     assert len([r for r in run.log() if r["kind"] == "epoch"]) == len(epochs)
+
+
+@pytest.mark.parametrize(
+    ("settings", "worth", "first"),
+    [
+        ({"objective.beta": 30.0}, lambda v: -(v["distortion"] + 30 * v["rate"]), 6),
+        ({"objective.schedule": "linear", "objective.warmup": 12}, lambda v: v["elbo"], 12),
+        (
+            {"objective.capacity": 1.0, "objective.beta": 30.0, "objective.warmup": 12},
+            lambda v: -(v["distortion"] + 30 * abs(v["rate"] - 1)),
+            12,
+        ),
+        ({"objective.name": "reconstruction"}, lambda v: -v["distortion"], 6),
+        ({"objective.name": "infovae", "objective.info_lambda": 50.0}, lambda v: 0.0, 24),
+    ],
+)
+def test_the_model_is_of_the_epoch_that_is_best_by_what_it_was_trained_for(
+    source: Path,
+    tmp_path: Path,
+    settings: dict[str, Any],
+    worth: Callable[[dict[str, float]], float],
+    first: int,
+) -> None:
+    options = QUICK | {"optimizer.lr": 0.05, "optimizer.schedule": "constant"} | settings
+    if "objective.schedule" not in settings:
+        options["objective.schedule"] = "constant"
+    run = latlas.train(str(source), latent=2, epochs=4, out=tmp_path / "run", settings=options, quiet=True)
+    epochs = [r for r in run.log() if r["kind"] == "epoch" and r["step"] >= first]
+    assert run.metrics["best_step"] == max(epochs, key=lambda r: worth(r["valid"]))["step"]
+    assert run.metrics["splits"]["valid"]["distortion"] == pytest.approx(
+        next(r for r in epochs if r["step"] == run.metrics["best_step"])["valid"]["distortion"], rel=1e-9
+    )
 
 
 def test_without_validation_the_newest_weights_are_the_model(source: Path, tmp_path: Path) -> None:

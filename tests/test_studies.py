@@ -529,6 +529,8 @@ def test_a_run_that_fails_does_not_stop_the_others(latlas: Latlas, monkeypatch: 
         ("study small.toml nothing", "'nothing' is neither a named set"),
         ("study small.toml --budget soon", "--budget soon: expected a duration"),
         ("study small.toml --seeds 0", "--seeds"),
+        ("study small.toml --limit 0", "--limit"),
+        ("study small.toml ramps.npz ramps.npz", "ramps.npz: given twice"),
         (
             "study latent-size ramps.npz",
             "study latent-size: 2 dimensions, on ramps: network.name = kmnist makes 28x28",
@@ -543,6 +545,34 @@ def test_bad_calls_are_one_line_and_leave_nothing(
     assert (code, out) == (2, "")
     assert message in err.strip().splitlines()[-1]
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_closed_form_beyond_its_data_is_refused_before_anything_is_trained(latlas: Latlas) -> None:
+    runs_ = '[[runs]]\nrecipe = "linear-ae"\n[[runs]]\nrecipe = "pca"\nmodel.latent = 1000\n'
+    Path("closed.toml").write_text('[study]\nname = "closed"\ndata = ["ramps.npz"]\n' + runs_)
+    code, _, err = latlas("study", "closed.toml")
+    assert code == 2
+    assert "closed.toml: pca, on ramps: model.latent = 1000" in err
+    assert not Path("studies").exists()
+
+
+def test_more_seeds_are_trained_where_a_budget_cut_none(latlas: Latlas) -> None:
+    assert latlas("study", "small.toml", "--seeds", 1, "--budget", "10h", "-q")[0] == 0
+    assert study_json()["budget"]["of_seeds"] == 1
+    told = json.loads(latlas("study", "small.toml", "--seeds", 2, "--json", "-q")[1])
+    assert len(told["runs"]) == 4
+    assert told["cuts"] == []
+
+
+@pytest.mark.parametrize(
+    "broken", [{"speeds": {"a": {"stride": 1}}}, {"budget": {"seconds": 1}}, {"runs": None}]
+)
+def test_a_damaged_study_json_is_named(latlas: Latlas, broken: dict[str, Any]) -> None:
+    Path("studies/small").mkdir(parents=True)
+    Path("studies/small/study.json").write_text(json.dumps({"study": "small"} | broken))
+    code, _, err = latlas("study", "small.toml", "-q")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "study.json: damaged; take it away" in err
 
 
 def test_an_unknown_measure_is_refused_before_anything_is_trained(latlas: Latlas) -> None:

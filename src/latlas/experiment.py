@@ -22,7 +22,7 @@ from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore
-from latlas.files import write_json
+from latlas.files import exclusively, write_json
 from latlas.machine import interruptible, prepare
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
@@ -125,7 +125,7 @@ def _on(model: Model, config: Config, device: torch.device) -> tuple[Model, torc
 
 
 def _go(session: Session) -> Run:
-    with runs.exclusively(session.run), _resumable(session):
+    with exclusively(session.run.path), _resumable(session):
         with interruptible() as stop:
             session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
             session.run.cut_back(session.progress.step)
@@ -193,7 +193,7 @@ def _train(session: Session, board: Board, stop: Callable[[], bool], before: flo
             _end_epoch(session, board, event, length)
             if _patience_is_over(config, progress):
                 session.observer.note(
-                    f"no better validation ELBO for {config.training.patience} epochs: stopped early"
+                    f"validation no better for {config.training.patience} epochs: stopped early"
                 )
                 return
         else:
@@ -207,10 +207,15 @@ def _patience_is_over(config: Config, progress: Progress) -> bool:
 
 
 def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
-    """Validates, logs and keeps a checkpoint; the best epoch is the one with the highest validation ELBO."""
-    progress, run = session.progress, session.run
+    """Validates, logs and keeps a checkpoint; the best epoch is the one in which validation is best by what is trained
+    for. While weights or capacity still rise it is another objective: there the newest epoch is the best.
+    """
+    progress, run, objective = session.progress, session.run, session.config.objective
     valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
-    score = None if valid is None else _score(valid)
+    rising = objective.schedule != "constant" or objective.capacity is not None
+    score = None
+    if valid is not None and not (rising and event.step < length.warmup):
+        score = objectives.worth(objective, valid.distortion, valid.rate)
     better = score is None or progress.best_score is None or score > progress.best_score
     progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
     if better:
@@ -232,11 +237,6 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
-
-
-def _score(valid: Evaluation) -> float:
-    """What the best epoch has most of: the ELBO; for a point posterior minus the distortion."""
-    return -valid.distortion if valid.elbo is None else valid.elbo
 
 
 def _epoch_line(

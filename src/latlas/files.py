@@ -1,14 +1,16 @@
-"""Files that are either whole or not there, however the process ends."""
+"""Files that are either whole or not there, however the process ends, and folders that one process writes at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from latlas.errors import LatlasError
+from latlas.errors import InputError, LatlasError
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -46,3 +48,23 @@ def usual_mode(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON as `write_atomic` does."""
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def exclusively(folder: Path) -> Iterator[None]:
+    """Holds a run folder's lock, so that one process at a time trains it; where the system has no flock, nothing
+    is held.
+
+    Raises InputError when another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / ".lock").open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(f"{folder}: another process is training this run") from None
+        yield

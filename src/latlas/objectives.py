@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from latlas.divergences import KERNELS, mmd
+from latlas.errors import InputError
 from latlas.models import Pass
 from latlas.settings import ObjectiveConfig
 
@@ -58,6 +59,20 @@ def infovae(
     return loss if alpha == 1 else loss + beta * (1 - alpha) * _rate(p, kl).mean()
 
 
+def worth(options: ObjectiveConfig, distortion: float, rate: float | None) -> float | None:
+    """What validation ranks epochs by: minus the objective at its full weight and capacity, from a split's means.
+
+    None for infovae, whose MMD is of a whole batch and no mean over images: there the newest weights are the model.
+    """
+    if options.name == "infovae":
+        return None
+    if options.name == "reconstruction" or rate is None:
+        return -distortion
+    if options.capacity is not None:
+        return -(distortion + options.beta * abs(rate - options.capacity))
+    return -(distortion + options.beta * rate)
+
+
 def _rate(p: Pass, kl: str) -> Tensor:
     rate = p.rate if kl == "analytic" else p.sampled_rate
     if rate is None:
@@ -71,6 +86,11 @@ def build(options: ObjectiveConfig, values: int) -> Objective:
         return reconstruction
     if options.name == "infovae":
         strength = values if options.info_lambda is None else options.info_lambda
+        if options.alpha + strength < 1:
+            raise InputError(
+                f"objective.alpha = {options.alpha:g}: with info_lambda = {strength:g} the MMD would be rewarded;"
+                " raise one of them"
+            )
         return partial(
             infovae,
             kl=options.kl,

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,11 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """metrics.json; empty while the run is unfinished."""
         path = self.path / "metrics.json"
-        return _read_json(path) if path.exists() else {}
+        values = _read_json(path) if path.exists() else {}
+        splits = values.get("splits", {})
+        if not isinstance(splits, dict) or not all(isinstance(split, dict) for split in splits.values()):
+            raise InputError(f"{path}: damaged: splits are to be objects of numbers")
+        return values
 
     def data_options(self, data_dir: str = "") -> DataOptions:
         """How the run's data are read; named sets are looked for in `data_dir` where one is given."""
@@ -124,9 +128,9 @@ class Run:
         """
         found = []
         for step, path in self.snapshot_files():
-            with np.load(path) as archive:
-                if key in archive:
-                    found.append((step, archive[key]))
+            arrays = read_arrays(path)
+            if key in arrays:
+                found.append((step, arrays[key]))
         return found
 
     def model(self) -> Model:
@@ -136,12 +140,26 @@ class Run:
         """
         weights = self.path / "model.safetensors"
         if not weights.exists():
+            if self.finished:
+                raise InputError(f"{weights}: missing, though the run is finished; take the folder away")
             raise InputError(
                 f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
             )
         model = from_description(_read_json(self.path / "model.json", "config", "item"))
         _load_weights(model, _read_tensors(weights)[0], weights)
         return model.eval()
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a run's .npz file.
+
+    Raises InputError where it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
+        raise InputError(f"{path}: damaged, or not written by latlas; take it away") from None
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -323,23 +341,3 @@ def _read_json(path: Path, *needed: str) -> dict[str, Any]:
     if not isinstance(value, dict) or not set(needed) <= set(value):
         raise InputError(f"{path}: expected a JSON object with {', '.join(needed) or 'keys'}")
     return value
-
-
-@contextlib.contextmanager
-def exclusively(run: Run) -> Iterator[None]:
-    """Holds the run's lock, so that one process at a time trains it; where the system has no flock, nothing
-    is held.
-
-    Raises InputError when another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with (run.path / ".lock").open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{run.path}: another process is training this run") from None
-        yield

@@ -217,7 +217,7 @@ class TrainingConfig(Section):
         False
     )
     patience: Annotated[
-        int | None, Field(ge=1, description="stop after this many epochs without a better validation ELBO")
+        int | None, Field(ge=1, description="stop after this many epochs in which validation got no better")
     ] = None
     log_every: Annotated[int, Field(ge=1, description="steps between log lines")] = 50
     snapshot_every: Annotated[
@@ -323,6 +323,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     yield (
         config.corruption.name == "masking" and config.corruption.strength > 1,
         "corruption.strength: of masking it is a share of the values, from 0 to 1",
+    )
+    yield (
+        config.training.patience is not None and config.objective.name == "infovae",
+        "training.patience: validation does not rank the epochs of objective.name = infovae; leave it out",
     )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (

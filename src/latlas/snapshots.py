@@ -14,7 +14,7 @@ from latlas.data.dataset import Split
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.models import Model
-from latlas.runs import Run
+from latlas.runs import Run, read_arrays
 from latlas.settings import Config
 
 SAMPLES = 64
@@ -57,8 +57,7 @@ def labels(run: Run) -> np.ndarray | None:
     path = run.path / "snapshots" / SHARED
     if not path.exists():
         return None
-    with np.load(path) as archive:
-        return archive.get("labels")
+    return read_arrays(path).get("labels")
 
 
 def _items(dataset: Dataset, latent: int) -> Split:

@@ -54,7 +54,9 @@ def study(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", metavar="N", help="Train on the first N images only.", show_default=False),
+        typer.Option(
+            "--limit", metavar="N", min=1, help="Train on the first N images only.", show_default=False
+        ),
     ] = None,
     threads: Threads = None,
     device: Device = "",

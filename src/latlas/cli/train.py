@@ -48,7 +48,8 @@ def train(
     beta: Annotated[float | None, _option(MODEL, "--beta", "Weight of the rate.", "X")] = None,
     seed: Annotated[int | None, _option(MODEL, "--seed", "Seed of weights, order and noise.", "N")] = None,
     patience: Annotated[
-        int | None, _option(MODEL, "--patience", "Stop after N epochs with no better validation ELBO.", "N")
+        int | None,
+        _option(MODEL, "--patience", "Stop after N epochs in which validation got no better.", "N"),
     ] = None,
     setting: Annotated[
         list[str] | None,

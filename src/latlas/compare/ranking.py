@@ -12,6 +12,7 @@ Better = Literal["higher", "lower", ""]
 Value = float | str | None
 Part = Literal["reconstructions", "samples", "latent", "decoded"]  # of the page
 MOST_NAMES = 6  # that a sentence lists
+CODE_SIZES = ("mmd_prior", "mean_code_norm")
 MOST_COLUMNS = 9  # that a page shows at once
 
 SCALES = {
@@ -59,6 +60,11 @@ class Entry:
     def baseline(self) -> bool:
         """Whether this is PCA, computed here, and not a run."""
         return not self.runs
+
+    @property
+    def drawn_to_prior(self) -> bool:
+        """Whether something drew the codes to a prior: not so in PCA and plain autoencoders."""
+        return self.number("elbo") is not None or self.settings.get("objective.name") == "infovae"
 
     def number(self, key: str) -> float | None:
         """The value where it is a number."""
@@ -142,6 +148,11 @@ def _alike(entry: Entry, key: str) -> tuple[Any, ...]:
     if key in ("elbo", "distortion", "rate"):
         # Without a rate to pay for, a distortion says nothing about one that was.
         return entry.data, entry.scaling, entry.scale, entry.number("elbo") is None
+    if key == "mmd_prior":
+        return entry.data, entry.number("latent")
+    if key == "mean_code_norm":
+        # Nothing draws the codes of PCA or of a plain autoencoder to the origin.
+        return entry.data, entry.number("latent"), "" if entry.drawn_to_prior else entry.name
     if key == "restored_mse":
         damage = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]
         return entry.data, entry.scaling, *damage
@@ -174,6 +185,9 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
                 f"{names(without)} {'has' if one else 'have'} no ELBO and no rate: the posterior is a point, "
                 "which has no density; a distortion ranks only beside others without a rate."
             )
+    sizes = {e.number("latent") for e in runs if any(e.number(key) is not None for key in CODE_SIZES)}
+    if len(sizes) > 1:
+        yield "MMD to the prior and the norm of the mean code depend on the latent size: they rank among equal sizes."
     damages = _split(
         [e for e in runs if e.number("restored_mse") is not None], lambda e: _alike(e, "restored_mse")
     )

@@ -36,17 +36,19 @@ class Critic:
     distance: float = math.inf
 
     def scores(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
-        from the features to the nearest class mean; both (N,).
+        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, 0 where that of none is larger, and
+        the Mahalanobis distance from the features to the nearest class mean; both (N,).
         """
         features, logits = _run(self.net, _small(x))
         distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
-        return logits.softmax(1)[:, :-1].amax(1).numpy(), distance.numpy()
+        probability = logits.softmax(1)
+        surest, none = probability[:, :-1].amax(1), probability[:, -1]
+        return torch.where(surest > none, surest, 0.0).numpy(), distance.numpy()
 
     def plausible(self, x: Tensor) -> np.ndarray:
         """Whether images (N, C, H, W) on [0, 1] are classified as surely, and lie as near, as real ones: (N,)."""
         confidence, distance = self.scores(x)
-        return (confidence >= self.confidence) & (distance <= self.distance)
+        return (confidence > 0) & (confidence >= self.confidence) & (distance <= self.distance)
 
 
 class _Net(nn.Module):
@@ -71,9 +73,10 @@ def critic_of(dataset: Dataset) -> Critic | None:
 
     It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
     sure of anything (Hendrycks et al. 2019). An image is plausible where its largest probability of a true class
-    is above the 4 % quantile of the real test images, and the Mahalanobis distance from its features to the
+    is above that of none and above the 4 % quantile of the real test images, and the Mahalanobis distance from its features to the
     nearest class mean, with the classes' shared covariance, below their 99 % quantile (Lee et al. 2018): about
     95 % of the real test images are.
+    It is fewer where there were too few images to learn from.
     None for data that are not images or have no two classes, and where the classifier knows fewer than half of
     the real test images: there its opinion means nothing.
     """

@@ -15,6 +15,7 @@ from latlas.observer import Observer
 from latlas.runs import Run
 from latlas.studies import records, results
 from latlas.studies.estimate import about, left
+from latlas.studies.plan import seeds_of
 from latlas.studies.prepare import Plan, Planned
 
 
@@ -169,7 +170,7 @@ def _failures(state: State) -> list[str]:
 def record(plan: Plan, state: State) -> dict[str, Any]:
     """study.json: the plan, the estimate, what was cut, what became of each run, and the results."""
     cut, info = plan.cut, plan.study.info
-    rows = []
+    wanted, rows = seeds_of(info, plan.options.seeds), []
     for run in plan.runs:
         failed = state.failed.get(run.folder)
         rows.append({
@@ -187,7 +188,7 @@ def record(plan: Plan, state: State) -> dict[str, Any]:
         "created": state.created,
         "data": list(dict.fromkeys(run.data for run in plan.runs)),
         "seeds": list(dict.fromkeys(run.seed for run in plan.runs)),
-        "budget": cut and {"seconds": plan.budget, "share": cut.share, "seeds": cut.seeds},
+        "budget": cut and {"seconds": plan.budget, **vars(cut), "of_seeds": len(wanted)},
         "cuts": list(plan.cuts),
         "estimate_seconds": round(plan.total, 1),
         "baseline_seconds": round(plan.baselines, 1),

@@ -14,7 +14,7 @@ import torch
 
 from latlas import config as configuration
 from latlas import data as sources
-from latlas import measures, training
+from latlas import measures, pca, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
 from latlas.errors import InputError
@@ -114,14 +114,15 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
     for run in runs:
         _check_folder(run, out / run.folder, (*RUN_FREE, *LENGTH))
     speeds, baselines = _measured(study, to_measure, observer)
-    speeds, baselines = known | speeds, baselines + before.get("baseline_seconds", 0.0)
+    speeds, baselines = known | speeds, max(baselines, before.get("baseline_seconds", 0.0))
     seeds = seeds_of(study.info, options.seeds)
     stored = before.get("budget") or {}
     budget = stored.get("seconds") if options.budget is None else options.budget
     cut, cuts = None, []
     if budget is not None:
         if stored.get("seconds") == budget:
-            cut = Cut(stored["share"], min(stored["seeds"], len(seeds)))
+            whole = stored["seeds"] == stored.get("of_seeds")  # further ones are wanted, whatever they cost
+            cut = Cut(stored["share"], len(seeds) if whole else min(stored["seeds"], len(seeds)))
         else:
             work = [[(r.size, speeds[r.kind]) for r in runs if r.seed == seed] for seed in seeds]
             cut = estimate.fit(work, budget, time.perf_counter() - begun + baselines)
@@ -169,6 +170,9 @@ def _runs(
     wanted = options.data or study.info.data
     if not wanted:
         raise InputError(f"{study.where}: no data: name them: latlas study {study.info.name} DATA")
+    twins = [source for source in wanted if wanted.count(source) > 1]
+    if twins:
+        raise InputError(f"{study.where}: {twins[0]}: given twice; each data set gets all runs once")
     seeds = seeds_of(study.info, options.seeds)
     slugs = dict(
         zip((e.name for e in study.entries), unique(slug(e.name) for e in study.entries), strict=True)
@@ -206,7 +210,7 @@ def _load(
         "training.threads": options.threads,
         "training.device": options.device,
     }
-    changes = {key: value for key, value in given.items() if value}
+    changes = {key: value for key, value in given.items() if value not in (None, "")}
     kept: dict[str, tuple[Dataset, float]] = {}
     found = []
     for entry in study.entries:
@@ -219,6 +223,8 @@ def _load(
         dataset, reading = kept[key]
         try:
             resolved, _ = resolve(config, dataset)
+            if resolved.training.method == "pca":
+                pca.check(resolved, dataset)
             build(resolved, item_of(dataset), statistics(dataset))
         except InputError as error:
             raise InputError(f"{study.where}: {entry.name}, on {dataset.name}: {error}") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
+from latlas.studies.estimate import Speed
 
 NAME = "study.json"
 
@@ -31,7 +32,23 @@ def read(out: Path, study: str) -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("study") != study:
         named = values.get("study") if isinstance(values, dict) else None
         raise InputError(f"--out {out}: holds the study {named!r}, not {study!r}; choose another")
+    try:
+        _checked(values)
+    except (TypeError, KeyError, AttributeError):
+        raise InputError(f"{path}: damaged; take it away, and the study is planned anew") from None
     return values
+
+
+def _checked(values: dict[str, Any]) -> None:
+    """Reads whatever the planning of a study reads, and fails as that would."""
+    budget = values.get("budget")
+    _ = [Speed(**speed).step + 0.0 for speed in values.get("speeds", {}).values()]
+    _ = [
+        0.0 + values.get("baseline_seconds", 0.0),
+        *(row["folder"] + row["state"] for row in values.get("runs", [])),
+    ]
+    if budget is not None:
+        _ = budget["seconds"] + budget["share"] + budget["seeds"]
 
 
 def write(out: Path, values: dict[str, Any]) -> None:
