@@ -12,7 +12,7 @@ from helpers import image_dataset, made, split, table_dataset
 from latlas.data import DataOptions, Dataset, Scaling, load
 from latlas.divergences import mmd
 from latlas.errors import InputError, LatlasError
-from latlas.measures import MEASURES, _Scene, measure
+from latlas.measures import MEASURES, _Scene, measure, plausible_share
 from latlas.measures import critic as judging
 from latlas.measures.codes import block_mmd, knn_accuracy, mean_code_norm, silhouette
 from latlas.measures.decoded import gradient_energy, morph_smoothness, sharpness
@@ -287,6 +287,12 @@ def test_there_is_no_judge_without_images_or_classes() -> None:
     one = replace(dataset.train, labels=np.zeros_like(dataset.train.labels))
     assert judging.critic_of(replace(dataset, train=one)) is None
     assert judging.critic_of(table_dataset(normals(50, 3).numpy())) is None
+
+
+def test_a_judge_that_is_unsure_of_real_images_says_nothing() -> None:
+    few = load(DataOptions(source="digits", limit=300))
+    assert judging.critic_of(few) is None
+    assert plausible_share(few, np.zeros((3, 8, 8, 1))) is None
 
 
 def test_large_images_are_judged_small() -> None:

@@ -314,6 +314,18 @@ def check_variations(n: int, scale: float, seed: int) -> None:
         raise InputError(f"--scale {scale:g}: expected a number from 0 to {MOST_SCALE:g}")
 
 
+def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
+    """Raises InputError for another ending than .npz, or .png where a picture can be made, or a folder that does not
+    exist.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"--out {path}: the folder {path.parent} does not exist")
+    if path.suffix.lower() not in (".npz", ".png") or (path.suffix.lower() == ".png" and not picture):
+        raise InputError(f"--out {path}: expected a name ending in {'.npz or .png' if picture else '.npz'}")
+    if path.suffix.lower() == ".png" and not images:
+        raise InputError(f"--out {path}: these items are not images; use .npz")
+
+
 def save(
     path: Path, arrays: Arrays, picture: str = "", title: str = "", draw: Callable[[], Figure] | None = None
 ) -> Path:
@@ -322,17 +334,9 @@ def save(
 
     Raises InputError for another ending, or a folder that does not exist.
     """
-    if not path.parent.is_dir():
-        raise InputError(f"--out {path}: the folder {path.parent} does not exist")
-    ending = path.suffix.lower()
-    if ending == ".png" and picture:
-        images = arrays[picture]
-        if images.ndim != 4:
-            raise InputError(f"--out {path}: these items are not images; use .npz")
-        return figures.save(draw() if draw else figures.image_grid(images, title=title), path)
-    if ending != ".npz":
-        kinds = ".npz or .png" if picture else ".npz"
-        raise InputError(f"--out {path}: expected a name ending in {kinds}")
+    check_path(path, bool(picture), not picture or arrays[picture].ndim == 4)
+    if path.suffix.lower() == ".png":
+        return figures.save(draw() if draw else figures.image_grid(arrays[picture], title=title), path)
     content = io.BytesIO()
     np.savez(content, **arrays)  # type: ignore[arg-type]
     write_atomic(path, content.getvalue())

@@ -65,6 +65,9 @@ def sample(
 
     inference.check_count(count, seed)
     found, model = open_run(run, device)
+    images = model.item.kind == "image"
+    path = out_path(out, found, f"samples{'-' * bool(density)}{density}.{'png' if images else 'npz'}")
+    inference.check_path(path, images=images)
     result = {"run": str(found.path), "samples": count, "seed": seed, "noise": noise}
     if density:
         with Console(quiet) as console:
@@ -79,8 +82,7 @@ def sample(
         with Console(quiet) as console:
             share = inference.plausible(found, arrays["samples"], data_dir, console)
         result["plausible_share"], told = share, f"{told}, {share:.1%} plausible"
-    default = f"samples{'-' * bool(density)}{density}.{'png' if arrays['samples'].ndim == 4 else 'npz'}"
-    path = inference.save(out_path(out, found, default), arrays, "samples", title)
+    inference.save(path, arrays, "samples", title)
     show(result | {"out": str(path)}, as_json, f"{title}{told}: {path}")
 
 

@@ -18,6 +18,7 @@ SEED = 0
 SEEN, BATCH, LR = 32_000, 64, 3e-3  # images that training sees, whatever the size of the data
 IGNORED = -100  # the label that cross_entropy leaves out
 KNOWN = 0.5  # share of the real test images that a judge has to classify rightly
+SURE = 0.1  # the least that the threshold for that probability may be
 UNSURE, FAR = 0.04, 0.01  # shares of the real test images beyond the two thresholds
 
 _critics: dict[str, Critic | None] = {}
@@ -36,19 +37,17 @@ class Critic:
     distance: float = math.inf
 
     def scores(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, 0 where that of none is larger, and
-        the Mahalanobis distance from the features to the nearest class mean; both (N,).
+        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
+        from the features to the nearest class mean; both (N,).
         """
         features, logits = _run(self.net, _small(x))
         distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
-        probability = logits.softmax(1)
-        surest, none = probability[:, :-1].amax(1), probability[:, -1]
-        return torch.where(surest > none, surest, 0.0).numpy(), distance.numpy()
+        return logits.softmax(1)[:, :-1].amax(1).numpy(), distance.numpy()
 
     def plausible(self, x: Tensor) -> np.ndarray:
         """Whether images (N, C, H, W) on [0, 1] are classified as surely, and lie as near, as real ones: (N,)."""
         confidence, distance = self.scores(x)
-        return (confidence > 0) & (confidence >= self.confidence) & (distance <= self.distance)
+        return (confidence >= self.confidence) & (distance <= self.distance)
 
 
 class _Net(nn.Module):
@@ -73,12 +72,11 @@ def critic_of(dataset: Dataset) -> Critic | None:
 
     It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
     sure of anything (Hendrycks et al. 2019). An image is plausible where its largest probability of a true class
-    is above that of none and above the 4 % quantile of the real test images, and the Mahalanobis distance from its features to the
-    nearest class mean, with the classes' shared covariance, below their 99 % quantile (Lee et al. 2018): about
-    95 % of the real test images are.
-    It is fewer where there were too few images to learn from.
+    is above the 4 % quantile of the real test images, and the Mahalanobis distance from its features to the nearest
+    class mean, with the classes' shared covariance, below their 99 % quantile (Lee et al. 2018): about 95 % of the
+    real test images are.
     None for data that are not images or have no two classes, and where the classifier knows fewer than half of
-    the real test images: there its opinion means nothing.
+    the real test images, or is not sure of them itself: there its opinion means nothing.
     """
     if dataset.kind != "image" or not has_classes(dataset.train) or not len(dataset.test):
         return None
@@ -123,9 +121,12 @@ def _fit(dataset: Dataset) -> Critic | None:
     if known.mean() < KNOWN:
         return None
     confidence, distance = judge.scores(real)
+    least = float(np.quantile(confidence, UNSURE))
+    if least < SURE:  # nearly anything is above it
+        return None
     return replace(
         judge,
-        confidence=float(np.quantile(confidence, UNSURE)),
+        confidence=least,
         distance=float(np.quantile(distance, 1 - FAR)),
     )
 
