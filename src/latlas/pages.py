@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Container, Sequence
 from html import escape
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def new_page(out: str | os.PathLike[str]) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {out}: expected a name ending in .html")
     return path
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
+    """Rows of cells for a terminal, in columns as wide as their longest cell; those at `right` end in line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def rounded(value: object, decimals: int) -> str:

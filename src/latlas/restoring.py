@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from latlas import pages
+from latlas.compare.html import scroll
 from latlas.config import ASIDE, settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
@@ -133,15 +134,7 @@ def _restored(
 
 def text_table(rows: Sequence[Row]) -> str:
     """The rows for people, in columns."""
-    lines = [HEADS, *map(_cells, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(HEADS))]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i in NUMBERS else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return pages.aligned([HEADS, *map(_cells, rows)], NUMBERS)
 
 
 def html_table(rows: Sequence[Row]) -> str:
@@ -149,17 +142,14 @@ def html_table(rows: Sequence[Row]) -> str:
 
     def cell(i: int, text: str, tag: str) -> str:
         kind = "value" if i in NUMBERS else "best" if text == WINS else ""
-        return f"<{tag} class={kind!r}>{escape(text)}</{tag}>" if kind else f"<{tag}>{escape(text)}</{tag}>"
+        return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else f"<{tag}>{escape(text)}</{tag}>"
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(cell(i, text, tag) for i, text in enumerate(cells)) + "</tr>\n"
 
+    head = f"<thead>{line(HEADS, 'th')}</thead>\n"
     body = "".join(line(_cells(row), "td") for row in rows)
-    return (
-        f'<p class="muted">{escape(MEANING)}</p>\n'
-        '<div class="scroll" tabindex="0" role="region" aria-label="Errors of what is restored">\n'
-        f"<table>\n<thead>{line(HEADS, 'th')}</thead>\n<tbody>\n{body}</tbody>\n</table>\n</div>\n"
-    )
+    return f'<p class="muted">{escape(MEANING)}</p>\n' + scroll("Errors of what is restored", head, body)
 
 
 MEANING = (

@@ -73,8 +73,6 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """Rows under a head, in columns as wide as their longest cell."""
-    cells = [head, *[tuple(str(c) for c in row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells
-    )
+    from latlas.pages import aligned
+
+    return aligned([head, *[tuple(str(c) for c in row) for row in rows]])

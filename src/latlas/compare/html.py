@@ -117,7 +117,7 @@ def _numbers(comparison: Comparison) -> str:
     ]
     head = f'<thead><tr><th scope="col">{corner}</th>{heads}</tr></thead>\n'
     key = '<p class="muted"><span class="best"><span class="mark"></span></span>the best of those that compare</p>\n'
-    return _scroll("Numbers on the test split", head, "".join(rows)) + (key if any(best.values()) else "")
+    return scroll("Numbers on the test split", head, "".join(rows)) + (key if any(best.values()) else "")
 
 
 def _head(column: Column) -> str:
@@ -147,7 +147,8 @@ def _cell(entry: Entry, column: Column, best: bool) -> str:
     return f'<td class="value{" best" if best else ""}">{text}{below}</td>'
 
 
-def _scroll(label: str, head: str, rows: str, kind: str = "numbers") -> str:
+def scroll(label: str, head: str, rows: str, kind: str = "numbers") -> str:
+    """A table in a box of its own, which scrolls where the page is too narrow."""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">\n<table class="{kind}">\n'
         f"{head}<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
@@ -184,7 +185,7 @@ def _differences(comparison: Comparison) -> str:
         for title, row in zip(down, cells, strict=True)
     )
     head = f"<thead><tr><td></td>{head}</tr></thead>\n"
-    return "<h3>What differs</h3>\n" + _scroll("Settings that differ", head, rows, "settings")
+    return "<h3>What differs</h3>\n" + scroll("Settings that differ", head, rows, "settings")
 
 
 def _setting(value: Any) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from latlas.compare.ranking import Column, Comparison, Entry
-from latlas.pages import duration, error, rounded
+from latlas.pages import aligned, duration, error, rounded
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -85,13 +85,7 @@ def text_table(comparison: Comparison) -> str:
         rows.append([entry.name, *cells])
     if comparison.upright:
         rows = [list(row) for row in zip(*rows, strict=True)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()
-        for row in rows
-    ]
+    lines = [aligned(rows, range(1, len(rows[0])))]
     if any(best.values()):
         lines.append("* the best of those that compare")
     return "\n".join([*lines, *(f"not ranked: {reason}" for reason in comparison.reasons), *comparison.notes])
