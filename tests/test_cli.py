@@ -103,7 +103,7 @@ def test_evaluate_agrees_with_training_and_repeats(latlas: Latlas, work: Path) -
     assert other["mse"] == first["mse"]
     code, out, _ = latlas("evaluate", run, "-q")
     assert code == 0
-    assert out.startswith("test, 12 items: ELBO ")
+    assert out.startswith("test, 12 items: distortion ")
 
 
 def test_evaluate_weighs_draws_where_asked(latlas: Latlas, work: Path) -> None:

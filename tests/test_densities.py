@@ -368,7 +368,10 @@ def test_samples_are_judged_by_the_runs_own_images(
         ("--density full -n 0", "-n 0: at least 1 is needed"),
         ("--density full --seed -1", "--seed -1: expected a whole number"),
         ("--density full --out x.gif", "expected a name ending in .npz or .png"),
-        ("--density full --plausible", "--plausible: ramps has no classes of images that a small classifier"),
+        (
+            "--density full --plausible",
+            "--plausible: ramps, as this run has it, has no classes of images, or too few",
+        ),
     ],
 )
 def test_wrong_samples_are_refused(

@@ -71,6 +71,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         epochs = min(200, max(6, round(GOOD_STEPS / per_epoch)))
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
     resolved = override(config, changes, "configuration")
+    notes += _too_long_a_rise(resolved, len(dataset.train))
     likelihoods.check(resolved.likelihood, dataset.kind)
     if not likelihoods.normalised(name, binary):
         notes.append(
@@ -78,6 +79,20 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
             "no bits per dimension, and no ranking against Gaussians"
         )
     return resolved, notes
+
+
+def steps_of(config: Config, n: int) -> int:
+    """Optimisation steps of a resolved configuration on n training items."""
+    training = config.training
+    return training.steps or (training.epochs or 1) * steps_per_epoch(n, training.batch_size)
+
+
+def _too_long_a_rise(config: Config, n: int) -> list[str]:
+    steps, warmup = steps_of(config, n), config.objective.warmup or 0
+    if warmup <= steps or config.training.method == "pca":
+        return []
+    said = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
+    return [f"{said}: what rises does not reach its value"]
 
 
 def items(kind: str) -> str:

@@ -255,7 +255,8 @@ def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observ
     share = measures.plausible_share(dataset, images)
     if share is None:
         raise InputError(
-            f"--plausible: {dataset.name} has no classes of images that a small classifier can tell apart"
+            f"--plausible: {dataset.name}, as this run has it, has no classes of images, or too few images for a small"
+            " classifier to be sure of them"
         )
     return share
 

@@ -46,7 +46,7 @@ def page(path: Path) -> str:
         _numbers(metrics, str(info.get("data", {}).get("kind", "image"))),
         _pictures(path / "figures"),
         _film(path),
-        pages.section("Go on from here", _commands(name, metrics)),
+        pages.section("Go on from here", _commands(name, metrics, config)),
         pages.section(
             "How it was made",
             _choices(info),
@@ -180,7 +180,7 @@ def _film(run: Path) -> str:
     return pages.section("Training, played in order", about, shown) if shown else ""
 
 
-def _commands(name: str, metrics: Mapping[str, Any]) -> str:
+def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """Command lines for this run, from the folder that it lies in."""
     run = shlex.quote(name)
     test = metrics.get("splits", {}).get("test")
@@ -192,7 +192,8 @@ def _commands(name: str, metrics: Mapping[str, Any]) -> str:
     }
     if test:
         lines |= {f"latlas vary {run} --row 17": "new items like one of the test items"}
-    if test and test.get("elbo") is not None:
+    prior = test and (test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae")
+    if test and prior:
         lines = {f"latlas sample {run} -n 64 --out samples.png": "new items from the prior"} | lines
     elif test:
         lines = {f"latlas sample {run} --density mixture": "new items from a density of the codes"} | lines

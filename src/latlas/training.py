@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latlas.build import steps_per_epoch
+from latlas.build import steps_of, steps_per_epoch
 from latlas.corruption import corrupt
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
@@ -82,7 +82,7 @@ Event = Logged | EpochEnded | SnapshotDue | Stopped
 def plan(config: Config, images: int) -> Plan:
     """The plan of a resolved configuration for so many training images."""
     per_epoch = steps_per_epoch(images, config.training.batch_size)
-    steps = config.training.steps or (config.training.epochs or 1) * per_epoch
+    steps = steps_of(config, images)
     warmup = config.objective.warmup
     if warmup is None:
         warmup = max(1, steps // 4) if config.objective.schedule == "cyclical" else min(500, steps // 4)

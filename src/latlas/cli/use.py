@@ -98,12 +98,10 @@ def evaluate(
     if weighed is not None:
         values["importance"] = weighed
     result = {"run": str(found.path), "split": None if source else split, "source": source or None, **values}
-    text = (
-        f"{source or split}, {values['images']:,} items: ELBO {number(values['elbo'])}"
-        f" ± {number(values['elbo_stderr'])}, distortion {number(values['distortion'])},"
-        f" rate {number(values['rate'])}"
-        f" {values['unit'] or ''}, mse {values['mse']:.5f}"
-    )
+    text = f"{source or split}, {values['images']:,} items: distortion {number(values['distortion'])}"
+    if values["elbo"] is not None:
+        text += f", rate {number(values['rate'])}, ELBO {number(values['elbo'])} ± {number(values['elbo_stderr'])}"
+    text += f" {values['unit'] or ''}, mse {values['mse']:.5f}"
     if corruption.name != "none":
         text += (
             f"\n{corruption.name} {corruption.strength:g}: corrupted mse {values['corrupted_mse']:.5f},"
@@ -112,7 +110,9 @@ def evaluate(
     if weighed is not None:
         text += (
             f"\n{importance:,} draws: log p(x) {number(weighed['log_px'])} ± {number(weighed['stderr'])},"
-            f" gap to the ELBO {number(weighed['gap'])}, effective draws {weighed['effective']:.1%}"
+            f" {number(weighed['gap'])} above the ELBO of these draws, {number(weighed['elbo'])};"
+            f" effective draws {weighed['effective']:.1%}"
+            f"{' (more draws would raise it)' if weighed['effective'] < 0.1 else ''}"
         )
     show(result, as_json, text)
 

@@ -14,7 +14,9 @@ STYLE = """
 main { max-width: 78rem; }
 h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
 .scroll { position: relative; overflow-x: auto; border: 1px solid var(--line); border-radius: 10px;
-  background: var(--card); }
+  background: linear-gradient(to left, var(--card) 2rem, transparent) right / 4rem 100% no-repeat local,
+    linear-gradient(to left, color-mix(in srgb, var(--ink) 18%, transparent), transparent) right / 1rem 100%
+    no-repeat scroll, var(--card); }
 .scroll:focus-visible { outline: 3px solid var(--accent); outline-offset: -3px; }
 .scroll table { min-width: 100%; width: max-content; }
 .scroll th, .scroll td { padding: .6rem .9rem; }

@@ -47,7 +47,9 @@ def draw(shown: Sequence[Shown], progress: Callable[[int, int], None]) -> tuple[
         sets.setdefault(one.entry.data, []).append(one)
     made: list[Picture] = []
     for group in sets.values():
-        about = group[0].entry.data_name if len(sets) > 1 else ""
+        title = group[0].entry.data_name
+        twins = sum(other[0].entry.data_name == title for other in sets.values()) > 1
+        about = "" if len(sets) == 1 else listed([one.entry.name for one in group]) if twins else title
         if group[0].scene.table:
             made += [p for one in group for p in _own(one, "reconstructions", "reconstructions")]
             made += [p for one in group for p in _own(one, "samples", "samples")]

@@ -166,7 +166,11 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
         nothing = all(len(group) == 1 for group in sets)
         parts = [f"{names(group)} ({_about(group[0], sets)})" for group in sets]
         what = "nothing is ranked" if nothing else "nothing is ranked between them"
-        yield f"The data are not the same for {listed(parts)}: {what}."
+        twins = len({group[0].data_name for group in sets}) < len(sets)
+        hint = (
+            " Runs compare on the same splits: data.limit and data.validation decide them." if twins else ""
+        )
+        yield f"The data are not the same for {listed(parts)}: {what}.{hint}"
     for group in sets:
         scalings = _split(group, lambda e: e.scaling)
         if len(scalings) > 1:

@@ -20,8 +20,8 @@ READING = {
     "manifold": "A map of what the model can draw: each place shows what its code decodes to.",
     "traversals": "What changes along a row is what that dimension stands for; no change: it is unused.",
     "morph": "In a good latent space every step in between could be in the data.",
-    "losses": "ELBO up is better: distortion is what the decoder misses, rate what the codes hold. "
-    "Validation far below training means overfitting.",
+    "losses": "Distortion is what the decoder misses, rate what the codes hold, and the ELBO minus both: up is better. "
+    "Validation much worse than training means overfitting.",
 }
 COLUMN_READING = {
     "reconstructions": "Dots on the line are exact; a flat cloud is a column that the codes leave out.",

@@ -56,9 +56,12 @@ def plain(text: object) -> str:
 
 
 def shorten(text: object, width: int) -> str:
-    """The text in at most `width` characters, with an ellipsis where it was cut."""
+    """The text in at most `width` characters, cut in the middle where it is longer: names often differ at the end."""
     line = " ".join(str(text).split())
-    return plain(line if len(line) <= width else line[: max(1, width - 1)].rstrip() + "…")
+    if len(line) <= width:
+        return plain(line)
+    end = max(0, (width - 1) // 2)
+    return plain(line[: max(1, width - 1 - end)].rstrip() + "…" + (line[-end:].lstrip() if end else ""))
 
 
 def number(value: float) -> str:

@@ -95,7 +95,7 @@ def fit(work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: floa
     need = (sum(seconds(size, speed, least) for size, speed in work[0]) + spent) / MARGIN
     raise InputError(
         f"--budget {exactly(budget)}: too short; with {100 * least:.3g} % of its steps and one seed the study takes"
-        f" about {about(need)}: the smallest budget that would do is {exactly(need)}"
+        f" about {about(need)}, measuring among it: the smallest budget that would do is {exactly(need)}"
     )
 
 
@@ -168,7 +168,7 @@ def told(cut: Cut, sizes: Mapping[str, Size], seeds: int, budget: float) -> list
             steps.setdefault(f"{size.at(cut.share):,} of {size.steps:,}", []).append(name)
         whose = {p: ", ".join(n) if len(n) <= 3 else f"{len(n)} runs" for p, n in steps.items()}
         each = "; ".join(p if len(steps) == 1 else f"{names}: {p}" for p, names in whose.items())
-        lines.append(f"each run trained {100 * cut.share:.3g} % of its steps ({each}), {because}")
+        lines.append(f"each run trains {100 * cut.share:.3g} % of its steps ({each}), {because}")
     if cut.seeds < seeds:
-        lines.append(f"{cut.seeds} of {seeds} seeds {'was' if cut.seeds == 1 else 'were'} trained, {because}")
+        lines.append(f"{cut.seeds} of {seeds} seeds {'is' if cut.seeds == 1 else 'are'} trained, {because}")
     return lines

@@ -188,6 +188,7 @@ def record(plan: Plan, state: State) -> dict[str, Any]:
         "created": state.created,
         "data": list(dict.fromkeys(run.data for run in plan.runs)),
         "seeds": list(dict.fromkeys(run.seed for run in plan.runs)),
+        "asked_seeds": plan.options.seeds,
         "budget": cut and {"seconds": plan.budget, **vars(cut), "of_seeds": len(wanted)},
         "cuts": list(plan.cuts),
         "estimate_seconds": round(plan.total, 1),

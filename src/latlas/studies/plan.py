@@ -176,7 +176,7 @@ def _entries(file: StudyFile, where: str, home: Path | None) -> Iterator[Entry]:
         for point in points:
             changes = {"pictures.draw": False, **shared, **own, **point}
             parts = [name, *(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())]
-            yield Entry(", ".join(parts), configuration.override(base, changes, place))
+            yield Entry(" · ".join(parts), configuration.override(base, changes, place))
 
 
 def _base(given: Mapping[str, Any], place: str, home: Path | None) -> tuple[str, Config]:

@@ -108,6 +108,8 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
     begun = time.perf_counter()
     out = options.out or ROOT / study.info.name
     before = records.read(out, study.info.name)
+    if options.seeds is None:
+        options = replace(options, seeds=before.get("asked_seeds"))
     measures_of(study)
     known = {kind: Speed(**values) for kind, values in before.get("speeds", {}).items()}
     runs, to_measure = _runs(study, options, known, observer)
@@ -272,6 +274,11 @@ def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:
     there, wanted = (configuration.settings_of(config, free) for config in (run.config, planned.config))
     for key in (*(key for key in LENGTH if key in wanted), *wanted):
         value = wanted[key]
+        if there.get(key) != value and key in LENGTH:
+            raise InputError(
+                f"{folder}: was trained for another number of steps, by another budget; leave --budget out to go on"
+                f" with it, or {advice}"
+            )
         if there.get(key) != value:
             raise InputError(
                 f"{folder}: was trained with {key} = {there.get(key)}, and now it would be {value}; {advice}"
