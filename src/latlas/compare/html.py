@@ -21,6 +21,7 @@ h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
 .scroll table { min-width: 100%; width: max-content; }
 .scroll th, .scroll td { padding: .6rem .9rem; }
 .scroll thead th { white-space: nowrap; vertical-align: bottom; }
+.scroll thead th > span:not(.muted) { color: var(--ink); font-size: .95rem; font-weight: 600; }
 .scroll tbody tr + tr { border-top: 1px solid var(--line); }
 .scroll tbody th { position: sticky; left: 0; max-width: 15rem; background: var(--card); font-weight: 600;
   overflow-wrap: anywhere; }
