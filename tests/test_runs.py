@@ -261,6 +261,18 @@ def test_the_model_is_of_the_epoch_that_is_best_by_what_it_was_trained_for(
     )
 
 
+@pytest.mark.parametrize("rise", [{"objective.schedule": "linear"}, {"objective.capacity": 1.0}])
+def test_while_something_rises_the_newest_epoch_is_the_best(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rise: dict[str, Any]
+) -> None:
+    falling = iter(range(0, -9, -1))
+    monkeypatch.setattr(experiment.objectives, "worth", lambda *_: float(next(falling)))
+    settings = QUICK | {"objective.schedule": "constant", "objective.warmup": 12} | rise
+    run = latlas.train(str(source), latent=2, epochs=4, out=tmp_path / "run", settings=settings, quiet=True)
+    assert [r["best"] for r in run.log() if r["kind"] == "epoch"] == [True, True, False, False]
+    assert run.metrics["best_step"] == 12
+
+
 def test_without_validation_the_newest_weights_are_the_model(source: Path, tmp_path: Path) -> None:
     settings = QUICK | {"data.validation": 0}
     run = latlas.train(str(source), latent=2, epochs=2, out=tmp_path / "run", settings=settings, quiet=True)
