@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -23,6 +25,18 @@ def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
 def mean_and_error(values: list[torch.Tensor]) -> tuple[float, float]:
     stacked = torch.stack(values)
     return stacked.mean().item(), (stacked.std() / len(values) ** 0.5).item()
+
+
+def test_kernels_are_those_of_their_papers() -> None:
+    squared = torch.tensor([0.0, 3.0], dtype=torch.float64)
+    for kernel, expected in {
+        "authors": math.exp(-3 / 25),
+        "rbf": math.exp(-3 / 10),
+        "imq": sum(10 * s / (10 * s + 3) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10)),
+    }.items():
+        near, far = KERNELS[kernel](squared, 5).tolist()
+        assert near == {"imq": 7.0}.get(kernel, 1.0)
+        assert far == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_closed_form_is_what_integration_gives() -> None:
