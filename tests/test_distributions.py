@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from helpers import table_dataset
 
 from latlas import divergences
+from latlas.build import statistics
 from latlas.posteriors import POSTERIORS, DiagonalGaussian, GaussianPosterior, Point, PosteriorValue, joined
 from latlas.priors import Mixture, Prior, StandardNormal, Vamp
 
@@ -197,6 +200,15 @@ def test_a_mixture_is_the_weighted_sum_of_its_gaussians(name: str, monkeypatch: 
     draws = prior(infer).sample(20_000, torch.Generator().manual_seed(1), z)
     torch.testing.assert_close(draws.mean(0), mixed.mean, atol=0.05, rtol=0)
     torch.testing.assert_close(draws.var(0), mixed.variance, atol=0.12, rtol=0.05)
+
+
+@pytest.mark.parametrize("count", [7, 999, 1001, 5000, 30_000])
+def test_pseudo_inputs_start_anywhere_in_the_training_split(count: int) -> None:
+    x = np.repeat(np.arange(count, dtype=np.float32)[:, None], 3, axis=1)
+    found = statistics(table_dataset(x)).examples[:, 0]
+    assert 0 < len(found) <= 1000
+    assert found[0] == 0
+    assert found[-1] >= 0.99 * (count - 1)
 
 
 def test_pseudo_inputs_of_images_stay_images() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from latlas import objectives, schedules
+from latlas.config import parse
 from latlas.divergences import KERNELS, mmd
 from latlas.errors import InputError
 from latlas.models import Pass
@@ -153,10 +154,10 @@ def test_epochs_are_ranked_by_minus_the_objective_at_its_full_weight(options: di
 
 
 def test_no_alpha_rewards_codes_that_leave_the_prior() -> None:
-    with pytest.raises(
-        InputError, match=r"objective.alpha = -70: with info_lambda = 64 the MMD would be rewarded"
-    ):
-        objectives.build(ObjectiveConfig(name="infovae", alpha=-70.0), 64)
+    for settings in ({"alpha": -70.0}, {"alpha": -70.0, "info_lambda": 70.0}):
+        with pytest.raises(InputError, match=r"alpha \+ info_lambda below 1 the MMD would be rewarded"):
+            parse({"objective": {"name": "infovae", **settings}}, "test")
+    assert parse({"objective": {"name": "infovae", "alpha": -70.0, "info_lambda": 71.0}}, "test")
 
 
 def test_the_capacity_draws_the_rate_from_both_sides() -> None:

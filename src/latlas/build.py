@@ -21,6 +21,7 @@ from latlas.tutorials import NETWORKS
 
 GOOD_STEPS = 2500  # with the default schedule, where small data sets stop getting better quickly
 SMALL_IMAGE = 32 * 32
+MOST_EXAMPLES = 1000
 STATISTICS_VALUES = 2**25  # read at the most for the data's mean and spread: 128 MB as floats
 
 
@@ -120,7 +121,9 @@ def statistics(dataset: Dataset) -> Statistics:
     chosen = np.linspace(0, len(dataset.train) - 1, rows).astype(np.int64)
     x = dataset.scaling.apply(np.asarray(dataset.train.x[chosen]))
     x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
-    return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), x[:1000])
+    # Spaced evenly as well: where items lie in the order of their classes, the first ones are of one class.
+    examples = x[:: -(-rows // MOST_EXAMPLES)]
+    return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), examples)
 
 
 def build(config: Config, item: Like, about: Statistics | None = None) -> Model:

@@ -8,7 +8,6 @@ from functools import partial
 from torch import Tensor
 
 from latlas.divergences import KERNELS, mmd
-from latlas.errors import InputError
 from latlas.models import Pass
 from latlas.settings import ObjectiveConfig
 
@@ -60,7 +59,8 @@ def infovae(
 
 
 def worth(options: ObjectiveConfig, distortion: float, rate: float | None) -> float | None:
-    """What validation ranks epochs by: minus the objective at its full weight and capacity, from a split's means.
+    """What validation ranks epochs by: minus the objective at its full weight and capacity, from a split's means;
+    free bits, which forgive a part of the rate, are left aside.
 
     None for infovae, whose MMD is of a whole batch and no mean over images: there the newest weights are the model.
     """
@@ -86,11 +86,6 @@ def build(options: ObjectiveConfig, values: int) -> Objective:
         return reconstruction
     if options.name == "infovae":
         strength = values if options.info_lambda is None else options.info_lambda
-        if options.alpha + strength < 1:
-            raise InputError(
-                f"objective.alpha = {options.alpha:g}: with info_lambda = {strength:g} the MMD would be rewarded;"
-                " raise one of them"
-            )
         return partial(
             infovae,
             kl=options.kl,

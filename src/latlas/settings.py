@@ -308,10 +308,10 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
         "objective.capacity: it draws the rate of objective.name = elbo to a value, without free_bits",
     )
     yield (
-        objective.name == "infovae" and objective.info_lambda is not None
-        and objective.alpha + objective.info_lambda < 1,
+        # Where it is not given, lambda is the number of values of an item: 1 at the least.
+        objective.name == "infovae" and objective.alpha + _least_lambda(objective) < 1,
         "objective.info_lambda: with alpha + info_lambda below 1 the MMD would be rewarded; raise it",
-    )  # fmt: skip
+    )
     yield (
         point and objective.samples > 1,
         "objective.samples: draws from posterior.name = point are all the same; set it to 1",
@@ -334,6 +334,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
         "training.method = pca is the closed form of network.name = linear with posterior.name = point and"
         " objective.name = reconstruction",
     )
+
+
+def _least_lambda(objective: ObjectiveConfig) -> float:
+    return 1.0 if objective.info_lambda is None else objective.info_lambda
 
 
 def _has_rate(objective: ObjectiveConfig) -> bool:
