@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from latlas.errors import InputError
-from latlas.figures.style import CONTENT, INK, board, characters, number, shorten, some, write
+from latlas.figures.style import CONTENT, INK, board, characters, error_text, number, shorten, some, write
 
 GAP = 4  # pixels between neighbouring images
 
@@ -125,7 +125,7 @@ def reconstructions(
     step = pairs.shape[1] + GAP
     for i, error in enumerate(errors):
         x, y = (i % columns) * (width + GAP) + width / 2, (i // columns) * step
-        write(axes, (x, y + 2 * height + GAP + 14), f"{error:.3f}" if error < 1 else f"{error:.2g}", 7.0)
+        write(axes, (x, y + 2 * height + GAP + 14), error_text(error), 7.0)
         if names is not None:
             write(axes, (x, y - 13), names[i], 7.0, color=INK)
     for row in range(-(-len(pairs) // columns)):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from latlas.errors import InputError
 from latlas.figures.images import GAP, fitting, join, mosaic, resize, rgb, sheet, side_for
-from latlas.figures.style import CONTENT, INK, board, characters, write
+from latlas.figures.style import CONTENT, INK, board, characters, error_text, write
 
 ERROR = 28  # pixels beneath an image, for its error
 BETWEEN = 22  # more pixels between one row of triplets and the next
@@ -50,7 +50,7 @@ def restored(
         x, y = (i % columns) * (width + GAP) + width / 2, (i // columns) * bank
         for top, images in zip(tops[1:], given[1:], strict=True):
             error = np.square(images[i] - given[0][i]).mean()
-            write(axes, (x, y + top + height + 14), f"{error:.3f}" if error < 1 else f"{error:.2g}", 7.0)
+            write(axes, (x, y + top + height + 14), error_text(error), 7.0)
         if names is not None:
             write(axes, (x, y - 13), names[i], 7.0, color=INK)
     for row in range(-(-count // columns)):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from latlas.errors import InputError
 from latlas.figures.images import GAP, fitting, join, mosaic, resize, rgb, side_for
-from latlas.figures.style import CONTENT, INK, MUTED, board, characters, shorten, write
+from latlas.figures.style import CONTENT, INK, MUTED, board, characters, error_text, shorten, write
 
 NAME = 24  # characters of a model's name that are shown
 BELOW = 30  # pixels under each image, for its error
@@ -56,5 +56,5 @@ def reconstructions_of(
         best = len(models) > 1 and error == min(e[i] for e in errors)
         style = {"color": INK, "fontweight": "bold"} if best else {}
         place = (i * (width + GAP) + width / 2, (row + 1) * step + height + BELOW / 2)
-        write(axes, place, f"{error:.3f}" if error < 1 else f"{error:.2g}", 7.0, **style)
+        write(axes, place, error_text(error), 7.0, **style)
     return figure

@@ -70,6 +70,11 @@ def number(value: float) -> str:
     return "0" if text in ("-0", "0", "") else text.replace("-", "−")
 
 
+def error_text(value: float) -> str:
+    """A mean squared error beneath an image: three decimals, or two digits where it is large."""
+    return f"{value:.3f}" if value < 1 else f"{value:.2g}"
+
+
 def points(pixels: float) -> float:
     """Pixels of the page as typographic points."""
     return pixels * 72 / DPI

@@ -6,11 +6,39 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
 from latlas.studies.estimate import Speed
 
 NAME = "study.json"
+
+
+class Row(BaseModel):
+    """A run, as study.json has it."""
+
+    folder: str
+    state: str
+
+
+class Budget(BaseModel):
+    """What a budget was, and what it left."""
+
+    seconds: float
+    share: float
+    seeds: int
+    of_seeds: int | None = None
+
+
+class Written(BaseModel):
+    """What the planning of a study reads of its study.json."""
+
+    speeds: dict[str, Speed] = {}
+    baseline_seconds: float = 0.0
+    budget: Budget | None = None
+    asked_seeds: int | None = None
+    runs: list[Row] = []
 
 
 def read(out: Path, study: str) -> dict[str, Any]:
@@ -33,22 +61,10 @@ def read(out: Path, study: str) -> dict[str, Any]:
         named = values.get("study") if isinstance(values, dict) else None
         raise InputError(f"--out {out}: holds the study {named!r}, not {study!r}; choose another")
     try:
-        _checked(values)
-    except (TypeError, KeyError, AttributeError):
+        Written.model_validate(values)
+    except ValidationError:
         raise InputError(f"{path}: damaged; take it away, and the study is planned anew") from None
     return values
-
-
-def _checked(values: dict[str, Any]) -> None:
-    """Reads whatever the planning of a study reads, and fails as that would."""
-    budget = values.get("budget")
-    _ = [Speed(**speed).step + 0.0 for speed in values.get("speeds", {}).values()]
-    _ = [
-        0.0 + values.get("baseline_seconds", 0.0),
-        *(row["folder"] + row["state"] for row in values.get("runs", [])),
-    ]
-    if budget is not None:
-        _ = budget["seconds"] + budget["share"] + budget["seeds"]
 
 
 def write(out: Path, values: dict[str, Any]) -> None:
