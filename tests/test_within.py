@@ -206,7 +206,9 @@ def test_the_text_table_marks_both_and_has_one_line_on_each() -> None:
     ]
     assert "≈" not in compare.text_table(table(ROWS[0], ROWS[2]))
     mixed = table(*ROWS, row("one", -92, stderrs={"elbo": 0.4}))
-    assert "(Welch's t, 5 %) or the spread over seeds of one of the two (" in compare.text_table(mixed)
+    assert "(Welch's t, 5 %) or the spread over seeds of one of the two, the other" in compare.text_table(
+        mixed
+    )
     single = [row(name, elbo, stderrs={"elbo": 0.4}) for name, elbo in (("a", -90), ("b", -90.5))]
     text = compare.text_table(table(*single))
     assert "is within the standard error over test items (5 %), which says nothing of other seeds" in text

@@ -184,10 +184,10 @@ def _terms(comparison: Comparison) -> str:
         "<dt>±</dt><dd>Beside a single run, the standard error over the test items; beside the mean of several seeds,"
         " their sample standard deviation.</dd>\n"
         "<dt>≈</dt><dd>Each row is tested against the best of those that compare, at 5 %: the means of several seeds"
-        " by Welch's t, a single run beside several seeds as one more draw of their spread, single runs by their"
-        " standard errors over the test items. These are taken as independent, though the items are the same: the"
-        " mark is given too often rather than too rarely. Where no ± is known, no row gets it, which does not make"
-        " a difference sure.</dd>\n"
+        " by Welch's t, a single run beside several seeds as one more draw of their spread, PCA beside them as a"
+        " fixed number, single runs by their standard errors over the test items. These are taken as independent,"
+        " though the items are the same: the mark is given too often rather than too rarely. Where no ± is known,"
+        " no row gets it, which does not make a difference sure.</dd>\n"
     )
     return f'<dl class="terms">\n{found}{more}</dl>\n'
 

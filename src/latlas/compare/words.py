@@ -13,7 +13,7 @@ NATS = ("elbo", "distortion", "rate")
 FIXED = ("latent", "parameters")  # what no seed changes
 WITHIN: dict[Source, str] = {
     "seeds": "the spread over seeds (Welch's t, 5 %)",
-    "seed": "the spread over seeds of one of the two (Student's t, 5 %)",
+    "seed": "the spread over seeds of one of the two, the other having one seed or none (Student's t, 5 %)",
     "items": "the standard error over test items (5 %), which says nothing of other seeds",
 }
 
