@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.evaluation import Importance, log_likelihood
-from latlas.measures.critic import has_classes
+from latlas.measures.nets import has_classes
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
 from latlas.pca import fit
@@ -59,6 +60,11 @@ class Scene:
     def batches(self, split: Split) -> Batches:
         """A split as the model sees it."""
         return Batches(split, self.dataset.scaling, self.model.device, self.model.dtype)
+
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """What measures of one group keep for each other."""
+        return {}
 
     @cached_property
     def rows(self) -> np.ndarray:
