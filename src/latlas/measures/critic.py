@@ -41,7 +41,7 @@ class Critic:
         """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
         from the features to the nearest class mean; both (N,).
         """
-        features, logits = _run(self.net, _small(x))
+        features, logits = _run(self.net, small(x))
         distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
         return logits.softmax(1)[:, :-1].amax(1).numpy(), distance.numpy()
 
@@ -104,7 +104,8 @@ def as_tensor(dataset: Dataset, x: np.ndarray) -> Tensor:
     return torch.from_numpy(np.asarray(dataset.scaling.apply(x), np.float32)).permute(0, 3, 1, 2)
 
 
-def _small(x: Tensor) -> Tensor:
+def small(x: Tensor) -> Tensor:
+    """Images (N, C, H, W) averaged down so that the longer side is 32 at most."""
     height, width = x.shape[2:]
     scale = SIDE / max(height, width)
     size = [max(1, round(side * scale)) for side in (height, width)]
@@ -142,7 +143,7 @@ def _some(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -
     """Images of a split, drawn without order and made small, and their labels."""
     rows = np.sort(rng.permutation(len(split))[:most])
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
-    x = torch.cat([_small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
+    x = torch.cat([small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
     return x, np.asarray(split.labels)[rows]
 
 

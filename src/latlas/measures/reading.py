@@ -28,8 +28,8 @@ class Reading:
     """One number of one model: its `value`, the standard error over `items` (None where none is known), the
     `draws` per item that it came from, where it was drawn (of z, or samples in all, as the measure says).
 
-    `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw pixels"); `warning`
-    says why it is not to be trusted.
+    `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw values"); `warning`
+    says why it is not to be trusted. `parts` is the same for each latent dimension.
     """
 
     value: float
@@ -38,11 +38,12 @@ class Reading:
     draws: int | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
     warning: str = ""
+    parts: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; what there is not is left out."""
         all_of = {"value": self.value, "stderr": self.stderr, "items": self.items, "draws": self.draws}
-        told = {"beside": dict(self.beside), "warning": self.warning}
+        told = {"beside": dict(self.beside), "warning": self.warning, "parts": list(self.parts)}
         return {k: v for k, v in all_of.items() if v is not None} | {k: v for k, v in told.items() if v}
 
 
