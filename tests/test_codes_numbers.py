@@ -29,7 +29,7 @@ from latlas.posteriors import GaussianPosterior
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
 OURS = [name for name, about in MEASURES.items() if about.group in ("codes", "use")]
-COVARIANCE = np.array([[2.0, 0.9, 0.0], [0.9, 1.0, 0.3], [0.0, 0.3, 0.5]])
+COVARIANCE = np.array([[4.0, 0.9, 0.0], [0.9, 1.0, 0.3], [0.0, 0.3, 0.5]])
 
 
 def normals(*shape: int, seed: int = 0) -> np.ndarray:
@@ -65,7 +65,8 @@ def read(scene: Scene, name: str) -> Reading:
 
 def test_log_det_and_total_correlation_are_those_of_the_covariance() -> None:
     found = [(log_det_cov(codes), total_correlation(codes)) for codes in map_seeds(gaussian_codes, 40)]
-    expected = math.log(np.linalg.det(COVARIANCE)), 0.5 * math.log(1 / np.linalg.det(COVARIANCE))
+    determinant = np.linalg.det(COVARIANCE)
+    expected = math.log(determinant), 0.5 * math.log(4 * 1 * 0.5 / determinant)
     for readings_, value in zip(zip(*found, strict=True), expected, strict=True):
         values = np.array([r.value for r in readings_])
         assert values.mean() == pytest.approx(value, abs=0.02)
@@ -185,6 +186,19 @@ def test_mutual_information_is_capped_by_the_items_and_says_so() -> None:
     )
     assert "too high" in left.warning
     assert left.beside["lower bound"] == 0
+
+
+def test_without_a_prior_codes_tell_but_are_not_far_from_anything() -> None:
+    found = readings(replace(channel(normals(200, 2), (-1.0, -1.0)), prior=False), ["codes"])
+    there = {
+        "mutual_information",
+        "effective_dimensions",
+        "total_correlation",
+        "log_det_cov",
+        "mean_code_norm",
+    }
+    assert {name for name, reading in found.items() if reading} == there
+    assert "prior" not in found["log_det_cov"].beside
 
 
 def test_codes_that_ignore_the_items_tell_nothing() -> None:

@@ -14,7 +14,7 @@ from latlas.priors import PriorValue
 
 MOST_ITEMS = 2000
 MOST_WORK = 2**28  # of all pairs of items, in values per density; bounds the time
-FLOW_WORK = 2**12  # values that one density of a flow is worth
+FLOW_WORK = 2**10  # values that one density of a flow is worth
 BLOCK_VALUES = 2**22  # that are worked on at a time; bounds memory
 ROWS = 500  # codes whose density under the prior is taken at a time
 
@@ -41,7 +41,7 @@ def aggregate(q: PosteriorValue, z: Tensor) -> Aggregate | None:
     if isinstance(q, PointPosterior) or count < 2:
         return None
     q, z = _first(q, count), z[:count]
-    size = max(1, BLOCK_VALUES // (count * min(_work(q, z), FLOW_WORK)))
+    size = max(1, BLOCK_VALUES // (count * _work(q, z)))
     parts = [_block(q, z, start, min(start + size, count)) for start in range(0, count, size)]
     own, mixture, others = torch.cat(parts, 1).cpu().numpy()
     return Aggregate(own, mixture - math.log(count), others - math.log(count - 1))
@@ -64,7 +64,7 @@ def _work(q: PosteriorValue, z: Tensor) -> int:
     latent = z.shape[1]
     if isinstance(q, FlowPosterior):
         return FLOW_WORK
-    return latent**2 if isinstance(q, FullGaussianPosterior) else latent
+    return max(latent, latent**2 // 4) if isinstance(q, FullGaussianPosterior) else latent
 
 
 def _affordable(q: PosteriorValue, z: Tensor) -> int:
