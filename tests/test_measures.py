@@ -13,7 +13,7 @@ from helpers import image_dataset, made, split, table_dataset
 from latlas.data import DataOptions, Dataset, Scaling, load
 from latlas.divergences import mmd
 from latlas.errors import InputError, LatlasError
-from latlas.measures import GROUPS, MEASURES, Scene, plausible_share
+from latlas.measures import GROUPS, MEASURES, Scene, features, nets, plausible_share
 from latlas.measures import critic as judging
 from latlas.measures import measure as readings
 from latlas.measures.codes import block_mmd, mean_code_norm
@@ -26,8 +26,9 @@ POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging, "SEEN", 4800)
+    monkeypatch.setattr(nets, "SEEN", 4800)
     monkeypatch.setattr(judging, "_critics", {})
+    monkeypatch.setattr(features, "_classifiers", {})
 
 
 def normals(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -252,7 +253,7 @@ def bars(n: int = 900, seed: int = 0) -> Dataset:
 def test_real_images_are_plausible_and_others_are_not(quick: None) -> None:
     dataset = bars()
     judge = judging.critic_of(dataset)
-    real = judging.as_tensor(dataset, dataset.test.x)
+    real = nets.as_tensor(dataset, dataset.test.x)
     generator = torch.Generator().manual_seed(0)
     shares = {
         "real": real,
@@ -274,13 +275,19 @@ def test_real_images_are_plausible_and_others_are_not(quick: None) -> None:
 def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(judging, "SEEN", 3200)
+    monkeypatch.setattr(nets, "SEEN", 3200)
     dataset = replace(bars(), fingerprint="bars")
     judge = judging.critic_of(dataset)
     assert judge is not None
     assert judging.critic_of(replace(dataset, name="renamed")) is judge
     again = judging.critic_of(replace(dataset, fingerprint="bars again"))
     assert again is not judge
+    monkeypatch.setattr(judging, "_critics", {})
+    monkeypatch.setattr(judging, "fit", lambda *_: pytest.fail("it is kept on disk"))
+    kept = judging.critic_of(dataset)
+    assert (kept.confidence, kept.distance) == (judge.confidence, judge.distance)
+    real = nets.as_tensor(dataset, dataset.test.x)
+    np.testing.assert_allclose(kept.scores(real), judge.scores(real), rtol=1e-9)
     assert (again.confidence, again.distance) == (judge.confidence, judge.distance)
 
 
@@ -299,8 +306,8 @@ def test_a_judge_that_is_unsure_of_real_images_says_nothing() -> None:
 
 
 def test_large_images_are_judged_small() -> None:
-    assert judging.small(torch.rand(2, 3, 64, 48)).shape == (2, 3, 32, 24)
-    assert judging.small(torch.rand(2, 1, 28, 20)).shape == (2, 1, 28, 20)
+    assert nets.small(torch.rand(2, 3, 64, 48)).shape == (2, 3, 32, 24)
+    assert nets.small(torch.rand(2, 1, 28, 20)).shape == (2, 1, 28, 20)
 
 
 @pytest.mark.slow
@@ -309,7 +316,7 @@ def test_large_images_are_judged_small() -> None:
 def test_garments_are_plausible_and_what_is_none_is_not() -> None:
     dataset = load(DataOptions(source="fashion-mini"))
     judge = judging.critic_of(dataset)
-    real = judging.as_tensor(dataset, dataset.test.x)
+    real = nets.as_tensor(dataset, dataset.test.x)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(real.shape, generator=generator)
     look = (real.mean(0) + real.std(0) * torch.randn(real.shape, generator=generator)).clamp(0, 1)

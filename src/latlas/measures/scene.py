@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.evaluation import Importance, log_likelihood
-from latlas.measures.critic import has_classes
 from latlas.measures.information import Aggregate, aggregate, divergence
+from latlas.measures.nets import has_classes
 from latlas.measures.views import View, clustered, pca_codes, raw_values
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
@@ -61,6 +62,11 @@ class Scene:
     def batches(self, split: Split) -> Batches:
         """A split as the model sees it."""
         return Batches(split, self.dataset.scaling, self.model.device, self.model.dtype)
+
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """What measures of one group keep for each other."""
+        return {}
 
     @cached_property
     def rows(self) -> np.ndarray:

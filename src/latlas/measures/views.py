@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latlas.data import Split
-from latlas.measures.critic import small
+from latlas.measures.nets import small
 from latlas.models import Model
 
 PART = 1000  # items read at a time: bounds memory
