@@ -17,7 +17,7 @@ from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.evaluation import evaluate
-from latlas.measures import MEASURES, measure, named
+from latlas.measures import MEASURES, Scene, measure, named
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
 from latlas.pages import terms
@@ -190,7 +190,8 @@ def _measured(
     if not measures:
         return {}
     done = lambda n, total: observer.progress(f"measuring {name}", n, total)  # noqa: E731
-    return dict(measure(model, dataset, measures, prior=prior, seed=0, progress=done))
+    found = measure(Scene(model, dataset, prior), measures, done)
+    return {key: None if reading is None else reading.value for key, reading in found.items()}
 
 
 def _baselines(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latlas.data import Dataset, Split
+from latlas.measures.reading import Reading, share_of
 
 MOST_TRAINING, MOST_REAL, PART = 20_000, 5000, 1000
 SIDE = 32  # larger images are averaged down to it, which bounds the classifier's time
@@ -84,6 +85,12 @@ def critic_of(dataset: Dataset) -> Critic | None:
     if not key or key not in _critics:
         _critics[key] = _fit(dataset)
     return _critics[key]
+
+
+def share_of_plausible(dataset: Dataset, images: Tensor) -> Reading | None:
+    """Share of images (N, C, H, W) on [0, 1] that the data set's judge takes for real; None where it cannot judge."""
+    judge = critic_of(dataset)
+    return None if judge is None else share_of(judge.plausible(images))
 
 
 def has_classes(split: Split) -> bool:
