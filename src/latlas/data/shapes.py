@@ -10,12 +10,12 @@ SIDE = 32
 SHAPES = ("square", "ellipse", "heart")
 COLOURS = ((238, 76, 84), (250, 196, 64), (92, 200, 100), (66, 200, 214), (88, 118, 246), (208, 96, 222))
 SIZES = (3, 4, 5, 6)  # half the side of the square; the other shapes have its area
-PLACES = tuple(16 + 2.1 * (i - 3.5) for i in range(8))  # of the centre: the largest shape just stays inside
+PLACES = tuple(range(9, 24, 2))  # of the middle, in whole pixels: the largest shape just stays inside
 FACTORS = ("shape", "colour", "size", "x", "y")
 COUNTS = (len(SHAPES), len(COLOURS), len(SIZES), len(PLACES), len(PLACES))
 TEST_SHARE = 0.2
 _SEED = 0
-_FINE = 4  # points on either side of a pixel that are asked whether the shape covers them
+_FINE = 8  # points on either side of a pixel that are asked whether the shape covers them
 _WIDE = 1.6  # the ellipse's long axis over its short one
 _HEART_AREA = 3.662  # of (x^2 + y^2 - 1)^3 <= x^2 y^3
 
@@ -35,19 +35,20 @@ def read_shapes() -> dict[str, Split]:
 
 def draw(factors: np.ndarray) -> np.ndarray:
     """The images (N, 32, 32, 3) uint8, on black, of factors (N, 5)."""
-    kinds, which = np.unique(factors[:, [0, 2, 3, 4]], axis=0, return_inverse=True)
-    cover = np.stack([_cover(*kind) for kind in kinds.tolist()])[which.reshape(-1)]
-    return np.rint(cover[..., None] * np.asarray(COLOURS, np.float64)[factors[:, 1]][:, None, None]).astype(
-        np.uint8
-    )
+    cover = np.stack([[_cover(shape, size) for size in SIZES] for shape in SHAPES])[..., None]
+    colours = np.asarray(COLOURS, np.float64)[:, None, None, None]
+    centred = np.rint(cover[:, None] * colours).astype(np.uint8)  # by shape, colour and size
+    images = centred[tuple(factors[:, :3].T)]
+    for x, y in np.unique(factors[:, 3:], axis=0):
+        there = (factors[:, 3:] == (x, y)).all(1)
+        images[there] = np.roll(images[there], (PLACES[y] - SIDE // 2, PLACES[x] - SIDE // 2), axis=(1, 2))
+    return images
 
 
-def _cover(shape: int, size: int, x: int, y: int) -> np.ndarray:
-    """The share of each pixel that a shape covers, (32, 32): its edges are smooth."""
-    points = (np.arange(SIDE * _FINE) + 0.5) / _FINE
-    across = ((points - PLACES[x]) / SIZES[size])[None]
-    up = -((points - PLACES[y]) / SIZES[size])[:, None]
-    return _inside(SHAPES[shape], across, up).reshape(SIDE, _FINE, SIDE, _FINE).mean((1, 3))
+def _cover(shape: str, size: int) -> np.ndarray:
+    """The share of each pixel that a shape in the middle covers, (32, 32): its edges are smooth."""
+    points = ((np.arange(SIDE * _FINE) + 0.5) / _FINE - SIDE / 2) / size
+    return _inside(shape, points[None], -points[:, None]).reshape(SIDE, _FINE, SIDE, _FINE).mean((1, 3))
 
 
 def _inside(shape: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -6,10 +6,17 @@ with two values or more, and four items or more to a value. Constant dimensions 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from latlas.measures.reading import Measure, Reading
+
+if TYPE_CHECKING:
+    from latlas.measures.scene import Scene
+
+ITEMS_TO_A_VALUE = 4  # of a factor, at the least and on average
 BINS = 20
 TREES, MOST_IN_A_TREE = 50, 1000
 VOTES, GROUP, FEWEST_IN_A_GROUP = 800, 64, 10
@@ -178,8 +185,12 @@ def modularity(codes: np.ndarray, factors: np.ndarray) -> float | None:
 
 def counted(factors: np.ndarray) -> np.ndarray:
     """The columns of factors (N, F) that count: two values or more, and four items or more to a value."""
+    return factors[:, _counts(factors)]
+
+
+def _counts(factors: np.ndarray) -> np.ndarray:
     values = np.array([len(np.unique(v)) for v in factors.T], dtype=np.int64)
-    return factors[:, (values > 1) & (4 * values <= len(factors))]
+    return (values > 1) & (ITEMS_TO_A_VALUE * values <= len(factors))
 
 
 def _gap(scores: np.ndarray) -> np.ndarray:
@@ -200,3 +211,75 @@ def _active(codes: np.ndarray) -> np.ndarray:
     """Which dimensions vary at all beside the one that varies most: (D,) bool."""
     spread = np.where(_standard(codes).any(0), codes.std(0), 0)
     return (spread > 0) & (spread >= COLLAPSED * spread.max(initial=0))
+
+
+def _reading(scene: Scene, value: float | None, beside: float | None) -> Reading | None:
+    """A score of a scene's codes, beside that of PCA's, with the factors that do not count named."""
+    if scene.factors is None or value is None:
+        return None
+    names = scene.dataset.factor_names or tuple(map(str, range(scene.factors.shape[1])))
+    absent = ", ".join(n for n, kept in zip(names, _counts(scene.factors), strict=True) if not kept)
+    warning = (
+        f"without {absent}: one value alone, or fewer than {ITEMS_TO_A_VALUE} items to a value"
+        if absent
+        else ""
+    )
+    others = {} if beside is None else {"PCA": beside}
+    return Reading(value, None, len(scene.codes), beside=others, warning=warning)
+
+
+def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable[[Scene], Reading | None]:
+    def compute(scene: Scene) -> Reading | None:
+        if scene.factors is None:
+            return None
+        beside = None if scene.pca_codes is None else score(scene.pca_codes, scene.factors)
+        return _reading(scene, score(scene.codes, scene.factors), beside)
+
+    return compute
+
+
+def _part_of_dci(part: str) -> Callable[[Scene], Reading | None]:
+    def compute(scene: Scene) -> Reading | None:
+        own, beside = (None if found is None else getattr(found, part) for found in scene.dci)
+        return _reading(scene, own, beside)
+
+    return compute
+
+
+FACTORS: dict[str, Measure] = {
+    "mig": Measure(
+        "MIG", "factors", "", "higher",
+        "Mutual information gap: what the best dimension knows of a factor more than the next; 1: one dimension alone.",
+        _scored(mig),
+    ),
+    "sap": Measure(
+        "SAP", "factors", "", "higher",
+        "How much better the best dimension predicts a factor than the next; 1: it alone, and never wrong.",
+        _scored(sap),
+    ),
+    "dci_disentanglement": Measure(
+        "DCI disentanglement", "factors", "", "higher",
+        "Whether each dimension matters to one factor alone, by the importances in forests that predict the factors.",
+        _part_of_dci("disentanglement"),
+    ),
+    "dci_completeness": Measure(
+        "DCI completeness", "factors", "", "higher",
+        "Whether one dimension alone matters to each factor, by the importances in forests that predict the factors.",
+        _part_of_dci("completeness"),
+    ),
+    "dci_informativeness": Measure(
+        "DCI informativeness", "factors", "", "higher",
+        "How well forests tell the factors from codes they were not trained on: 1 always, 0 by chance.",
+        _part_of_dci("informativeness"),
+    ),
+    "factor_vae": Measure(
+        "FactorVAE score", "factors", "", "higher",
+        "How often the dimension that varies least tells which factor is the same; by chance one over their number.",
+        _scored(factor_vae),
+    ),
+    "modularity": Measure(
+        "modularity", "factors", "", "higher",
+        "Whether each dimension knows of one factor alone, however little; dimensions of noise have about 0.6.",
+        _scored(modularity),
+    ),
+}  # fmt: skip

@@ -16,6 +16,7 @@ from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.evaluation import Importance, log_likelihood
 from latlas.measures.critic import has_classes
+from latlas.measures.factors import Dci, dci
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
 from latlas.pca import fit
@@ -107,6 +108,20 @@ class Scene:
         return np.asarray(test.labels)[self.rows] if has_classes(test) else None
 
     @cached_property
+    def factors(self) -> np.ndarray | None:
+        """What `rows` were made from (N, F), integers; None where that is not known."""
+        factors = self.dataset.test.factors
+        return None if factors is None else factors[self.rows]
+
+    @cached_property
+    def dci(self) -> tuple[Dci | None, Dci | None]:
+        """How the codes stand for the factors, and how those of PCA do; None where there is nothing to say."""
+        if self.factors is None:
+            return None, None
+        beside = None if self.pca_codes is None else dci(self.pca_codes, self.factors, self.seed)
+        return dci(self.codes, self.factors, self.seed), beside
+
+    @cached_property
     def training_rows(self) -> np.ndarray:
         """Training items drawn by the seed, in a random order: at most 5,000."""
         return np.random.default_rng(self.seed).permutation(len(self.dataset.train))[:MOST_ITEMS]
@@ -125,6 +140,14 @@ class Scene:
             return fit(self.dataset, self.model.latent)
         except InputError:
             return None
+
+    @cached_property
+    def pca_codes(self) -> np.ndarray | None:
+        """PCA's codes of `rows`: (N, D) in double precision."""
+        if self.pca is None:
+            return None
+        with torch.no_grad():
+            return self.pca.posterior(np.asarray(self.dataset.test.x[self.rows])).mean.cpu().double().numpy()
 
     def prior_draws(self, n: int) -> Tensor:
         """Codes (n, D) from the model's prior, on the CPU in double precision."""
