@@ -41,7 +41,7 @@ LAYERS = {
     "training": "the only training loop; draws and prints nothing",
     "evaluation": "numbers from a model and data",
     "measures": "numbers on likelihood, codes, reconstruction, samples and use, beside PCA",
-    "assessment": "all that is measured of a finished run, as plain values",
+    "assessment": "a trained run, measured: its ELBO on any items, and every number as plain values",
     "figures": "one picture each, from arrays",
     "gallery": "which pictures a run gets",
     "boards": "TensorBoard's view of a run",

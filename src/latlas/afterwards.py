@@ -8,14 +8,20 @@ from pydantic import Field
 
 from latlas.data.options import Positive, Section
 
+Group = Literal["likelihood", "codes", "reconstruction", "samples", "use", "factors"]
+MEASURED: tuple[Group, ...] = ("likelihood", "codes", "reconstruction", "samples", "use", "factors")
+
 
 class EvaluationConfig(Section):
     """What is measured on the test split once training is over, beside ELBO and errors."""
 
     groups: Annotated[
-        tuple[Literal["likelihood", "codes", "reconstruction", "samples", "use", "factors"], ...],
-        Field(description="groups of numbers; none: the ELBO and its terms alone"),
-    ] = ("likelihood", "codes", "reconstruction", "samples", "use", "factors")
+        tuple[Group, ...],
+        Field(
+            default_factory=lambda: MEASURED,
+            description="groups of numbers; none: the ELBO and its terms alone",
+        ),
+    ]
     draws: Annotated[int, Field(ge=1, le=1_000_000, description="draws of z per item for log p(x)")] = 100
     items: Annotated[
         int, Field(ge=1, description="test items, evenly spaced, that costly numbers such as log p(x) take")

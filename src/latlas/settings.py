@@ -246,7 +246,7 @@ class Config(Section):
     corruption: CorruptionConfig = CorruptionConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
+    evaluation: Annotated[EvaluationConfig, Field(default_factory=EvaluationConfig)]
     pictures: PicturesConfig = PicturesConfig()
 
     @model_validator(mode="after")
