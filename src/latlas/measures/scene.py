@@ -16,6 +16,7 @@ from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.evaluation import Importance, log_likelihood
+from latlas.measures.factors import Dci, dci
 from latlas.measures.information import Aggregate, aggregate, divergence
 from latlas.measures.nets import has_classes
 from latlas.measures.views import View, clustered, pca_codes, raw_values
@@ -144,6 +145,20 @@ class Scene:
         return np.asarray(train.labels)[self.training_rows] if has_classes(train) else None
 
     @cached_property
+    def factors(self) -> np.ndarray | None:
+        """What `rows` were made from (N, F), integers; None where that is not known."""
+        factors = self.dataset.test.factors
+        return None if factors is None else factors[self.rows]
+
+    @cached_property
+    def dci(self) -> tuple[Dci | None, Dci | None]:
+        """How the codes stand for the factors, and how those of PCA do; None where there is nothing to say."""
+        if self.factors is None:
+            return None, None
+        beside = None if self.pca_codes is None else dci(self.pca_codes, self.factors, self.seed)
+        return dci(self.codes, self.factors, self.seed), beside
+
+    @cached_property
     def training_rows(self) -> np.ndarray:
         """Training items drawn by the seed, in a random order: at most 5,000."""
         return np.random.default_rng(self.seed).permutation(len(self.dataset.train))[:MOST_ITEMS]
@@ -181,6 +196,11 @@ class Scene:
         assert self.labels is not None
         count = len(np.unique(self.labels))
         return {name: clustered(view.test, count, self.seed) for name, view in self.views.items()}
+
+    @property
+    def pca_codes(self) -> np.ndarray | None:
+        """PCA's codes of `rows` (N, D), where it has as many components."""
+        return self.views["PCA"].test if "PCA" in self.views else None
 
     def prior_draws(self, n: int) -> Tensor:
         """Codes (n, D) from the model's prior, on the CPU in double precision."""
