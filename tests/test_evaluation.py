@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, made, split, table_dataset
 
-from latlas import evaluation, inference
+from latlas import evaluation, inference, weighing
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
@@ -112,15 +112,23 @@ def test_another_posterior_converges_to_the_same_and_its_gap_is_the_kl() -> None
 
 def test_memory_stays_bounded_whatever_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data, _ = exact_model(stretch=1.5)
-    forward, draws = model.forward, []
+    raw, infer, codes, encoded = model.raw, model.infer, [], []
 
-    def counted(x: torch.Tensor, samples: int = 1, **options: object) -> object:
-        draws.append(samples)
-        return forward(x, samples=samples, **options)
+    def decoded(z: torch.Tensor) -> torch.Tensor:
+        codes.append(len(z) * z.shape[1])
+        return raw(z)
 
-    monkeypatch.setattr(model, "forward", counted)
-    log_likelihood(model, data, 2 * evaluation.DRAWS + 7)
-    assert draws == [evaluation.DRAWS, evaluation.DRAWS, 7]
+    def counted(x: torch.Tensor) -> object:
+        encoded.append(len(x))
+        return infer(x)
+
+    monkeypatch.setattr(weighing, "LARGEST", 1000)  # 250 codes of a row of four values
+    monkeypatch.setattr(model, "raw", decoded)
+    monkeypatch.setattr(model, "infer", counted)
+    log_likelihood(model, data, 2 * weighing.BLOCK + 7)
+    assert max(codes) == 250
+    assert sum(codes) == 50 * (2 * weighing.BLOCK + 7)
+    assert encoded == [50]  # once, whatever is drawn
 
 
 def test_a_seed_repeats_and_progress_is_told() -> None:
