@@ -22,8 +22,8 @@ EXACT, BOUNDS = -2.265512, {5: -2.42216, 50: -2.27827}
 
 
 def linear_model(dataset: Dataset, latent: int, sigma: float = 1.0, **settings: object) -> Model:
-    options = {"network__name": "linear", "model__latent": latent, "likelihood__sigma": sigma, **settings}
-    return made(dataset, training__precision="float64", **options)[1]
+    options = {"network__name": "linear", "model__latent": latent, "likelihood__sigma": sigma}
+    return made(dataset, **options | {"training__precision": "float64"} | settings)[1]
 
 
 def set_weights(layer: torch.nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
