@@ -39,6 +39,7 @@ LAYERS = {
     "machine": "device, threads, memory and signals",
     "runs": "the run folder: configuration, log, checkpoints",
     "training": "the only training loop; draws and prints nothing",
+    "weighing": "importance weights of draws from a posterior, in bounded memory",
     "evaluation": "numbers from a model and data",
     "measures": "numbers on likelihood, codes, reconstruction, samples and use, beside PCA",
     "assessment": "a trained run, measured: its ELBO on any items, and every number as plain values",

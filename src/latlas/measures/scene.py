@@ -19,10 +19,11 @@ from latlas.evaluation import Importance, log_likelihood
 from latlas.measures.factors import Dci, dci
 from latlas.measures.information import Aggregate, aggregate, divergence
 from latlas.measures.nets import has_classes
+from latlas.measures.quality import Errors, reconstruction_errors
 from latlas.measures.views import View, clustered, pca_codes, raw_values
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
-from latlas.pca import fit
+from latlas.pca import Probabilistic, fit, probabilistic
 from latlas.posteriors import Point, PosteriorValue
 from latlas.priors import StandardNormal
 
@@ -201,6 +202,24 @@ class Scene:
     def pca_codes(self) -> np.ndarray | None:
         """PCA's codes of `rows` (N, D), where it has as many components."""
         return self.views["PCA"].test if "PCA" in self.views else None
+
+    @cached_property
+    def probabilistic_pca(self) -> Probabilistic | None:
+        """Its density, with as many components as the model has latent dimensions; None where it has none."""
+        return None if self.pca is None else probabilistic(self.pca, self.dataset)
+
+    @cached_property
+    def errors(self) -> Errors:
+        """How far the reconstructions of `rows` are from them."""
+        return reconstruction_errors(self.model, self.batches(self.dataset.test), self.rows)
+
+    @cached_property
+    def pca_errors(self) -> Errors | None:
+        """The same of PCA with as many components."""
+        if self.pca is None:
+            return None
+        data = Batches(self.dataset.test, self.dataset.scaling, self.pca.device, self.pca.dtype)
+        return reconstruction_errors(self.pca, data, self.rows)
 
     def prior_draws(self, n: int) -> Tensor:
         """Codes (n, D) from the model's prior, on the CPU in double precision."""
