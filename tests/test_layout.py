@@ -39,6 +39,7 @@ LAYERS = {
     "runs": "the run folder: configuration, log, checkpoints",
     "training": "the only training loop; draws and prints nothing",
     "evaluation": "numbers from a model and data",
+    "annealing": "log p(x) without the encoder, by annealed importance sampling",
     "measures": "numbers on codes, samples and grids: clusters, spread, plausibility, sharpness, smoothness",
     "figures": "one picture each, from arrays",
     "gallery": "which pictures a run gets",

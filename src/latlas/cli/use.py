@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=f"Examples: latlas evaluate {run} --split valid --json · "
         f"latlas evaluate {run} --corrupt gaussian --strength 0.5 · "
-        f"latlas evaluate {run} --importance 1000 --limit 500"
+        f"latlas evaluate {run} --importance 1000 --limit 500 · "
+        f"latlas evaluate {run} --ais 20"
     )(evaluate)
     app.command(epilog=f"Example: latlas reconstruct {run} ./my-photos --out photos.npz")(reconstruct)
     app.command(epilog=f"Example: latlas encode {run} --split train --out codes.npz")(encode)
@@ -76,6 +77,17 @@ def evaluate(
             metavar="N", min=1, help="Only N items, evenly spaced over the split.", show_default=False
         ),
     ] = None,
+    ais: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Also log p(x) without the encoder, by annealed importance sampling, of N items spread evenly.",
+            show_default=False,
+        ),
+    ] = None,
+    chains: Annotated[int, typer.Option(metavar="N", help="Chains per item (--ais).")] = 16,
+    temperatures: Annotated[int, typer.Option(metavar="N", help="Steps of annealing (--ais).")] = 300,
     data_dir: DataDir = "",
     device: Device = "auto",
     threads: Threads = None,
@@ -83,7 +95,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure ELBO, distortion, rate and errors of reconstruction and restoration on a whole split."""
-    from latlas import inference
+    from latlas import annealing, inference
     from latlas.console import Console
     from latlas.evaluation import EVALUATION_SEED
 
@@ -95,6 +107,11 @@ def evaluate(
         seed = EVALUATION_SEED if seed is None else seed
         weighed = inference.importance(model, items, importance, seed, console) if importance else None
         values = inference.evaluate(found, model, items, samples, seed, corruption, console)
+        if ais:
+            few = inference.some(items, ais)
+            values["annealed"] = annealing.compared(
+                found.config, model, few, chains, temperatures, seed, console
+            )
     if weighed is not None:
         values["importance"] = weighed
     result = {"run": str(found.path), "split": None if source else split, "source": source or None, **values}
@@ -114,7 +131,23 @@ def evaluate(
             f" effective draws {weighed['effective']:.1%}"
             f"{' (more draws would raise it)' if weighed['effective'] < 0.1 else ''}"
         )
+    text += _annealed_text(values["annealed"]) if ais else ""
     show(result, as_json, text)
+
+
+def _annealed_text(values: dict[str, Any]) -> str:
+    text = (
+        f"\nannealed, {values['images']:,} items: log p(x) {number(values['log_px'])} ± {number(values['stderr'])};"
+        f" of {values['simulated']} simulated items between {number(values['lower'])} and"
+        f" {number(values['upper'])}, a gap of {number(values['gap'])}"
+        f"{' (more --temperatures would close it)' if values['gap'] > 1 else ''}"
+    )
+    if values["hidden"] is not None:
+        text += (
+            f"\nimportance sampling of the same items: {number(values['importance'])};"
+            f" the encoder hides {number(values['hidden'])}"
+        )
+    return text
 
 
 def reconstruct(
