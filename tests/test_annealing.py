@@ -19,7 +19,7 @@ from latlas.models import Model
 
 EXACT = -2.265512  # p(z) = N(0, 1), p(x | z) = N(z, 1), x = 2
 WEIGHT = torch.tensor([[2.0, 0.3], [-1.0, 0.7], [0.5, -0.2], [1.5, 0.4]], dtype=torch.float64)
-CENTRE, SIGMA = torch.tensor([1.0, -2.0, 0.0, 3.0], dtype=torch.float64), 0.1
+CENTRE, SIGMA = torch.tensor([1.0, -2.0, 0.0, 3.0], dtype=torch.float64), 0.05
 
 
 def linear(x: np.ndarray, latent: int, weight: torch.Tensor, bias: torch.Tensor, **settings: Any) -> Model:
@@ -87,23 +87,23 @@ def test_weights_and_their_inverses_are_unbiased_with_any_number_of_temperatures
 
 def test_probabilistic_pca_where_importance_sampling_from_the_prior_fails() -> None:
     model, data, exact = principal()
-    result = annealed(model, data, chains=16, steps=150, simulated=2)
-    assert result.log_px == pytest.approx(exact.mean().item(), abs=0.1)
+    result = annealed(model, data, chains=16, steps=100, simulated=2)
+    assert result.log_px == pytest.approx(exact.mean().item(), abs=0.4)
     target = Target(model, model.prior_value(), data(np.arange(len(data))))
-    draws = target.draw(16 * 150, seeded())
+    draws = target.draw(16 * 100, seeded())
     failed = Weights(draws.log_px, draws.log_px[0]).log_mean.mean()
-    assert exact.mean() - failed > 0.3
-    assert (result.images, result.chains, result.temperatures, result.simulated) == (20, 16, 150, 2)
-    assert 0.55 < result.acceptance < 0.75
-    assert 0.3 < result.effective <= 1
+    assert exact.mean() - failed > 0.5
+    assert (result.images, result.chains, result.temperatures, result.simulated) == (20, 16, 100, 2)
+    assert 0.5 < result.acceptance < 0.75
+    assert 0.15 < result.effective <= 1
 
 
 def test_simulated_items_lie_between_bounds_that_close_with_more_temperatures() -> None:
     model, _, _ = principal()
-    z, x = annealing.simulate(model, model.prior_value(), 300, seeded())
+    z, x = annealing.simulate(model, model.prior_value(), 150, seeded())
     truth, target = law().log_prob(x), Target(model, model.prior_value(), x)
     gaps = []
-    for steps in (15, 60, 240):
+    for steps in (10, 30, 90):
         betas = schedule(steps)
         sizes = tune(target, betas, seeded(1), nothing)
         lower = forward(target, betas, sizes, 2, seeded(2), nothing).log_mean
@@ -111,8 +111,7 @@ def test_simulated_items_lie_between_bounds_that_close_with_more_temperatures() 
         for error in (truth - lower, upper - truth):
             assert error.mean() > -4 * error.std() / len(z) ** 0.5
         gaps.append((upper - lower).mean().item())
-    assert gaps[0] > 3 * gaps[1] > 6 * gaps[2] > 0
-    assert gaps[2] < 0.3
+    assert gaps[0] > 2 * gaps[1] > 4 * gaps[2] > 0
 
 
 def test_simulated_codes_are_draws_of_their_posteriors() -> None:
@@ -161,7 +160,9 @@ def test_a_trajectory_to_infinity_is_refused() -> None:
 
 
 def test_a_mixture_prior_whose_components_lie_far_apart() -> None:
-    """p(x) = sum_c w_c N(x; m_c, s_c^2 + sigma^2), from both components."""
+    """p(x) = sum_c w_c N(x; m_c, s_c^2 + sigma^2): the lower bound holds chains of both components. Chains that go
+    back never leave theirs, and miss its weight: the gap is the weights' entropy, and says that modes do not mix.
+    """
     x = np.array([[-4.0], [0.5], [4.2]])
     options = {"prior__name": "mixture", "prior__components": 2, "likelihood__sigma": 0.5}
     model = linear(x, 1, torch.ones(1, 1), torch.zeros(1), **options)
@@ -172,9 +173,9 @@ def test_a_mixture_prior_whose_components_lie_far_apart() -> None:
         model.prior.logits.copy_(weights.log())
     parts = torch.distributions.Normal(means, (stds**2 + 0.25).sqrt())
     exact = (parts.log_prob(torch.from_numpy(x)) + weights.log()).logsumexp(1).mean().item()
-    result = annealed(model, batches(table_dataset(x), "test", model), chains=300, steps=60, simulated=100)
+    result = annealed(model, batches(table_dataset(x), "test", model), chains=100, steps=40, simulated=200)
     assert result.log_px == pytest.approx(exact, abs=0.1)
-    assert -0.05 < result.gap < 0.2
+    assert result.gap == pytest.approx(-(weights * weights.log()).sum().item(), abs=0.15)
 
 
 def test_the_weights_summaries() -> None:
