@@ -41,6 +41,7 @@ LAYERS = {
     "training": "the only training loop; draws and prints nothing",
     "weighing": "importance weights of draws from a posterior, in bounded memory",
     "evaluation": "numbers from a model and data",
+    "annealing": "log p(x) without the encoder, by annealed importance sampling",
     "measures": "numbers on likelihood, codes, reconstruction, samples and use, beside PCA",
     "assessment": "a trained run, measured: its ELBO on any items, and every number as plain values",
     "figures": "one picture each, from arrays",

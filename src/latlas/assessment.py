@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from latlas import evaluation
-from latlas.build import has_prior
+from latlas import annealing, evaluation
+from latlas.build import has_prior, unit_of
 from latlas.build import items as plural
 from latlas.config import override
 from latlas.data import Dataset, Split
@@ -23,6 +23,7 @@ from latlas.runs import Run
 from latlas.settings import CorruptionConfig
 
 MOST_DRAWS = 1_000_000
+LOOSE = 1.0  # nats between the bounds of annealing from which it says so
 
 
 def evaluate(
@@ -131,6 +132,58 @@ def _described(name: str, reading: Reading, kind: str) -> dict[str, Any]:
         "why": about.why.replace("{item}", one),
         **reading.to_dict(),
     }
+
+
+def annealed(
+    run: Run,
+    model: Model,
+    items: Split,
+    chains: int,
+    temperatures: int,
+    seed: int,
+    observer: Observer = SILENT,
+) -> dict[str, dict[str, Any]]:
+    """log p(x) by annealed importance sampling, which needs no encoder, as numbers like those of `assess`.
+
+    Raises as `annealing.compared`.
+    """
+    found = annealing.compared(run.config, model, items, chains, temperatures, seed, observer)
+    about = {"group": "likelihood", "unit": unit_of(run.info["data"]["kind"]), "decimals": 2, "draws": chains}
+    loose = "Lower and upper bound are far apart: give more --temperatures." if found["gap"] > LOOSE else ""
+    numbers = {
+        "annealed_log_px": {
+            "title": "log p(x), annealed",
+            "better": "higher",
+            "why": "By annealed importance sampling from the prior to the posterior: a lower bound that no encoder"
+            f" limits. {temperatures:,} temperatures, {chains:,} chains.",
+            "value": found["log_px"],
+            "stderr": found["stderr"],
+            "items": found["images"],
+            "beside": {"with the encoder": found["importance"]},
+            "warning": loose,
+        },
+        "annealed_gap": {
+            "title": "annealed, both sides",
+            "better": "lower",
+            "why": "Of items that the model itself made, whose code is known: the upper bound minus the lower one, which"
+            " the lower one can be off by.",
+            "value": found["gap"],
+            "items": found["simulated"],
+            "beside": {"lower": found["lower"], "upper": found["upper"]},
+        },
+        "hidden": {
+            "title": "hidden by the encoder",
+            "better": "lower",
+            "why": f"log p(x), annealed, minus importance sampling with {annealing.DRAWS:,} draws from the encoder's"
+            " posterior of the same items.",
+            "value": found["hidden"],
+            "items": found["images"],
+        },
+    }  # fmt: skip
+    known = {name: about | number for name, number in numbers.items() if number["value"] is not None}
+    if found["importance"] is None:
+        del known["annealed_log_px"]["beside"]
+    return known
 
 
 def keep(run: Run, numbers: Mapping[str, Any]) -> None:
