@@ -148,42 +148,43 @@ def annealed(
     Raises as `annealing.compared`.
     """
     found = annealing.compared(run.config, model, items, chains, temperatures, seed, observer)
-    about = {"group": "likelihood", "unit": unit_of(run.info["data"]["kind"]), "decimals": 2, "draws": chains}
     loose = "Lower and upper bound are far apart: give more --temperatures." if found["gap"] > LOOSE else ""
-    numbers = {
-        "annealed_log_px": {
-            "title": "log p(x), annealed",
-            "better": "higher",
-            "why": "By annealed importance sampling from the prior to the posterior: a lower bound that no encoder"
-            f" limits. {temperatures:,} temperatures, {chains:,} chains.",
-            "value": found["log_px"],
-            "stderr": found["stderr"],
-            "items": found["images"],
-            "beside": {"with the encoder": found["importance"]},
-            "warning": loose,
-        },
-        "annealed_gap": {
-            "title": "annealed, both sides",
-            "better": "lower",
-            "why": "Of items that the model itself made, whose code is known: the upper bound minus the lower one, which"
-            " the lower one can be off by.",
-            "value": found["gap"],
-            "items": found["simulated"],
-            "beside": {"lower": found["lower"], "upper": found["upper"]},
-        },
-        "hidden": {
-            "title": "hidden by the encoder",
-            "better": "lower",
-            "why": f"log p(x), annealed, minus importance sampling with {annealing.DRAWS:,} draws from the encoder's"
-            " posterior of the same items.",
-            "value": found["hidden"],
-            "items": found["images"],
-        },
-    }  # fmt: skip
-    known = {name: about | number for name, number in numbers.items() if number["value"] is not None}
-    if found["importance"] is None:
-        del known["annealed_log_px"]["beside"]
-    return known
+    with_encoder = {"with the encoder": found["importance"]} if found["importance"] is not None else {}
+    bounds = {"lower": found["lower"], "upper": found["upper"]}
+    readings = {
+        "annealed_log_px": Reading(
+            found["log_px"], found["stderr"], found["images"], chains, with_encoder, warning=loose
+        ),
+        "annealed_gap": Reading(found["gap"], None, found["simulated"], chains, bounds),
+    }
+    if found["hidden"] is not None:
+        readings["hidden"] = Reading(found["hidden"], None, found["images"], chains)
+    unit = unit_of(run.info["data"]["kind"])
+    about = {"group": "likelihood", "unit": unit, "decimals": 2}
+    return {
+        name: {**about, **ANNEALED[name], "why": ANNEALED[name]["why"].format(temperatures), **r.to_dict()}
+        for name, r in readings.items()
+    }
+
+
+ANNEALED = {
+    "annealed_log_px": {
+        "title": "log p(x), annealed",
+        "better": "higher",
+        "why": "By annealed importance sampling from the prior, {:,} temperatures: a lower bound that no encoder limits.",
+    },
+    "annealed_gap": {
+        "title": "annealed, both sides",
+        "better": "lower",
+        "why": "Of items that the model made itself, whose codes are known: upper minus lower bound; the lower one can be"
+        " off by as much.",
+    },
+    "hidden": {
+        "title": "hidden by the encoder",
+        "better": "lower",
+        "why": "log p(x), annealed, minus importance sampling of the same items with draws from the encoder's posterior.",
+    },
+}
 
 
 def keep(run: Run, numbers: Mapping[str, Any]) -> None:
