@@ -171,18 +171,18 @@ ANNEALED = {
     "annealed_log_px": {
         "title": "log p(x), annealed",
         "better": "higher",
-        "why": "By annealed importance sampling from the prior, {:,} temperatures: a lower bound that no encoder limits.",
+        "why": "By annealed importance sampling from the prior, {:,} temperatures: a lower bound, free of the encoder.",
     },
     "annealed_gap": {
         "title": "annealed, both sides",
         "better": "lower",
-        "why": "Of items that the model made itself, whose codes are known: upper minus lower bound; the lower one can be"
-        " off by as much.",
+        "why": "Of items that the model made itself, whose codes are known: upper minus lower bound; the lower one can"
+        " be off by as much.",
     },
     "hidden": {
         "title": "hidden by the encoder",
         "better": "lower",
-        "why": "log p(x), annealed, minus importance sampling of the same items with draws from the encoder's posterior.",
+        "why": "log p(x), annealed, minus importance sampling of the same items with the encoder's draws.",
     },
 }
 
