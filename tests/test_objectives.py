@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ def a_pass(batch: int = 4, samples: int = 3, latent: int = 2, seed: int = 0) -> 
     z = torch.randn(samples, batch, latent, generator=g, dtype=torch.float64)
     log_px, log_pz, log_qz = torch.randn(3, samples, batch, generator=g, dtype=torch.float64) - 5
     kl = torch.rand(batch, latent, generator=g, dtype=torch.float64)
-    return Pass(z, log_px, log_pz, log_qz, kl, torch.randn(batch, latent, generator=g, dtype=torch.float64))
+    prior_draws = torch.randn(batch, latent, generator=g, dtype=torch.float64)
+    return Pass(z, log_px, log_pz, log_qz, kl, prior_draws, log_qz)
 
 
 def repeated(p: Pass) -> Pass:
@@ -43,6 +45,8 @@ ALL = {
     "monte-carlo": objectives.build(ObjectiveConfig(kl="monte-carlo"), 1),
     "free-bits": objectives.build(ObjectiveConfig(free_bits=0.3), 1),
     "capacity": objectives.build(ObjectiveConfig(capacity=3.0), 1),
+    "iwae": objectives.build(ObjectiveConfig(name="iwae"), 1),
+    "dreg": objectives.build(ObjectiveConfig(name="iwae", gradient="dreg"), 1),
     "mmd": objectives.build(ObjectiveConfig(name="infovae", info_lambda=7.0), 1),
     "infovae": objectives.build(ObjectiveConfig(name="infovae", alpha=0.4, info_lambda=7.0), 1),
 }
@@ -74,21 +78,22 @@ def test_the_loss_is_a_mean_over_images(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_the_loss_is_a_mean_over_draws(name: str) -> None:
     p = a_pass()
-    twice = Pass(*(torch.cat([t, t]) for t in (p.z, p.log_px, p.log_pz, p.log_qz)), p.kl, p.prior_draws)
+    z, *logs = (torch.cat([t, t]) for t in (p.z, p.log_px, p.log_pz, p.log_qz))
+    twice = Pass(z, *logs, p.kl, p.prior_draws, logs[-1])
     torch.testing.assert_close(ALL[name](twice, 0.7), ALL[name](p, 0.7))
 
 
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_a_worse_reconstruction_costs_more(name: str) -> None:
     p = a_pass()
-    worse = Pass(p.z, p.log_px - 1, p.log_pz, p.log_qz, p.kl, p.prior_draws)
+    worse = replace(p, log_px=p.log_px - 1)
     torch.testing.assert_close(ALL[name](worse, 0.7), ALL[name](p, 0.7) + 1)
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - {"reconstruction", "mmd"}))
 def test_codes_farther_from_the_prior_cost_more(name: str) -> None:
     p = a_pass()
-    farther = Pass(p.z, p.log_px, p.log_pz - 1, p.log_qz, p.kl + 0.5, p.prior_draws)
+    farther = replace(p, log_pz=p.log_pz - 1, kl=p.kl + 0.5)
     assert ALL[name](farther, 1.0) > ALL[name](p, 1.0)
 
 

@@ -16,7 +16,7 @@ from latlas.corruption import corrupt
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.models import Model, evaluating
-from latlas.settings import CorruptionConfig
+from latlas.settings import CorruptionConfig, ObjectiveConfig
 
 EVALUATION_SEED = 20_000
 DRAWS = 100  # draws of z per pass when very many are averaged: bounds memory, whatever their number
@@ -201,17 +201,27 @@ def log_likelihood(
     )
 
 
+def trained_bound(model: Model, data: Batches, options: ObjectiveConfig) -> float | None:
+    """The mean importance-weighted bound of a split, with as many draws as it was trained for; None where the
+    objective is another.
+
+    Raises LatlasError where numbers are not finite.
+    """
+    return log_likelihood(model, data, options.samples).log_px if options.name == "iwae" else None
+
+
 def _weigh(model: Model, x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
     """Per item log 1/K sum w, 1/K sum log w, and (sum w)^2 / (K sum w^2): x (B, *shape) -> (3, B), on the CPU."""
     total = torch.full((len(x),), -math.inf, dtype=torch.float64)
     squares, logs = total.clone(), torch.zeros_like(total)
     for start in range(0, samples, DRAWS):
         p = model(x, samples=min(DRAWS, samples - start), generator=generator)
-        if p.log_pz is None or p.log_qz is None:
+        weights = p.log_weights()
+        if weights is None:
             raise InputError(
                 "importance sampling: posterior.name = point has no density, so this model has no log p(x)"
             )
-        log_w = (p.log_px + p.log_pz - p.log_qz).cpu().double()
+        log_w = weights.cpu().double()
         total = torch.logaddexp(total, log_w.logsumexp(0))
         squares = torch.logaddexp(squares, (2 * log_w).logsumexp(0))
         logs += log_w.sum(0)

@@ -21,7 +21,7 @@ from latlas.config import override, to_toml
 from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore
+from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore, trained_bound
 from latlas.files import exclusively, write_json
 from latlas.machine import interruptible, prepare
 from latlas.models import Model
@@ -208,14 +208,11 @@ def _patience_is_over(config: Config, progress: Progress) -> bool:
 
 def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
     """Validates, logs and keeps a checkpoint; the best epoch is the one in which validation is best by what is trained
-    for. While weights or capacity still rise it is another objective: there the newest epoch is the best.
+    for.
     """
-    progress, run, objective = session.progress, session.run, session.config.objective
+    progress, run = session.progress, session.run
     valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
-    rising = objective.schedule != "constant" or objective.capacity is not None
-    score = None
-    if valid is not None and not (rising and event.step < length.warmup):
-        score = objectives.worth(objective, valid.distortion, valid.rate)
+    score = _score(session, valid, event.step < length.warmup)
     better = score is None or progress.best_score is None or score > progress.best_score
     progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
     if better:
@@ -230,6 +227,7 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
         "lr": event.lr,
         "seconds": round(progress.seconds, 3),
         "images_per_second": speed,
+        "score": score,
         "best": better,
     }
     run.append_log(row)
@@ -237,6 +235,18 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
+
+
+def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
+    """What the epoch is ranked by; nothing while weights or capacity still rise: that is another objective, and there
+    the newest epoch is the best.
+    """
+    objective = session.config.objective
+    rising = objective.schedule != "constant" or objective.capacity is not None
+    if valid is None or (rising and warming):
+        return None
+    bound = trained_bound(session.model, session.batches("valid"), objective)
+    return objectives.worth(objective, valid.distortion, valid.rate, bound)
 
 
 def _epoch_line(

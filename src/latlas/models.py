@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latlas import posteriors
 from latlas.data import Like
 from latlas.data.ranges import check_fit, check_numeric
 from latlas.errors import InputError
@@ -30,7 +31,7 @@ class Pass:
 
     z (K, B, D); log_px = log p(x | z) (K, B); log_pz and log_qz (K, B), None for a point posterior; kl (B,
     D), the exact KL(q, p) per dimension where it is known in closed form, else None; prior_draws (B, D) from
-    p(z), where they were asked for.
+    p(z), and log_qz_held (K, B), log q(z | x) whose gradient reaches z alone, where they were asked for.
     """
 
     z: Tensor
@@ -39,6 +40,7 @@ class Pass:
     log_qz: Tensor | None
     kl: Tensor | None
     prior_draws: Tensor | None = None
+    log_qz_held: Tensor | None = None
 
     @property
     def distortion(self) -> Tensor:
@@ -62,6 +64,24 @@ class Pass:
         """The evidence lower bound, -(distortion + rate), at beta 1: (B,); None for a point posterior."""
         rate = self.rate
         return None if rate is None else -(self.distortion + rate)
+
+    def log_weights(self, beta: float = 1.0, held: bool = False) -> Tensor | None:
+        """log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)): (K, B); None for a point posterior.
+
+        `held`: with log_qz_held in the place of log_qz, an equal value of another gradient.
+        """
+        log_qz = self.log_qz_held if held else self.log_qz
+        if log_qz is None or self.log_pz is None:
+            return None
+        return self.log_px + beta * (self.log_pz - log_qz)
+
+    def bound(self, beta: float = 1.0, held: bool = False) -> Tensor | None:
+        """The importance-weighted bound of K draws, log 1/K sum_k w_k: (B,); None for a point posterior.
+
+        At beta 1 its mean lies between ELBO and log p(x), and never falls as K grows (Burda et al. 2016).
+        """
+        log_w = self.log_weights(beta, held)
+        return None if log_w is None else log_w.logsumexp(0) - math.log(len(log_w))
 
 
 class Model(nn.Module):
@@ -105,9 +125,10 @@ class Model(nn.Module):
         target: Tensor | None = None,
         generator: torch.Generator | None = None,
         prior_draws: bool = False,
+        held: bool = False,
     ) -> Pass:
         """x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = samples draws; the target is x unless
-        given, and `prior_draws` adds as many draws from the prior as there are images.
+        given. `prior_draws` adds as many draws from the prior as there are images, `held` log_qz_held.
         """
         q, prior = self.infer(x), self.prior_value()
         shape = (samples, len(x), self.latent)
@@ -125,7 +146,8 @@ class Model(nn.Module):
             source = generator or torch.default_generator
             with torch.no_grad():
                 draws = prior.sample(len(x), source, x)
-        return Pass(z, log_px, log_pz, q.log_prob(z), prior.kl(q), draws)
+        log_qz_held = posteriors.held(q).log_prob(z) if held else None
+        return Pass(z, log_px, log_pz, q.log_prob(z), prior.kl(q), draws, log_qz_held)
 
     def prior_value(self) -> PriorValue:
         """p(z) as it is now, differentiable: a VampPrior depends on the encoder."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
@@ -58,14 +59,49 @@ def infovae(
     return loss if alpha == 1 else loss + beta * (1 - alpha) * _rate(p, kl).mean()
 
 
-def worth(options: ObjectiveConfig, distortion: float, rate: float | None) -> float | None:
-    """What validation ranks epochs by: minus the objective at its full weight and capacity, from a split's means;
-    free bits, which forgive a part of the rate, are left aside.
+def iwae(p: Pass, beta: float = 1.0, capacity: float = 0.0, gradient: str = "standard") -> Tensor:
+    """The negative importance-weighted bound: mean of -log 1/K sum_k w_k, at beta 1 with w_k = p(x | z_k) p(z_k) /
+    q(z_k | x) (Burda et al. 2016); below it, while a schedule rises, log w_k = log p(x | z_k) + beta (log p(z_k) -
+    log q(z_k | x)). With one draw it is the ELBO.
+
+    Each draw counts by its share of the weights, v_k = w_k / sum_j w_j. `gradient`: `standard` is that of the bound
+    as it stands; `dreg` is equal to it in expectation, with less noise for the encoder: sum_k v_k (1 - beta + beta
+    v_k) d log w_k/dz_k dz_k/dphi with q's own parameters held (Tucker et al. 2018, at beta 1: v_k^2), for all other
+    parameters the standard one. It needs log_qz_held, and is marked on p.z: a Pass serves one such loss.
+    """
+    doubly = gradient == "dreg"
+    bound, log_w = p.bound(beta, held=doubly), p.log_weights(beta)
+    if bound is None or log_w is None:
+        lacks = "log_qz_held: call the model with held=True" if doubly else "a posterior with a density"
+        raise ValueError(f"the importance-weighted bound needs {lacks}")
+    if doubly and p.z.requires_grad:
+        share = log_w.detach().softmax(0)[..., None]
+        # What arrives at z has the decoder's factor v_k already.
+        p.z.register_hook(lambda arrived: arrived * (1 - beta + beta * share))
+    return -bound.mean()
+
+
+def needs(options: ObjectiveConfig) -> dict[str, Any]:
+    """What the model is to be called with, so that its Pass holds all that the objective needs."""
+    return {
+        "samples": options.samples,
+        "prior_draws": options.name == "infovae",
+        "held": options.gradient == "dreg",
+    }
+
+
+def worth(
+    options: ObjectiveConfig, distortion: float, rate: float | None, bound: float | None = None
+) -> float | None:
+    """What validation ranks epochs by: minus the objective at its full weight and capacity, from a split's means,
+    of iwae the `bound`; free bits, which forgive a part of the rate, are left aside.
 
     None for infovae, whose MMD is of a whole batch and no mean over images: there the newest weights are the model.
     """
     if options.name == "infovae":
         return None
+    if options.name == "iwae":
+        return bound
     if options.name == "reconstruction" or rate is None:
         return -distortion
     if options.capacity is not None:
@@ -93,6 +129,8 @@ def build(options: ObjectiveConfig, values: int) -> Objective:
             weight=options.alpha + strength - 1,
             estimator=(options.kernel, options.estimator),
         )
+    if options.name == "iwae":
+        return partial(iwae, gradient=options.gradient)
     if options.capacity is not None:
         return partial(at_capacity, kl=options.kl)
     return partial(elbo, kl=options.kl, free_bits=options.free_bits)

@@ -7,8 +7,10 @@ outputs (B, outputs) to a value of one face: `mean` and `stddev` (B, D), `rsampl
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -245,6 +247,18 @@ POSTERIORS: dict[str, type[Posterior]] = {
     "full-gaussian": FullGaussian,
     "flow": FlowedGaussian,
 }
+
+
+def held(q: PosteriorValue) -> PosteriorValue:
+    """The same law with its parameters held: the gradient of its log_prob reaches z alone."""
+    values: dict[str, Any] = {}
+    for item in fields(q):
+        entry = getattr(q, item.name)
+        # A flow's weights are parameters of the law as well; its networks are small, so a copy costs little.
+        values[item.name] = (
+            entry.detach() if isinstance(entry, Tensor) else copy.deepcopy(entry).requires_grad_(False)
+        )
+    return type(q)(**values)
 
 
 def joined(parts: Sequence[PosteriorValue]) -> PosteriorValue:

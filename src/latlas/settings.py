@@ -32,9 +32,7 @@ class RecipeInfo(Section):
 class ModelConfig(Section):
     """Size of the latent space."""
 
-    latent: Annotated[int | None, Field(ge=1, description="latent dimensions; none given: by the data")] = (
-        None
-    )
+    latent: Annotated[int | None, Field(ge=1, description="dimensions; none given: by the data")] = None
 
 
 class NetworkConfig(Section):
@@ -77,9 +75,7 @@ class PriorConfig(Section):
         Literal["standard-normal", "mixture", "vamp"],
         Field(description="mixture: learned Gaussians; vamp: posteriors of learned pseudo-inputs"),
     ] = "standard-normal"
-    components: Annotated[int, Field(ge=1, description="Gaussians of the mixture, pseudo-inputs of vamp")] = (
-        50
-    )
+    components: Annotated[int, Field(ge=1, description="Gaussians of mixture, pseudo-inputs of vamp")] = 50
 
 
 class LikelihoodConfig(Section):
@@ -106,19 +102,24 @@ class ObjectiveConfig(Section):
     """What is minimised, in nats per image."""
 
     name: Annotated[
-        Literal["reconstruction", "elbo", "infovae"],
+        Literal["reconstruction", "elbo", "iwae", "infovae"],
         Field(
-            description="reconstruction: the distortion alone; infovae: distortion + (1 - alpha) rate"
-            " + (alpha + info_lambda - 1) MMD^2 between codes and prior, at alpha 1 the MMD-VAE"
+            description="reconstruction: the distortion alone; iwae: the importance-weighted bound of `samples`"
+            " draws; infovae: distortion + (1 - alpha) rate + (alpha + info_lambda - 1) MMD^2 between codes and"
+            " prior, at alpha 1 the MMD-VAE"
         ),
     ] = "elbo"
-    beta: Annotated[
-        float, Field(ge=0, description="weight of the regulariser while training; reports are always at 1")
-    ] = 1.0
+    beta: Annotated[float, Field(ge=0, description="weight of the regulariser; reports are always at 1")] = (
+        1.0
+    )
     kl: Annotated[
-        Literal["analytic", "monte-carlo"], Field(description="the rate in closed form, or by the sampled z")
+        Literal["analytic", "monte-carlo"], Field(description="closed form, or as in iwae by the draws")
     ] = "analytic"
     samples: Annotated[int, Field(ge=1, description="draws of z per image and step")] = 1
+    gradient: Annotated[
+        Literal["standard", "dreg"],
+        Field(description="of iwae; dreg: doubly reparameterised, equal in the mean with less noise"),
+    ] = "standard"
     free_bits: Annotated[float, Field(ge=0, description="nats per latent dimension that cost nothing")] = 0.0
     capacity: Annotated[
         float | None,
@@ -126,14 +127,10 @@ class ObjectiveConfig(Section):
             gt=0, description="nats that the rate is drawn to, as beta |rate - C|, C rising from 0 in warmup"
         ),
     ] = None
-    alpha: Annotated[float, Field(le=1, description="infovae: 1 takes the rate out, 0 leaves all of it")] = (
-        1.0
-    )
+    alpha: Annotated[float, Field(le=1, description="infovae: 1 takes the rate out, 0 leaves it whole")] = 1.0
     info_lambda: Annotated[
         float | None,
-        Field(
-            ge=0, description="infovae's lambda: weight of MMD^2 at alpha 1; none given: the values per item"
-        ),
+        Field(ge=0, description="infovae's: weight of MMD^2 at alpha 1; none given: the values per item"),
     ] = None
     kernel: Annotated[
         Literal["authors", "rbf", "imq"],
@@ -284,8 +281,8 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
     posterior, prior, objective = config.posterior.name, config.prior.name, config.objective
     point = posterior == "point"
     yield (
-        point and objective.name == "elbo",
-        "objective.name = elbo needs a posterior with a density, and posterior.name = point has none:"
+        point and objective.name in ("elbo", "iwae"),
+        f"objective.name = {objective.name} needs a posterior with a density, and posterior.name = point has none:"
         " set objective.name = reconstruction or infovae, or posterior.name = gaussian",
     )
     yield (
@@ -329,6 +326,14 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
         "corruption.strength: of masking it is a share of the values, from 0 to 1",
     )
     yield (
+        config.objective.name == "iwae" and config.objective.beta != 1,
+        "objective.beta: objective.name = iwae is a bound at 1 alone; leave beta out, a schedule may raise it to 1",
+    )
+    yield (
+        config.objective.name != "iwae" and config.objective.gradient != "standard",
+        "objective.gradient: another than standard needs objective.name = iwae; leave it out",
+    )
+    yield (
         config.training.patience is not None and config.objective.name == "infovae",
         "training.patience: validation does not rank the epochs of objective.name = infovae; leave it out",
     )
@@ -345,4 +350,4 @@ def _least_lambda(objective: ObjectiveConfig) -> float:
 
 
 def _has_rate(objective: ObjectiveConfig) -> bool:
-    return objective.name == "elbo" or (objective.name == "infovae" and objective.alpha < 1)
+    return objective.name in ("elbo", "iwae") or (objective.name == "infovae" and objective.alpha < 1)

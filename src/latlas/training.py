@@ -21,7 +21,7 @@ from latlas.data import DataOptions
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.models import Model
-from latlas.objectives import Objective
+from latlas.objectives import Objective, needs
 from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
 from latlas.settings import Config
@@ -154,7 +154,7 @@ def _stepper(
 ) -> Callable[[Tensor, tuple[float, float, float], torch.Generator], Tensor]:
     """One optimiser step on a batch; it gives the TERMS as means over the batch, NaN where there is none."""
     parameters, clip = list(model.parameters()), config.optimizer.clip
-    options = {"samples": config.objective.samples, "prior_draws": config.objective.name == "infovae"}
+    options = needs(config.objective)
     model.train()
 
     def step(x: Tensor, now: tuple[float, float, float], generator: torch.Generator) -> Tensor:

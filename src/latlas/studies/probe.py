@@ -16,7 +16,7 @@ from latlas.build import build, has_prior, item_of, statistics
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
-from latlas.evaluation import evaluate
+from latlas.evaluation import evaluate, trained_bound
 from latlas.machine import prepare
 from latlas.models import Model
 from latlas.runs import Progress, Run, save_checkpoint
@@ -50,6 +50,7 @@ def measure(config: Config, dataset: Dataset, loading: float) -> Speed:
             begun = time.perf_counter()
             with contextlib.suppress(LatlasError):  # as in training
                 evaluate(model, part)
+                trained_bound(model, part, config.objective)
             seconds = time.perf_counter() - begun
         return seconds / len(test)
 
