@@ -207,16 +207,12 @@ class TrainingConfig(Section):
     ] = None
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps; overrides epochs")] = None
     batch_size: Annotated[int, Field(ge=2, description="images per step")] = 128
-    precision: Annotated[Literal["float32", "float64"], Field(description="of parameters and data")] = (
-        "float32"
-    )
+    precision: Annotated[Literal["float32", "float64"], Field(description="of all numbers")] = "float32"
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto: cuda, mps, else cpu")
     ] = "auto"
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; none given: torch's choice")] = None
-    deterministic: Annotated[bool, Field(description="on CUDA: equal runs give equal bits, at some cost")] = (
-        False
-    )
+    deterministic: Annotated[bool, Field(description="on CUDA: equal runs, equal bits, at a cost")] = False
     patience: Annotated[
         int | None, Field(ge=1, description="stop after this many epochs in which validation got no better")
     ] = None
@@ -235,9 +231,7 @@ class TrainingConfig(Section):
 class PicturesConfig(Section):
     """What the run's pictures show."""
 
-    draw: Annotated[bool, Field(description="false: numbers and report alone, as for many runs in a row")] = (
-        True
-    )
+    draw: Annotated[bool, Field(description="false: numbers and report alone")] = True
     grid: Annotated[
         tuple[Positive, Positive], Field(description="rows and columns of the latent manifold")
     ] = (20, 20)
