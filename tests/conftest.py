@@ -8,9 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from latlas import afterwards
+
 os.environ.setdefault("MPLBACKEND", "Agg")
 REAL_DATA = os.environ.get("LATLAS_DATA", "")
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+
+
+# Runs are trained without what is measured afterwards, which takes longer than they do. Here, and not in a fixture:
+# runs that a whole file shares are trained before any test's own fixtures.
+EVERYTHING, afterwards.MEASURED = afterwards.MEASURED, ()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +44,13 @@ def private_home(
     if request.node.get_closest_marker("real") is None:
         monkeypatch.delenv("LATLAS_DATA", raising=False)
     return home
+
+
+@pytest.fixture(autouse=True)
+def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What users get in tests marked `measured`: everything is measured at the end of training."""
+    if request.node.get_closest_marker("measured") is not None:
+        monkeypatch.setattr(afterwards, "MEASURED", EVERYTHING)
 
 
 @pytest.fixture

@@ -112,7 +112,8 @@ def test_evaluate_weighs_draws_where_asked(latlas: Latlas, work: Path) -> None:
     assert told["images"] == told["importance"]["images"] == 7
     assert told["importance"]["samples"] == 20
     assert told["importance"]["gap"] >= 0
-    assert "\n20 draws: log p(x) " in latlas(*arguments)[1]
+    assert told["importance"]["log_px"] == told["numbers"]["log_px"]["value"]
+    assert "  log p(x) " in latlas(*arguments)[1]
     assert "importance" not in json.loads(latlas("evaluate", work / "run-images", "--json", "-q")[1])
 
 

@@ -158,7 +158,10 @@ def test_norms_and_distances_of_codes_rank_among_equal_sizes_drawn_to_a_prior() 
 
 
 def test_the_text_table_marks_the_best_and_says_what_is_not_ranked() -> None:
-    rows = entry("a", stderr=0.42), replace(entry("b", elbo=-90), spread={"elbo": 1.25, "mse": 0.002})
+    rows = (
+        entry("a", stderrs={"elbo": 0.42}),
+        replace(entry("b", elbo=-90), spread={"elbo": 1.25, "mse": 0.002}),
+    )
     lines = compare.text_table(compared(*rows, entry("c", "cross-entropy"))).splitlines()
     assert "−100.00 ± 0.42 " in lines[1]
     assert "*" not in lines[1].split("−100.00")[1].split("95.00")[0]
@@ -248,7 +251,7 @@ def test_numbers_are_those_that_the_runs_wrote(work: Path, whole: Comparison) ->
             assert values[key] == metrics["splits"]["test"][key]
         for key in ("parameters", "training_seconds", "images_per_second", "latent", "likelihood", "recipe"):
             assert values[key] == metrics[key]
-        assert rows(whole)[name].stderr == metrics["splits"]["test"]["elbo_stderr"]
+        assert rows(whole)[name].stderrs.get("elbo") == metrics["splits"]["test"]["elbo_stderr"]
     assert rows(whole)["v2"].scale == "cross-entropy"
     assert whole.differing()["model.latent"] == [2, 3]
     assert "optimizer.betas" not in whole.differing()
@@ -274,7 +277,7 @@ def test_a_row_of_several_seeds_is_their_mean_and_spread(work: Path) -> None:
     assert elbos[0] != elbos[1]
     assert both.values["elbo"] == pytest.approx(mean(elbos))
     assert both.spread["elbo"] == pytest.approx(stdev(elbos))
-    assert both.stderr is None
+    assert (both.stderrs, both.seeds) == ({}, 2)
     assert (both.values["seed"], both.values["latent"]) == ("0, 1", 3)
     assert "seed" not in comparison.differing()
     with pytest.raises(InputError, match=r"mixed: .* differ in model\.latent; runs of one row"):

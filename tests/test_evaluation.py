@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, made, split, table_dataset
 
-from latlas import evaluation, inference
+from latlas import assessment, evaluation
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
@@ -170,5 +170,5 @@ def test_one_item_has_no_standard_error() -> None:
 
 def test_limited_items_are_spread_over_the_split() -> None:
     items = image_dataset().train
-    assert inference.some(items, 3).index.tolist() == [0, 79, 159]
-    assert inference.some(items, 1000) is items
+    assert assessment.some(items, 3).index.tolist() == [0, 79, 159]
+    assert assessment.some(items, 1000) is items

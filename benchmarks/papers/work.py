@@ -6,15 +6,18 @@ import json
 import platform
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.throughput import processor
-from latlas import config, experiment, inference, runs
+from latlas import assessment, config, evaluation, experiment, inference, runs
 from latlas.console import Console
 from latlas.data import Split
+from latlas.data.batches import Batches
+from latlas.machine import choose_device
 from latlas.models import Model
 from latlas.runs import Run
 
@@ -90,16 +93,17 @@ class Work:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"cpu_seconds": self.cpu_seconds[label]}) + "\n")
 
-    def items(self, run: Run, model: Model, images: int, split: str = "test") -> Split:
-        """So many items of a split, spaced evenly."""
-        return inference.some(inference.items(run, model, split), self.few(images, 20))
+    def items(self, run: Run, model: Model, images: int) -> Split:
+        """So many test items, spaced evenly."""
+        return assessment.some(inference.items(run, model, "test"), self.few(images, 20))
 
-    def log_likelihood(self, run: Run, images: int, samples: int) -> dict[str, Any]:
-        """log p(x) of so many test images by importance sampling with so many draws each: log_px, stderr, elbo."""
-        model = run.model().to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        items = self.items(run, model, images)
+    def log_likelihood(self, run: Run, images: int, samples: int) -> evaluation.Importance:
+        """log p(x) of so many test images by importance sampling with so many draws each."""
+        model = run.model().to(choose_device(self.device))
+        data = Batches(self.items(run, model, images), model.item.scaling, model.device, model.dtype)
         with Console() as console:
-            return inference.importance(model, items, self.few(samples, 5), observer=console)
+            done = partial(console.progress, f"log p(x) of {run.name}")
+            return evaluation.log_likelihood(model, data, self.few(samples, 5), progress=done)
 
     def about(self) -> dict[str, Any]:
         """Date, machine and time, as they go beside the rows."""

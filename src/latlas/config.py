@@ -141,7 +141,8 @@ def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 # What no two runs differ by in what they are: where files lie, how a run is described, kept and drawn.
 ASIDE = ("recipe.summary", "recipe.ids", "recipe.data", "data.data_dir", "training.device", "training.threads",
-         "training.log_every", "training.snapshot_every", "training.snapshot_epochs", "pictures")  # fmt: skip
+         "training.log_every", "training.snapshot_every", "training.snapshot_epochs", "evaluation",
+         "pictures")  # fmt: skip
 
 
 def settings_of(config: Config, without: Iterable[str] = ASIDE) -> dict[str, Any]:

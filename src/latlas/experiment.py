@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from latlas import assessment, densities, gallery, objectives, pca, records, report, runs, snapshots, training
 from latlas import data as sources
-from latlas import densities, gallery, objectives, pca, records, report, runs, snapshots, training
 from latlas.boards import Board
 from latlas.build import build, description, has_prior, item_of, resolve, statistics, unit_of
 from latlas.config import override, to_toml
@@ -272,6 +272,8 @@ def _finish(session: Session, before: float) -> None:
     metrics = records.metrics(run, session.dataset, session.model, session.progress, splits, restored)
     # Numbers first, and kept whatever becomes of the pictures: they took the longest.
     write_json(run.path / "metrics.json", metrics | {"finished": False})
+    metrics["numbers"] = _assess_or_say(session)
+    write_json(run.path / "metrics.json", metrics | {"finished": False})
     if session.config.pictures.draw:
         observer.note("drawing pictures")
         _draw_or_say(session)
@@ -281,6 +283,17 @@ def _finish(session: Session, before: float) -> None:
     test = splits["test"]
     score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"
     observer.note(f"test {score} {unit_of(session.dataset.kind)}  report: {run.path / 'report.html'}")
+
+
+def _assess_or_say(session: Session) -> dict[str, Any]:
+    """The numbers that the configuration asks for; none, and a note, where they could not be taken."""
+    run, observer = session.run, session.observer
+    try:
+        scene = assessment.scene(run, session.model, session.dataset, observer=observer)
+        return assessment.assess(scene, session.config.evaluation.groups)
+    except Exception as error:
+        observer.note(f"not everything could be measured ({error}); try: latlas evaluate {run.path}")
+        return {}
 
 
 def _restorations(session: Session, splits: tuple[str, ...]) -> dict[str, Restoration]:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from latlas import densities, evaluation, figures, measures
+from latlas import densities, figures, measures
 from latlas.build import has_prior
-from latlas.config import override
 from latlas.data import Split, load_items
-from latlas.data.batches import Batches
 from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_atomic
@@ -24,7 +21,6 @@ from latlas.models import MOST_SAMPLES, Model
 from latlas.observer import SILENT, Observer
 from latlas.posteriors import PointPosterior
 from latlas.runs import Run, dataset_of
-from latlas.settings import CorruptionConfig
 
 Arrays = dict[str, np.ndarray]
 MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
@@ -50,80 +46,6 @@ def items(
     if not len(chosen):
         raise InputError(f"--split {split}: empty in this run (data.validation = 0)")
     return chosen
-
-
-def evaluate(
-    run: Run,
-    model: Model,
-    items: Split,
-    samples: int = 1,
-    seed: int = evaluation.EVALUATION_SEED,
-    corruption: CorruptionConfig | None = None,
-    observer: Observer = SILENT,
-) -> dict[str, Any]:
-    """The numbers of `evaluation.evaluate` for a run's model, as plain values.
-
-    With them come those of `evaluation.restoration` under a corruption, the run's own unless another is given.
-    """
-    if not 1 <= samples <= 10_000:
-        raise InputError(f"--samples {samples}: at least 1 is needed, and at most 10,000 are taken")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
-    batches = Batches(items, model.item.scaling, model.device, model.dtype)
-    done = lambda n, total: observer.progress("evaluating", n, total)  # noqa: E731
-    result = evaluation.evaluate(model, batches, samples, seed, done)
-    metrics = run.metrics
-    extra = {
-        "samples": samples,
-        "seed": seed,
-        "unit": metrics.get("unit"),
-        "normalised": metrics.get("normalised"),
-    }
-    given = run.config.corruption if corruption is None else corruption
-    if given.name == "none":
-        return asdict(result) | extra
-    done = lambda n, total: observer.progress("restoring", n, total)  # noqa: E731
-    restored = evaluation.restoration(model, batches, given, seed, done)
-    return asdict(result) | restored.to_dict() | extra | {"corruption": given.model_dump()}
-
-
-def importance(
-    model: Model,
-    items: Split,
-    samples: int,
-    seed: int = evaluation.EVALUATION_SEED,
-    observer: Observer = SILENT,
-) -> dict[str, Any]:
-    """The numbers of `evaluation.log_likelihood`, as plain values.
-
-    Raises InputError for no draws, or a model whose posterior has no density.
-    """
-    if not 1 <= samples <= 1_000_000:
-        raise InputError(
-            f"--importance {samples}: at least 1 draw is needed, and at most 1,000,000 are taken"
-        )
-    batches = Batches(items, model.item.scaling, model.device, model.dtype)
-    done = lambda n, total: observer.progress("weighing", n, total)  # noqa: E731
-    return evaluation.log_likelihood(model, batches, samples, seed, done).to_dict()
-
-
-def some(items: Split, limit: int) -> Split:
-    """At most `limit` items, spaced evenly."""
-    return items.take(np.linspace(0, len(items) - 1, limit).astype(np.int64)) if limit < len(items) else items
-
-
-def corruption(run: Run, name: str = "", strength: float | None = None) -> CorruptionConfig:
-    """What the run's inputs suffer, with another name or strength where one is given.
-
-    Raises InputError for an unknown name, a strength that does not go with it, or one with nothing to go with.
-    """
-    own = run.config.corruption
-    if strength is not None and (name or own.name) == "none":
-        raise InputError(f"--strength {strength:g}: of what? say --corrupt gaussian or --corrupt masking")
-    changes: dict[str, Any] = {"corruption.name": name or own.name}
-    if strength is not None:
-        changes["corruption.strength"] = strength
-    return override(run.config, changes, "--corrupt, --strength").corruption
 
 
 def encode(model: Model, items: Split) -> Arrays:

@@ -35,6 +35,7 @@ p { margin: .5rem 0; }
   line-height: 1.45; }
 .note { margin: 1rem 0; padding: .8rem 1rem; border-radius: 8px; background: var(--warn);
   color: var(--warn-ink); }
+.warning { padding: .1rem .4rem; border-radius: 4px; background: var(--warn); color: var(--warn-ink); }
 .facts { display: flex; flex-wrap: wrap; gap: 1px; margin: 0; background: var(--line);
   border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
 .facts div { flex: 1 1 9rem; padding: .7rem .9rem; background: var(--card); }

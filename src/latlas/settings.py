@@ -11,11 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from latlas.data.options import DataOptions, Section
+from latlas.afterwards import EvaluationConfig, PicturesConfig
+from latlas.data.options import DataOptions, Positive, Section
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion"]
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
-Positive = Annotated[int, Field(ge=1)]
 
 
 class RecipeInfo(Section):
@@ -228,23 +228,6 @@ class TrainingConfig(Section):
     ] = None
 
 
-class PicturesConfig(Section):
-    """What the run's pictures show."""
-
-    draw: Annotated[bool, Field(description="false: numbers and report alone")] = True
-    grid: Annotated[
-        tuple[Positive, Positive], Field(description="rows and columns of the latent manifold")
-    ] = (20, 20)
-    span: Annotated[
-        tuple[float, float] | None,
-        Field(description="range of the manifold's two dimensions; none given: the prior's quantiles"),
-    ] = None
-    densities: Annotated[
-        tuple[Literal["factored", "full", "mixture", "flow"], ...],
-        Field(description="densities fitted to the training codes, each with a picture of its samples"),
-    ] = ()
-
-
 class Config(Section):
     """Everything that decides a run."""
 
@@ -260,6 +243,7 @@ class Config(Section):
     corruption: CorruptionConfig = CorruptionConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    evaluation: Annotated[EvaluationConfig, Field(default_factory=EvaluationConfig)]
     pictures: PicturesConfig = PicturesConfig()
 
     @model_validator(mode="after")

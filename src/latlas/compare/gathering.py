@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -17,7 +17,7 @@ from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.evaluation import evaluate
-from latlas.measures import MEASURES, measure, named
+from latlas.measures import MEASURES, Scene, measure, named
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
 from latlas.pages import terms
@@ -56,8 +56,8 @@ def gather(
     `pca` adds a row of PCA for each latent size, six at most, fitted to the runs' own training split.
     `measures` are names of `latlas.measures.MEASURES`, or "all"; `columns` further numbers in metrics.json. Numbers
     are those of each run's metrics.json, on the test split; pictures are of each group's first run. Raises InputError
-    for no run, one given twice, an unfinished one, groups that differ in more than the seed, an unknown measure and
-    data that are missing or have changed.
+    for no run, one given twice, an unfinished one, groups that differ in more than the seed or have a seed twice, an
+    unknown measure and data that are missing or have changed.
     """
     wanted = named(measures)
     _check(groups)
@@ -115,16 +115,24 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
         if not run.finished or not run.metrics.get("splits", {}).get("test"):
             raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
     for name, group in groups.items():
-        first, *others = (settings_of(run.config) for run in group)
-        for run, other in zip(group[1:], others, strict=True):
-            differing = [key for key in first if key != "seed" and first[key] != other[key]]
-            if differing:
-                raise InputError(
-                    f"{name}: {group[0].path} and {run.path} differ in {', '.join(differing)}; runs of one row"
-                    " differ in their seed only"
-                )
-            if run.info["data"]["fingerprint"] != group[0].info["data"]["fingerprint"]:
-                raise InputError(f"{name}: {group[0].path} and {run.path} are of different data")
+        _check_row(name, group)
+
+
+def _check_row(name: str, runs: Sequence[Run]) -> None:
+    """Runs of one row differ in their seed, each from each, and in nothing else: their number is that of seeds."""
+    first, *others = (settings_of(run.config) for run in runs)
+    for run, other in zip(runs[1:], others, strict=True):
+        differing = [key for key in first if key != "seed" and first[key] != other[key]]
+        if differing:
+            raise InputError(
+                f"{name}: {runs[0].path} and {run.path} differ in {', '.join(differing)}; runs of one row"
+                " differ in their seed only"
+            )
+        if run.info["data"]["fingerprint"] != runs[0].info["data"]["fingerprint"]:
+            raise InputError(f"{name}: {runs[0].path} and {run.path} are of different data")
+    seed, times = Counter(run.config.seed for run in runs).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{name}: {times} runs have the seed {seed}; the spread over seeds needs each once")
 
 
 def _subject(
@@ -153,7 +161,7 @@ def _subject(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
         scale="cross-entropy" if first.metrics.get("normalised") is False else scale,
         scaling=model.item.scaling, spread=spread,
-        stderr=test.get("elbo_stderr") if len(runs) == 1 else None,
+        stderrs=_errors(test, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip
     return _Subject(entry, model, dataset, prior)
@@ -175,6 +183,12 @@ def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
     }
 
 
+def _errors(numbers: Mapping[str, Any], keys: Iterable[str]) -> dict[str, float]:
+    """The standard errors over the items of a split that a run wrote beside its numbers, as KEY_stderr."""
+    found = {key: numbers.get(f"{key}_stderr") for key in keys}
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def _mean(values: list[Value]) -> Value:
     """The mean of numbers; what all share of anything else, and None where one has none."""
     if all(value == values[0] for value in values):
@@ -190,7 +204,8 @@ def _measured(
     if not measures:
         return {}
     done = lambda n, total: observer.progress(f"measuring {name}", n, total)  # noqa: E731
-    return dict(measure(model, dataset, measures, prior=prior, seed=0, progress=done))
+    found = measure(Scene(model, dataset, prior), measures, done)
+    return {key: None if reading is None else reading.value for key, reading in found.items()}
 
 
 def _baselines(
@@ -231,15 +246,17 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     test = Batches(dataset.test, dataset.scaling, model.device, model.dtype)
     name = f"PCA (latent {latent})"
     measured = _measured(model, dataset, measures, False, observer, name)
+    found = evaluate(model, test).to_dict()
     values: dict[str, Value] = {
-        "mse": evaluate(model, test).mse,
+        "mse": found["mse"],
         "latent": latent,
         "parameters": model.parameter_count,
         "training_seconds": seconds,
         "recipe": "pca",
         **measured,
     }
-    entry = Entry(name, values, dataset.fingerprint, dataset.name, "", model.item.scaling)
+    errors = _errors(found, ("mse",))
+    entry = Entry(name, values, dataset.fingerprint, dataset.name, "", model.item.scaling, stderrs=errors)
     return _Subject(entry, model, dataset, False)
 
 

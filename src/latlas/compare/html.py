@@ -7,8 +7,8 @@ from html import escape
 from typing import Any
 
 from latlas import pages
-from latlas.compare.ranking import Column, Comparison, Entry, Picture
-from latlas.compare.words import shown, uncertainty
+from latlas.compare.ranking import Column, Comparison, Entry, Picture, listed
+from latlas.compare.words import legend, shown, uncertainty
 
 STYLE = """
 main { max-width: 78rem; }
@@ -30,6 +30,7 @@ h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
 .baseline { font-style: italic; }
 .best { color: var(--accent); font-weight: 700; }
 .best .mark::before { content: "● "; font-size: .6em; vertical-align: .25em; }
+.within .mark::before { content: "≈ "; color: var(--muted); font-weight: 400; }
 .settings td { font-size: .9rem; }
 .spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 h3 ~ figure, .pair { margin-top: 1rem; }
@@ -40,6 +41,7 @@ h3 ~ figure, .pair { margin-top: 1rem; }
 @media (max-width: 40rem) { .scroll tbody th { max-width: 8.5rem; } .scroll th, .scroll td { padding: .5rem .6rem; } }
 """
 
+SPOKEN = {"best": "best", "within": "not distinguishable from the best"}
 PARTS = {
     "reconstructions": "The same items, through each model and back",
     "samples": "Samples from the prior",
@@ -61,9 +63,9 @@ def page(
     words = "".join(f"<p>{escape(part.strip())}</p>\n" for part in intro.split("\n\n") if part.strip())
     said = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
     body = "".join(_section(comparison, number) for number, comparison in enumerate(comparisons, 1))
-    listed = f"<ul>\n{said}</ul>\n" if said else ""
+    bullets = f"<ul>\n{said}</ul>\n" if said else ""
     return pages.document(
-        title, pages.header("latlas comparison", title, line) + words + listed + more + body, STYLE
+        title, pages.header("latlas comparison", title, line) + words + bullets + more + body, STYLE
     )
 
 
@@ -89,7 +91,9 @@ def _section(comparison: Comparison, number: int) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """The best of each in a sentence; that nothing is ranked, where it is not."""
+    """The best of each in a sentence, with what is not distinguishable from it; that nothing is ranked, where it is
+    not.
+    """
     parts = []
     for column in comparison.ranked:
         groups = [group for group in comparison.groups(column.key) if len(group) > 1]
@@ -97,17 +101,17 @@ def headline(comparison: Comparison) -> str:
             continue
         first = next(e for e in groups[0] if e.name in comparison.best(column.key))
         word = "Highest test ELBO" if column.key == "elbo" else "Smallest test error"
-        parts.append(f"{word}: {first.name}, {shown(first, column)} {column.unit}".rstrip() + ".")
+        within = [e.name for e in groups[0] if e.name in comparison.within(column.key)]
+        near = f"; not distinguishable from it: {listed(within)}" if within else ""
+        parts.append(f"{word}: {first.name}, {shown(first, column)} {column.unit}".rstrip() + near + ".")
     return " ".join(parts) or "Side by side, not ranked."
 
 
 def _numbers(comparison: Comparison) -> str:
     """A row for each model; of few models with many numbers, which would scroll, a column for each."""
     columns, entries = comparison.columns, comparison.entries
-    best = {column.key: comparison.best(column.key) for column in columns}
-    cells = [
-        [_cell(entry, column, entry.name in best[column.key]) for column in columns] for entry in entries
-    ]
+    kinds = {c.key: _kinds(comparison, c.key) for c in columns}
+    cells = [[_cell(entry, c, kinds[c.key].get(entry.name, "")) for c in columns] for entry in entries]
     down, across = [_name(entry) for entry in entries], [_head(column) for column in columns]
     corner = "Model"
     if comparison.upright:
@@ -119,8 +123,22 @@ def _numbers(comparison: Comparison) -> str:
         for title, row in zip(down, cells, strict=True)
     ]
     head = f'<thead><tr><th scope="col">{corner}</th>{heads}</tr></thead>\n'
-    key = '<p class="muted"><span class="best"><span class="mark"></span></span>the best of those that compare</p>\n'
-    return scroll("Numbers on the test split", head, "".join(rows)) + (key if any(best.values()) else "")
+    keys = {
+        "best": "the best of those that compare" if any(kinds.values()) else "",
+        "within": legend(comparison),
+    }
+    told = "<br>".join(
+        f'<span class="{kind}"><span class="mark"></span></span>{escape(text)}'
+        for kind, text in keys.items()
+        if text
+    )
+    key = f'<p class="muted">{told}</p>\n' if told else ""
+    return scroll("Numbers on the test split", head, "".join(rows)) + key
+
+
+def _kinds(comparison: Comparison, key: str) -> dict[str, str]:
+    """The rows of a column that get a mark, by name: its class."""
+    return dict.fromkeys(comparison.within(key), "within") | dict.fromkeys(comparison.best(key), "best")
 
 
 def _head(column: Column) -> str:
@@ -136,18 +154,18 @@ def _name(entry: Entry) -> str:
 
 def _about(entry: Entry) -> str:
     values = entry.values
-    seeds = f"{len(entry.runs)} seeds" if len(entry.runs) > 1 else None
+    seeds = f"{entry.seeds} seeds" if entry.seeds > 1 else None
     words = [str(v) for v in (values.get("recipe"), values.get("likelihood"), seeds) if v]
     return "" if entry.baseline else f' <span class="muted">{escape(" · ".join(words))}</span>'
 
 
-def _cell(entry: Entry, column: Column, best: bool) -> str:
+def _cell(entry: Entry, column: Column, kind: str) -> str:
     spread = uncertainty(entry, column)
     below = f' <span class="muted">{escape(spread)}</span>' if spread else ""
     text = escape(shown(entry, column))
-    if best:
-        text = f'<span class="mark"></span>{text}<span class="spoken"> (best)</span>'
-    return f'<td class="value{" best" if best else ""}">{text}{below}</td>'
+    if kind:
+        text = f'<span class="mark"></span>{text}<span class="spoken"> ({SPOKEN[kind]})</span>'
+    return f'<td class="{f"value {kind}".rstrip()}">{text}{below}</td>'
 
 
 def scroll(label: str, head: str, rows: str, kind: str = "numbers") -> str:
@@ -163,8 +181,13 @@ def _terms(comparison: Comparison) -> str:
         f"<dt>{escape(c.title)}</dt><dd>{escape(c.why)}</dd>\n" for c in comparison.columns if c.why
     )
     more = (
-        "<dt>±</dt><dd>Beside a single run, the standard error of its ELBO over the test items; beside the mean of"
-        " several seeds, their sample standard deviation.</dd>\n"
+        "<dt>±</dt><dd>Beside a single run, the standard error over the test items; beside the mean of several seeds,"
+        " their sample standard deviation.</dd>\n"
+        "<dt>≈</dt><dd>Each row is tested against the best of those that compare, at 5 %: the means of several seeds"
+        " by Welch's t, a single run beside several seeds as one more draw of their spread, PCA beside them as a"
+        " fixed number, single runs by their standard errors over the test items. These are taken as independent,"
+        " though the items are the same: the mark is given too often rather than too rarely. Where no ± is known,"
+        " no row gets it, which does not make a difference sure.</dd>\n"
     )
     return f'<dl class="terms">\n{found}{more}</dl>\n'
 

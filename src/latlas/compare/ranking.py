@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from latlas.compare.spread import Estimate, Source, close
 from latlas.data import Scaling
 
 Better = Literal["higher", "lower", ""]
@@ -14,6 +16,7 @@ Part = Literal["reconstructions", "samples", "latent", "decoded"]  # of the page
 MOST_NAMES = 6  # that a sentence lists
 CODE_SIZES = ("mmd_prior", "mean_code_norm")
 MOST_COLUMNS = 9  # that a page shows at once
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 SCALES = {
     "cross-entropy": "Bernoulli on grey values, a cross-entropy and no normalised likelihood",
@@ -40,8 +43,8 @@ class Entry:
 
     `values` by column: elbo, distortion, rate (nats per item), mse, latent, parameters, training_seconds,
     images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. `spread` is the
-    sample standard deviation over two or more runs; `stderr` the standard error of a single run's ELBO over the
-    test items. `data` is the fingerprint of the data, `scale` what kind of number the likelihood is: density,
+    sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
+    the test items. `data` is the fingerprint of the data, `scale` what kind of number the likelihood is: density,
     probability or cross-entropy ("" for PCA). `settings` is the configuration by dotted key.
     """
 
@@ -52,7 +55,7 @@ class Entry:
     scale: str
     scaling: Scaling
     spread: dict[str, float] = field(default_factory=dict)
-    stderr: float | None = None
+    stderrs: dict[str, float] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -60,6 +63,11 @@ class Entry:
     def baseline(self) -> bool:
         """Whether this is PCA, computed here, and not a run."""
         return not self.runs
+
+    @property
+    def seeds(self) -> int:
+        """How many runs, each of another seed, this is the mean of; 0 for PCA, which has none."""
+        return len(self.runs)
 
     @property
     def drawn_to_prior(self) -> bool:
@@ -70,6 +78,14 @@ class Entry:
         """The value where it is a number."""
         value = self.values.get(key)
         return value if isinstance(value, int | float) else None
+
+    def estimate(self, key: str) -> Estimate:
+        """The number with what is known of how it varies. Raises LookupError where there is no number."""
+        value = self.number(key)
+        if value is None:
+            raise LookupError(f"{self.name} has no number {key}")
+        fixed = self.baseline or self.settings.get("training.method") == "pca"
+        return Estimate(value, self.seeds, self.spread.get(key), self.stderrs.get(key), fixed)
 
 
 @dataclass(frozen=True)
@@ -114,10 +130,11 @@ class Comparison:
         return list(_reasons(self))
 
     def groups(self, key: str) -> list[list[Entry]]:
-        """The rows that have this number, in the groups inside which it ranks."""
+        """The rows that have this number, and a finite one, in the groups inside which it ranks."""
         found: dict[Any, list[Entry]] = {}
         for entry in self.entries:
-            if entry.number(key) is not None:
+            number = entry.number(key)
+            if number is not None and math.isfinite(number):
                 found.setdefault(_alike(entry, key), []).append(entry)
         return list(found.values())
 
@@ -125,15 +142,45 @@ class Comparison:
         """The names of the rows with the best number, as it is shown, of each group of two or more; none for a
         column without a better end.
         """
-        column = next((c for c in self.columns if c.key == key), None)
-        if column is None or not column.better:
-            return set()
         names: set[str] = set()
-        for group in self.groups(key):
+        for column, group in self._rivals(key):
             values = {entry.name: round(entry.number(key) or 0.0, column.decimals) for entry in group}
             end = max(values.values()) if column.better == "higher" else min(values.values())
-            names |= {name for name, value in values.items() if len(group) > 1 and value == end}
+            names |= {name for name, value in values.items() if value == end}
         return names
+
+    def within(self, key: str) -> set[str]:
+        """The names of the rows that are not distinguishable from the best of their group: the difference is within
+        the spread over seeds or, of single runs, the standard errors over the test items (two-sided, 5 %).
+
+        Each is tested against the row with the best number alone, which is not among them, nor is what `best` names.
+        A row that is not named is distinguishable, or nothing is known to tell by.
+        """
+        return set(self._within(key))
+
+    @property
+    def yardsticks(self) -> list[Source]:
+        """By what the rows that `within` names, in any column, are not distinguishable."""
+        found = {source for column in self.ranked for source in self._within(column.key).values()}
+        return [source for source in SOURCES if source in found]
+
+    def _within(self, key: str) -> dict[str, Source]:
+        found: dict[str, Source] = {}
+        best = self.best(key)
+        for column, group in self._rivals(key):
+            estimates = {entry.name: entry.estimate(key) for entry in group}
+            end = max if column.better == "higher" else min
+            first = end(estimates.values(), key=lambda estimate: estimate.value)
+            for name, estimate in estimates.items():
+                source = None if name in best else close(estimate, first)
+                if source is not None:
+                    found[name] = source
+        return found
+
+    def _rivals(self, key: str) -> list[tuple[Column, list[Entry]]]:
+        """The groups of two or more, with the column, where it has a better end."""
+        column = next((c for c in self.ranked if c.key == key), None)
+        return [(column, group) for group in self.groups(key) if len(group) > 1] if column else []
 
     def differing(self) -> dict[str, list[Any]]:
         """The settings in which the runs differ: by dotted key, the value of each run."""

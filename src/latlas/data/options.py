@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
 
 

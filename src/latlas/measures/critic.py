@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latlas.data import Dataset, Split
+from latlas.data import Dataset
+from latlas.measures.nets import (
+    MOST_TRAINING,
+    SEED,
+    Batch,
+    Net,
+    Tensors,
+    fit,
+    has_classes,
+    kept,
+    network,
+    run,
+    small,
+    some,
+    weights_of,
+)
+from latlas.measures.reading import Reading, share_of
 
-MOST_TRAINING, MOST_REAL, PART = 20_000, 5000, 1000
-SIDE = 32  # larger images are averaged down to it, which bounds the classifier's time
-FEATURES = 64
-SEED = 0
-SEEN, BATCH, LR = 32_000, 64, 3e-3  # images that training sees, whatever the size of the data
+MOST_REAL = 5000
 IGNORED = -100  # the label that cross_entropy leaves out
 KNOWN = 0.5  # share of the real test images that a judge has to classify rightly
 SURE = 0.1  # the least that the threshold for that probability may be
@@ -30,7 +42,7 @@ class Critic:
     inverse square root of their shared covariance, `whiten` (F, F); and the two thresholds.
     """
 
-    net: _Net
+    net: Net
     means: Tensor
     whiten: Tensor
     confidence: float = 0.0
@@ -40,7 +52,7 @@ class Critic:
         """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
         from the features to the nearest class mean; both (N,).
         """
-        features, logits = _run(self.net, _small(x))
+        features, logits = run(self.net, small(x))
         distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
         return logits.softmax(1)[:, :-1].amax(1).numpy(), distance.numpy()
 
@@ -50,25 +62,8 @@ class Critic:
         return (confidence >= self.confidence) & (distance <= self.distance)
 
 
-class _Net(nn.Module):
-    """Two convolutions and a hidden layer, whose values before the activation are the features."""
-
-    def __init__(self, shape: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        channels, height, width = shape
-        self.body = nn.Sequential(
-            nn.Conv2d(channels, 16, 5, 2, 2), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(),
-            nn.Linear(32 * math.ceil(height / 4) * math.ceil(width / 4), FEATURES),
-        )  # fmt: skip
-        self.head = nn.Linear(FEATURES, classes + 1)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.body(x)
-        return features, self.head(features.relu())
-
-
 def critic_of(dataset: Dataset) -> Critic | None:
-    """The judge of a data set's images, trained on at most 20,000 of the training split, once in a process.
+    """The judge of a data set's images, trained on at most 20,000 of the training split, once on a machine.
 
     It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
     sure of anything (Hendrycks et al. 2019). An image is plausible where its largest probability of a true class
@@ -82,92 +77,58 @@ def critic_of(dataset: Dataset) -> Critic | None:
         return None
     key = dataset.fingerprint
     if not key or key not in _critics:
-        _critics[key] = _fit(dataset)
+        _critics[key] = _critic(kept(dataset, "judge", lambda: _fit(dataset)), dataset)
     return _critics[key]
 
 
-def has_classes(split: Split) -> bool:
-    """Whether the items have labels that are classes, and two of them at the least."""
-    labels = split.labels
-    return labels is not None and np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1
+def share_of_plausible(dataset: Dataset, images: Tensor) -> Reading | None:
+    """Share of images (N, C, H, W) on [0, 1] that the data set's judge takes for real; None where it cannot judge."""
+    judge = critic_of(dataset)
+    return None if judge is None else share_of(judge.plausible(images))
 
 
-def as_tensor(dataset: Dataset, x: np.ndarray) -> Tensor:
-    """Images as stored, (N, H, W, C), on [0, 1] and with their channels first."""
-    return torch.from_numpy(np.asarray(dataset.scaling.apply(x), np.float32)).permute(0, 3, 1, 2)
-
-
-def _small(x: Tensor) -> Tensor:
-    height, width = x.shape[2:]
-    scale = SIDE / max(height, width)
-    size = [max(1, round(side * scale)) for side in (height, width)]
-    return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
-
-
-def _fit(dataset: Dataset) -> Critic | None:
+def _fit(dataset: Dataset) -> Tensors:
+    """All of a judge as tensors; nothing where its opinion would mean nothing."""
     rng = np.random.default_rng(SEED)
-    x, labels = _some(dataset, dataset.train, MOST_TRAINING, rng)
+    x, labels = some(dataset, dataset.train, MOST_TRAINING, rng)
     values, codes = np.unique(labels, return_inverse=True)
     y = torch.from_numpy(codes)
-    net = _train(x, y, len(values), rng)
-    features, _ = _run(net, x)
+    net = fit(x, y, len(values) + 1, _batches(x, len(values)))
+    features, _ = run(net, x)
     means = torch.stack([features[y == c].mean(0) for c in range(len(values))])
     within = features - means[y]
     variance, axes = torch.linalg.eigh(within.T @ within / len(x))
     floor = 1e-3 * variance.mean().clamp_min(1e-12)  # a feature that never varies must not decide alone
     judge = Critic(net, means, axes / (variance + floor).sqrt())
-    real, labels = _some(dataset, dataset.test, MOST_REAL, rng)
-    known = values[_run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
-    if known.mean() < KNOWN:
-        return None
+    real, labels = some(dataset, dataset.test, MOST_REAL, rng)
+    known = values[run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
     confidence, distance = judge.scores(real)
     least = float(np.quantile(confidence, UNSURE))
-    if least < SURE:  # nearly anything is above it
+    if known.mean() < KNOWN or least < SURE:  # nearly anything is above that
+        return {}
+    thresholds = torch.tensor([least, float(np.quantile(distance, 1 - FAR))], dtype=torch.float64)
+    about = {"means": judge.means, "whiten": judge.whiten, "thresholds": thresholds}
+    return weights_of(net) | about
+
+
+def _critic(tensors: Tensors, dataset: Dataset) -> Critic | None:
+    """The judge of these tensors."""
+    if not tensors:
         return None
-    return replace(
-        judge,
-        confidence=least,
-        distance=float(np.quantile(distance, 1 - FAR)),
-    )
+    confidence, distance = tensors["thresholds"].tolist()
+    return Critic(network(tensors, dataset), tensors["means"], tensors["whiten"], confidence, distance)
 
 
-def _some(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """Images of a split, drawn without order and made small, and their labels."""
-    rows = np.sort(rng.permutation(len(split))[:most])
-    parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
-    x = torch.cat([_small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
-    return x, np.asarray(split.labels)[rows]
+def _batches(x: Tensor, classes: int) -> Batch:
+    """Batches of real images, some of them blurred, and as many that are none, labelled `classes`."""
+    look, generator = (x.mean(0), x.std(0)), torch.Generator().manual_seed(SEED)
 
+    def batch(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        real = _blurred(x, generator)
+        wrong, told = _implausible(x, y, look, classes, generator)
+        return torch.cat([real, wrong]), torch.cat([y, told])
 
-def _run(net: _Net, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Features (N, F), in double precision, and logits (N, C + 1) of small images."""
-    with torch.no_grad():
-        parts = [net(part) for part in x.split(PART)]
-    features, logits = (torch.cat(column) for column in zip(*parts, strict=True))
-    return features.double(), logits
-
-
-def _train(x: Tensor, y: Tensor, classes: int, rng: np.random.Generator) -> _Net:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(SEED)
-        net = _Net(tuple(x.shape[1:]), classes)
-    steps = max(1, SEEN // min(BATCH, len(x)))
-    optimizer = torch.optim.Adam(net.parameters(), LR)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
-    order = np.concatenate([rng.permutation(len(x)) for _ in range(1 + SEEN // len(x))])
-    generator = torch.Generator().manual_seed(SEED)
-    look = x.mean(0), x.std(0)
-    for step in range(steps):
-        rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
-        real = _blurred(x[rows], generator)
-        wrong, told = _implausible(x[rows], y[rows], look, classes, generator)
-        logits = net(torch.cat([real, wrong]))[1]
-        loss = nn.functional.cross_entropy(logits, torch.cat([y[rows], told]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    return net
+    return batch
 
 
 def _blurred(x: Tensor, generator: torch.Generator) -> Tensor:

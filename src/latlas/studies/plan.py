@@ -174,7 +174,7 @@ def _entries(file: StudyFile, where: str, home: Path | None) -> Iterator[Entry]:
         name, base = _base(given, place, home)
         own = _settings({k: v for k, v in given.items() if k not in ("name", "recipe", "config")}, place)
         for point in points:
-            changes = {"pictures.draw": False, **shared, **own, **point}
+            changes = {"pictures.draw": False, "evaluation.groups": (), **shared, **own, **point}
             parts = [name, *(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())]
             yield Entry(" · ".join(parts), configuration.override(base, changes, place))
 

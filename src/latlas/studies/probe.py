@@ -117,17 +117,18 @@ def comparing(config: Config, dataset: Dataset, names: Sequence[str], pca: bool)
     """
     from latlas.compare import pictures
     from latlas.compare.ranking import Entry
+    from latlas.measures import Scene
     from latlas.measures import measure as take
 
     model, prior = build(config, item_of(dataset), statistics(dataset)).eval(), has_prior(config)
     if names:
-        take(model, dataset, names, prior)
+        take(Scene(model, dataset, prior), names)
     entry = Entry(
         "a row", {"latent": config.model.latent}, dataset.fingerprint, dataset.name, "", dataset.scaling
     )
 
     def row() -> None:
-        take(model, dataset, names, prior)
+        take(Scene(model, dataset, prior), names)
         pictures.draw([pictures.scene(entry, model, dataset, prior)], lambda done, total: None)
 
     seconds = _seconds(row)

@@ -89,7 +89,7 @@ def table(comparisons: dict[str, Comparison]) -> str:
     for data, entry in entries:
         values = {**entry.values, **{f"{key}_sd": value for key, value in entry.spread.items()}}
         cells = (values.get(head) for head in heads[3:])
-        writer.writerow([data, entry.name, len(entry.runs), *("" if c is None else c for c in cells)])
+        writer.writerow([data, entry.name, entry.seeds, *("" if c is None else c for c in cells)])
     return stream.getvalue()
 
 

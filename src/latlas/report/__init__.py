@@ -12,6 +12,7 @@ from typing import Any
 from latlas import pages
 from latlas.errors import InputError
 from latlas.files import write_atomic
+from latlas.report import numbers
 from latlas.runs import Run
 
 ORDER = ("reconstructions", "restored", "samples", "pseudo-inputs", "samples-factored",
@@ -45,6 +46,7 @@ def page(path: Path) -> str:
         _facts(metrics, info, config),
         _numbers(metrics, str(info.get("data", {}).get("kind", "image"))),
         _pictures(path / "figures"),
+        numbers.html(metrics.get("numbers", {})),
         _film(path),
         pages.section("Go on from here", _commands(name, metrics, config)),
         pages.section(

@@ -1,0 +1,142 @@
+"""A trained run, measured: its ELBO on any items, and every other number as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from latlas import evaluation
+from latlas.build import has_prior
+from latlas.build import items as plural
+from latlas.config import override
+from latlas.data import Dataset, Split
+from latlas.data.batches import Batches
+from latlas.errors import InputError
+from latlas.files import write_json
+from latlas.measures import MEASURES, Effort, Reading, Scene, measure
+from latlas.models import Model
+from latlas.observer import SILENT, Observer
+from latlas.runs import Run
+from latlas.settings import CorruptionConfig
+
+MOST_DRAWS = 1_000_000
+
+
+def evaluate(
+    run: Run,
+    model: Model,
+    items: Split,
+    samples: int = 1,
+    seed: int = evaluation.EVALUATION_SEED,
+    corruption: CorruptionConfig | None = None,
+    observer: Observer = SILENT,
+) -> dict[str, Any]:
+    """The numbers of `evaluation.evaluate` for a run's model, as plain values.
+
+    With them come those of `evaluation.restoration` under a corruption, the run's own unless another is given.
+    """
+    if not 1 <= samples <= 10_000:
+        raise InputError(f"--samples {samples}: at least 1 is needed, and at most 10,000 are taken")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+    batches = Batches(items, model.item.scaling, model.device, model.dtype)
+    done = lambda n, total: observer.progress("evaluating", n, total)  # noqa: E731
+    result = evaluation.evaluate(model, batches, samples, seed, done)
+    metrics = run.metrics
+    extra = {
+        "samples": samples,
+        "seed": seed,
+        "unit": metrics.get("unit"),
+        "normalised": metrics.get("normalised"),
+    }
+    given = run.config.corruption if corruption is None else corruption
+    if given.name == "none":
+        return asdict(result) | extra
+    done = lambda n, total: observer.progress("restoring", n, total)  # noqa: E731
+    restored = evaluation.restoration(model, batches, given, seed, done)
+    return asdict(result) | restored.to_dict() | extra | {"corruption": given.model_dump()}
+
+
+def corruption(run: Run, name: str = "", strength: float | None = None) -> CorruptionConfig:
+    """What the run's inputs suffer, with another name or strength where one is given.
+
+    Raises InputError for an unknown name, a strength that does not go with it, or one with nothing to go with.
+    """
+    own = run.config.corruption
+    if strength is not None and (name or own.name) == "none":
+        raise InputError(f"--strength {strength:g}: of what? say --corrupt gaussian or --corrupt masking")
+    changes: dict[str, Any] = {"corruption.name": name or own.name}
+    if strength is not None:
+        changes["corruption.strength"] = strength
+    return override(run.config, changes, "--corrupt, --strength").corruption
+
+
+def some(items: Split, limit: int) -> Split:
+    """At most `limit` items, spaced evenly."""
+    return items.take(np.linspace(0, len(items) - 1, limit).astype(np.int64)) if limit < len(items) else items
+
+
+def effort(run: Run, importance: int | None = None, limit: int | None = None) -> Effort:
+    """How much is spent on costly numbers: as the run's configuration says; on every item where draws or a limit
+    on the items are asked for.
+
+    Raises InputError for a number of draws out of range.
+    """
+    if importance is not None and not 1 <= importance <= MOST_DRAWS:
+        raise InputError(
+            f"--importance {importance}: at least 1 draw is needed, and at most {MOST_DRAWS:,} are taken"
+        )
+    own = run.config.evaluation
+    whole = importance is not None or limit is not None
+    return Effort(importance or own.draws, None if whole else own.items)
+
+
+def scene(
+    run: Run, model: Model, dataset: Dataset, items: Split | None = None, effort: Effort | None = None,
+    observer: Observer = SILENT,
+) -> Scene:  # fmt: skip
+    """What the numbers of a run's model are taken of: its test split, or other items in its place."""
+    own = run.config.evaluation
+    return Scene(
+        model,
+        dataset if items is None else replace(dataset, test=items),
+        has_prior(run.config),
+        effort=effort or Effort(own.draws, own.items),
+        observer=observer,
+    )
+
+
+def assess(scene: Scene, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The numbers called `names` of a scene's model, on its test items, by name: each with its `value`, `stderr`, the
+    `items` and `draws` that it came from, `unit`, `group`, and what it is called.
+
+    Numbers without a meaning are left out. Raises as `measures.measure`.
+    """
+    done = lambda n, total: scene.observer.progress("measuring", n, total)  # noqa: E731
+    readings = measure(scene, names, done)
+    return {name: _described(name, r, scene.dataset.kind) for name, r in readings.items() if r is not None}
+
+
+def _described(name: str, reading: Reading, kind: str) -> dict[str, Any]:
+    about, one = MEASURES[name], plural(kind)[:-1]
+    return {
+        "title": about.title,
+        "group": about.group,
+        "unit": about.unit.replace("{item}", one),
+        "better": about.better,
+        "decimals": about.decimals,
+        "why": about.why.replace("{item}", one),
+        **reading.to_dict(),
+    }
+
+
+def keep(run: Run, numbers: Mapping[str, Any]) -> None:
+    """Adds numbers of the run's own test split to its metrics.json; those of the same name are replaced."""
+    metrics = run.metrics
+    if metrics.get("finished"):
+        write_json(
+            run.path / "metrics.json", metrics | {"numbers": {**metrics.get("numbers", {}), **numbers}}
+        )

@@ -1,0 +1,164 @@
+"""What a trained run is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from latlas.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    RunArgument,
+    SourceArgument,
+    Split,
+    Threads,
+    number,
+    open_run,
+    show,
+)
+
+if TYPE_CHECKING:
+    from latlas.measures import Scene
+    from latlas.observer import Observer
+    from latlas.runs import Run
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    run = "runs/fashion-mini-vae-1"
+    app.command(
+        epilog=f"Examples: latlas evaluate {run} --importance 5000 --limit 200 · "
+        f"latlas evaluate {run} --measure use --measure sharpness --json · "
+        f"latlas evaluate {run} --corrupt gaussian --strength 0.5 --measure none"
+    )(evaluate)
+
+
+def evaluate(
+    run: RunArgument,
+    source: SourceArgument = "",
+    split: Split = "test",
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, use, factors;"
+            " all; none. Else as the run's configuration says.",
+            show_default=False,
+        ),
+    ] = None,
+    importance: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", min=1, help="Draws per item for log p(x), taken of every item.", show_default=False
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Only N items, evenly spaced over the split.", show_default=False
+        ),
+    ] = None,
+    samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per image for the ELBO.")] = 1,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Seed of the ELBO's draws.", show_default=False)
+    ] = None,
+    corrupt: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Also corrupt the items and restore them: gaussian, masking, none; else as in training.",
+            show_default=False,
+        ),
+    ] = "",
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Standard deviation of the noise, or share of masked values; else as in training.",
+            show_default=False,
+        ),
+    ] = None,
+    data_dir: DataDir = "",
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure what a run is worth: ELBO, log p(x), codes, reconstruction, samples and use, beside PCA.
+
+    What is measured of the whole test split goes into the run's metrics.json and its report as well.
+    """
+    from latlas import assessment, inference
+    from latlas.console import Console
+    from latlas.evaluation import EVALUATION_SEED
+
+    with Console(quiet) as console:
+        found, model = open_run(run, device, threads)
+        corruption = assessment.corruption(found, corrupt, strength)
+        effort = assessment.effort(found, importance, limit)
+        names = _names(found, measure, importance)
+        items = inference.items(found, model, split, source, data_dir, console)
+        items = items if limit is None else assessment.some(items, limit)
+        seed = EVALUATION_SEED if seed is None else seed
+        values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
+        if names:
+            scene = assessment.scene(found, model, _data(found, data_dir, console), items, effort, console)
+            values |= _assessed(scene, names, importance)
+            if not source and split == "test" and limit is None:
+                _keep(found, values["numbers"], console)
+    result = {"run": str(found.path), "split": None if source else split, "source": source or None, **values}
+    show(result, as_json, _text(source or split, values, corruption))
+
+
+def _names(run: Run, measure: list[str] | None, importance: int | None) -> tuple[str, ...]:
+    """The numbers that were asked for, by name; log p(x) where draws for it were."""
+    from latlas.measures import named
+
+    if measure is None:
+        measure = ["likelihood"] if importance else list(run.config.evaluation.groups)
+    return () if measure == ["none"] else named(measure)
+
+
+def _data(run: Run, data_dir: str, observer: Observer) -> Any:
+    from latlas.runs import dataset_of
+
+    return dataset_of(run, data_dir, observer.progress)
+
+
+def _assessed(scene: Scene, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:
+    """`numbers` by name, and all of `importance` sampling where its draws were asked for."""
+    from latlas import assessment
+    from latlas.errors import InputError
+
+    if importance and scene.importance is None:
+        raise InputError("--importance: posterior.name = point has no density, so this model has no log p(x)")
+    values: dict[str, Any] = {"numbers": assessment.assess(scene, names)}
+    if importance and scene.importance:
+        values["importance"] = scene.importance.to_dict()
+    return values
+
+
+def _keep(run: Run, numbers: dict[str, Any], observer: Observer) -> None:
+    from latlas import assessment, report
+
+    if run.finished:
+        assessment.keep(run, numbers)
+        observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
+
+
+def _text(what: str, values: dict[str, Any], corruption: Any) -> str:
+    from latlas.report import numbers
+
+    text = f"{what}, {values['images']:,} items: distortion {number(values['distortion'])}"
+    if values["elbo"] is not None:
+        text += f", rate {number(values['rate'])}, ELBO {number(values['elbo'])} ± {number(values['elbo_stderr'])}"
+    text += f" {values['unit'] or ''}, mse {values['mse']:.5f}"
+    if corruption.name != "none":
+        text += (
+            f"\n{corruption.name} {corruption.strength:g}: corrupted mse {values['corrupted_mse']:.5f},"
+            f" restored mse {values['restored_mse']:.5f}"
+        )
+    return "\n\n".join(filter(None, [text, numbers.text(values.get("numbers", {}))]))

@@ -1,0 +1,70 @@
+"""Whether two rows differ by more than their numbers vary: over seeds or, of single runs, over the test items."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import t as student
+
+Source = Literal["seeds", "seed", "items"]  # of what is known: seeds of both, of one of the two, test items
+LEVEL = 0.05  # of the two-sided test
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A row's number, with what is known of how it varies.
+
+    `value` is the mean over `runs` runs, `spread` their sample standard deviation; `stderr` the standard error of a
+    single run's value over the test items. `fixed` is what no seed changes: PCA, a model in closed form.
+    """
+
+    value: float
+    runs: int = 1
+    spread: float | None = None
+    stderr: float | None = None
+    fixed: bool = False
+
+    @property
+    def several(self) -> bool:
+        """Whether its spread over seeds is known."""
+        return self.runs > 1 and self.spread is not None
+
+
+def close(one: Estimate, other: Estimate) -> Source | None:
+    """By what yardstick two rows are not distinguishable: 2 P(T > |difference| / its standard error) > 5 %.
+
+    T follows Student's t. None where they are distinguishable, and where nothing is known to tell by.
+    """
+    found = standard_error(one, other)
+    if found is None:
+        return None
+    source, error, degrees = found
+    difference = abs(one.value - other.value)
+    if error == 0:
+        return source if difference == 0 else None
+    return source if 2 * student.sf(difference / error, degrees) > LEVEL else None
+
+
+def standard_error(one: Estimate, other: Estimate) -> tuple[Source, float, float] | None:
+    """The standard error of the difference of two rows, its degrees of freedom, and where it is from; None if unknown.
+
+    Of n1 and n2 seeds, each two or more: sqrt(s1^2 / n1 + s2^2 / n2), with the degrees of freedom of Welch (1947).
+    Of one seed beside n with spread s: s sqrt(1 + 1 / n), n - 1, as of one more draw of the same spread; s sqrt(1 / n)
+    where it is fixed. Of one seed each: sqrt(e1^2 + e2^2) of the errors over the test items, normal. Two models'
+    numbers on the same items mostly vary together, so that this is too large rather than too small; the errors of
+    means cannot tell by how much.
+    """
+    match [e for e in (one, other) if e.several]:
+        case [first, second]:
+            a, b = ((e.spread or 0.0) ** 2 / e.runs for e in (first, second))
+            squares = a * a / (first.runs - 1) + b * b / (second.runs - 1)
+            return "seeds", math.sqrt(a + b), (a + b) ** 2 / squares if squares else math.inf
+        case [several]:
+            single = other if several is one else one
+            draws = 1 / several.runs + (0 if single.fixed else 1)
+            return "seed", (several.spread or 0.0) * math.sqrt(draws), several.runs - 1
+    if one.stderr is None or other.stderr is None:
+        return None
+    return "items", math.hypot(one.stderr, other.stderr), math.inf

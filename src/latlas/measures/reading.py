@@ -1,0 +1,74 @@
+"""What a number is: its value with what it came from, and its definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from latlas.measures.scene import Scene
+
+# What the numbers are about, in the order in which they are shown.
+GROUPS = {
+    "likelihood": "Likelihood",
+    "codes": "Codes",
+    "reconstruction": "Reconstruction",
+    "samples": "Samples",
+    "use": "Use of the codes",
+    "factors": "Known factors",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of one model: its `value`, the standard error over `items` (None where none is known), the
+    `draws` per item that it came from, where it was drawn (of z, or samples in all, as the measure says).
+
+    `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw pixels"); `by` names what
+    judged, where something learned did; `warning` says why it is not to be trusted.
+    """
+
+    value: float
+    stderr: float | None = None
+    items: int = 0
+    draws: int | None = None
+    beside: Mapping[str, float] = field(default_factory=dict)
+    by: str = ""
+    warning: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; what there is not is left out."""
+        all_of = {"value": self.value, "stderr": self.stderr, "items": self.items, "draws": self.draws}
+        told = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
+        return {k: v for k, v in all_of.items() if v is not None} | {k: v for k, v in told.items() if v}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number's name for people, its group, its unit ("{item}" stands for image or row), which of two values is
+    the better one, what it says, how it comes about, and the decimals to show.
+    """
+
+    title: str
+    group: str
+    unit: str
+    better: Literal["higher", "lower", ""]
+    why: str
+    compute: Callable[[Scene], Reading | None]
+    decimals: int = 3
+
+
+def mean_of(values: np.ndarray, **about: Any) -> Reading:
+    """The mean of one value per item (N,), with the standard error std / sqrt(N) over the items."""
+    values = np.asarray(values, np.float64)
+    stderr = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+    return Reading(float(values.mean()), stderr, len(values), **about)
+
+
+def share_of(hits: np.ndarray, **about: Any) -> Reading:
+    """The share of items for which something holds (N,), with its binomial standard error."""
+    return mean_of(np.asarray(hits, np.float64), **about)

@@ -1,0 +1,192 @@
+"""What the numbers of one model share, each made when it is first asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latlas import densities
+from latlas.data import Dataset, Split
+from latlas.data.batches import Batches
+from latlas.errors import InputError, LatlasError
+from latlas.evaluation import Importance, log_likelihood
+from latlas.measures.nets import has_classes
+from latlas.models import Model
+from latlas.observer import SILENT, Observer
+from latlas.pca import fit
+from latlas.posteriors import Point
+from latlas.priors import StandardNormal
+
+MOST_ITEMS = 5000
+SIDE = 20
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent on costly numbers: `draws` of z per item in importance sampling, on at most `items` test
+    items, evenly spaced; all of them where None.
+    """
+
+    draws: int = 100
+    items: int | None = 1000
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A model, its data, and what several numbers need of both.
+
+    `prior` says whether the codes were trained towards the model's prior. Those of a plain autoencoder were not: the
+    Gaussian with its codes' mean and covariance stands in for the prior where codes are drawn.
+    """
+
+    model: Model
+    dataset: Dataset
+    prior: bool = True
+    seed: int = 0
+    effort: Effort = Effort()
+    observer: Observer = SILENT
+
+    def noise(self, *shape: int) -> Tensor:
+        """From N(0, I), on the CPU: the same for a seed on any device."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn(shape, generator=generator, dtype=self.model.dtype)
+
+    def batches(self, split: Split) -> Batches:
+        """A split as the model sees it."""
+        return Batches(split, self.dataset.scaling, self.model.device, self.model.dtype)
+
+    @cached_property
+    def made(self) -> dict[str, Any]:
+        """What measures of one group keep for each other."""
+        return {}
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """Test items drawn by the seed, in a random order: at most 5,000."""
+        return np.random.default_rng(self.seed).permutation(len(self.dataset.test))[:MOST_ITEMS]
+
+    @cached_property
+    def few(self) -> Split:
+        """The test items that costly numbers take, evenly spaced."""
+        test, most = self.dataset.test, self.effort.items
+        if most is None or most >= len(test):
+            return test
+        return test.take(np.linspace(0, len(test) - 1, most).astype(np.int64))
+
+    @cached_property
+    def posterior(self) -> tuple[Tensor, Tensor]:
+        """Mean codes, and one draw from each posterior: both (N, D), on the CPU in double precision."""
+        noise = self.noise(1, len(self.rows), self.model.latent).to(self.model.device)
+        q = self.model.posterior(np.asarray(self.dataset.test.x[self.rows]))
+        with torch.no_grad():
+            codes = [part.cpu().double() for part in (q.mean, q.rsample(noise)[0])]
+        return finite(codes[0], "codes"), finite(codes[1], "codes")
+
+    @cached_property
+    def items(self) -> Tensor:
+        """The test items of `rows` as the model sees them: (N, *shape)."""
+        return self.batches(self.dataset.test)(self.rows)
+
+    @cached_property
+    def importance(self) -> Importance | None:
+        """log p(x) of `few` by importance sampling; None for a posterior without a density."""
+        if isinstance(self.model.posterior_family, Point):
+            return None
+        done = lambda n, total: self.observer.progress("weighing draws", n, total)  # noqa: E731
+        return log_likelihood(self.model, self.batches(self.few), self.effort.draws, progress=done)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Mean codes of `rows`: (N, D)."""
+        return self.posterior[0].numpy()
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        """Classes of `rows` (N,), None where items have none."""
+        test = self.dataset.test
+        return np.asarray(test.labels)[self.rows] if has_classes(test) else None
+
+    @cached_property
+    def training_rows(self) -> np.ndarray:
+        """Training items drawn by the seed, in a random order: at most 5,000."""
+        return np.random.default_rng(self.seed).permutation(len(self.dataset.train))[:MOST_ITEMS]
+
+    @cached_property
+    def training_codes(self) -> np.ndarray:
+        """Mean codes of `training_rows`: (N, D) in double precision."""
+        q = self.model.posterior(np.asarray(self.dataset.train.x[self.training_rows]))
+        with torch.no_grad():
+            return finite(q.mean.cpu().double(), "codes").numpy()
+
+    @cached_property
+    def pca(self) -> Model | None:
+        """PCA of the training split with as many components; None where it has fewer than that."""
+        try:
+            return fit(self.dataset, self.model.latent)
+        except InputError:
+            return None
+
+    def prior_draws(self, n: int) -> Tensor:
+        """Codes (n, D) from the model's prior, on the CPU in double precision."""
+        like = next(self.model.parameters())
+        with torch.no_grad():
+            prior = self.model.prior_value()
+            return prior.sample(n, torch.Generator().manual_seed(self.seed + 1), like).cpu().double()
+
+    @cached_property
+    def grid(self) -> Tensor:
+        """400 codes that stand for the latent space: (400, D).
+
+        In two dimensions the quantiles (i + 1/2) / 20 of the standard normal on either axis, else draws from the
+        prior. Without a prior these are taken to the mean and covariance of the mean codes.
+        """
+        latent, normal = self.model.latent, isinstance(self.model.prior, StandardNormal)
+        if self.prior and not normal:
+            return self.prior_draws(SIDE**2)
+        if latent == 2:
+            axis = torch.special.ndtri((torch.arange(SIDE, dtype=torch.float64) + 0.5) / SIDE)
+            base = torch.cartesian_prod(axis, axis)
+        else:
+            base = self.noise(SIDE**2, latent).double()
+        if self.prior:
+            return base
+        codes = self.posterior[0]
+        spread = (codes - codes.mean(0)) / math.sqrt(max(1, len(codes) - 1))
+        _, scale, axes = torch.linalg.svd(spread, full_matrices=False)
+        return codes.mean(0) + base[:, : len(scale)] * scale @ axes
+
+    def sampled_codes(self, n: int) -> Tensor:
+        """Codes (n, D) as somebody draws new items: from the prior; of a plain autoencoder, from the Gaussian with
+        its training codes' mean and covariance.
+        """
+        if self.prior:
+            return self.prior_draws(n)
+        density = densities.fit("full", self.training_codes, self.seed)
+        return torch.from_numpy(density.sample(n, self.seed + 1))
+
+    @cached_property
+    def images(self) -> Tensor:
+        """What the grid decodes to, (400, C, H, W)."""
+        return self.decode(self.grid)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Means of p(x | z) on the model's scale, on the CPU: codes (N, D) -> (N, *shape)."""
+        return finite(self.model.decode(codes.to(self.model.dtype)).float(), "decoded items")
+
+
+def finite(values: Tensor, what: str) -> Tensor:
+    """The values themselves.
+
+    Raises LatlasError where one is not finite.
+    """
+    if not values.isfinite().all():
+        raise LatlasError(
+            f"the model's {what} are not finite: it has diverged; train with a lower learning rate"
+        )
+    return values
