@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from latlas import densities, figures, measures
 from latlas.build import has_prior
 from latlas.data import Split, load_items
+from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.models import MOST_SAMPLES, Model
@@ -40,7 +41,8 @@ def items(
     """
     if source:
         return load_items(source, model.item, run.data_options(data_dir), observer.progress)
-    chosen = dataset_of(run, data_dir, observer.progress).split(split)
+    dataset = dataset_of(run, data_dir, observer.progress)
+    chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
         raise InputError(f"--split {split}: empty in this run (data.validation = 0)")
     return chosen

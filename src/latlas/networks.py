@@ -27,6 +27,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
     "elu": nn.ELU,
     "tanh": nn.Tanh,
+    "gated": nn.GLU,
 }
 
 
@@ -46,21 +47,25 @@ def linear(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> N
 
 
 def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
-    """Fully connected layers of the widths `hidden` (512, 512 unless given), mirrored in the decoder."""
+    """Fully connected layers of the widths `hidden` (512, 512 unless given), mirrored in the decoder.
+
+    A layer of the activation `gated` is h(x) * sigmoid(g(x)), h and g affine (Tomczak and Welling 2018).
+    """
     size = math.prod(shape)
     hidden = (512, 512) if options.hidden is None else options.hidden
-    activation = ACTIVATIONS[options.activation]
-    down = _dense(size, hidden, activation)
-    up = _dense(latent, hidden[::-1], activation)
+    down = _dense(size, hidden, options.activation)
+    up = _dense(latent, hidden[::-1], options.activation)
     encoder = nn.Sequential(nn.Flatten(), *down, nn.Linear(hidden[-1] if hidden else size, outputs))
     output = nn.Linear(hidden[0] if hidden else latent, size)
     return encoder, decoder_of(up, output, nn.Unflatten(1, shape))
 
 
-def _dense(size: int, widths: Sequence[int], activation: Callable[[], nn.Module]) -> list[nn.Module]:
+def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in widths:
-        layers += [nn.Linear(size, width), activation()]
+        # One map gives h and g side by side; GLU multiplies the one by the other's sigmoid.
+        outputs = 2 * width if activation == "gated" else width
+        layers += [nn.Linear(size, outputs), ACTIVATIONS[activation]()]
         size = width
     return layers
 
@@ -69,9 +74,11 @@ def conv(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Net
     """Stride-2 convolutions down to about 4 pixels, and the reciprocal transposed convolutions up again.
 
     `channels` gives one level each, outermost first; unless given: 32, 64, 128, ... for as many halvings as
-    the larger side has down to 4. Raises InputError for items that are not images.
+    the larger side has down to 4. Raises InputError for items that are not images, and for gated layers.
     """
     channels, height, width = image_shape(shape, "conv")
+    if options.activation == "gated":
+        raise InputError("network.activation = gated is for network.name = mlp; choose another for conv")
     levels = max(1, round(math.log2(max(height, width) / 4)))
     widths = options.channels or tuple(min(256, 32 * 2**i) for i in range(levels))
     activation = ACTIVATIONS[options.activation]

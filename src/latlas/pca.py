@@ -53,6 +53,10 @@ def check(config: Config, dataset: Dataset) -> None:
         raise InputError(
             f"corruption.name = {config.corruption.name}: training.method = pca has no noisy inputs; leave it out"
         )
+    if config.data.binarise == "dynamic":
+        raise InputError(
+            "data.binarise = dynamic: training.method = pca has no steps to draw items at; set it to static"
+        )
     count, size = len(dataset.train), math.prod(dataset.shape)
     if latent > min(count, size):
         raise InputError(

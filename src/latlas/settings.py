@@ -47,7 +47,8 @@ class NetworkConfig(Section):
         Field(min_length=1, description="channels of the convolutions, outermost first"),
     ] = None
     activation: Annotated[
-        Literal["silu", "relu", "leaky-relu", "gelu", "elu", "tanh"], Field(description="of mlp and conv")
+        Literal["silu", "relu", "leaky-relu", "gelu", "elu", "tanh", "gated"],
+        Field(description="of mlp and conv; gated, mlp alone: layers h(x) * sigmoid(g(x))"),
     ] = "silu"
     batch_norm: Annotated[bool, Field(description="batch normalisation in conv and flowers")] = False
     output_bias: Annotated[
@@ -176,13 +177,16 @@ class OptimizerConfig(Section):
     name: Annotated[Literal["adam", "adamw"], Field(description="fused where the device allows")] = "adamw"
     lr: Annotated[float, Field(gt=0, description="learning rate; the peak of its schedule")] = 2e-3
     schedule: Annotated[
-        Literal["constant", "cosine", "one-cycle"],
-        Field(description="cosine: short warm-up, then down to 0; one-cycle: 30 % up, 70 % down"),
+        Literal["constant", "cosine", "one-cycle", "stages"],
+        Field(
+            description="cosine: warm-up, then to 0; one-cycle: 30 % up, 70 % down; stages: Burda et al. 2016"
+        ),
     ] = "cosine"
     betas: Annotated[
         tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]],
         Field(description="decay of Adam's two running means"),
     ] = (0.9, 0.99)
+    eps: Annotated[float, Field(gt=0, description="in the denominator of Adam's step")] = 1e-8
     weight_decay: Annotated[
         float, Field(ge=0, description="adamw: decoupled; adam: added to the gradient")
     ] = 0.01
@@ -203,16 +207,12 @@ class TrainingConfig(Section):
     ] = None
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps; overrides epochs")] = None
     batch_size: Annotated[int, Field(ge=2, description="images per step")] = 128
-    precision: Annotated[Literal["float32", "float64"], Field(description="of parameters and data")] = (
-        "float32"
-    )
+    precision: Annotated[Literal["float32", "float64"], Field(description="of all numbers")] = "float32"
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto: cuda, mps, else cpu")
     ] = "auto"
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; none given: torch's choice")] = None
-    deterministic: Annotated[bool, Field(description="on CUDA: equal runs give equal bits, at some cost")] = (
-        False
-    )
+    deterministic: Annotated[bool, Field(description="on CUDA: equal runs, equal bits, at a cost")] = False
     patience: Annotated[
         int | None, Field(ge=1, description="stop after this many epochs in which validation got no better")
     ] = None

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latlas.build import steps_of, steps_per_epoch
 from latlas.corruption import corrupt
+from latlas.data import DataOptions
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.models import Model
@@ -94,8 +95,9 @@ def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     options = config.optimizer
     return kinds[options.name](
-        model.parameters(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay, fused=True
-    )
+        model.parameters(), lr=options.lr, betas=options.betas, eps=options.eps,
+        weight_decay=options.weight_decay, fused=True,
+    )  # fmt: skip
 
 
 def train(
@@ -123,8 +125,9 @@ def train(
         for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
             lr, beta, capacity = rates(config, length, progress.step)
+            x = drawn(data(rows), config.data, progress.step, generator)
             generator.manual_seed(step_seed(config.seed, progress.step))
-            meter.add(len(rows), step_once(data(rows), (lr, beta, capacity), generator))
+            meter.add(len(rows), step_once(x, (lr, beta, capacity), generator))
             progress.step += 1
             step, stopping = progress.step, stop()
             ended = step % length.per_epoch == 0 or step == length.steps
@@ -228,15 +231,30 @@ def means(sums: dict[str, float]) -> dict[str, float | None]:
 
 def rates(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
     """Learning rate, weight of the regulariser, and capacity in nats at a step, counted from 0."""
-    lr = config.optimizer.lr * RATE_SCHEDULES[config.optimizer.schedule](step, length.steps)
+    lr = config.optimizer.lr * RATE_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
     capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
     return lr, beta, capacity
 
 
-def step_seed(seed: int, step: int) -> int:
+_NOISE, _PIXELS = 1, 2  # streams of a seed; 0 is the order of the rows
+
+
+def step_seed(seed: int, step: int, stream: int = _NOISE) -> int:
     """The seed of a step's noise; 32 bits, because torch's CPU generator uses no more."""
-    return int(np.random.SeedSequence([seed, 1, step]).generate_state(1)[0])
+    return int(np.random.SeedSequence([seed, stream, step]).generate_state(1)[0])
+
+
+def drawn(x: Tensor, options: DataOptions, step: int, generator: torch.Generator) -> Tensor:
+    """The batch that a step trains on: x itself, or x ~ Bernoulli(x) where it is binarised dynamically.
+
+    These draws are decided by options.binarise_seed and the step, not by the seed of weights and noise.
+    """
+    if options.binarise != "dynamic":
+        return x
+    return torch.bernoulli(
+        x, generator=generator.manual_seed(step_seed(options.binarise_seed, step, _PIXELS))
+    )
 
 
 def epoch_rows(seed: int, epoch: int, images: int, batch_size: int) -> list[np.ndarray]:

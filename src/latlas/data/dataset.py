@@ -88,10 +88,10 @@ class Dataset:
     """A data set ready to train on.
 
     `shape` is one item as the model sees it: (C, H, W) for images, (D,) for vectors and tables. `binary`: all
-    values are 0 or 1. `classes` names the label values 0, 1, ...; with labels and no classes the labels are
-    real numbers. `factor_names` names the columns of the splits' factors. `fingerprint` identifies the content
-    (hex SHA-256 of the stored items, labels and factors of all splits). `notes` are the choices made while loading,
-    one printable line each.
+    values are 0 or 1 (of a dynamically binarised training split: once drawn). `classes` names the label values 0, 1,
+    ...; with labels and no classes the labels are real numbers. `factor_names` names the columns of the splits'
+    factors. `fingerprint` identifies the content (hex SHA-256 of the stored items, labels and factors of all splits).
+    `notes` are the choices made while loading, one printable line each.
     """
 
     name: str

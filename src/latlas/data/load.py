@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from latlas.data.arrays import orient, read_array
+from latlas.data.binarise import drawn_once
 from latlas.data.cache import Wanted, decode_files
 from latlas.data.catalogue import NAMED
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
@@ -137,9 +138,18 @@ def load_items(source: str, like: Like, options: DataOptions, progress: Progress
     width and made grey or RGB as it needs; arrays must have its shape; a table's columns are matched by name.
     Labels are coded by the model's classes where they all occur there, and left out otherwise.
 
+    Where the model's data were binarised, so are these, as a test split.
+
     Raises InputError for a source that cannot be read or does not fit.
     """
-    options = options.model_copy(update={"source": source, "limit": None, "image_size": None})
+    plain = {"source": source, "limit": None, "image_size": None, "binarise": "none"}
+    items = _items(source, like, options.model_copy(update=plain), progress)
+    if options.binarise == "none":
+        return items
+    return drawn_once(items, like.scaling, options.binarise_seed, "test")
+
+
+def _items(source: str, like: Like, options: DataOptions, progress: Progress | None) -> Split:
     if source in NAMED:
         return _named_items(options, like, progress)
     path = find(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
@@ -46,3 +46,17 @@ class DataOptions(Section):
     ] = 0.1
     limit: Annotated[int | None, Field(ge=1, description="train on the first N images only")] = None
     seed: Annotated[int, Field(ge=0, description="seed of the splits")] = 0
+    binarise: Annotated[
+        Literal["none", "static", "dynamic"],
+        Field(
+            description="items of 0 and 1, drawn with grey values as probabilities; static: once; dynamic: the"
+            " training items anew at every step"
+        ),
+    ] = "none"
+    binarise_seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of these draws")] = 0
+
+    @field_validator("binarise", mode="before")
+    @classmethod
+    def _nothing_is_none(cls, how: object) -> object:
+        # A command line's "none" stands for no value everywhere else.
+        return "none" if how is None else how

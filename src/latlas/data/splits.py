@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from latlas.data.binarise import binarise
 from latlas.data.dataset import Dataset, Split
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
@@ -75,18 +76,19 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     parts, notes = split_parts(raw, options)
     found = decide(parts["train"].x, raw.source, raw.columns)
     parts = {k: replace(s, x=convert(s.x, found, f"{raw.source}, {k}")) for k, s in parts.items()}
+    parts, drawn = binarise(parts, found, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
         name=raw.name,
         source=raw.source,
         kind=found.kind,
         shape=(shape[2], shape[0], shape[1]) if found.kind == "image" else shape,
-        binary=found.binary,
+        binary=found.binary or bool(drawn),
         scaling=found.scaling,
         classes=raw.classes,
         columns=raw.columns,
         fingerprint=fingerprint(parts),
-        notes=(*raw.notes, *([found.note] if found.note else []), *notes),
+        notes=(*raw.notes, *filter(None, (found.note, drawn)), *notes),
         factor_names=raw.factor_names,
         **parts,
     )

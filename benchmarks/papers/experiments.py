@@ -1,0 +1,187 @@
+"""The experiments: what was published, the runs that reproduce it, and the numbers of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.papers import linear
+from benchmarks.papers.work import Row, Work
+from latlas import densities
+from latlas.data.batches import Batches
+from latlas.measures.features import classifier_of, frechet_distance
+from latlas.measures.nets import as_tensor
+from latlas.runs import Run, dataset_of
+
+ACTIVE = 0.01  # variance over images of a mean code, above which a latent dimension is active
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is reproduced, from where, how, and what differs from the source."""
+
+    title: str
+    paper: str
+    setup: str
+    differs: str
+    measured: Callable[[Work], list[Row]]
+    gpu: bool = False
+
+
+def ppca(work: Work) -> list[Row]:
+    """The optimum of a linear VAE, and the number of modes that survive on both sides of thresholds."""
+    run = work.trained("optimum", "ppca.toml", {})
+    dataset, model = dataset_of(run), run.model()
+    x = Batches(dataset.train, dataset.scaling, torch.device("cpu"), torch.float64)(
+        np.arange(len(dataset.train))
+    )
+    values = linear.eigenvalues(x.flatten(1).numpy())
+    best, rate, noise = linear.optimum(values, model.latent)
+    elbo, own_rate = linear.exact(model, x)
+    theory = "closed form"
+    rows = [
+        Row("ELBO of 8 latents, digits (nats)", elbo, best, source=theory, digits=3),
+        Row("rate at the optimum (nats)", own_rate, rate, source=theory, digits=3),
+        Row("learned sigma^2", model.likelihood.sigma.item() ** 2, noise, source=theory, digits=5),
+    ]  # fmt: skip
+    for alive, beta in ((2, 1.0), (5, 4.0), (8, 0.25)):
+        threshold = math.sqrt(values[alive - 1] * values[alive])
+        changes = {
+            "model.latent": 12,
+            "likelihood.sigma": math.sqrt(threshold / beta),
+            "objective.beta": beta,
+        }
+        model = work.trained(f"beta-{beta:g}", "ppca.toml", changes).model()
+        found = linear.used_directions(model, values[0])
+        what = f"beta {beta:g}, beta sigma^2 between l_{alive} and l_{alive + 1}, 12 latents"
+        rows.append(Row(f"{what}: modes alive", found, alive, source=theory, digits=0))
+        aim = linear.rate_at(values, 12, threshold)
+        rows.append(Row(f"{what}: rate (nats)", linear.exact(model, x)[1], aim, source=theory, digits=3))
+    return rows
+
+
+def static_mnist(work: Work) -> list[Row]:
+    """ELBO and log p(x) on the test set, with the draws that the source took and with more."""
+    changes = {"data.source": str(binarized_mnist())}
+    run = work.trained("vae", "static-mnist.toml", changes)
+    few, many = work.log_likelihood(run, 10_000, 128), work.log_likelihood(run, 2000, 1000)
+    jax, torch_ = "JAX example, 512 hidden", "PyTorch example, 256 hidden"
+    return [
+        Row("test ELBO, 10,000 images", few.elbo, -104.87, source=jax),
+        Row("test log p(x), 128 draws, 10,000 images", few.log_px, -96.72, few.stderr, jax),
+        Row("test log p(x), 128 draws, 10,000 images", few.log_px, -100.31, few.stderr, torch_),
+        Row("test log p(x), 1,000 draws, 2,000 images", many.log_px, None, many.stderr),
+    ]
+
+
+def binarized_mnist() -> Any:
+    """Larochelle's static MNIST, as NumPy arrays."""
+    from latlas.data import data_home
+
+    return data_home() / "binarized-mnist" / "binarized_mnist.npz"
+
+
+def burda(
+    work: Work, epochs: int, draws: int, images: int, published: dict[str, tuple[float, int]]
+) -> list[Row]:
+    """log p(x) with 5,000 draws and active units of the VAE and the IWAE with so many draws."""
+    rows, found = [], {}
+    for label, k in (("vae", 1), (f"iwae{draws}", draws)):
+        objective = {"objective.name": "iwae", "objective.samples": k} if k > 1 else {}
+        run = work.trained(label, "burda.toml", {"training.epochs": epochs, **objective})
+        found[label] = work.log_likelihood(run, images, 5000)
+        name = "VAE" if k == 1 else f"IWAE, k = {k}"
+        source = "Burda et al. 2016, table 1, 3,280 epochs"
+        what = f"{name}: test log p(x), 5,000 draws, {images:,} images"
+        rows.append(Row(what, found[label].log_px, -published[label][0], found[label].stderr, source))
+        rows.append(
+            Row(
+                f"{name}: active units of 50",
+                active_units(run, work),
+                published[label][1],
+                source=source,
+                digits=0,
+            )
+        )
+    first, second = found.values()
+    gain = second.log_px - first.log_px
+    (a, _), (b, _) = published.values()
+    rows.append(
+        Row("gain of the IWAE (nats)", gain, a - b, source=source, claim="IWAE above VAE", held=gain > 0)
+    )
+    return rows
+
+
+def iwae_order(work: Work) -> list[Row]:
+    """The order of VAE and IWAE after the first four stages."""
+    return burda(work, 40, 5, 1000, {"vae": (86.76, 19), "iwae5": (85.54, 22)})
+
+
+def burda_table(work: Work) -> list[Row]:
+    """Two rows of the paper's table 1, trained as long as there."""
+    return burda(work, 3280, 50, 10_000, {"vae": (86.76, 19), "iwae50": (84.78, 25)})
+
+
+def active_units(run: Run, work: Work) -> int:
+    """Latent dimensions whose posterior mean has a variance above 0.01 over test images (Burda et al. 2016)."""
+    model = run.model()
+    return int((model.encode(np.asarray(work.items(run, model, 10_000).x)).var(0) > ACTIVE).sum())
+
+
+def vamp(work: Work, data: str, published: dict[str, float]) -> list[Row]:
+    """log p(x) with 5,000 draws of the same VAE under N(0, I) and under a VampPrior."""
+    rows, source = [], "Norouzi et al. 2020, table 1"
+    for prior, number in published.items():
+        run = work.trained(prior, "vamp.toml", {"data.source": data, "prior.name": prior})
+        found = work.log_likelihood(run, 10_000, 5000)
+        what = f"{prior}: test log p(x), 5,000 draws"
+        rows.append(Row(what, found.log_px, -number, found.stderr, source))
+    gain = rows[1].ours - rows[0].ours
+    a, b = published.values()
+    return [
+        *rows,
+        Row("gain of the VampPrior (nats)", gain, a - b, None, source, "VampPrior above", gain > 0),
+    ]
+
+
+def vamp_mnist(work: Work) -> list[Row]:
+    """On MNIST."""
+    return vamp(work, "mnist", {"standard-normal": 84.45, "vamp": 82.43})
+
+
+def vamp_fashion(work: Work) -> list[Row]:
+    """On Fashion-MNIST."""
+    return vamp(work, "fashion-mnist", {"standard-normal": 228.70, "vamp": 227.35})
+
+
+def expost(work: Work) -> list[Row]:
+    """Distance of samples to real test images, of codes from N(0, I) and from a mixture fitted to the codes."""
+    rows: list[Row] = []
+    autoencoder = {"posterior.name": "point", "objective.name": "reconstruction"}
+    for label, changes in (("ae", autoencoder), ("vae", {})):
+        run = work.trained(label, "expost.toml", changes)
+        name, dataset, model, n = label.upper(), dataset_of(run), run.model(), work.few(10_000, 100)
+        mixture = densities.fit("mixture", densities.draws(model, dataset.train.x))
+        noise = np.random.default_rng(0).standard_normal((n, model.latent))
+        judge = classifier_of(dataset)
+        assert judge is not None
+        real = judge.features(as_tensor(dataset, np.asarray(dataset.test.x[:n])))
+        pictures = {
+            "reconstructions": model.reconstruct(np.asarray(dataset.test.x[:n])),
+            "codes from N(0, I)": model.decode(noise),
+            "codes from the mixture": model.decode(mixture.sample(n)),
+        }
+        for what, images in pictures.items():
+            made = judge.features(torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
+            rows.append(Row(f"{name}, {what}: Frechet distance", frechet_distance(real, made)))
+        gain = rows[-2].ours - rows[-1].ours
+        said = f"{name}: the mixture is better"
+        rows.append(
+            Row(f"{name}: gain", gain, source="Ghosh et al. 2020, table 1", claim=said, held=gain > 0)
+        )
+    return rows

@@ -1,0 +1,63 @@
+"""Items of 0 and 1, drawn with their grey values as probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from latlas.data.dataset import Scaling, Split
+from latlas.data.options import DataOptions
+from latlas.data.ranges import Range, blocks
+from latlas.errors import InputError
+
+_STREAMS = {"train": 0, "valid": 1, "test": 2}  # of the seed: splits are drawn independently
+
+
+def binarise(
+    parts: Mapping[str, Split], found: Range, options: DataOptions, where: str
+) -> tuple[dict[str, Split], str]:
+    """The splits with x ~ Bernoulli(grey value), and a note on what was done ('' for `none`).
+
+    static: every split is drawn once. dynamic: validation and test are drawn once; the training split stays grey,
+    and `training.train` draws a batch's items anew at every step (Salakhutdinov and Murray 2008). Whatever else
+    reads the training split (its mean, PCA, pseudo-inputs, densities fitted to codes) then sees the probabilities.
+    Values stay in the units they are stored in: 0, and the largest one.
+
+    Raises InputError for items that are no probabilities, or are 0 and 1 already.
+    """
+    how, seed = options.binarise, options.binarise_seed
+    if how == "none":
+        return dict(parts), ""
+    if found.binary:
+        raise InputError(f"{where}: data.binarise = {how}: these items are 0 or 1 already; leave it out")
+    if found.scaling.kind not in ("none", "integer"):
+        raise InputError(
+            f"{where}: data.binarise = {how}: probabilities are wanted, unsigned integers or images inside [0, 1],"
+            " and these values have units of their own; leave it out"
+        )
+    fixed = [name for name in parts if how == "static" or name != "train"]
+    drawn = {k: drawn_once(s, found.scaling, seed, k) if k in fixed else s for k, s in parts.items()}
+    what = "all splits once" if how == "static" else "validation and test once, training at every step"
+    return drawn, f"binarised, x ~ Bernoulli(grey value): {what}, by seed {seed}"
+
+
+def drawn_once(split: Split, scaling: Scaling, seed: int, name: str) -> Split:
+    """The split with each value drawn as 0 or the largest one, by the seed and the split's name (train, valid, test);
+    0 and the largest value stay what they are.
+    """
+    rng = np.random.default_rng([seed, _STREAMS[name]])
+    top = np.iinfo(split.x.dtype).max if np.issubdtype(split.x.dtype, np.integer) else 1
+    x = np.empty_like(split.x)
+    start = 0
+    for block in blocks(split.x):
+        ones = rng.random(block.shape, np.float32) < scaling.apply(block)
+        x[start : start + len(block)] = np.where(ones, top, 0).astype(x.dtype)
+        start += len(block)
+    return Split(x, split.labels, split.index)
+
+
+def settled(split: Split, scaling: Scaling, options: DataOptions, name: str) -> Split:
+    """A split of a data set as numbers are taken on it: training items that wait for their draws are drawn once."""
+    waiting = options.binarise == "dynamic" and name == "train"
+    return drawn_once(split, scaling, options.binarise_seed, name) if waiting else split
