@@ -87,13 +87,13 @@ def test_weights_and_their_inverses_are_unbiased_with_any_number_of_temperatures
 
 def test_probabilistic_pca_where_importance_sampling_from_the_prior_fails() -> None:
     model, data, exact = principal()
-    result = annealed(model, data, chains=16, steps=100, simulated=2)
+    result = annealed(model, data, chains=16, steps=300, simulated=2)
     assert result.log_px == pytest.approx(exact.mean().item(), abs=0.4)
     target = Target(model, model.prior_value(), data(np.arange(len(data))))
-    draws = target.draw(16 * 100, seeded())
+    draws = target.draw(16 * 300, seeded())
     failed = Weights(draws.log_px, draws.log_px[0]).log_mean.mean()
     assert exact.mean() - failed > 0.5
-    assert (result.images, result.chains, result.temperatures, result.simulated) == (20, 16, 100, 2)
+    assert (result.images, result.chains, result.temperatures, result.simulated) == (20, 16, 300, 2)
     assert 0.5 < result.acceptance < 0.75
     assert 0.15 < result.effective <= 1
 
