@@ -13,8 +13,8 @@ from latlas.posteriors import FlowPosterior, FullGaussianPosterior, PointPosteri
 from latlas.priors import PriorValue
 
 MOST_ITEMS = 2000
-MOST_WORK = 2**28  # of all pairs of items, in values per density; bounds the time
-FLOW_WORK = 2**10  # values that one density of a flow is worth
+MOST_WORK = 2**27  # of all pairs of items, in values per density; bounds the time
+FLOW_WORK = 2**9  # values that one density of a flow is worth
 BLOCK_VALUES = 2**22  # that are worked on at a time; bounds memory
 ROWS = 500  # codes whose density under the prior is taken at a time
 
