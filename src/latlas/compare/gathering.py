@@ -274,7 +274,9 @@ def _columns(entries: Sequence[Entry], unit: str, kind: str, wanted: Wanted) -> 
     for name in measures:
         title, about = MEASURES[name].title, MEASURES[name]
         capital = title[:1].upper() + title[1:] if title[1:2].islower() else title  # k-NN stays as it is
-        columns.append(Column(name, capital, "", 3, about.better, about.why))
+        one = items(kind)[:-1]
+        why, unit_ = (text.replace("{item}", one) for text in (about.why, about.unit))
+        columns.append(Column(name, capital, unit_, about.decimals, about.better, why))
     columns += [
         Column("latent", "Latent", "dimensions", 0, ""),
         Column("parameters", "Parameters", "", 0, ""),
