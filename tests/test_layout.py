@@ -42,6 +42,7 @@ LAYERS = {
     "evaluation": "numbers from a model and data",
     "measures": "numbers on likelihood, codes, reconstruction, samples and use, beside PCA",
     "assessment": "all that is measured of a finished run, as plain values",
+    "diagnosis": "what is wrong with a run, why, and the setting to change",
     "figures": "one picture each, from arrays",
     "gallery": "which pictures a run gets",
     "boards": "TensorBoard's view of a run",
