@@ -231,7 +231,7 @@ def test_labels_that_are_numbers_are_no_classes() -> None:
 def test_unknown_names_empty_splits_and_diverged_models_are_refused() -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
-    with pytest.raises(InputError, match=r"unknown measure 'beauty' \(known: all, codes"):
+    with pytest.raises(InputError, match=r"unknown measure 'beauty' \(known: all, bits_per_dim"):
         measure(model, dataset, ["beauty"])
     with pytest.raises(InputError, match="empty"):
         measure(model, replace(dataset, test=dataset.test.take(slice(0, 0))))
