@@ -12,7 +12,9 @@ EXPERIMENTS = {
         setup="Linear encoder and decoder on scikit-learn's 8x8 digits (1,617 training images, 64 pixels), 8,000 steps"
         " of batch 101, double precision. What is published is a theorem: the numbers beside ours are its closed form"
         " on these data.",
-        differs="Nothing: ELBO and rate are computed exactly, without sampling.",
+        differs="Nothing: ELBO and rate are computed exactly, without sampling. Thresholds lie between eigenvalues that"
+        " differ by 15 % or more: between l_8 and l_9, 9 % apart, the ninth mode was still alive after 8,000 steps,"
+        " though its rate was right to 0.01 nats.",
         measured=e.ppca,
     ),
     "static-mnist": Experiment(

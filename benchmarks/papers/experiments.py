@@ -49,7 +49,7 @@ def ppca(work: Work) -> list[Row]:
         Row("rate at the optimum (nats)", own_rate, rate, source=theory, digits=3),
         Row("learned sigma^2", model.likelihood.sigma.item() ** 2, noise, source=theory, digits=5),
     ]  # fmt: skip
-    for alive, beta in ((3, 1.0), (5, 4.0), (8, 0.25)):
+    for alive, beta in ((3, 1.0), (5, 4.0), (7, 0.25)):
         threshold = math.sqrt(values[alive - 1] * values[alive])
         changes = {
             "model.latent": 12,
