@@ -17,7 +17,7 @@ CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "
 
 # Runs are trained without what is measured afterwards, which takes longer than they do. Here, and not in a fixture:
 # runs that a whole file shares are trained before any test's own fixtures.
-EVERYTHING, afterwards.MEASURED = afterwards.MEASURED, ()
+EVERYTHING, afterwards.MEASURED, afterwards.DIAGNOSED = afterwards.MEASURED, (), False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +51,7 @@ def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     """What users get in tests marked `measured`: everything is measured at the end of training."""
     if request.node.get_closest_marker("measured") is not None:
         monkeypatch.setattr(afterwards, "MEASURED", EVERYTHING)
+        monkeypatch.setattr(afterwards, "DIAGNOSED", True)
 
 
 @pytest.fixture

@@ -224,7 +224,7 @@ def test_lists_are_tables_and_json(
     sets = json.loads(latlas("data", "list", "--json")[1])
     names = {s["name"] for s in sets}
     assert names >= {"mnist", "fashion-mnist", "kmnist", "flowers102", "digits", "fashion-mini"}
-    assert {s["name"] for s in sets if s["present"]} == {"digits", "fashion-mini"}
+    assert {s["name"] for s in sets if s["present"]} == {"digits", "fashion-mini", "shapes"}
     assert json.loads(latlas("data", "info", "mnist", "--json")[1])["train"] == 60000
 
 

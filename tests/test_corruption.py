@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import experiment, figures, gallery, objectives, pca, restoring, studies, training
+from latlas import figures, finishing, gallery, objectives, pca, restoring, studies, training
 from latlas.cli import run as command
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
@@ -328,7 +328,7 @@ def test_a_denoising_run_shows_what_it_restores(
     run, asked = trained["denoising-ae"], []
     monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[-1]) or [])
     for any_run in trained.values():
-        experiment.redraw(any_run, None, None)
+        finishing.redraw(any_run, None, None)
     assert [settings.restore is None for settings in asked] == [False, True]
     assert asked[0].damage == describe(NOISE)
     with Image.open(run.path / "figures" / "restored.png") as picture:

@@ -208,7 +208,7 @@ def test_a_full_disk_stops_at_once(tmp_path: Path, server: Server, monkeypatch: 
     assert left(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["fashion-mini", "digits"])
+@pytest.mark.parametrize("name", ["fashion-mini", "digits", "shapes"])
 def test_sets_that_come_with_latlas(name: str) -> None:
     with pytest.raises(InputError, match="nothing to fetch"):
         fetch(name)

@@ -95,13 +95,13 @@ def test_where_data_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_catalogue_is_complete() -> None:
-    assert sources() == ["fashion-mini", "digits", "mnist", "fashion-mnist", "kmnist", "flowers102"]
+    assert sources() == ["fashion-mini", "digits", "shapes", "mnist", "fashion-mnist", "kmnist", "flowers102"]
     for name in sources():
         info = source_info(name)
-        assert info["present"] == (name in ("fashion-mini", "digits"))
+        assert info["present"] == (name in ("fashion-mini", "digits", "shapes"))
         assert info["licence"]
         assert info["credit"]
-        assert len(set(info["classes"])) == (102 if name == "flowers102" else 10)
+        assert len(set(info["classes"])) == {"flowers102": 102, "shapes": 3}.get(name, 10)
         assert all(len(s) == 64 and int(s, 16) for s in info["files"].values())
         assert len(info["mirrors"]) == (0 if info["present"] else 2)
         assert all(m.endswith("/") for m in info["mirrors"])

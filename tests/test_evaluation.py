@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, made, split, table_dataset
 
-from latlas import assessment, evaluation
+from latlas import assessment, evaluation, weighing
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
@@ -22,8 +22,8 @@ EXACT, BOUNDS = -2.265512, {5: -2.42216, 50: -2.27827}
 
 
 def linear_model(dataset: Dataset, latent: int, sigma: float = 1.0, **settings: object) -> Model:
-    options = {"network__name": "linear", "model__latent": latent, "likelihood__sigma": sigma, **settings}
-    return made(dataset, training__precision="float64", **options)[1]
+    options = {"network__name": "linear", "model__latent": latent, "likelihood__sigma": sigma}
+    return made(dataset, **options | {"training__precision": "float64"} | settings)[1]
 
 
 def set_weights(layer: torch.nn.Module, weight: torch.Tensor, bias: torch.Tensor) -> None:
@@ -112,15 +112,23 @@ def test_another_posterior_converges_to_the_same_and_its_gap_is_the_kl() -> None
 
 def test_memory_stays_bounded_whatever_the_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data, _ = exact_model(stretch=1.5)
-    forward, draws = model.forward, []
+    raw, infer, codes, encoded = model.raw, model.infer, [], []
 
-    def counted(x: torch.Tensor, samples: int = 1, **options: object) -> object:
-        draws.append(samples)
-        return forward(x, samples=samples, **options)
+    def decoded(z: torch.Tensor) -> torch.Tensor:
+        codes.append(len(z) * z.shape[1])
+        return raw(z)
 
-    monkeypatch.setattr(model, "forward", counted)
-    log_likelihood(model, data, 2 * evaluation.DRAWS + 7)
-    assert draws == [evaluation.DRAWS, evaluation.DRAWS, 7]
+    def counted(x: torch.Tensor) -> object:
+        encoded.append(len(x))
+        return infer(x)
+
+    monkeypatch.setattr(weighing, "LARGEST", 1000)  # 250 codes of a row of four values
+    monkeypatch.setattr(model, "raw", decoded)
+    monkeypatch.setattr(model, "infer", counted)
+    log_likelihood(model, data, 2 * weighing.BLOCK + 7)
+    assert max(codes) == 250
+    assert sum(codes) == 50 * (2 * weighing.BLOCK + 7)
+    assert encoded == [50]  # once, whatever is drawn
 
 
 def test_a_seed_repeats_and_progress_is_told() -> None:

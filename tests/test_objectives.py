@@ -155,6 +155,7 @@ def test_epochs_are_ranked_by_minus_the_objective_at_its_full_weight(options: di
     means = p.distortion.mean().item(), p.rate.mean().item()
     assert objectives.worth(settings, *means) == pytest.approx(-loss.item())
     assert objectives.worth(ObjectiveConfig(name="infovae"), *means) is None
+    assert objectives.worth(ObjectiveConfig(name="iwae"), *means, bound=-7.0) == -7.0
     assert objectives.worth(ObjectiveConfig(), 3.0, None) == -3.0
 
 

@@ -10,6 +10,7 @@ from latlas.data.options import Positive, Section
 
 Group = Literal["likelihood", "codes", "reconstruction", "samples", "use", "factors"]
 MEASURED: tuple[Group, ...] = ("likelihood", "codes", "reconstruction", "samples", "use", "factors")
+DIAGNOSED = True
 
 
 class EvaluationConfig(Section):
@@ -26,9 +27,13 @@ class EvaluationConfig(Section):
     items: Annotated[
         int, Field(ge=1, description="test items, evenly spaced, that costly numbers such as log p(x) take")
     ] = 1000
-    diagnose: Annotated[bool, Field(description="say what is wrong with the model, where something is")] = (
-        True
-    )
+    diagnose: Annotated[
+        bool,
+        Field(
+            default_factory=lambda: DIAGNOSED,
+            description="say what is wrong with the model, where something is",
+        ),
+    ]
 
 
 class PicturesConfig(Section):

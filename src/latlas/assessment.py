@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from latlas import evaluation
-from latlas.build import has_prior
+from latlas import annealing, evaluation
+from latlas.build import has_prior, unit_of
 from latlas.build import items as plural
 from latlas.config import override
 from latlas.data import Dataset, Split
@@ -23,6 +23,7 @@ from latlas.runs import Run
 from latlas.settings import CorruptionConfig
 
 MOST_DRAWS = 1_000_000
+LOOSE = 1.0  # nats between the bounds of annealing from which it says so
 
 
 def evaluate(
@@ -131,6 +132,59 @@ def _described(name: str, reading: Reading, kind: str) -> dict[str, Any]:
         "why": about.why.replace("{item}", one),
         **reading.to_dict(),
     }
+
+
+def annealed(
+    run: Run,
+    model: Model,
+    items: Split,
+    chains: int,
+    temperatures: int,
+    seed: int,
+    observer: Observer = SILENT,
+) -> dict[str, dict[str, Any]]:
+    """log p(x) by annealed importance sampling, which needs no encoder, as numbers like those of `assess`.
+
+    Raises as `annealing.compared`.
+    """
+    found = annealing.compared(run.config, model, items, chains, temperatures, seed, observer)
+    loose = "Lower and upper bound are far apart: give more --temperatures." if found["gap"] > LOOSE else ""
+    with_encoder = {"with the encoder": found["importance"]} if found["importance"] is not None else {}
+    bounds = {"lower": found["lower"], "upper": found["upper"]}
+    readings = {
+        "annealed_log_px": Reading(
+            found["log_px"], found["stderr"], found["images"], chains, with_encoder, warning=loose
+        ),
+        "annealed_gap": Reading(found["gap"], None, found["simulated"], chains, bounds),
+    }
+    if found["hidden"] is not None:
+        readings["hidden"] = Reading(found["hidden"], None, found["images"], chains)
+    unit = unit_of(run.info["data"]["kind"])
+    about = {"group": "likelihood", "unit": unit, "decimals": 2}
+    return {
+        name: {**about, **ANNEALED[name], "why": ANNEALED[name]["why"].format(temperatures), **r.to_dict()}
+        for name, r in readings.items()
+    }
+
+
+ANNEALED = {
+    "annealed_log_px": {
+        "title": "log p(x), annealed",
+        "better": "higher",
+        "why": "By annealed importance sampling from the prior, {:,} temperatures: a lower bound, free of the encoder.",
+    },
+    "annealed_gap": {
+        "title": "annealed, both sides",
+        "better": "lower",
+        "why": "Of items that the model made itself, whose codes are known: upper minus lower bound; the lower one can"
+        " be off by as much.",
+    },
+    "hidden": {
+        "title": "hidden by the encoder",
+        "better": "lower",
+        "why": "log p(x), annealed, minus importance sampling of the same items with the encoder's draws.",
+    },
+}
 
 
 def keep(run: Run, numbers: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,13 @@ from latlas.corruption import corrupt
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.models import Model, evaluating
+from latlas.posteriors import Point
 from latlas.settings import CorruptionConfig, ObjectiveConfig
+from latlas.weighing import drawing, portions, weighed
 
 EVALUATION_SEED = 20_000
-DRAWS = 100  # draws of z per pass when very many are averaged: bounds memory, whatever their number
+BOUNDS = (5, 50)  # draws of the importance-weighted bounds that come with log p(x)
+ENOUGH, MOST_LOW, MOST_BIAS = 10, 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def evaluate(
             distortion.append(p.distortion.cpu().double())
             if p.rate is not None:
                 rate.append(p.rate.cpu().double())
-            squared.append(_squared(_restored(model, x), x))
+            squared.append(squared_error(restored(model, x), x))
             if progress is not None:
                 progress(rows.stop, len(data))
     total_distortion = torch.cat(distortion)
@@ -78,12 +82,12 @@ def evaluate(
     )
 
 
-def _restored(model: Model, x: Tensor) -> Tensor:
+def restored(model: Model, x: Tensor) -> Tensor:
     """The mean of p(x | z) at the posterior's mean: x (B, *shape) -> (B, *shape)."""
     return model.likelihood.mean(model.raw(model.infer(x).mean[None])[0])
 
 
-def _squared(one: Tensor, other: Tensor) -> Tensor:
+def squared_error(one: Tensor, other: Tensor) -> Tensor:
     """Squared error per item, a mean over its values: (B,), in double precision."""
     return (one - other).flatten(1).square().mean(1).cpu().double()
 
@@ -113,16 +117,16 @@ def restoration(
     The corruption is decided by the seed and the data alone, so that any two models are given the same.
     """
     generator = torch.Generator(data.device).manual_seed(seed)
-    corrupted, restored = [], []
+    before, after = [], []
     with torch.no_grad(), evaluating(model):
         for rows in model.chunks(len(data)):
             x = data(np.arange(rows.start, rows.stop))
             y = corrupt(x, corruption, generator)
-            corrupted.append(_squared(y, x))
-            restored.append(_squared(_restored(model, y), x))
+            before.append(squared_error(y, x))
+            after.append(squared_error(restored(model, y), x))
             if progress is not None:
                 progress(rows.stop, len(data))
-    errors = torch.cat(corrupted), torch.cat(restored)
+    errors = torch.cat(before), torch.cat(after)
     bad = int((~torch.isfinite(errors[1])).sum())
     if bad:
         raise LatlasError(
@@ -139,18 +143,31 @@ def restore(
     with torch.no_grad(), evaluating(model):
         clean = model.to_tensor(x)
         corrupted = corrupt(clean, corruption, torch.Generator(clean.device).manual_seed(seed))
-        return model.to_numpy(corrupted), model.to_numpy(_restored(model, corrupted))
+        return model.to_numpy(corrupted), model.to_numpy(restored(model, corrupted))
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The importance-weighted bound L_k of `draws` = k: its mean over items, and its standard error over them."""
+
+    draws: int
+    value: float
+    stderr: float | None
 
 
 @dataclass(frozen=True)
 class Importance:
     """log p(x) by importance sampling: means over the images of a split, in nats per image.
 
-    `log_px` is log 1/K sum_k w_k with w_k = p(x | z_k) p(z_k) / q(z_k | x), whose mean is a lower bound on log p(x)
-    that never falls as K = `samples` grows, and tends to it (Burda et al. 2016); `stderr` is over images, None for
-    one. `elbo` is the mean of the same log w_k, and `gap` = log_px - elbo the ELBO's looseness, KL(q(z | x),
-    p(z | x)), from below. `effective` is the median over images of the effective sample size (sum w)^2 / sum w^2,
-    as a share of K: near 0, more draws are needed.
+    `log_px` is L_K = log 1/K sum_k w_k with w_k = p(x | z_k) p(z_k) / q(z_k | x), whose mean is a lower bound on log
+    p(x) that never falls as K = `samples` grows, and tends to it (Burda et al. 2016); `stderr` is over images, None
+    for one. `elbo` is the mean of the same log w_k, and `gap` = log_px - elbo the ELBO's looseness, KL(q(z | x),
+    p(z | x)), from below. `bounds` holds L_5 and L_50, each the mean over disjoint groups of the same draws.
+
+    Whether K was enough: `effective` is the median over images of the effective sample size (sum w)^2 / sum w^2, as
+    a share of K, and `low` the share of images where it is below 10 draws. `bias` estimates log p(x) - log_px by L_K
+    minus the mean of L_(K/2) over both halves of the draws: where the variance v of w / E w is finite both are
+    v / 2K to first order (Nowozin 2018), and more is missing where it is not. None for one draw.
     """
 
     images: int
@@ -159,10 +176,30 @@ class Importance:
     stderr: float | None
     elbo: float
     gap: float
+    gap_stderr: float | None
     effective: float
+    low: float
+    bias: float | None
+    bounds: tuple[Bound, ...]
 
-    def to_dict(self) -> dict[str, float | None]:
-        return asdict(self)
+    @property
+    def warning(self) -> str:
+        """Why log p(x) is not to be trusted; "" where nothing speaks against it.
+
+        It is where more than 10 % of the images have fewer than 10 effective draws, which is a bias of 0.05 nats if
+        the weights have a variance and of any size if not, or where the estimated bias is above 0.5 nats. A
+        posterior that misses a part of p(z | x) altogether shows in neither.
+        """
+        if self.low <= MOST_LOW and (self.bias or 0) <= MOST_BIAS:
+            return ""
+        least = "" if self.bias is None else f" by about {self.bias:.2g} nats or more"
+        return (
+            f"too low{least}: {self.low:.0%} of the items have fewer than {ENOUGH} effective draws of "
+            f"{self.samples:,}; take more draws"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"warning": self.warning}
 
 
 def log_likelihood(
@@ -171,19 +208,27 @@ def log_likelihood(
 ) -> Importance:  # fmt: skip
     """Importance-sampled log p(x) of a whole split, with `samples` draws of z from q(z | x) per image.
 
-    Memory does not grow with `samples`: weights are summed as they come. `progress` as in `evaluate`.
+    Memory does not grow with `samples`: weights are summed as they come, in double precision. `progress` as in
+    `evaluate`.
 
     Raises InputError for a point posterior, LatlasError where numbers are not finite.
     """
+    if isinstance(model.posterior_family, Point):
+        raise InputError(
+            "importance sampling: posterior.name = point has no density, so this model has no log p(x)"
+        )
     generator = torch.Generator(data.device).manual_seed(seed)
     parts = []
     with torch.no_grad(), evaluating(model):
-        for rows in model.chunks(len(data), min(samples, DRAWS)):
-            x = data(np.arange(rows.start, rows.stop))
-            parts.append(_weigh(model, x, samples, generator))
+        prior = model.prior_value()
+        together, at_once = portions(model, samples)
+        for start in range(0, len(data), together):
+            x = data(np.arange(start, min(start + together, len(data))))
+            draw = drawing(model, prior, x, generator)
+            parts.append(weighed(draw, samples, max(1, at_once // len(x)), BOUNDS))
             if progress is not None:
-                progress(rows.stop, len(data))
-    log_px, elbo, effective = torch.cat(parts, 1)
+                progress(min(start + together, len(data)), len(data))
+    log_px, elbo, effective, half, *bounds = torch.cat(parts, 1)
     bad = int((~torch.isfinite(log_px)).sum())
     if bad:
         raise LatlasError(
@@ -194,10 +239,18 @@ def log_likelihood(
         images=len(data),
         samples=samples,
         log_px=log_px.mean().item(),
-        stderr=log_px.std().item() / math.sqrt(len(log_px)) if len(log_px) > 1 else None,
+        stderr=_stderr(log_px),
         elbo=elbo.mean().item(),
         gap=(log_px - elbo).mean().item(),
-        effective=effective.median().item(),
+        gap_stderr=_stderr(log_px - elbo),
+        effective=effective.median().item() / samples,
+        low=(effective < ENOUGH * (1 - 1e-6)).double().mean().item(),
+        bias=(log_px - half).mean().item() if samples > 1 else None,
+        bounds=tuple(
+            Bound(k, each.mean().item(), _stderr(each))
+            for k, each in zip(BOUNDS, bounds, strict=True)
+            if k <= samples
+        ),
     )
 
 
@@ -210,20 +263,5 @@ def trained_bound(model: Model, data: Batches, options: ObjectiveConfig) -> floa
     return log_likelihood(model, data, options.samples).log_px if options.name == "iwae" else None
 
 
-def _weigh(model: Model, x: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-    """Per item log 1/K sum w, 1/K sum log w, and (sum w)^2 / (K sum w^2): x (B, *shape) -> (3, B), on the CPU."""
-    total = torch.full((len(x),), -math.inf, dtype=torch.float64)
-    squares, logs = total.clone(), torch.zeros_like(total)
-    for start in range(0, samples, DRAWS):
-        p = model(x, samples=min(DRAWS, samples - start), generator=generator)
-        weights = p.log_weights()
-        if weights is None:
-            raise InputError(
-                "importance sampling: posterior.name = point has no density, so this model has no log p(x)"
-            )
-        log_w = weights.cpu().double()
-        total = torch.logaddexp(total, log_w.logsumexp(0))
-        squares = torch.logaddexp(squares, (2 * log_w).logsumexp(0))
-        logs += log_w.sum(0)
-    effective = torch.exp(2 * total - squares) / samples
-    return torch.stack([total - math.log(samples), logs / samples, effective])
+def _stderr(values: Tensor) -> float | None:
+    return values.std().item() / math.sqrt(len(values)) if len(values) > 1 else None

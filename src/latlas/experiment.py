@@ -6,23 +6,22 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from latlas import assessment, densities, gallery, objectives, pca, records, report, runs, snapshots, training
 from latlas import data as sources
+from latlas import densities, objectives, pca, records, report, runs, snapshots, training
 from latlas.boards import Board
-from latlas.build import build, description, has_prior, item_of, resolve, statistics, unit_of
+from latlas.build import build, description, item_of, resolve, statistics
 from latlas.config import override, to_toml
-from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore, trained_bound
-from latlas.files import exclusively, write_json
+from latlas.evaluation import Evaluation, evaluate, trained_bound
+from latlas.files import exclusively
+from latlas.finishing import finish
 from latlas.machine import interruptible, prepare
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
@@ -139,7 +138,8 @@ def _go(session: Session) -> Run:
                     _train(session, board, stop, before)
             if stop():
                 raise Interrupted(session.run, session.progress.step)
-        _finish(session, before)
+        seconds = lambda: before + time.perf_counter() - session.started  # noqa: E731
+        finish(session.run, session.dataset, session.device, session.progress, seconds, session.observer)
     return session.run
 
 
@@ -257,89 +257,3 @@ def _epoch_line(
         name, value = ("distortion", valid.distortion) if valid.elbo is None else ("ELBO", valid.elbo)
         parts.append(f"validation {name} {value:.2f}")
     return "  ".join([*parts, f"{speed:,.0f} images/s", f"{left:.0f} s left"])
-
-
-def _finish(session: Session, before: float) -> None:
-    """Test numbers with the best weights, then pictures, then the report."""
-    run, observer = session.run, session.observer
-    session.model = run.model().to(session.device)
-    splits = {}
-    for split in ("valid", "test"):
-        if len(session.dataset.split(split)):
-            done = lambda n, total, split=split: observer.progress(f"evaluating {split}", n, total)  # noqa: E731
-            splits[split] = evaluate(session.model, session.batches(split), progress=done)
-    restored = _restorations(session, tuple(splits))
-    metrics = records.metrics(run, session.dataset, session.model, session.progress, splits, restored)
-    # Numbers first, and kept whatever becomes of the pictures: they took the longest.
-    write_json(run.path / "metrics.json", metrics | {"finished": False})
-    metrics["numbers"] = _assess_or_say(session)
-    write_json(run.path / "metrics.json", metrics | {"finished": False})
-    if session.config.pictures.draw:
-        observer.note("drawing pictures")
-        _draw_or_say(session)
-    metrics["seconds"] = round(before + time.perf_counter() - session.started, 3)
-    write_json(run.path / "metrics.json", metrics)
-    report.write_report(run.path)
-    test = splits["test"]
-    score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"
-    observer.note(f"test {score} {unit_of(session.dataset.kind)}  report: {run.path / 'report.html'}")
-
-
-def _assess_or_say(session: Session) -> dict[str, Any]:
-    """The numbers that the configuration asks for; none, and a note, where they could not be taken."""
-    run, observer = session.run, session.observer
-    try:
-        scene = assessment.scene(run, session.model, session.dataset, observer=observer)
-        return assessment.assess(scene, session.config.evaluation.groups)
-    except Exception as error:
-        observer.note(f"not everything could be measured ({error}); try: latlas evaluate {run.path}")
-        return {}
-
-
-def _restorations(session: Session, splits: tuple[str, ...]) -> dict[str, Restoration]:
-    """What the run's corruption does to these splits and the model makes of it; nothing where it has none."""
-    corruption = session.config.corruption
-    if corruption.name == "none":
-        return {}
-    return {split: restoration(session.model, session.batches(split), corruption) for split in splits}
-
-
-def _draw_or_say(session: Session) -> None:
-    pictures = session.config.pictures
-    settings = gallery.Settings(size=pictures.grid, span=pictures.span)
-    try:
-        draw(session.run, session.model, session.dataset, settings)
-    except Exception as error:
-        session.observer.note(
-            f"the pictures could not be drawn ({error}); try: latlas report --redraw {session.run.path}"
-        )
-
-
-def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
-    """Draws the run's pictures with these settings; the paths written."""
-    config, unit = run.config, unit_of(dataset.kind)
-    settings = replace(settings, prior=has_prior(config), unit=unit, densities=config.pictures.densities)
-    if config.corruption.name != "none":
-        told = describe(config.corruption)
-        settings = replace(
-            settings, restore=partial(restore, model, corruption=config.corruption), damage=told
-        )
-    return gallery.draw(run.path, model, dataset, run.log(), settings)
-
-
-def redraw(
-    run: Run,
-    grid: tuple[int, int] | None,
-    span: tuple[float, float] | None,
-    data_dir: str = "",
-    observer: Observer = SILENT,
-) -> list[Path]:
-    """Draws a trained run's pictures anew, the manifold over another grid if given; the paths written.
-
-    Raises InputError when the run's data are missing.
-    """
-    dataset = runs.dataset_of(run, data_dir, observer.progress)
-    pictures = run.config.pictures
-    return draw(
-        run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
-    )

@@ -36,6 +36,17 @@ p { margin: .5rem 0; }
 .note { margin: 1rem 0; padding: .8rem 1rem; border-radius: 8px; background: var(--warn);
   color: var(--warn-ink); }
 .warning { padding: .1rem .4rem; border-radius: 4px; background: var(--warn); color: var(--warn-ink); }
+.fine { margin: 1rem 0; color: var(--muted); }
+.finding { margin: 1rem 0; padding: .9rem 1.1rem; border: 1px solid var(--line); border-left: 5px solid var(--line);
+  border-radius: 8px; background: var(--card); }
+.finding.serious { border-left-color: #d55e00; }
+.finding.worth-a-look { border-left-color: #e69f00; }
+.finding h3 { margin: 0 0 .5rem; font-size: 1.05rem; }
+.finding h3 span { margin-right: .4rem; color: var(--muted); font-size: .75rem; letter-spacing: .06em;
+  text-transform: uppercase; }
+.finding dl { display: grid; grid-template-columns: 3.5rem 1fr; gap: .3rem .6rem; margin: 0 0 .7rem; }
+.finding dt { color: var(--muted); }
+.finding dd { margin: 0; }
 .facts { display: flex; flex-wrap: wrap; gap: 1px; margin: 0; background: var(--line);
   border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
 .facts div { flex: 1 1 9rem; padding: .7rem .9rem; background: var(--card); }

@@ -1,9 +1,10 @@
-"""Principal component analysis as a model: the closed form of a linear autoencoder."""
+"""Principal component analysis: as a model, the closed form of a linear autoencoder, and as a density."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from latlas.config import override, recipe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError
-from latlas.likelihoods import Gaussian
+from latlas.likelihoods import LOG_2PI, Gaussian
 from latlas.models import CHUNK_VALUES, Model
 from latlas.settings import Config
 
@@ -75,20 +76,12 @@ def solve(model: Model, dataset: Dataset, seed: int = 0) -> None:
         raise InputError("PCA: the model's networks are not linear; build it with network.name = linear")
     if not isinstance(model.likelihood, Gaussian) or model.likelihood.output != "identity":
         raise InputError("PCA: the model's likelihood is not a gaussian with likelihood.output = identity")
-    data = Batches(dataset.train, dataset.scaling, torch.device("cpu"), torch.float64)
-    size = math.prod(dataset.shape)
-    step = max(1, CHUNK_VALUES // size)
-
-    def chunks() -> Iterator[np.ndarray]:
-        for start in range(0, len(data), step):
-            rows = np.arange(start, min(start + step, len(data)))
-            yield data(rows).flatten(1).numpy()
-
-    mean = sum(part.sum(0) for part in chunks()) / len(data)
+    chunks, count, size = _chunks(dataset), len(dataset.train), math.prod(dataset.shape)
+    mean = sum(part.sum(0) for part in chunks()) / count
     axes = (
         _exact(chunks, mean, model.latent)
         if size <= LARGEST_COVARIANCE
-        else _iterated(chunks, mean, model.latent, min(len(data), size), seed)
+        else _iterated(chunks, mean, model.latent, min(count, size), seed)
     )
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
     weights = (
@@ -100,6 +93,64 @@ def solve(model: Model, dataset: Dataset, seed: int = 0) -> None:
     with torch.no_grad():
         for parameter, value in weights:
             parameter.copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+
+@dataclass(frozen=True)
+class Probabilistic:
+    """Probabilistic PCA at its maximum of the likelihood: x ~ N(m, W W^T + sigma^2 I) (Tipping and Bishop 1999).
+
+    With l_1 >= ... >= l_D the eigenvalues of the training split's covariance (1/N) and k components, W W^T = sum_i (l_i
+    - sigma^2) v_i v_i^T and sigma^2 = `noise` is the mean of the other l: `mean` (D,), `axes` v (k, D), `variances`
+    l (k,). On the model's scale.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    variances: np.ndarray
+    noise: float
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        """log p(x) in nats, exact, without a matrix of D x D: x (N, D) -> (N,)."""
+        centred = x - self.mean
+        squares = (centred @ self.axes.T) ** 2
+        size, latent = x.shape[1], len(self.axes)
+        log_det = np.log(self.variances).sum() + (size - latent) * math.log(self.noise)
+        inside = (squares / self.variances).sum(1)
+        outside = ((centred**2).sum(1) - squares.sum(1)) / self.noise
+        return -0.5 * (size * LOG_2PI + log_det + inside + outside)
+
+
+def probabilistic(model: Model, dataset: Dataset) -> Probabilistic | None:
+    """Probabilistic PCA with the axes of a PCA `model` of the same training split, by one more pass over it.
+
+    None where nothing is left beside the components: as many of them as values, or data inside their span.
+    """
+    decoder = model.decoder.output
+    if not isinstance(decoder, nn.Linear):
+        raise InputError("PCA: the model's networks are not linear; build it with network.name = linear")
+    mean = decoder.bias.detach().double().numpy()
+    # A model's weights may be in single precision: the axes are made orthonormal again.
+    axes = np.linalg.qr(decoder.weight.detach().double().numpy())[0].T
+    variances, total = np.zeros(len(axes)), 0.0
+    for part in _chunks(dataset)():
+        centred = part - mean
+        variances += ((centred @ axes.T) ** 2).sum(0) / len(dataset.train)
+        total += float((centred**2).sum()) / len(dataset.train)
+    rest = len(mean) - len(axes)
+    noise = (total - variances.sum()) / rest if rest else 0.0
+    return Probabilistic(mean, axes, variances, noise) if noise > 1e-12 * total else None
+
+
+def _chunks(dataset: Dataset) -> Chunks:
+    """The training split in parts of whole items (n, D), on the model's scale and in double precision."""
+    data = Batches(dataset.train, dataset.scaling, torch.device("cpu"), torch.float64)
+    step = max(1, CHUNK_VALUES // math.prod(dataset.shape))
+
+    def chunks() -> Iterator[np.ndarray]:
+        for start in range(0, len(data), step):
+            yield data(np.arange(start, min(start + step, len(data)))).flatten(1).numpy()
+
+    return chunks
 
 
 def _exact(chunks: Chunks, mean: np.ndarray, latent: int) -> np.ndarray:

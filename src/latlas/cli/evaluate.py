@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     run = "runs/fashion-mini-vae-1"
     app.command(
         epilog=f"Examples: latlas evaluate {run} --importance 5000 --limit 200 · "
+        f"latlas evaluate {run} --ais 20 --measure none · "
         f"latlas evaluate {run} --measure use --measure sharpness --json · "
         f"latlas evaluate {run} --corrupt gaussian --strength 0.5 --measure none"
     )(evaluate)
@@ -61,6 +62,17 @@ def evaluate(
             metavar="N", min=1, help="Only N items, evenly spaced over the split.", show_default=False
         ),
     ] = None,
+    ais: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Also log p(x) without the encoder, by annealed importance sampling, of N items spread evenly.",
+            show_default=False,
+        ),
+    ] = None,
+    chains: Annotated[int, typer.Option(metavar="N", help="Chains per item (--ais).")] = 16,
+    temperatures: Annotated[int, typer.Option(metavar="N", help="Steps of annealing (--ais).")] = 300,
     samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per image for the ELBO.")] = 1,
     seed: Annotated[
         int | None, typer.Option(metavar="N", min=0, help="Seed of the ELBO's draws.", show_default=False)
@@ -107,8 +119,12 @@ def evaluate(
         if names:
             scene = assessment.scene(found, model, _data(found, data_dir, console), items, effort, console)
             values |= _assessed(scene, names, importance)
-            if not source and split == "test" and limit is None:
-                _keep(found, values["numbers"], console)
+        if ais is not None:
+            few = assessment.some(items, ais)
+            annealed = assessment.annealed(found, model, few, chains, temperatures, seed, console)
+            values["numbers"] = {**values.get("numbers", {}), **annealed}
+        if "numbers" in values and not source and split == "test" and limit is None:
+            _keep(found, values["numbers"], console)
     result = {"run": str(found.path), "split": None if source else split, "source": source or None, **values}
     show(result, as_json, _text(source or split, values, corruption))
 

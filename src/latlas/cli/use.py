@@ -98,13 +98,13 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write report.html again from the run folder, with new pictures if asked."""
-    from latlas import experiment, runs
+    from latlas import finishing, runs
     from latlas import report as pages
     from latlas.console import Console
 
     found = runs.find(run)
     if redraw or grid or span:
         with Console(quiet) as console:
-            experiment.redraw(found, parse_size(grid, "--grid"), span, data_dir, console)
+            finishing.redraw(found, parse_size(grid, "--grid"), span, data_dir, console)
     path = pages.write_report(found.path)
     show({"run": str(found.path), "report": str(path)}, as_json, f"report: {path}")

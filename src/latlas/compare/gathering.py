@@ -147,7 +147,7 @@ def _subject(
         rows.append(_numbers(run, columns) | asked)
     test = first.metrics["splits"]["test"]
     settings = settings_of(config)
-    values = {key: _mean([row[key] for row in rows]) for key in rows[0]}
+    values = {key: _mean([row[key] for row in rows]) for key in rows[0] if not key.endswith("_stderr")}
     spread: dict[str, float] = {}
     if len(runs) > 1:
         values["seed"] = ", ".join(str(row["seed"]) for row in rows)
@@ -161,7 +161,7 @@ def _subject(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
         scale="cross-entropy" if first.metrics.get("normalised") is False else scale,
         scaling=model.item.scaling, spread=spread,
-        stderrs=_errors(test, values) if len(runs) == 1 else {},
+        stderrs=_errors({**test, **rows[0]}, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip
     return _Subject(entry, model, dataset, prior)
@@ -201,11 +201,13 @@ def _mean(values: list[Value]) -> Value:
 def _measured(
     model: Model, dataset: Dataset, measures: tuple[str, ...], prior: bool, observer: Observer, name: str
 ) -> dict[str, Value]:
+    """Measures by name, and their standard errors over the items as NAME_stderr."""
     if not measures:
         return {}
     done = lambda n, total: observer.progress(f"measuring {name}", n, total)  # noqa: E731
     found = measure(Scene(model, dataset, prior), measures, done)
-    return {key: None if reading is None else reading.value for key, reading in found.items()}
+    values: dict[str, Value] = {key: None if r is None else r.value for key, r in found.items()}
+    return values | {f"{key}_stderr": r.stderr for key, r in found.items() if r is not None}
 
 
 def _baselines(
@@ -253,9 +255,9 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
         "parameters": model.parameter_count,
         "training_seconds": seconds,
         "recipe": "pca",
-        **measured,
+        **{key: value for key, value in measured.items() if not key.endswith("_stderr")},
     }
-    errors = _errors(found, ("mse",))
+    errors = _errors({**found, **measured}, values)
     entry = Entry(name, values, dataset.fingerprint, dataset.name, "", model.item.scaling, stderrs=errors)
     return _Subject(entry, model, dataset, False)
 
@@ -272,7 +274,9 @@ def _columns(entries: Sequence[Entry], unit: str, kind: str, wanted: Wanted) -> 
     for name in measures:
         title, about = MEASURES[name].title, MEASURES[name]
         capital = title[:1].upper() + title[1:] if title[1:2].islower() else title  # k-NN stays as it is
-        columns.append(Column(name, capital, "", 3, about.better, about.why))
+        one = items(kind)[:-1]
+        why, unit_ = (text.replace("{item}", one) for text in (about.why, about.unit))
+        columns.append(Column(name, capital, unit_, about.decimals, about.better, why))
     columns += [
         Column("latent", "Latent", "dimensions", 0, ""),
         Column("parameters", "Parameters", "", 0, ""),

@@ -9,12 +9,12 @@ from typing import Any, Literal, get_args
 
 from latlas.compare.spread import Estimate, Source, close
 from latlas.data import Scaling
+from latlas.measures import MEASURES
 
 Better = Literal["higher", "lower", ""]
 Value = float | str | None
 Part = Literal["reconstructions", "samples", "latent", "decoded"]  # of the page
 MOST_NAMES = 6  # that a sentence lists
-CODE_SIZES = ("mmd_prior", "mean_code_norm")
 MOST_COLUMNS = 9  # that a page shows at once
 SOURCES: tuple[Source, ...] = get_args(Source)
 
@@ -192,18 +192,22 @@ class Comparison:
 
 def _alike(entry: Entry, key: str) -> tuple[Any, ...]:
     """What two rows must share for this number of theirs to compare."""
-    if key in ("elbo", "distortion", "rate"):
+    group = _group(key)
+    if key in ("elbo", "distortion", "rate") or (group == "likelihood" and key != "bits_per_dim"):
         # Without a rate to pay for, a distortion says nothing about one that was.
         return entry.data, entry.scaling, entry.scale, entry.number("elbo") is None
-    if key == "mmd_prior":
-        return entry.data, entry.number("latent")
-    if key == "mean_code_norm":
+    if group == "codes":
         # Nothing draws the codes of PCA or of a plain autoencoder to the origin.
         return entry.data, entry.number("latent"), "" if entry.drawn_to_prior else entry.name
     if key == "restored_mse":
         damage = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]
         return entry.data, entry.scaling, *damage
-    return (entry.data, entry.scaling) if key == "mse" else (entry.data,)
+    return (entry.data, entry.scaling) if key == "mse" or group == "reconstruction" else (entry.data,)
+
+
+def _group(key: str) -> str:
+    """What a measure is about; "" for a number that is none."""
+    return MEASURES[key].group if key in MEASURES else ""
 
 
 def _reasons(comparison: Comparison) -> Iterable[str]:
@@ -236,9 +240,10 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
                 f"{names(without)} {'has' if one else 'have'} no ELBO and no rate: the posterior is a point, "
                 "which has no density; a distortion ranks only beside others without a rate."
             )
-    sizes = {e.number("latent") for e in runs if any(e.number(key) is not None for key in CODE_SIZES)}
+    codes = [column.key for column in comparison.ranked if _group(column.key) == "codes"]
+    sizes = {e.number("latent") for e in runs if any(e.number(key) is not None for key in codes)}
     if len(sizes) > 1:
-        yield "MMD to the prior and the norm of the mean code depend on the latent size: they rank among equal sizes."
+        yield "Numbers on codes depend on the latent size: they rank among equal sizes."
     damages = _split(
         [e for e in runs if e.number("restored_mse") is not None], lambda e: _alike(e, "restored_mse")
     )

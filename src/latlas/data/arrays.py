@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from latlas.data.dataset import Split
+from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError
 
+MOST_VALUES = 256  # of one factor; more is a row's number or a measured value
 _PARTS = ("train", "valid", "test")
 _NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
 
@@ -19,19 +21,22 @@ _NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
 def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     """An .npy file, or an .npz file with `x`[, `y`] or `train`[, `valid`, `test`] and labels `train_y` ...
 
+    Known factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
+
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes that cannot be told.
     """
     arrays = _arrays(path)
     xs, ys, left = _roles(arrays, path)
+    factors, names, left = _factors(arrays, left, xs, path)
     labels, classes = code_labels([ys.get(part) for part in xs], str(path))
     parts = {}
     for (part, x), y in zip(xs.items(), labels, strict=True):
         items = orient(x, options.layout, options.image_size, str(path))
         if y is not None and len(y) != len(items):
             raise InputError(f"{path}: {len(items):,} items in {part!r} but {len(y):,} labels")
-        parts[part] = Split(items, y, np.arange(len(items)))
+        parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
     notes = (f"arrays not used: {', '.join(left)}",) if left else ()
-    return Raw(name, str(path), parts, classes, notes=notes)
+    return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -79,6 +84,47 @@ def _roles(
         {k: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for k, y in ys.items()},
         sorted(set(arrays) - used),
     )
+
+
+def _factors(
+    arrays: Mapping[str, np.ndarray], left: Sequence[str], xs: Mapping[str, np.ndarray], path: Path
+) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None, list[str]]:
+    """Factors by part, the names of their columns, and the names of the arrays that are still left."""
+    keys = {part: "factors" if "x" in arrays else f"{part}_factors" for part in xs}
+    keys = {part: key for part, key in keys.items() if key in left}
+    if not keys:
+        return {}, None, list(left)
+    found = {part: _whole_numbers(arrays[key], len(xs[part]), f"{path}: {key}") for part, key in keys.items()}
+    widths = {x.shape[1] for x in found.values()}
+    if len(widths) > 1:
+        raise InputError(
+            f"{path}: {', '.join(keys.values())} have different numbers of columns; give all the same"
+        )
+    width = widths.pop()
+    names = arrays["factor_names"] if "factor_names" in left else np.arange(width).astype(str)
+    if names.shape != (width,) or names.dtype.kind != "U" or len(np.unique(names)) != width:
+        raise InputError(
+            f"{path}: factor_names must be {width} different texts, one for each column of the factors"
+        )
+    used = {*keys.values(), "factor_names"}
+    return found, tuple(names.tolist()), [name for name in left if name not in used]
+
+
+def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
+    if x.ndim != 2 or len(x) != items or x.shape[1] == 0:
+        raise InputError(
+            f"{where} of shape {shape_text(x.shape)}; expected {items} rows, one column for each factor"
+        )
+    if x.dtype.kind not in "bui":
+        raise InputError(
+            f"{where}: values of type {x.dtype}; expected integers, one for each value of a factor"
+        )
+    most = max(len(np.unique(column)) for column in x.T)
+    if most > MOST_VALUES:
+        raise InputError(
+            f"{where}: a column has {most:,} values; a factor has at most {MOST_VALUES}, leave out what only counts"
+        )
+    return x.astype(np.int64)
 
 
 def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def drawn_once(split: Split, scaling: Scaling, seed: int, name: str) -> Split:
         ones = rng.random(block.shape, np.float32) < scaling.apply(block)
         x[start : start + len(block)] = np.where(ones, top, 0).astype(x.dtype)
         start += len(block)
-    return Split(x, split.labels, split.index)
+    return replace(split, x=x)
 
 
 def settled(split: Split, scaling: Scaling, options: DataOptions, name: str) -> Split:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import platformdirs
 
+from latlas.data.shapes import SHAPES
 from latlas.errors import unknown
 
 _DIGITS = tuple("0123456789")
@@ -63,6 +64,15 @@ _ALL = (
         _DIGITS,
         "CC BY 4.0",
         "Alpaydin and Kaynak 1998, UCI Machine Learning Repository",
+    ),
+    Named(
+        "shapes",
+        "4,608 coloured shapes, computed: every combination of shape, colour, size and two places",
+        (3_686, 0, 922),
+        (3, 32, 32),
+        SHAPES,
+        "Apache-2.0, as latlas",
+        "latlas; the idea: dSprites, Matthey, Higgins, Hassabis and Lerchner 2017",
     ),
     Named(
         "mnist",

@@ -63,21 +63,24 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Split:
-    """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,).
+    """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,), `factors` (N, F).
 
-    `labels` is None where there are none; `index` holds the items' rows in the source.
+    `labels` is None where there are none; `index` holds the items' rows in the source. `factors` are integers that
+    say what each item was made from, None where that is not known.
     """
 
     x: np.ndarray
     labels: np.ndarray | None
     index: np.ndarray
+    factors: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: np.ndarray | slice) -> Split:
         """The given rows, in the given order."""
-        return Split(self.x[rows], None if self.labels is None else self.labels[rows], self.index[rows])
+        labels, factors = (None if a is None else a[rows] for a in (self.labels, self.factors))
+        return Split(self.x[rows], labels, self.index[rows], factors)
 
 
 @dataclass(frozen=True)
@@ -85,10 +88,10 @@ class Dataset:
     """A data set ready to train on.
 
     `shape` is one item as the model sees it: (C, H, W) for images, (D,) for vectors and tables. `binary`: all
-    values are 0 or 1 (of a dynamically binarised training split: once drawn). `classes` names the label values
-    0, 1, ...; with labels and no classes the labels are real numbers. `fingerprint` identifies the content (hex
-    SHA-256 of the stored items and labels of all splits). `notes` are the choices made while loading, one printable
-    line each.
+    values are 0 or 1 (of a dynamically binarised training split: once drawn). `classes` names the label values 0, 1,
+    ...; with labels and no classes the labels are real numbers. `factor_names` names the columns of the splits'
+    factors. `fingerprint` identifies the content (hex SHA-256 of the stored items, labels and factors of all splits).
+    `notes` are the choices made while loading, one printable line each.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Dataset:
     columns: tuple[str, ...] | None = None
     fingerprint: str = ""
     notes: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] | None = None
 
     def split(self, name: str) -> Split:
         """The split called train, valid or test."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -167,14 +167,14 @@ def _items(source: str, like: Like, options: DataOptions, progress: Progress | N
         raw = _read(options.model_copy(update=bare), progress)
     split = raw.parts.get("test", raw.parts["train"])
     x = _fit(split.x, like, str(path))
-    return Split(x, _recode(split.labels, raw.classes, like.classes), split.index)
+    return replace(split, x=x, labels=_recode(split.labels, raw.classes, like.classes))
 
 
 def _named_items(options: DataOptions, like: Like, progress: Progress | None) -> Split:
     size = like.shape[1:] if options.source == "flowers102" and like.kind == "image" else None
     dataset = load(options.model_copy(update={"image_size": size, "label": "", "layout": "auto"}), progress)
     x = _fit(dataset.test.x, like, options.source)
-    return Split(x, _recode(dataset.test.labels, dataset.classes, like.classes), dataset.test.index)
+    return replace(dataset.test, x=x, labels=_recode(dataset.test.labels, dataset.classes, like.classes))
 
 
 def _folder_items(path: Path, like: Like, options: DataOptions, progress: Progress | None) -> Split:

@@ -16,6 +16,7 @@ from latlas.data.folders import refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
 from latlas.data.options import DataOptions
 from latlas.data.progress import Progress
+from latlas.data.shapes import FACTORS, read_shapes
 from latlas.data.splits import Raw, whole
 from latlas.errors import InputError
 
@@ -35,6 +36,8 @@ def read_named(options: DataOptions, progress: Progress | None = None) -> Raw:
         )
     if entry.name == "flowers102":
         return _flowers(entry, options, progress)
+    if entry.name == "shapes":
+        return Raw(entry.name, entry.name, read_shapes(), entry.classes, factor_names=FACTORS)
     if entry.name == "fashion-mini":
         parts = _fashion_mini()
     elif entry.name == "digits":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class Raw:
     classes: tuple[str, ...] | None = None
     columns: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    factor_names: tuple[str, ...] | None = None
 
 
 def whole(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
@@ -74,7 +75,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     _check_shapes(raw)
     parts, notes = split_parts(raw, options)
     found = decide(parts["train"].x, raw.source, raw.columns)
-    parts = {k: Split(convert(s.x, found, f"{raw.source}, {k}"), s.labels, s.index) for k, s in parts.items()}
+    parts = {k: replace(s, x=convert(s.x, found, f"{raw.source}, {k}")) for k, s in parts.items()}
     parts, drawn = binarise(parts, found, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -88,6 +89,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         columns=raw.columns,
         fingerprint=fingerprint(parts),
         notes=(*raw.notes, *filter(None, (found.note, drawn)), *notes),
+        factor_names=raw.factor_names,
         **parts,
     )
 
@@ -144,11 +146,11 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
 
 
 def fingerprint(parts: Mapping[str, Split]) -> str:
-    """Hex SHA-256 of the stored items and labels of all splits."""
+    """Hex SHA-256 of the stored items, labels and factors of all splits."""
     digest = hashlib.sha256()
     for name in ("train", "valid", "test"):
         split = parts[name]
-        for array in (split.x, split.labels):
+        for array in (split.x, split.labels, split.factors):
             if array is None:
                 continue
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

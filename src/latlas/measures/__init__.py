@@ -11,6 +11,7 @@ from latlas.data import Dataset
 from latlas.errors import InputError, unknown
 from latlas.measures.codes import CODES
 from latlas.measures.critic import share_of_plausible
+from latlas.measures.factors import FACTORS
 from latlas.measures.likelihood import LIKELIHOOD
 from latlas.measures.reading import GROUPS, Measure, Reading
 from latlas.measures.reconstruction import RECONSTRUCTION
@@ -30,7 +31,7 @@ __all__ = [
     "plausible_share",
 ]
 
-MEASURES: dict[str, Measure] = {**LIKELIHOOD, **CODES, **RECONSTRUCTION, **SAMPLES, **USE}
+MEASURES: dict[str, Measure] = {**LIKELIHOOD, **CODES, **RECONSTRUCTION, **SAMPLES, **USE, **FACTORS}
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:

@@ -1,18 +1,24 @@
-"""Numbers on codes: is the aggregate posterior the prior, are the codes centred."""
+"""Numbers on codes: what they tell, how they spread, and how near the aggregate posterior is to the prior."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from latlas.divergences import mmd
-from latlas.measures.reading import Measure, Reading
+from latlas.measures import spread
+from latlas.measures.information import log_prior
+from latlas.measures.reading import Measure, Reading, mean_of
 from latlas.measures.scene import Scene
 
 BLOCK = 250
+ACTIVE = 0.01  # variance of a dimension's mean code above which it is active
+LOOSE = 0.1  # distance of two bounds, in nats and as a share, from which on it is told
 
 
 def block_mmd(x: Tensor, y: Tensor, block: int = BLOCK) -> Tensor | None:
@@ -33,6 +39,59 @@ def mean_code_norm(codes: np.ndarray) -> float:
     return float(np.linalg.norm(codes.mean(0)))
 
 
+def _active_units(scene: Scene) -> Reading | None:
+    # Without a prior the codes' scale is arbitrary, and with it what 0.01 means.
+    if not scene.prior or len(scene.codes) < 2:
+        return None
+    active = scene.codes.var(0) > ACTIVE
+    beside = {"all dimensions": float(len(active))}
+    parts = tuple(active.astype(float).tolist())
+    return Reading(float(active.sum()), None, len(scene.codes), beside=beside, parts=parts)
+
+
+def _kl_by_dimension(scene: Scene) -> Reading | None:
+    kl = scene.divergence
+    if kl is None:
+        return None
+    return mean_of(kl, draws=1) if kl.ndim == 1 else mean_of(kl.sum(1), parts=tuple(kl.mean(0).tolist()))
+
+
+def _mutual_information(scene: Scene) -> Reading | None:
+    found = scene.aggregate
+    if found is None:
+        return None
+    told = found.own - found.mixture
+    count, value, most = len(told), float(told.mean()), float((found.own - found.others).mean())
+    if scene.divergence is not None:  # the rate bounds it as well
+        most = min(most, float(scene.divergence[:count].reshape(count, -1).sum(1).mean()))
+    warning = (
+        f"{count:,} items cannot show more than log {count:,} = {math.log(count):.2f} nats: "
+        f"the true value is between {value:.2f} and {most:.2f}"
+    )
+    beside = {"upper bound": max(value, most), "log of the items": math.log(count)}
+    return mean_of(told, draws=1, beside=beside, warning=warning if _loose(value, most) else "")
+
+
+def _marginal_kl(scene: Scene) -> Reading | None:
+    found = scene.aggregate
+    if found is None or not scene.prior:
+        return None
+    with torch.no_grad():
+        log_pz = log_prior(scene.model.prior_value(), scene.draws[: len(found.own)])
+    apart = found.mixture - log_pz
+    value, least = float(apart.mean()), max(0.0, float((found.others - log_pz).mean()))
+    warning = (
+        f"too high by what {len(apart):,} items cannot show of the mutual information: "
+        f"the true value is between {least:.2f} and {value:.2f}"
+    )
+    beside = {"lower bound": min(value, least)}
+    return mean_of(apart, draws=1, beside=beside, warning=warning if _loose(least, value) else "")
+
+
+def _loose(low: float, high: float) -> bool:
+    return high - low > LOOSE * max(1.0, low)
+
+
 def _mmd_prior(scene: Scene) -> Reading | None:
     draws = scene.posterior[1]
     blocks = block_mmd(draws, scene.prior_draws(len(draws))) if scene.prior else None
@@ -42,15 +101,101 @@ def _mmd_prior(scene: Scene) -> Reading | None:
     return Reading(float(blocks.mean()), stderr, len(draws), 1)
 
 
+def _from_prior(
+    distance: Callable[[np.ndarray, np.ndarray], np.ndarray], scene: Scene, parts: bool
+) -> Reading | None:
+    """The mean of a distance's values between draws of the codes and as many of the prior, and between two sets of
+    draws from the prior.
+    """
+    if not scene.prior:
+        return None
+    draws = scene.posterior[1].numpy()
+    first, second = scene.prior_draws(2 * len(draws)).numpy().reshape(2, *draws.shape)
+    values, chance = distance(draws, first), float(distance(second, first).mean())
+    each = tuple(values.tolist()) if parts else ()
+    beside = {"two prior samples": chance}
+    return Reading(float(values.mean()), None, len(draws), 1, beside, parts=each)
+
+
+def _wasserstein(scene: Scene) -> Reading | None:
+    return _from_prior(spread.wasserstein, scene, parts=True)
+
+
+def _sliced_wasserstein(scene: Scene) -> Reading | None:
+    return _from_prior(spread.sliced_wasserstein, scene, parts=False)
+
+
+def _of_draws(found: Reading | None, **beside: float) -> Reading | None:
+    return None if found is None else replace(found, draws=1, beside={**found.beside, **beside})
+
+
+def _total_correlation(scene: Scene) -> Reading | None:
+    return _of_draws(spread.total_correlation(scene.posterior[1].numpy()))
+
+
+def _log_det_cov(scene: Scene) -> Reading | None:
+    draws = scene.posterior[1].numpy()
+    prior = spread.log_det_cov(scene.prior_draws(len(draws)).numpy()) if scene.prior else None
+    return _of_draws(spread.log_det_cov(draws), **({} if prior is None else {"prior": prior.value}))
+
+
+def _effective_dimensions(scene: Scene) -> Reading | None:
+    return spread.effective_dimensions(scene.codes)
+
+
 def _mean_code_norm(scene: Scene) -> Reading:
     return Reading(mean_code_norm(scene.codes), None, len(scene.codes))
 
 
 CODES: dict[str, Measure] = {
+    "active_units": Measure(
+        "active units", "codes", "dimensions", "", "Latent dimensions whose mean code differs between {item}s.",
+        _active_units, 0,
+    ),
+    "effective_dimensions": Measure(
+        "effective dimensions", "codes", "", "",
+        "Over how many directions the mean codes spread evenly: 1 if on a line.",
+        _effective_dimensions, 2,
+    ),
+    "kl_by_dimension": Measure(
+        "rate, by dimension", "codes", "nats per {item}", "",
+        "What the codes may tell at the most; a dimension with 0 says nothing.",
+        _kl_by_dimension, 2,
+    ),
+    "mutual_information": Measure(
+        "mutual information", "codes", "nats per {item}", "",
+        "What a code tells about the {item} that it comes from: the part of the rate that is of use.",
+        _mutual_information, 2,
+    ),
+    "marginal_kl": Measure(
+        "marginal KL", "codes", "nats", "lower",
+        "The rest of the rate: how far the codes of all {item}s together are from the prior.",
+        _marginal_kl,
+    ),
     "mmd_prior": Measure(
         "MMD² to prior", "codes", "", "lower",
         "Distance of the aggregate posterior from the prior; 0 for equal laws, and below it by chance.",
         _mmd_prior, 4,
+    ),
+    "wasserstein_prior": Measure(
+        "Wasserstein to prior", "codes", "", "lower",
+        "How far the codes of a dimension must move, on average, to lie as the prior's do.",
+        _wasserstein,
+    ),
+    "sliced_wasserstein_prior": Measure(
+        "sliced Wasserstein to prior", "codes", "", "lower",
+        "The same along random directions, which sees dimensions that depend on each other.",
+        _sliced_wasserstein,
+    ),
+    "total_correlation": Measure(
+        "total correlation", "codes", "nats", "lower",
+        "How far the dimensions depend on each other, as far as correlations tell; 0 if they do not.",
+        _total_correlation,
+    ),
+    "log_det_cov": Measure(
+        "log det of covariance", "codes", "", "",
+        "The room that the codes take up, as a logarithm; beside the prior's.",
+        _log_det_cov, 2,
     ),
     "mean_code_norm": Measure(
         "norm of mean code", "codes", "", "lower", "How far the mean of all mean codes lies from the origin.",

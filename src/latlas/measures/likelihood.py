@@ -2,20 +2,117 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from latlas.data import Split
+from latlas.data.batches import Batches
+from latlas.evaluation import Importance, log_likelihood
+from latlas.likelihoods import Bernoulli, Gaussian
 from latlas.measures.reading import Measure, Reading
 from latlas.measures.scene import Scene
+from latlas.models import CHUNK_VALUES
+
+LEVELS = 256
+BITS = 8
+PCA = "probabilistic PCA"
+
+
+class Dequantised(Batches):
+    """8-bit items with uniform noise, (x + u) / 256 with u from U[0, 1): each item's noise is its own, by the seed and
+    its row, whatever it is read with.
+    """
+
+    def __init__(self, split: Split, like: Batches, seed: int) -> None:
+        super().__init__(split, like.scaling, torch.device("cpu"), like.dtype)
+        self.device = like.device
+        self.seed = seed
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        """The given rows, in the given order."""
+        stored = np.asarray(self.stored[rows])
+        noise = [np.random.default_rng((self.seed, row)).random(stored.shape[1:]) for row in rows.tolist()]
+        x = torch.from_numpy((stored + np.stack(noise)) / LEVELS).to(self.device, self.dtype)
+        return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def _log_px(scene: Scene) -> Reading | None:
     weighed = scene.importance
     if weighed is None:
         return None
-    return Reading(weighed.log_px, weighed.stderr, weighed.images, weighed.samples)
+    beside = _linear(scene, scene.batches(scene.few))
+    return Reading(weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, weighed.warning)
+
+
+def _linear(scene: Scene, data: Batches) -> dict[str, float]:
+    """Mean log p(x) of probabilistic PCA on the same items, where the model has a density on the same scale."""
+    if not isinstance(scene.model.likelihood, Gaussian) or scene.probabilistic_pca is None:
+        return {}
+    step = max(1, CHUNK_VALUES // math.prod(scene.dataset.shape))
+    parts = [
+        scene.probabilistic_pca.log_prob(
+            data(np.arange(start, min(start + step, len(data)))).flatten(1).cpu().double().numpy()
+        )
+        for start in range(0, len(data), step)
+    ]
+    return {PCA: float(np.concatenate(parts).mean())}
 
 
 def _gap(scene: Scene) -> Reading | None:
-    weighed = scene.importance
-    return None if weighed is None else Reading(weighed.gap, None, weighed.images, weighed.samples)
+    found = scene.importance
+    if found is None:
+        return None
+    return Reading(found.gap, found.gap_stderr, found.images, found.samples, warning=found.warning)
+
+
+def _bound(draws: int) -> Callable[[Scene], Reading | None]:
+    def compute(scene: Scene) -> Reading | None:
+        found = scene.importance
+        each = next((b for b in found.bounds if b.draws == draws), None) if found else None
+        return Reading(each.value, each.stderr, found.images, found.samples) if found and each else None
+
+    return compute
+
+
+def _effective_draws(scene: Scene) -> Reading | None:
+    found = scene.importance
+    if found is None:
+        return None
+    draws = found.effective * found.samples
+    return Reading(draws, None, found.images, found.samples, warning=found.warning)
+
+
+def _bits_per_dim(scene: Scene) -> Reading | None:
+    """-log2 P(x) / d of data that have few values, P the probability of the stored item.
+
+    0/1 data under a Bernoulli likelihood: log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) /
+    256, u from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al.
+    2016). Never from the density at x itself, which a narrow sigma raises without limit; none for Bernoulli on grey
+    values, which is no probability.
+    """
+    dataset, likelihood = scene.dataset, scene.model.likelihood
+    nats = math.prod(dataset.shape) * math.log(2)
+    if scene.importance is None:
+        return None
+    if isinstance(likelihood, Bernoulli):
+        return _in_bits(scene.importance, nats, 0, {}) if dataset.binary else None
+    if dataset.scaling.kind != "integer" or dataset.test.x.dtype != np.uint8:
+        return None
+    data = Dequantised(scene.few, scene.batches(scene.few), scene.seed)
+    done = lambda n, total: scene.observer.progress("counting bits", n, total)  # noqa: E731
+    found = log_likelihood(scene.model, data, scene.effort.draws, progress=done)
+    return _in_bits(found, nats, BITS, _linear(scene, data))
+
+
+def _in_bits(found: Importance, nats: float, added: int, beside: dict[str, float]) -> Reading:
+    stderr = None if found.stderr is None else found.stderr / nats
+    # The likelihood is too low, so the bits are too high.
+    warning = found.warning and "of log p(x), which is " + found.warning
+    bits = {name: -value / nats + added for name, value in beside.items()}
+    return Reading(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning)
 
 
 LIKELIHOOD: dict[str, Measure] = {
@@ -29,5 +126,25 @@ LIKELIHOOD: dict[str, Measure] = {
         "tightness gap", "likelihood", "nats per {item}", "lower",
         "log p(x) minus the ELBO of the same draws: what a better posterior could win, from below.",
         _gap, 2,
+    ),
+    "iwae_5": Measure(
+        "bound of 5 draws", "likelihood", "nats per {item}", "higher",
+        "The importance-weighted bound L₅: between the ELBO, which is L₁, and log p(x).",
+        _bound(5), 2,
+    ),
+    "iwae_50": Measure(
+        "bound of 50 draws", "likelihood", "nats per {item}", "higher",
+        "The importance-weighted bound L₅₀: never below L₅; where it still climbs, log p(x) is higher yet.",
+        _bound(50), 2,
+    ),
+    "effective_draws": Measure(
+        "effective draws", "likelihood", "draws", "higher",
+        "How many draws of one {item} carry the weight, in the median: with fewer than 10, log p(x) is too low.",
+        _effective_draws, 1,
+    ),
+    "bits_per_dim": Measure(
+        "bits per dimension", "likelihood", "bits", "lower",
+        "What storing one value of the {item} without loss would cost by this model; an 8-bit value has 8.",
+        _bits_per_dim,
     ),
 }  # fmt: skip

@@ -103,6 +103,7 @@ def as_tensor(dataset: Dataset, x: np.ndarray) -> Tensor:
 
 
 def small(x: Tensor) -> Tensor:
+    """Images (N, C, H, W) averaged down so that the longer side is 32 at most."""
     height, width = x.shape[2:]
     scale = SIDE / max(height, width)
     size = [max(1, round(side * scale)) for side in (height, width)]

@@ -28,8 +28,9 @@ class Reading:
     """One number of one model: its `value`, the standard error over `items` (None where none is known), the
     `draws` per item that it came from, where it was drawn (of z, or samples in all, as the measure says).
 
-    `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw pixels"); `by` names what
-    judged, where something learned did; `warning` says why it is not to be trusted.
+    `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw values"); `by` names what
+    judged, where something learned did; `warning` says why it is not to be trusted. `parts` is the same for each
+    latent dimension.
     """
 
     value: float
@@ -39,11 +40,13 @@ class Reading:
     beside: Mapping[str, float] = field(default_factory=dict)
     by: str = ""
     warning: str = ""
+    parts: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; what there is not is left out."""
         all_of = {"value": self.value, "stderr": self.stderr, "items": self.items, "draws": self.draws}
-        told = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
+        told: dict[str, Any] = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
+        told["parts"] = list(self.parts)
         return {k: v for k, v in all_of.items() if v is not None} | {k: v for k, v in told.items() if v}
 
 

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import numpy as np
-from torch import Tensor
+from collections.abc import Callable
 
+import numpy as np
+
+from latlas.measures.quality import Errors
 from latlas.measures.reading import Measure, Reading, mean_of
 from latlas.measures.scene import Scene
-from latlas.models import Model
 
 
-def squared_errors(model: Model, items: Tensor) -> np.ndarray:
-    """Squared error of each item's reconstruction, a mean over its values: items (N, *shape) -> (N,)."""
-    restored = model.reconstruct(items)
-    return (restored - items).flatten(1).square().mean(1).cpu().double().numpy()
+def _beside_pca(scene: Scene, values: Callable[[Errors], np.ndarray | None]) -> Reading | None:
+    """The mean of what `values` takes of the errors of each item, beside PCA's."""
+    own = values(scene.errors)
+    if own is None:
+        return None
+    theirs = None if scene.pca_errors is None else values(scene.pca_errors)
+    return mean_of(own, beside={} if theirs is None else {"PCA": float(theirs.mean())})
 
 
-def _mse(scene: Scene) -> Reading:
-    items = scene.items
-    beside = {"PCA": float(squared_errors(scene.pca, items.to(scene.pca.dtype)).mean())} if scene.pca else {}
-    return mean_of(squared_errors(scene.model, items), beside=beside)
+def _mse(scene: Scene) -> Reading | None:
+    return _beside_pca(scene, lambda errors: errors.squared)
+
+
+def _psnr(scene: Scene) -> Reading | None:
+    return _beside_pca(scene, lambda errors: errors.psnr) if scene.dataset.kind == "image" else None
+
+
+def _ssim(scene: Scene) -> Reading | None:
+    return _beside_pca(scene, lambda errors: errors.ssim)
+
+
+def _explained_variance(scene: Scene) -> Reading | None:
+    """1 - mean squared error / variance, the variance of the same rows about the mean of each column."""
+    if scene.dataset.kind != "table":
+        return None
+    spread = float(scene.items.double().var(0, correction=0).mean())
+    return None if spread == 0 else _beside_pca(scene, lambda errors: 1 - errors.squared / spread)
 
 
 RECONSTRUCTION: dict[str, Measure] = {
@@ -27,5 +45,20 @@ RECONSTRUCTION: dict[str, Measure] = {
         "mean squared error", "reconstruction", "per value", "lower",
         "Between each {item} and what is decoded from its mean code.",
         _mse, 5,
+    ),
+    "psnr": Measure(
+        "PSNR", "reconstruction", "dB", "higher",
+        "The same error on a scale of decibels, as image compression counts it: 10 dB are a tenth of the error.",
+        _psnr, 2,
+    ),
+    "ssim": Measure(
+        "SSIM", "reconstruction", "", "higher",
+        "How much the structure of each {item} is kept: local contrast and shape, 1 for an equal one.",
+        _ssim,
+    ),
+    "explained_variance": Measure(
+        "explained variance", "reconstruction", "", "higher",
+        "Share of the rows' variance that comes back: 1 is all of it, 0 what the mean row would do.",
+        _explained_variance,
     ),
 }  # fmt: skip

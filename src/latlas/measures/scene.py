@@ -16,11 +16,15 @@ from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.evaluation import Importance, log_likelihood
+from latlas.measures.factors import Dci, dci
+from latlas.measures.information import Aggregate, aggregate, divergence
 from latlas.measures.nets import has_classes
+from latlas.measures.quality import Errors, reconstruction_errors
+from latlas.measures.views import View, clustered, pca_codes, raw_values
 from latlas.models import Model
 from latlas.observer import SILENT, Observer
-from latlas.pca import fit
-from latlas.posteriors import Point
+from latlas.pca import Probabilistic, fit, probabilistic
+from latlas.posteriors import Point, PosteriorValue
 from latlas.priors import StandardNormal
 
 MOST_ITEMS = 5000
@@ -80,13 +84,36 @@ class Scene:
         return test.take(np.linspace(0, len(test) - 1, most).astype(np.int64))
 
     @cached_property
+    def q(self) -> PosteriorValue:
+        """The posteriors of `rows`."""
+        return self.model.posterior(np.asarray(self.dataset.test.x[self.rows]))
+
+    @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
         """Mean codes, and one draw from each posterior: both (N, D), on the CPU in double precision."""
         noise = self.noise(1, len(self.rows), self.model.latent).to(self.model.device)
-        q = self.model.posterior(np.asarray(self.dataset.test.x[self.rows]))
         with torch.no_grad():
-            codes = [part.cpu().double() for part in (q.mean, q.rsample(noise)[0])]
+            codes = [part.cpu().double() for part in (self.q.mean, self.q.rsample(noise)[0])]
         return finite(codes[0], "codes"), finite(codes[1], "codes")
+
+    @property
+    def draws(self) -> Tensor:
+        """One draw from the posterior of each of `rows`, as the model computes: (N, D), on its device."""
+        return self.posterior[1].to(self.model.device, self.model.dtype)
+
+    @cached_property
+    def divergence(self) -> np.ndarray | None:
+        """KL(q(z | x), p(z)) of `rows`, (N, D) or (N,): see `information.divergence`; None without a prior."""
+        if not self.prior:
+            return None
+        with torch.no_grad():
+            prior = self.model.prior_value()
+        return divergence(self.q, prior, self.draws)
+
+    @cached_property
+    def aggregate(self) -> Aggregate | None:
+        """Densities of the draws under the aggregate posterior; None for posteriors without one."""
+        return aggregate(self.q, self.draws)
 
     @cached_property
     def items(self) -> Tensor:
@@ -113,6 +140,26 @@ class Scene:
         return np.asarray(test.labels)[self.rows] if has_classes(test) else None
 
     @cached_property
+    def training_labels(self) -> np.ndarray | None:
+        """Classes of `training_rows` (M,), None where items have none."""
+        train = self.dataset.train
+        return np.asarray(train.labels)[self.training_rows] if has_classes(train) else None
+
+    @cached_property
+    def factors(self) -> np.ndarray | None:
+        """What `rows` were made from (N, F), integers; None where that is not known."""
+        factors = self.dataset.test.factors
+        return None if factors is None else factors[self.rows]
+
+    @cached_property
+    def dci(self) -> tuple[Dci | None, Dci | None]:
+        """How the codes stand for the factors, and how those of PCA do; None where there is nothing to say."""
+        if self.factors is None:
+            return None, None
+        beside = None if self.pca_codes is None else dci(self.pca_codes, self.factors, self.seed)
+        return dci(self.codes, self.factors, self.seed), beside
+
+    @cached_property
     def training_rows(self) -> np.ndarray:
         """Training items drawn by the seed, in a random order: at most 5,000."""
         return np.random.default_rng(self.seed).permutation(len(self.dataset.train))[:MOST_ITEMS]
@@ -131,6 +178,48 @@ class Scene:
             return fit(self.dataset, self.model.latent)
         except InputError:
             return None
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """Training and test items as their codes, and what these are to be compared with: "PCA" codes of the same
+        size, where there are as many, and "raw values".
+        """
+        splits = (self.dataset.train, self.training_rows), (self.dataset.test, self.rows)
+        found = {"codes": View(self.training_codes, self.codes)}
+        if self.pca is not None:
+            found["PCA"] = View(*(pca_codes(self.pca, *split) for split in splits))
+        found["raw values"] = View(*(raw_values(self.model, *split) for split in splits))
+        return found
+
+    @cached_property
+    def clusters(self) -> dict[str, np.ndarray]:
+        """The cluster of each of `rows` in every view, with as many clusters as the test items have classes."""
+        assert self.labels is not None
+        count = len(np.unique(self.labels))
+        return {name: clustered(view.test, count, self.seed) for name, view in self.views.items()}
+
+    @property
+    def pca_codes(self) -> np.ndarray | None:
+        """PCA's codes of `rows` (N, D), where it has as many components."""
+        return self.views["PCA"].test if "PCA" in self.views else None
+
+    @cached_property
+    def probabilistic_pca(self) -> Probabilistic | None:
+        """Its density, with as many components as the model has latent dimensions; None where it has none."""
+        return None if self.pca is None else probabilistic(self.pca, self.dataset)
+
+    @cached_property
+    def errors(self) -> Errors:
+        """How far the reconstructions of `rows` are from them."""
+        return reconstruction_errors(self.model, self.batches(self.dataset.test), self.rows)
+
+    @cached_property
+    def pca_errors(self) -> Errors | None:
+        """The same of PCA with as many components."""
+        if self.pca is None:
+            return None
+        data = Batches(self.dataset.test, self.dataset.scaling, self.pca.device, self.pca.dtype)
+        return reconstruction_errors(self.pca, data, self.rows)
 
     def prior_draws(self, n: int) -> Tensor:
         """Codes (n, D) from the model's prior, on the CPU in double precision."""

@@ -1,30 +1,68 @@
-"""Numbers on what codes are good for: do classes lie together, can a simple classifier tell them."""
+"""Numbers on what codes are good for: do classes lie together, can a simple method tell them."""
 
 from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from latlas.measures.reading import Measure, Reading, share_of
 from latlas.measures.scene import Scene
+from latlas.measures.views import View
 
 NEIGHBOURS = 10
 MOST_SILHOUETTE = 2000  # its time grows with the square
+STEPS = 50  # of L-BFGS: ends it early where there are many values, which is better than later there
 
 
-def voted(codes: np.ndarray, labels: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray | None:
-    """Whether the class of each code (N, D) is the commonest among its k nearest other codes, by Euclidean distance.
+def voted(view: View, labels: np.ndarray, truth: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
+    """Whether the class of each test item (N,) is the commonest among its k nearest training items, by Euclidean
+    distance: classes `labels` (M,) of the training items and `truth` (N,) of the test items.
 
-    Each is left out of its own vote, so the codes are training and test set at once. Ties go to the class with
-    the smaller label. None for fewer than two codes.
+    Ties go to the class with the smaller label.
     """
-    from sklearn.neighbors import NearestNeighbors
+    from sklearn.neighbors import KNeighborsClassifier
 
-    if len(codes) < 2:
-        return None
-    near = NearestNeighbors(n_neighbors=min(k, len(codes) - 1)).fit(codes).kneighbors(return_distance=False)
-    values, classes = np.unique(labels, return_inverse=True)
-    votes = (classes[near][..., None] == np.arange(len(values))).sum(1)
-    return votes.argmax(1) == classes
+    judge = KNeighborsClassifier(min(k, len(view.train))).fit(view.train, labels)
+    return judge.predict(view.test) == truth
+
+
+def probed(view: View, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether a linear probe tells the class of each test item: (N,) (Alain and Bengio 2017).
+
+    The probe is multinomial logistic regression of `labels` (M,) on the training items, standardised, with the
+    penalty |w|^2 / 2 beside the summed loss and at most 50 steps of L-BFGS.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return probe.fit(view.train, labels).predict(view.test) == truth
+
+
+def explained(view: View, labels: np.ndarray, truth: np.ndarray) -> Reading:
+    """R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2 on test items with labels `truth` (N,), f by ridge regression of
+    `labels` (M,) on the training items, standardised, with the penalty |w|^2 beside the summed squared error.
+
+    The standard error is that of the ratio, to first order.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    judge = make_pipeline(StandardScaler(), Ridge()).fit(view.train, labels)
+    missed = (truth - judge.predict(view.test)) ** 2
+    spread = (truth - truth.mean()) ** 2
+    ratio = missed.mean() / spread.mean()
+    stderr = (missed - ratio * spread).std(ddof=1) / spread.mean() / math.sqrt(len(truth))
+    return Reading(float(1 - ratio), float(stderr), len(truth))
 
 
 def silhouette(codes: np.ndarray, labels: np.ndarray) -> float | None:
@@ -39,21 +77,99 @@ def silhouette(codes: np.ndarray, labels: np.ndarray) -> float | None:
     return float(silhouette_score(codes, labels)) if 1 < len(np.unique(labels)) < len(labels) else None
 
 
+def _told(scene: Scene, hits: Callable[[View, np.ndarray, np.ndarray], np.ndarray]) -> Reading | None:
+    """The share of test items whose class is told from each view."""
+    labels, truth = scene.training_labels, scene.labels
+    if labels is None or truth is None:
+        return None
+    return _beside({name: share_of(hits(view, labels, truth)) for name, view in scene.views.items()})
+
+
+def _beside(found: Mapping[str, Reading]) -> Reading:
+    """The reading of the codes, with those of the other views beside it."""
+    others = {name: reading.value for name, reading in found.items() if name != "codes"}
+    return replace(found["codes"], beside=others)
+
+
+def _probe_accuracy(scene: Scene) -> Reading | None:
+    return _told(scene, probed)
+
+
 def _knn_accuracy(scene: Scene) -> Reading | None:
-    hits = None if scene.labels is None else voted(scene.codes, scene.labels)
-    return None if hits is None else share_of(hits)
+    return _told(scene, voted)
+
+
+def _probe_r2(scene: Scene) -> Reading | None:
+    labels, truth = (
+        None if split.labels is None else np.asarray(split.labels)[rows]
+        for split, rows in ((scene.dataset.train, scene.training_rows), (scene.dataset.test, scene.rows))
+    )
+    if labels is None or truth is None or not (_numbers(labels) and _numbers(truth)):
+        return None
+    return _beside({name: explained(view, labels, truth) for name, view in scene.views.items()})
+
+
+def _numbers(labels: np.ndarray) -> bool:
+    """Whether labels are real numbers that differ."""
+    real = np.issubdtype(labels.dtype, np.floating) and labels.ndim == 1
+    return bool(real and len(labels) > 1 and np.isfinite(labels).all() and labels.std() > 0)
 
 
 def _silhouette(scene: Scene) -> Reading | None:
-    value = None if scene.labels is None else silhouette(scene.codes, scene.labels)
-    return None if value is None else Reading(value, None, min(len(scene.codes), MOST_SILHOUETTE))
+    labels = scene.labels
+    if labels is None or (own := silhouette(scene.codes, labels)) is None:
+        return None
+    others = {name: silhouette(view.test, labels) for name, view in scene.views.items() if name != "codes"}
+    beside = {name: value for name, value in others.items() if value is not None}
+    return Reading(own, None, min(len(labels), MOST_SILHOUETTE), beside=beside)
+
+
+def _nmi(scene: Scene) -> Reading | None:
+    from sklearn.metrics import normalized_mutual_info_score
+
+    return _agreement(scene, normalized_mutual_info_score)
+
+
+def _ari(scene: Scene) -> Reading | None:
+    from sklearn.metrics import adjusted_rand_score
+
+    return _agreement(scene, adjusted_rand_score)
+
+
+def _agreement(scene: Scene, score: Callable[[np.ndarray, np.ndarray], float]) -> Reading | None:
+    """How well the clusters of each view agree with the classes."""
+    labels = scene.labels
+    if labels is None or len(np.unique(labels)) == len(labels):
+        return None
+    found = {name: float(score(labels, clusters)) for name, clusters in scene.clusters.items()}
+    return _beside({name: Reading(value, None, len(labels)) for name, value in found.items()})
 
 
 USE: dict[str, Measure] = {
+    "probe_accuracy": Measure(
+        "linear probe", "use", "", "higher",
+        "Share of test {item}s whose class a linear classifier tells from the code.",
+        _probe_accuracy,
+    ),
+    "probe_r2": Measure(
+        "linear probe, R²", "use", "", "higher",
+        "Share of the label's variance that a linear function of the code predicts on test {item}s.",
+        _probe_r2,
+    ),
     "knn_accuracy": Measure(
         "k-NN accuracy", "use", "", "higher",
-        "Share of test items whose class is the commonest among their 10 nearest other test codes.",
+        "Share of test {item}s whose class is the commonest among the 10 nearest training codes.",
         _knn_accuracy,
+    ),
+    "nmi": Measure(
+        "NMI of clusters", "use", "", "higher",
+        "How well k-means clusters of the test codes agree with the classes: 1 if they are the same, 0 if unrelated.",
+        _nmi,
+    ),
+    "ari": Measure(
+        "ARI of clusters", "use", "", "higher",
+        "Share of pairs of {item}s that clusters and classes agree on, beyond chance: 1 if they are the same.",
+        _ari,
     ),
     "silhouette": Measure(
         "silhouette", "use", "", "higher",

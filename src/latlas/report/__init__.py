@@ -12,7 +12,7 @@ from typing import Any
 from latlas import pages
 from latlas.errors import InputError
 from latlas.files import write_atomic
-from latlas.report import numbers
+from latlas.report import findings, numbers
 from latlas.runs import Run
 
 ORDER = ("reconstructions", "restored", "samples", "pseudo-inputs", "samples-factored",
@@ -43,6 +43,7 @@ def page(path: Path) -> str:
     parts = [
         _header(name, metrics, info, config),
         _headline(metrics, run.log()),
+        findings.html(metrics.get("findings")),
         _facts(metrics, info, config),
         _numbers(metrics, str(info.get("data", {}).get("kind", "image"))),
         _pictures(path / "figures"),
@@ -191,6 +192,7 @@ def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) 
         f"latlas encode {run} --out codes.npz": "their codes, for your own plots",
         f"latlas morph {run} --from 3 --to 17": "the path from one test item to another",
         f"latlas evaluate {run}": "the numbers above, once more",
+        f"latlas diagnose {run}": "what is wrong, and what to change",
     }
     if test:
         lines |= {f"latlas vary {run} --row 17": "new items like one of the test items"}

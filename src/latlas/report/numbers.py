@@ -74,7 +74,8 @@ def _row(about: Mapping[str, Any]) -> str:
     each = ", ".join(pages.rounded(p, 2) for p in parts[:MOST_PARTS]) + (
         ", …" if len(parts) > MOST_PARTS else ""
     )
-    told = [about["why"], f"Of {_origin(about)}.", f"Per dimension: {each}." if parts else ""]
+    by = f", by {about['by']}" if about.get("by") else ""
+    told = [about["why"], f"Of {_origin(about)}{by}.", f"Per dimension: {each}." if parts else ""]
     why = escape(" ".join(t for t in told if t))
     if about.get("warning"):
         why += f' <span class="warning">{escape(about["warning"])}</span>'

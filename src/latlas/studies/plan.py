@@ -28,6 +28,8 @@ DECIDED = {
     "data.data_dir": "--data-dir",
     "recipe": "recipe",
 }
+# A study's page has its own pictures, and its comparison the measures that it asks for.
+QUICK = {"pictures.draw": False, "evaluation.groups": (), "evaluation.diagnose": False}
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -174,7 +176,7 @@ def _entries(file: StudyFile, where: str, home: Path | None) -> Iterator[Entry]:
         name, base = _base(given, place, home)
         own = _settings({k: v for k, v in given.items() if k not in ("name", "recipe", "config")}, place)
         for point in points:
-            changes = {"pictures.draw": False, "evaluation.groups": (), **shared, **own, **point}
+            changes = {**QUICK, **shared, **own, **point}
             parts = [name, *(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())]
             yield Entry(" · ".join(parts), configuration.override(base, changes, place))
 

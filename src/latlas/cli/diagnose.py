@@ -1,0 +1,42 @@
+"""What is wrong with a run, and what to change."""
+
+from __future__ import annotations
+
+import typer
+
+from latlas.cli.common import DataDir, Device, Json, Quiet, RunArgument, Threads, show
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command(epilog="Example: latlas diagnose runs/fashion-mini-vae-1")(diagnose)
+
+
+def diagnose(
+    run: RunArgument,
+    data_dir: DataDir = "",
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is wrong with a run: the evidence, the cause, and the setting to change."""
+    import shutil
+
+    from latlas import diagnosis, runs
+    from latlas.cli.common import open_run
+    from latlas.console import Console
+    from latlas.diagnosis import words
+
+    with Console(quiet) as console:
+        found = runs.find(run)
+        dataset = runs.dataset_of(found, data_dir, console.progress)
+        model = open_run(run, device, threads)[1] if (found.path / "model.safetensors").exists() else None
+        findings = diagnosis.of(found, model, dataset, console)
+    result = {
+        "run": str(found.path),
+        "findings": [words.described(finding, found.path) for finding in findings],
+        "looked_at": diagnosis.LOOKED_AT,
+    }
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+    show(result, as_json, words.told(findings, found.path, width))

@@ -1,0 +1,46 @@
+"""What a diagnosis says: one finding, in words that need no other page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+SERIOUS, WORTH_A_LOOK = 0.7, 0.35  # the least weights of these two levels; below them it is a notice
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: its `weight` from 0 to 1 orders findings and gives their `level`.
+
+    `evidence` holds the numbers, `cause` why they are so, `remedy` what to do; `settings` are the dotted keys of the
+    configuration to change, with their new values, and `command` another command than train that helps at once.
+    """
+
+    name: str
+    title: str
+    weight: float
+    evidence: str
+    cause: str
+    remedy: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @property
+    def level(self) -> str:
+        """The weight in words: serious, worth a look, or notice."""
+        if self.weight >= SERIOUS:
+            return "serious"
+        return "worth a look" if self.weight >= WORTH_A_LOOK else "notice"
+
+
+def short(value: float) -> str:
+    """A number with three significant digits, without an exponent where it is readable so."""
+    if value != 0 and not 1e-4 <= abs(value) < 1e6:
+        return f"{value:.2e}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def rounded(value: float) -> float:
+    """A setting with two significant digits: more would feign a precision that no rule has."""
+    return float(f"{value:.2g}")

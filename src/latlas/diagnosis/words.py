@@ -1,0 +1,59 @@
+"""Findings as text for a terminal, and as JSON values."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from latlas.diagnosis import LOOKED_AT
+from latlas.diagnosis.finding import Finding
+
+INDENT = "  "
+
+
+def commands(finding: Finding, run: Path) -> list[str]:
+    """The command lines that mend it: training again with its settings, and what helps at once."""
+    config = shlex.quote(str(run / "config.toml"))
+    sets = " ".join(
+        f"--set {shlex.quote(f'{key}={_written(value)}')}" for key, value in finding.settings.items()
+    )
+    again = [f"latlas train --config {config} {sets}"] if finding.settings else []
+    return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]
+
+
+def _written(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
+def described(finding: Finding, run: Path) -> dict[str, Any]:
+    """As JSON values, with its level and its command lines."""
+    plain = asdict(finding) | {"settings": _plain(finding.settings)}
+    del plain["command"]
+    return plain | {"level": finding.level, "commands": commands(finding, run)}
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
+
+
+def told(findings: Sequence[Finding], run: Path, width: int = 100) -> str:
+    """All findings, wrapped to `width`; one line on what was looked at where there are none."""
+    if not findings:
+        return textwrap.fill(f"Nothing wrong was found. Looked at: {LOOKED_AT}.", width)
+    count = len(findings)
+    head = f"{run}: {count} finding{'s' if count > 1 else ''}, the weightiest first"
+    return "\n\n".join([head, *(_one(finding, run, width) for finding in findings)])
+
+
+def _one(finding: Finding, run: Path, width: int) -> str:
+    lines = [textwrap.fill(f"{finding.level.upper()}: {finding.title}", width)]
+    for label, text in (("seen", finding.evidence), ("why", finding.cause), ("do", finding.remedy)):
+        start = f"{INDENT}{label + ':':<6}"
+        lines.append(textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start)))
+    # Not wrapped: a command is there to be copied.
+    lines += [f"{INDENT}      {command}" for command in commands(finding, run)]
+    return "\n".join(lines)

@@ -1,0 +1,127 @@
+"""What comes after training: numbers with the best weights, what is wrong, pictures, the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from latlas import assessment, diagnosis, gallery, records, report, runs
+from latlas.build import has_prior, unit_of
+from latlas.corruption import describe
+from latlas.data import Dataset
+from latlas.data.batches import Batches
+from latlas.diagnosis.words import described
+from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore
+from latlas.files import write_json
+from latlas.models import Model
+from latlas.observer import SILENT, Observer
+from latlas.runs import Progress, Run
+
+T = TypeVar("T")
+
+
+def finish(
+    run: Run, dataset: Dataset, device: torch.device, progress: Progress, seconds: Callable[[], float],
+    observer: Observer = SILENT,
+) -> None:  # fmt: skip
+    """Measures, diagnoses, draws and reports a run whose training is over; `seconds` says how long all of it took."""
+    config, model = run.config, run.model().to(device)
+    batches = {
+        name: Batches(dataset.split(name), dataset.scaling, device, model.dtype)
+        for name in ("valid", "test")
+        if len(dataset.split(name))
+    }
+    splits = {name: _evaluated(name, model, data, observer) for name, data in batches.items()}
+    restored = _restorations(run, model, batches)
+    metrics = records.metrics(run, dataset, model, progress, splits, restored)
+
+    def keep(**more: Any) -> None:
+        # At once, and kept whatever becomes of the rest: training took the longest.
+        metrics.update(more)
+        write_json(run.path / "metrics.json", metrics | {"finished": False})
+
+    keep()
+    if config.evaluation.groups:
+        scene = assessment.scene(run, model, dataset, observer=observer)
+        again = f"not everything could be measured (%s); try: latlas evaluate {run.path}"
+        keep(
+            numbers=_or_say(lambda: assessment.assess(scene, config.evaluation.groups), again, observer) or {}
+        )
+    if config.evaluation.diagnose:
+        again = f"what is wrong could not be found out (%s); try: latlas diagnose {run.path}"
+        keep(findings=_or_say(lambda: _findings(run, model, dataset, observer), again, observer) or [])
+    if config.pictures.draw:
+        observer.note("drawing pictures")
+        settings = gallery.Settings(size=config.pictures.grid, span=config.pictures.span)
+        again = f"the pictures could not be drawn (%s); try: latlas report --redraw {run.path}"
+        _or_say(lambda: draw(run, model, dataset, settings), again, observer)
+    write_json(run.path / "metrics.json", metrics | {"seconds": round(seconds(), 3)})
+    report.write_report(run.path)
+    _tell(run, splits["test"], metrics, observer)
+
+
+def _evaluated(name: str, model: Model, data: Batches, observer: Observer) -> Evaluation:
+    return evaluate(model, data, progress=lambda n, total: observer.progress(f"evaluating {name}", n, total))
+
+
+def _restorations(run: Run, model: Model, batches: dict[str, Batches]) -> dict[str, Restoration]:
+    """What the run's corruption does to these splits and the model makes of it; nothing where it has none."""
+    corruption = run.config.corruption
+    if corruption.name == "none":
+        return {}
+    return {name: restoration(model, data, corruption) for name, data in batches.items()}
+
+
+def _or_say(work: Callable[[], T], sentence: str, observer: Observer) -> T | None:
+    """What the work gives; None, and a note, where it fails: the run is not lost for it."""
+    try:
+        return work()
+    except Exception as error:
+        observer.note(sentence % error)
+        return None
+
+
+def _findings(run: Run, model: Model, dataset: Dataset, observer: Observer) -> list[dict[str, Any]]:
+    return [described(finding, run.path) for finding in diagnosis.of(run, model, dataset, observer)]
+
+
+def _tell(run: Run, test: Evaluation, metrics: dict[str, Any], observer: Observer) -> None:
+    for finding in metrics.get("findings", []):
+        observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
+    score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"
+    observer.note(f"test {score} {metrics['unit']}  report: {run.path / 'report.html'}")
+
+
+def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
+    """Draws the run's pictures with these settings; the paths written."""
+    config, unit = run.config, unit_of(dataset.kind)
+    settings = replace(settings, prior=has_prior(config), unit=unit, densities=config.pictures.densities)
+    if config.corruption.name != "none":
+        told = describe(config.corruption)
+        settings = replace(
+            settings, restore=partial(restore, model, corruption=config.corruption), damage=told
+        )
+    return gallery.draw(run.path, model, dataset, run.log(), settings)
+
+
+def redraw(
+    run: Run,
+    grid: tuple[int, int] | None,
+    span: tuple[float, float] | None,
+    data_dir: str = "",
+    observer: Observer = SILENT,
+) -> list[Path]:
+    """Draws a trained run's pictures anew, the manifold over another grid if given; the paths written.
+
+    Raises InputError when the run's data are missing.
+    """
+    dataset = runs.dataset_of(run, data_dir, observer.progress)
+    pictures = run.config.pictures
+    return draw(
+        run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
+    )

@@ -1,0 +1,94 @@
+"""How much codes tell about items: mutual information, and what is left of the rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latlas.posteriors import FlowPosterior, FullGaussianPosterior, PointPosterior, PosteriorValue
+from latlas.priors import PriorValue
+
+MOST_ITEMS = 2000
+MOST_WORK = 2**27  # of all pairs of items, in values per density; bounds the time
+FLOW_WORK = 2**9  # values that one density of a flow is worth
+BLOCK_VALUES = 2**22  # that are worked on at a time; bounds memory
+ROWS = 500  # codes whose density under the prior is taken at a time
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Log densities in nats of one draw z_i from each of M posteriors, all (M,).
+
+    `own` is log q(z_i | x_i); `mixture` is log 1/M sum_j q(z_i | x_j), the aggregate posterior's; `others` is the
+    same over the other M - 1 items only.
+    """
+
+    own: np.ndarray
+    mixture: np.ndarray
+    others: np.ndarray
+
+
+def aggregate(q: PosteriorValue, z: Tensor) -> Aggregate | None:
+    """The densities of draws z (N, D) of q, of the first 2,000 of them at most, in bounded memory and time.
+
+    None for a posterior without a density and for fewer than two items.
+    """
+    count = _affordable(q, z)
+    if isinstance(q, PointPosterior) or count < 2:
+        return None
+    q, z = _first(q, count), z[:count]
+    size = max(1, BLOCK_VALUES // (count * _work(q, z)))
+    parts = [_block(q, z, start, min(start + size, count)) for start in range(0, count, size)]
+    own, mixture, others = torch.cat(parts, 1).cpu().numpy()
+    return Aggregate(own, mixture - math.log(count), others - math.log(count - 1))
+
+
+def _block(q: PosteriorValue, z: Tensor, start: int, stop: int) -> Tensor:
+    """Log q(z_i | x_i), log sum_j q(z_i | x_j) and that without j = i, for i from start to stop: (3, K)."""
+    rows = torch.arange(start, stop, device=z.device)
+    with torch.no_grad():
+        log_q = q.log_prob(z[start:stop, None].expand(-1, len(z), -1))
+    assert log_q is not None  # a point posterior has been sent away
+    pairs = log_q.double()
+    own = pairs[rows - start, rows]
+    mixture = pairs.logsumexp(1)
+    pairs[rows - start, rows] = -math.inf
+    return torch.stack([own, mixture, pairs.logsumexp(1)])
+
+
+def _work(q: PosteriorValue, z: Tensor) -> int:
+    latent = z.shape[1]
+    if isinstance(q, FlowPosterior):
+        return FLOW_WORK
+    return max(latent, latent**2 // 4) if isinstance(q, FullGaussianPosterior) else latent
+
+
+def _affordable(q: PosteriorValue, z: Tensor) -> int:
+    return min(len(z), MOST_ITEMS, math.isqrt(MOST_WORK // _work(q, z)))
+
+
+def _first(q: PosteriorValue, count: int) -> PosteriorValue:
+    """The posteriors of the first items."""
+    values = {item.name: getattr(q, item.name) for item in fields(q)}
+    return type(q)(**{k: v[:count] if isinstance(v, Tensor) else v for k, v in values.items()})  # type: ignore[arg-type]
+
+
+def log_prior(prior: PriorValue, z: Tensor) -> np.ndarray:
+    """log p(z) in nats of codes z (N, D): (N,), in bounded memory."""
+    with torch.no_grad():
+        return torch.cat([prior.log_prob(part[None])[0] for part in z.split(ROWS)]).cpu().double().numpy()
+
+
+def divergence(q: PosteriorValue, prior: PriorValue, z: Tensor) -> np.ndarray | None:
+    """KL(q(z | x), p(z)) in nats: (N, D) per dimension where there is a closed form; else (N,), the difference of
+    log densities at one draw z (N, D) of each; None for a posterior without a density.
+    """
+    with torch.no_grad():
+        exact, log_q = prior.kl(q), q.log_prob(z[None])
+    if exact is not None:
+        return exact.cpu().double().numpy()
+    return None if log_q is None else log_q[0].cpu().double().numpy() - log_prior(prior, z)
