@@ -23,8 +23,8 @@ EXPERIMENTS = {
         setup="784-512-512 ReLU each way, 128 latents, Bernoulli likelihood, 30,000 steps of batch 128 at 1e-3 on the"
         " 50,000 training images that Larochelle binarised; log p(x) by importance sampling from q(z | x).",
         differs="Adam where both have RMSprop; the epoch that validates best, where the JAX example takes the last"
-        " weights; the KL in closed form, where both sample it; the output bias starts at the training mean; the PyTorch"
-        " example has 256 hidden units. Ours is above both, and which of these makes it so was not tested.",
+        " weights; the KL in closed form, where both sample it; the output bias starts at the training mean; the"
+        " PyTorch example has 256 hidden units. Ours is above both, and which of these makes it so was not tested.",
         measured=e.static_mnist,
     ),
     "iwae-order": Experiment(
