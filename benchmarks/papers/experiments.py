@@ -49,14 +49,14 @@ def ppca(work: Work) -> list[Row]:
         Row("rate at the optimum (nats)", own_rate, rate, source=theory, digits=3),
         Row("learned sigma^2", model.likelihood.sigma.item() ** 2, noise, source=theory, digits=5),
     ]  # fmt: skip
-    for alive, beta in ((2, 1.0), (5, 4.0), (8, 0.25)):
+    for alive, beta in ((3, 1.0), (5, 4.0), (7, 0.25)):
         threshold = math.sqrt(values[alive - 1] * values[alive])
         changes = {
             "model.latent": 12,
             "likelihood.sigma": math.sqrt(threshold / beta),
             "objective.beta": beta,
         }
-        model = work.trained(f"beta-{beta:g}", "ppca.toml", changes).model()
+        model = work.trained(f"alive-{alive}", "ppca.toml", changes).model()
         found = linear.used_directions(model, values[0])
         what = f"beta {beta:g}, beta sigma^2 between l_{alive} and l_{alive + 1}, 12 latents"
         rows.append(Row(f"{what}: modes alive", found, alive, source=theory, digits=0))
