@@ -333,8 +333,11 @@ def test_learning_rates_are_told_from_the_log() -> None:
     assert curves.bend(low) == pytest.approx(1, abs=0.05)
     assert "a weight could move by about 0.005" in finding(low, fit.rate_too_low).evidence
     assert latents.collapsed(replace(low, latents=collapsed_latents())) is None
-    assert "straight line" in finding(logged(STRAIGHT, lr=1e-4), fit.rate_too_low).evidence
+    straight = changed(logged(STRAIGHT, lr=1e-4), optimizer__lr=1e-4)
+    assert "straight line" in finding(straight, fit.rate_too_low).evidence
     assert fit.rate_too_low(logged(LEVEL, lr=1e-4)) is None
+    learned_sigma = changed(logged(STRAIGHT, lr=3e-3), optimizer__lr=3e-3)
+    assert fit.rate_too_low(learned_sigma) is None
     assert fit.underfits(low) is None
     spiky = LEVEL.copy()
     spiky[30] += 30

@@ -244,7 +244,7 @@ def rate_too_low(e: Evidence) -> Finding | None:
             f"In {e.plan.steps:,} steps a weight could move by about {short(travel)} at the most: Adam moves it by no"
             " more than the learning rate in a step. Networks start with weights about as large as that, or larger."
         )
-    elif bend is not None and bend > STRAIGHT and gained(e):
+    elif _straight(e, bend):
         said = (
             f"Over {e.plan.steps:,} steps the second half of all learning brought {bend:.0%} of what the first half"
             " did: the cost still fell along a straight line."
@@ -259,8 +259,15 @@ def rate_too_low(e: Evidence) -> Finding | None:
         f"The learning rate is {short(e.config.optimizer.lr)}, with the schedule {e.config.optimizer.schedule}: its"
         " steps are too small to get anywhere in this time.",
         "Raise the learning rate; 0.001 to 0.004 suit most networks here.",
-        {"optimizer.lr": min(2e-3, rounded(max(1e-3, 10 * e.config.optimizer.lr)))},
+        {"optimizer.lr": 2e-3},
     )
+
+
+def _straight(e: Evidence, bend: float | None) -> bool:
+    """Whether the cost fell along a straight line to the end, at a rate that can be raised."""
+    if bend is None or bend < STRAIGHT or e.config.optimizer.lr >= USUAL_LR or not gained(e):
+        return False
+    return curves.training(e).late(curves.baseline(e)) > FALLING
 
 
 def nothing_held_out(e: Evidence) -> Finding | None:
