@@ -129,7 +129,7 @@ def test_the_spectrum_is_exact_along_axes_and_not_inflated_by_few_items() -> Non
 @pytest.mark.parametrize(("beta", "alive"), [(0.5, 3), (2.5, 2), (6.0, 1), (12.0, 0)])
 def test_modes_above_beta_live_and_no_others(beta: float, alive: int) -> None:
     """sigma = 1: mode i lives exactly where its variance (9.1, 4.1, 1.6) is above beta."""
-    config, model, rows = trained(table(), objective__beta=beta, likelihood__sigma=1.0)
+    config, model, rows = trained(table(), objective__beta=beta, likelihood__sigma=1.0, training__epochs=50)
     e = diagnosis.gather(config, model, table(), rows)
     assert e.living == alive
     assert e.latents is not None
@@ -185,7 +185,7 @@ def test_collapse_names_the_sigma_or_the_beta_that_mends_it() -> None:
     base = replace(evidence(), latents=collapsed_latents(), modes=modes)
     by_sigma = finding(changed(base, likelihood__sigma=2.0), latents.collapsed)
     assert by_sigma.settings == {"likelihood.sigma": "learned"}
-    assert f"below {2 * math.sqrt(0.5):.3g} one more" in by_sigma.remedy
+    assert f"below {2 * math.sqrt(0.5):.3g} the first" in by_sigma.remedy
     by_beta = finding(changed(base, objective__beta=8.0), latents.collapsed)
     assert "objective.beta" in by_beta.settings
     strong = replace(base, modes=np.array([50.0, 20.0, 10.0, 0.1]))

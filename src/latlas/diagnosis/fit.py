@@ -22,6 +22,7 @@ STRAIGHT = 0.5  # the bend (`curves.bend`) above which a cost has not begun to l
 TRAVEL = (
     0.02  # the sum of all learning rates: half of what a weight of a layer with 784 inputs begins with, 1/28
 )
+USUAL_LR = 1e-3  # from here on Adam's rate is not what makes training slow
 SHORT_STEPS = GOOD_STEPS // 5  # fewer steps than these and a straight curve: training was short, not slow
 SPIKE = 0.2  # of the gain, that one row lies above the best before it: no noise of a batch does that
 USELESS = 0.02  # of the cost without codes: a gain below it, where the data have clear directions, is none
