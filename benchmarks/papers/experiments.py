@@ -176,6 +176,9 @@ def expost(work: Work) -> list[Row]:
             "codes from N(0, I)": model.decode(noise),
             "codes from the mixture": model.decode(mixture.sample(n)),
         }
+        if not rows:
+            real_too = judge.features(as_tensor(dataset, np.asarray(dataset.train.x[:n])))
+            rows.append(Row("as many training images: Frechet distance", frechet_distance(real, real_too)))
         for what, images in pictures.items():
             made = judge.features(torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
             rows.append(Row(f"{name}, {what}: Frechet distance", frechet_distance(real, made)))
