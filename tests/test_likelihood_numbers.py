@@ -14,6 +14,7 @@ from test_evaluation import BOUNDS, EXACT, exact_model, linear_model, prior_as_p
 
 from latlas import pca
 from latlas.data import Dataset, Scaling
+from latlas.errors import LatlasError
 from latlas.evaluation import evaluate, log_likelihood
 from latlas.measures import Effort, Scene, measure
 from latlas.measures.likelihood import Dequantised
@@ -392,3 +393,7 @@ def test_what_comes_back_exactly_counts_as_a_hundred_decibels() -> None:
     dataset = image_dataset()
     whole = exact_pca(dataset, 48)
     assert values(whole, dataset, "psnr")["psnr"] == pytest.approx(100)
+    with torch.no_grad():
+        whole.decoder.output.bias.fill_(float("nan"))
+    with pytest.raises(LatlasError, match="reconstructions are not finite"):
+        values(whole, dataset, "reconstruction_mse")

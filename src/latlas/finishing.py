@@ -87,7 +87,7 @@ def _or_say(work: Callable[[], T], sentence: str, observer: Observer) -> T | Non
 
 
 def _findings(run: Run, model: Model, dataset: Dataset, observer: Observer) -> list[dict[str, Any]]:
-    return [described(finding, run.path) for finding in diagnosis.of(run, model, dataset, observer)]
+    return [described(finding, run.path) for finding in diagnosis.of(run, model, dataset, True, observer)]
 
 
 def _tell(run: Run, test: Evaluation, metrics: dict[str, Any], observer: Observer) -> None:

@@ -32,7 +32,7 @@ def diagnose(
         found = runs.find(run)
         dataset = runs.dataset_of(found, data_dir, console.progress)
         model = open_run(run, device, threads)[1] if (found.path / "model.safetensors").exists() else None
-        findings = diagnosis.of(found, model, dataset, console)
+        findings = diagnosis.of(found, model, dataset, found.finished, console)
     result = {
         "run": str(found.path),
         "findings": [words.described(finding, found.path) for finding in findings],

@@ -54,6 +54,10 @@ def diagnose(evidence: Evidence) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.weight)
 
 
-def of(run: Run, model: Model | None, dataset: Dataset, observer: Observer = SILENT) -> list[Finding]:
-    """What is wrong with a run, from its folder, its model (None where there are no weights yet) and its data."""
-    return diagnose(gather(run.config, model, dataset, run.log(), run.finished, observer))
+def of(
+    run: Run, model: Model | None, dataset: Dataset, finished: bool, observer: Observer = SILENT
+) -> list[Finding]:
+    """What is wrong with a run, from its folder, its model (None where there are no weights yet) and its data;
+    `finished` says whether its training is over.
+    """
+    return diagnose(gather(run.config, model, dataset, run.log(), finished, observer))

@@ -211,7 +211,9 @@ class Scene:
     @cached_property
     def errors(self) -> Errors:
         """How far the reconstructions of `rows` are from them."""
-        return reconstruction_errors(self.model, self.batches(self.dataset.test), self.rows)
+        found = reconstruction_errors(self.model, self.batches(self.dataset.test), self.rows)
+        finite(torch.from_numpy(found.squared), "reconstructions")
+        return found
 
     @cached_property
     def pca_errors(self) -> Errors | None:
