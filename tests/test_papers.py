@@ -57,7 +57,7 @@ ROWS = {
     "ppca": 9,
     "static-mnist": 4,
     "iwae-order": 5,
-    "expost": 8,
+    "expost": 9,
     "burda-table1": 5,
     "vamp-mnist": 3,
     "vamp-fashion": 3,

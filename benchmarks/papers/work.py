@@ -17,6 +17,7 @@ from latlas import assessment, config, evaluation, experiment, inference, runs
 from latlas.console import Console
 from latlas.data import Split
 from latlas.data.batches import Batches
+from latlas.files import write_json
 from latlas.machine import choose_device
 from latlas.models import Model
 from latlas.runs import Run
@@ -98,12 +99,18 @@ class Work:
         return assessment.some(inference.items(run, model, "test"), self.few(images, 20))
 
     def log_likelihood(self, run: Run, images: int, samples: int) -> evaluation.Importance:
-        """log p(x) of so many test images by importance sampling with so many draws each."""
+        """log p(x) of so many test images by importance sampling with so many draws each, kept beside the run."""
+        created = run.info["created"].replace(":", "-")
+        path = self.runs / f"{run.name}.{created}.{images}-images-{samples}-draws.json"
+        if path.exists():
+            return evaluation.Importance(**json.loads(path.read_text()))
         model = run.model().to(choose_device(self.device))
         data = Batches(self.items(run, model, images), model.item.scaling, model.device, model.dtype)
         with Console() as console:
             done = partial(console.progress, f"log p(x) of {run.name}")
-            return evaluation.log_likelihood(model, data, self.few(samples, 5), progress=done)
+            found = evaluation.log_likelihood(model, data, self.few(samples, 5), progress=done)
+        write_json(path, found.to_dict())
+        return found
 
     def about(self) -> dict[str, Any]:
         """Date, machine and time, as they go beside the rows."""
