@@ -126,7 +126,15 @@ def test_the_spectrum_is_exact_along_axes_and_not_inflated_by_few_items() -> Non
     assert modes[0] < 0.45  # along its own axes the variance is (1 + sqrt(800 / 100))^2 / 4 = 3.7
 
 
-@pytest.mark.parametrize(("beta", "alive"), [(0.5, 3), (2.5, 2), (6.0, 1), (12.0, 0)])
+@pytest.mark.parametrize(
+    ("beta", "alive"),
+    [
+        pytest.param(0.5, 3, marks=pytest.mark.slow),
+        pytest.param(2.5, 2, marks=pytest.mark.slow),
+        (6.0, 1),
+        (12.0, 0),
+    ],
+)
 def test_modes_above_beta_live_and_no_others(beta: float, alive: int) -> None:
     """sigma = 1: mode i lives exactly where its variance (9.1, 4.1, 1.6) is above beta."""
     config, model, rows = trained(table(), objective__beta=beta, likelihood__sigma=1.0, training__epochs=50)
