@@ -414,6 +414,36 @@ def test_test_items_of_another_law_are_found(shift: float) -> None:
     assert parts.unlike_test(noisy) is None
 
 
+def test_a_test_split_that_is_sorted_is_of_the_same_law() -> None:
+    """In the order of their classes, blocks of consecutive items would be of one class each."""
+    rng = np.random.default_rng(0)
+    train, test = (
+        torch.from_numpy(rng.normal(size=(600, 3)) + 4 * rng.integers(0, 3, (600, 1))) for _ in "ab"
+    )
+    found = probes.drift(train, test[test.sum(1).argsort()], torch.eye(3, dtype=torch.float64))
+    assert found is not None
+    assert abs(found.mmd) < 0.02
+
+
+def test_single_batches_jump_and_that_is_no_spike() -> None:
+    """A log row a step, whose costs scatter as those of batches do."""
+    smooth = 80 * np.exp(-np.arange(400) / 40) + 20
+    noise = 15 * np.random.default_rng(0).standard_normal(400)
+    e = logged(smooth + noise)
+    every = replace(e, steps=tuple({**row, "step": at + 1} for at, row in enumerate(e.steps)))
+    assert len(curves.training(every)) == 8
+    assert fit.rate_too_high(every) is None
+    assert fit.rate_too_high(e) is not None
+
+
+def test_a_capacity_that_rises_is_not_called_overfitting() -> None:
+    worse = logged(np.linspace(100, 200, 40), epochs=20)
+    assert len(curves.validation(worse)) == 20
+    rising = changed(worse, objective__capacity=25.0, objective__beta=30.0)
+    assert rising.weight == 1
+    assert len(curves.validation(rising)) == 0
+
+
 def test_too_few_dimensions_are_found_but_a_plane_is_a_choice() -> None:
     config, model, rows = trained(table(), model__latent=1, likelihood__sigma=0.5)
     e = diagnosis.gather(config, model, table(), rows)

@@ -11,6 +11,7 @@ import numpy as np
 from latlas.diagnosis.evidence import Evidence
 
 Row = tuple[int, Mapping[str, Any]]
+WINDOW = 50  # steps that a point of the training curve covers at least
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,48 @@ class Curve:
 
 
 def training(e: Evidence) -> Curve:
-    """By the rows of kind step: means since the row before; rows of few steps, at an epoch's end, are left out."""
+    """By the rows of kind step, as `whole_rows` joins them."""
     return _curve(e, whole_rows(e))
 
 
 def whole_rows(e: Evidence) -> list[Row]:
-    """The rows of kind step, each with its step, that are means over at least half as many steps as usual."""
-    if not e.steps:
-        return []
-    widths = np.diff([row["step"] for row in e.steps], prepend=0)
-    return [(row["step"], row) for row, width in zip(e.steps, widths, strict=True)
-            if width >= np.median(widths) / 2]  # fmt: skip
+    """The rows of kind step, means over the steps since the row before, each with its step and joined with the next
+    ones until they cover 50 steps: a row of a few batches jumps by chance. What is left at the end is left out where
+    it covers less than half of what the others do.
+    """
+    joined: list[tuple[int, Mapping[str, Any]]] = []
+    kept: list[tuple[int, Mapping[str, Any]]] = []
+    covered = before = 0
+    for row in e.steps:
+        kept.append((row["step"] - before, row))
+        covered, before = covered + row["step"] - before, row["step"]
+        if covered >= WINDOW:
+            joined.append((covered, _averaged(kept)))
+            kept, covered = [], 0
+    if kept:
+        joined.append((covered, _averaged(kept)))
+    usual = np.median([width for width, _ in joined]) if joined else 0
+    return [(row["step"], row) for width, row in joined if width >= usual / 2]
+
+
+def _averaged(rows: list[tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
+    """The mean of rows over the steps that each covers; step and rate of learning are the last one's."""
+    last = rows[-1][1]
+    if len(rows) == 1:
+        return last
+    weights = [width for width, _ in rows]
+    means = {
+        key: float(np.average([row.get(key) or 0.0 for _, row in rows], weights=weights))
+        for key in ("distortion", "rate", "grad_norm")
+        if last.get(key) is not None
+    }
+    return {**last, **means}
 
 
 def validation(e: Evidence) -> Curve:
-    """By the epochs that were validated."""
+    """By the epochs that were validated; of a capacity, whose rate rises to it, none."""
+    if e.config.objective.capacity is not None:
+        return _curve(e, [])
     return _curve(e, [(row["step"], row["valid"]) for row in e.epochs if row.get("valid")])
 
 

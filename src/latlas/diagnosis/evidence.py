@@ -173,8 +173,13 @@ class Evidence:
 
 
 def rate_weight(config: Config) -> float:
-    """The weight of the rate in the objective that a configuration names, once it has risen."""
+    """The weight of the rate in the objective that a configuration names, once it has risen.
+
+    1 for a capacity, which holds the rate at a value whatever its weight.
+    """
     objective = config.objective
+    if objective.capacity is not None:
+        return 1.0
     if config.posterior.name == "point" or objective.name == "reconstruction":
         return 0.0
     return objective.beta * (1 - objective.alpha) if objective.name == "infovae" else objective.beta

@@ -168,7 +168,9 @@ def drift(train: Tensor, test: Tensor, axes: Tensor) -> Drift | None:
     if count < 2 * BLOCK:
         return None
     first = axes[:, :AXES]
-    a, b = train[:count] @ first, test[:count] @ first
+    # Without order: a block of consecutive items may be of one class where a split is sorted.
+    generator = torch.Generator().manual_seed(0)
+    a, b = (part[torch.randperm(len(part), generator=generator)[:count]] @ first for part in (train, test))
     middle, scale = a.mean(0), a.std(0).clamp(min=1e-12)
     a, b = (a - middle) / scale, (b - middle) / scale
     blocks = block_mmd(a, b, BLOCK)
