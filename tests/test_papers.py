@@ -85,6 +85,7 @@ def test_every_experiment_takes_a_few_steps(name: str, data: Path, tmp_path: Pat
     text = page({name: found})
     assert all(row["what"] in text for row in found["rows"])
     assert str(tmp_path) not in json.dumps(found)
+    assert smoke(name, tmp_path)["rows"] == found["rows"]  # runs, and what took long, are found again
 
 
 def test_every_experiment_has_a_smoke_test() -> None:

@@ -72,10 +72,10 @@ def static_mnist(work: Work) -> list[Row]:
     few, many = work.log_likelihood(run, 10_000, 128), work.log_likelihood(run, 10_000, 1000)
     jax, torch_ = "JAX example, 512 hidden", "PyTorch example, 256 hidden"
     return [
-        Row("test ELBO, 10,000 images", few.elbo, -104.87, source=jax),
-        Row("test log p(x), 128 draws, 10,000 images", few.log_px, -96.72, few.stderr, jax),
-        Row("test log p(x), 128 draws, 10,000 images", few.log_px, -100.31, few.stderr, torch_),
-        Row("test log p(x), 1,000 draws, 10,000 images", many.log_px, None, many.stderr),
+        Row("test ELBO, 10,000 images", few["elbo"], -104.87, source=jax),
+        Row("test log p(x), 128 draws, 10,000 images", few["log_px"], -96.72, few["stderr"], jax),
+        Row("test log p(x), 128 draws, 10,000 images", few["log_px"], -100.31, few["stderr"], torch_),
+        Row("test log p(x), 1,000 draws, 10,000 images", many["log_px"], None, many["stderr"]),
     ]
 
 
@@ -98,7 +98,7 @@ def burda(
         name = "VAE" if k == 1 else f"IWAE, k = {k}"
         source = "Burda et al. 2016, table 1, 3,280 epochs"
         what = f"{name}: test log p(x), 5,000 draws, {images:,} images"
-        rows.append(Row(what, found[label].log_px, -published[label][0], found[label].stderr, source))
+        rows.append(Row(what, found[label]["log_px"], -published[label][0], found[label]["stderr"], source))
         rows.append(
             Row(
                 f"{name}: active units of 50",
@@ -109,7 +109,7 @@ def burda(
             )
         )
     first, second = found.values()
-    gain = second.log_px - first.log_px
+    gain = second["log_px"] - first["log_px"]
     (a, _), (b, _) = published.values()
     rows.append(
         Row("gain of the IWAE (nats)", gain, a - b, source=source, claim="IWAE above VAE", held=gain > 0)
@@ -140,7 +140,7 @@ def vamp(work: Work, data: str, published: dict[str, float]) -> list[Row]:
         run = work.trained(prior, "vamp.toml", {"data.source": data, "prior.name": prior})
         found = work.log_likelihood(run, 10_000, 5000)
         what = f"{prior}: test log p(x), 5,000 draws"
-        rows.append(Row(what, found.log_px, -number, found.stderr, source))
+        rows.append(Row(what, found["log_px"], -number, found["stderr"], source))
     gain = rows[1].ours - rows[0].ours
     a, b = published.values()
     return [

@@ -98,18 +98,19 @@ class Work:
         """So many test items, spaced evenly."""
         return assessment.some(inference.items(run, model, "test"), self.few(images, 20))
 
-    def log_likelihood(self, run: Run, images: int, samples: int) -> evaluation.Importance:
+    def log_likelihood(self, run: Run, images: int, samples: int) -> dict[str, Any]:
         """log p(x) of so many test images by importance sampling with so many draws each, kept beside the run."""
         created = run.info["created"].replace(":", "-")
         path = self.runs / f"{run.name}.{created}.{images}-images-{samples}-draws.json"
         if path.exists():
-            return evaluation.Importance(**json.loads(path.read_text()))
+            kept: dict[str, Any] = json.loads(path.read_text())
+            return kept
         model = run.model().to(choose_device(self.device))
         data = Batches(self.items(run, model, images), model.item.scaling, model.device, model.dtype)
         with Console() as console:
             done = partial(console.progress, f"log p(x) of {run.name}")
-            found = evaluation.log_likelihood(model, data, self.few(samples, 5), progress=done)
-        write_json(path, found.to_dict())
+            found = evaluation.log_likelihood(model, data, self.few(samples, 5), progress=done).to_dict()
+        write_json(path, found)
         return found
 
     def about(self) -> dict[str, Any]:
