@@ -138,6 +138,17 @@ def test_the_settings_are_the_published_ones() -> None:
     assert (vamp.training.patience, vamp.prior.components, vamp.objective.warmup) == (50, 500, 100 * 500)
 
 
+def test_a_gain_is_judged_pair_by_pair() -> None:
+    """Parts that differ much from one another say nothing against a gain that all of them show."""
+    from benchmarks.papers.experiments import gained
+
+    first = {"parts": [-80.0, -90.0, -100.0, -110.0]}
+    second = {"parts": [-79.0, -88.5, -99.5, -109.0]}
+    gain, error = gained(first, second)
+    assert gain == pytest.approx(1.0)
+    assert error == pytest.approx(np.std([1.0, 1.5, 0.5, 1.0], ddof=1) / 2)
+
+
 def test_the_closed_forms_are_those_of_a_gaussian() -> None:
     """The optimum is the mean log-density of N(0, S) where S has the form that the model can take."""
     from benchmarks.papers import linear
