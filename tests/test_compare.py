@@ -150,9 +150,9 @@ def test_norms_and_distances_of_codes_rank_among_equal_sizes_drawn_to_a_prior() 
     rows = of("a", 2, 0.1), of("b", 2, 0.2), of("c", 16, 0.3), of("ae", 2, 0.01, **plain)
     infovae = of("d", 2, 0.05, elbo=None, settings={"objective.name": "infovae"})
     table = compared(*rows, infovae)
-    groups = [[e.name for e in group] for group in table.groups("mean_code_norm")]
-    assert groups == [["a", "b", "d"], ["c"], ["ae"]]
-    assert ["a", "b", "ae", "d"] in [[e.name for e in group] for group in table.groups("mmd_prior")]
+    for key in ("mean_code_norm", "mmd_prior"):
+        groups = [[e.name for e in group] for group in table.groups(key)]
+        assert groups == [["a", "b", "d"], ["c"], ["ae"]]
     assert any("rank among equal sizes" in reason for reason in table.reasons)
     assert not any("equal sizes" in reason for reason in compared(*rows[:2]).reasons)
 

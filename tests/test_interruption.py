@@ -19,7 +19,7 @@ from helpers import images
 EPOCHS = 20
 SETTINGS = [
     "--latent", "2", "--batch-size", "16", "--threads", "1", "--set", "network.hidden=[32]", "--set",
-    "pictures.draw=false",
+    "pictures.draw=false", "--set", "evaluation.groups=[]", "--set", "evaluation.diagnose=false",
 ]  # fmt: skip
 
 

@@ -59,6 +59,12 @@ thead th { padding-bottom: .7rem; font-size: .8rem; }
 thead, .why, .plain tr { border-bottom: 1px solid var(--line); }
 .plain td { padding: .4rem; font-size: .9rem; }
 .value { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.worth { table-layout: fixed; margin-bottom: 2rem; }
+.worth th:first-child { width: 46%; }
+.worth th:nth-child(2) { width: 24%; }
+.worth td, .worth th { overflow-wrap: anywhere; }
+.worth td.value + td { padding-left: 1.2rem; font-size: .9rem; }
+h3 { margin: 1.6rem 0 .2rem; font-size: 1.05rem; }
 figure { margin: 0 0 2.6rem; }
 figure label { display: block; overflow-x: auto; cursor: zoom-in; border: 1px solid var(--line);
   border-radius: 10px; background: #fff; }

@@ -240,8 +240,11 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
                 f"{names(without)} {'has' if one else 'have'} no ELBO and no rate: the posterior is a point, "
                 "which has no density; a distortion ranks only beside others without a rate."
             )
-    codes = [column.key for column in comparison.ranked if _group(column.key) == "codes"]
-    sizes = {e.number("latent") for e in runs if any(e.number(key) is not None for key in codes)}
+    sizes = {
+        e.number("latent")
+        for e in runs
+        if any(_group(key) == "codes" and e.number(key) is not None for key in e.values)
+    }
     if len(sizes) > 1:
         yield "Numbers on codes depend on the latent size: they rank among equal sizes."
     damages = _split(

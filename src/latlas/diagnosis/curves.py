@@ -88,6 +88,12 @@ def baseline(e: Evidence, split: str = "train") -> float:
     return float(training(e).cost[0]) if e.steps else 0.0
 
 
+def travel(e: Evidence) -> float:
+    """The sum of the learning rates of all steps: about the farthest that Adam can move a weight."""
+    widths = np.diff([row["step"] for row in e.steps], prepend=0)
+    return float(sum(row["lr"] * width for row, width in zip(e.steps, widths, strict=True)))
+
+
 def bend(e: Evidence) -> float | None:
     """The slope of the cost over the second half of all learning (steps times their rate), as a share of that over
     the first half: about 1 where the cost still falls along a straight line, near 0 where it has levelled off.

@@ -19,10 +19,14 @@ FALLING = (
 )
 FEW_ROWS = 4  # epochs that a trend needs
 STRAIGHT = 0.5  # the bend (`curves.bend`) above which a cost has not begun to level off
+TRAVEL = (
+    0.02  # the sum of all learning rates: half of what a weight of a layer with 784 inputs begins with, 1/28
+)
+USUAL_LR = 1e-3  # from here on Adam's rate is not what makes training slow
 SHORT_STEPS = GOOD_STEPS // 5  # fewer steps than these and a straight curve: training was short, not slow
 SPIKE = 0.2  # of the gain, that one row lies above the best before it: no noise of a batch does that
 USELESS = 0.02  # of the cost without codes: a gain below it, where the data have clear directions, is none
-CLIPPED = 0.5  # share of the rows whose mean gradient is above the bound
+CLIPPED = 10.0  # times the bound, of the median gradient: Adam forgives a bound that scales all steps alike
 STANDING = 2.0  # a mode so many times the weight is clear enough for any model to find
 
 
@@ -92,6 +96,8 @@ def overfits(e: Evidence) -> Finding | None:
     if not (sure and share > OVERFIT) and lost < WORSE:
         return None
     name = "validation" if held == "valid" else "test"
+    limit = e.config.data.limit
+    limited = "" if limit is None else f" data.limit = {limit:,} keeps the others away."
     worse = (
         f" Validation has got worse since epoch {since}, by {lost:.0%} of all it had gained."
         if lost >= WORSE
@@ -103,11 +109,12 @@ def overfits(e: Evidence) -> Finding | None:
         0.4 + min(0.5, max(share, lost)),
         f"Beside the mean {e.unit}, training {e.unit}s gain {short(train.gain)} nats each and {name} {e.unit}s"
         f" {short(other.gain)} ± {short(other.gain_stderr)}: {max(0.0, share):.0%} less.{worse}",
-        f"{e.counts['train']:,} training {e.unit}s were seen {e.plan.epochs:,} times each: there is too little of them"
-        " for a model of this size, or for that many passes.",
+        f"{e.counts['train']:,} training {e.unit}s were seen {e.plan.epochs:,} times each: they are too few for a model"
+        f" of this size, or for that many passes.{limited}",
         "More data help most. Else stop when validation is best, take a smaller network, or let weights decay more"
         " (optimizer.weight_decay); corrupted inputs (corruption.name=gaussian) help too.",
-        {"training.patience": 5, **_smaller_network(e)} if e.counts["valid"] else _smaller_network(e),
+        ({"training.patience": 5} if e.counts["valid"] else {})
+        | (_smaller_network(e) if not limited else {"data.limit": None}),
     )
 
 
@@ -136,7 +143,7 @@ def underfits(e: Evidence) -> Finding | None:
     if len(curve) < FEW_ROWS:
         return _short(e)
     share = curve.late(curves.baseline(e, split))
-    if share < FALLING:
+    if share < FALLING or not gained(e):
         return None
     return Finding(
         "underfitting",
@@ -147,6 +154,12 @@ def underfits(e: Evidence) -> Finding | None:
         "Train for longer.",
         {"training.epochs": 3 * e.plan.epochs},
     )
+
+
+def gained(e: Evidence) -> bool:
+    """Whether training gained anything that is certain: shares of a gain of nothing are noise."""
+    train = e.scores.get("train")
+    return train is None or train.gain > CERTAIN * train.gain_stderr
 
 
 def _named(split: str) -> str:
@@ -172,7 +185,7 @@ def rate_too_high(e: Evidence) -> Finding | None:
     """Spikes of the cost, or a model that has learned nothing from data with clear directions."""
     if not e.gradient or not e.finite or "train" not in e.scores:
         return None
-    spikes = int((curves.rises(e) > SPIKE).sum())
+    spikes = int((curves.rises(e) > SPIKE).sum()) if gained(e) else 0
     lost = _learned_nothing(e) and rate_too_low(e) is None and (e.latents is None or not e.variational)
     if not spikes and not lost:
         return None
@@ -207,40 +220,55 @@ def clipped(e: Evidence) -> Finding | None:
     clip, norms = e.config.optimizer.clip, curves.norms(e)
     if clip is None or len(norms) < FEW_ROWS or not e.gradient:
         return None
-    share = float((norms > clip).mean())
-    if share < CLIPPED:
+    usual = float(np.median(norms))
+    if usual < CLIPPED * clip:
         return None
     return Finding(
         "always-clipped",
-        "Gradients are cut off nearly always",
+        "The bound on the gradient is far below the usual gradient",
         0.3,
-        f"In {share:.0%} of the logged rows the mean gradient norm is above optimizer.clip = {short(clip)}; its median"
-        f" is {short(float(np.median(norms)))}.",
-        "A bound is for the rare step that explodes. Under one that always acts, items with large gradients count for"
-        " less than they should.",
+        f"optimizer.clip is {short(clip)}, and the logged gradient norms have the median {short(usual)}.",
+        "A bound is for the rare step that explodes. Under one that always acts, every batch counts the same, however"
+        " wrong the model is on it.",
         "Raise the bound to a few times the usual norm; where the cost jumps then, lower the learning rate.",
-        {"optimizer.clip": rounded(4 * float(np.median(norms)))},
+        {"optimizer.clip": rounded(4 * usual)},
     )
 
 
 def rate_too_low(e: Evidence) -> Finding | None:
-    """The cost fell along a straight line to the end of a training that was not short."""
-    bend = curves.bend(e)
-    if not e.gradient or bend is None or bend < STRAIGHT or e.plan.steps < SHORT_STEPS:
+    """Weights that could hardly move, or a cost that fell along a straight line, though training was not short."""
+    if not e.gradient or e.plan.steps < SHORT_STEPS or not e.steps:
         return None
-    late = curves.training(e).late(curves.baseline(e))
-    if late < FALLING:
+    travel, bend = curves.travel(e), curves.bend(e)
+    if travel < TRAVEL:
+        said = (
+            f"In {e.plan.steps:,} steps a weight could move by about {short(travel)} at the most: Adam moves it by no"
+            " more than the learning rate in a step. Networks start with weights about as large as that, or larger."
+        )
+    elif _straight(e, bend):
+        said = (
+            f"Over {e.plan.steps:,} steps the second half of all learning brought {bend:.0%} of what the first half"
+            " did: the cost still fell along a straight line."
+        )
+    else:
         return None
     return Finding(
         "learning-rate-too-low",
-        "The learning rate is too low: the cost was still falling along a straight line",
-        0.75,
-        f"Over {e.plan.steps:,} steps the second half of all learning brought {bend:.0%} of what the first half did; a"
-        " cost that levels off is far below half.",
-        f"At {short(e.config.optimizer.lr)} ({e.config.optimizer.schedule}), the steps are too small to get anywhere.",
+        "The learning rate is too low: training had hardly begun when it was over",
+        0.9 if travel < TRAVEL else 0.75,
+        said,
+        f"The learning rate is {short(e.config.optimizer.lr)}, with the schedule {e.config.optimizer.schedule}: its"
+        " steps are too small to get anywhere in this time.",
         "Raise the learning rate; 0.001 to 0.004 suit most networks here.",
-        {"optimizer.lr": min(3e-3, rounded(100 * e.config.optimizer.lr))},
+        {"optimizer.lr": 2e-3},
     )
+
+
+def _straight(e: Evidence, bend: float | None) -> bool:
+    """Whether the cost fell along a straight line to the end, at a rate that can be raised."""
+    if bend is None or bend < STRAIGHT or e.config.optimizer.lr >= USUAL_LR or not gained(e):
+        return False
+    return curves.training(e).late(curves.baseline(e)) > FALLING
 
 
 def nothing_held_out(e: Evidence) -> Finding | None:

@@ -26,6 +26,8 @@ def commands(finding: Finding, run: Path) -> list[str]:
 
 
 def _written(value: Any) -> str:
+    if value is None:
+        return "none"
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
@@ -45,7 +47,7 @@ def told(findings: Sequence[Finding], run: Path, width: int = 100) -> str:
     if not findings:
         return textwrap.fill(f"Nothing wrong was found. Looked at: {LOOKED_AT}.", width)
     count = len(findings)
-    head = f"{run}: {count} finding{'s' if count > 1 else ''}, the weightiest first"
+    head = f"{run}: {count} findings, the weightiest first" if count > 1 else f"{run}: one finding"
     return "\n\n".join([head, *(_one(finding, run, width) for finding in findings)])
 
 

@@ -44,7 +44,9 @@ def _log_px(scene: Scene) -> Reading | None:
     if weighed is None:
         return None
     beside = _linear(scene, scene.batches(scene.few))
-    return Reading(weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, weighed.warning)
+    return Reading(
+        weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, warning=weighed.warning
+    )
 
 
 def _linear(scene: Scene, data: Batches) -> dict[str, float]:
@@ -112,7 +114,7 @@ def _in_bits(found: Importance, nats: float, added: int, beside: dict[str, float
     # The likelihood is too low, so the bits are too high.
     warning = found.warning and "of log p(x), which is " + found.warning
     bits = {name: -value / nats + added for name, value in beside.items()}
-    return Reading(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning)
+    return Reading(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning=warning)
 
 
 LIKELIHOOD: dict[str, Measure] = {

@@ -30,11 +30,12 @@ def html(numbers: Numbers) -> str:
     """The section of the report: a table for each group, each number explained."""
     parts = []
     for title, members in _groups(numbers):
-        head = "".join(
-            f'<th scope="col"{c}>{n}</th>' for n, c in ((title, ""), ("", ' class="value"'), ("beside", ""))
-        )
+        head = '<th scope="col">Number</th><th scope="col" class="value">Value</th><th scope="col">Beside it</th>'
         body = "".join(_row(about) for about in members)
-        parts.append(f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n")
+        parts.append(
+            f'<h3>{escape(title)}</h3>\n<table class="worth">\n<thead><tr>{head}</tr></thead>\n'
+            f"<tbody>\n{body}</tbody>\n</table>\n"
+        )
     return pages.section("What it is worth", *parts)
 
 

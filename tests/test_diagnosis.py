@@ -1,0 +1,465 @@
+"""Diagnosis: every rule finds a model with its fault, and is silent on good ones."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import batches, image_dataset, made, split
+from torch import nn
+
+from latlas import cli, densities, diagnosis, objectives, pca, training
+from latlas.build import GOOD_STEPS
+from latlas.config import override
+from latlas.data import Dataset, Scaling
+from latlas.diagnosis import RULES, Evidence, Finding, curves, fit, latents, likelihood, parts, probes, words
+from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
+from latlas.diagnosis.latents import weights_for
+from latlas.evaluation import evaluate
+from latlas.models import Model
+from latlas.runs import Progress
+from latlas.settings import Config
+
+VARIANCES = (9.0, 4.0, 1.5)  # of the three directions that the table below varies in, beside noise
+NOISE = 0.1
+QUICK = {"model__latent": 3, "network__name": "linear", "optimizer__lr": 0.03, "training__batch_size": 64,
+         "training__epochs": 25, "training__log_every": 10}  # fmt: skip
+PLAIN = {"posterior__name": "point", "objective__name": "reconstruction", "objective__schedule": "constant"}
+
+
+@pytest.fixture(autouse=True)
+def few_gaussians(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nearly all the time of a diagnosis this small goes into trying out mixtures."""
+    monkeypatch.setattr(densities, "COMPONENTS", (1, 2))
+
+
+def table(n: int = 600, shift: float = 0.0, held_out: int = 300, seed: int = 0) -> Dataset:
+    """Eight columns that vary in three directions: N(0, A diag(VARIANCES) A^T + NOISE I), A orthonormal."""
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(8, 3)))[0]
+    rows = n + 2 * held_out
+    x = rng.normal(size=(rows, 3)) * np.sqrt(VARIANCES) @ axes.T + math.sqrt(NOISE) * rng.normal(
+        size=(rows, 8)
+    )
+    train, valid, test = np.split(x.astype(np.float32), [n, n + held_out])
+    scaling = Scaling("standard", (0.0,) * 8, (1.0,) * 8)
+    return Dataset("t", "t", "table", (8,), False, scaling, split(train), split(valid), split(test + shift))
+
+
+def trained(dataset: Dataset, **settings: Any) -> tuple[Config, Model, list[dict[str, Any]]]:
+    """A model trained by the loop, with the log rows that a run would have."""
+    config, model = made(dataset, **(QUICK | settings))
+    optimizer = training.optimizer_for(config, model)
+    objective = objectives.build(config.objective, math.prod(dataset.shape))
+    rows: list[dict[str, Any]] = []
+    data, held = batches(dataset, "train", model), batches(dataset, "valid", model)
+    for event in training.train(model, data, objective, optimizer, config, Progress()):
+        if isinstance(event, training.Logged):
+            rows.append({"kind": "step", "step": event.step, "lr": event.lr, **event.values})
+        elif isinstance(event, training.EpochEnded):
+            valid = evaluate(model, held).to_dict() if len(held) else None
+            rows.append({"kind": "epoch", "step": event.step, "epoch": event.epoch, "valid": valid})
+    return config, model.eval(), rows
+
+
+@functools.cache
+def evidence(name: str = "vae") -> Evidence:
+    """Of the good runs, each trained once: a VAE, one without warm-up, an autoencoder, PCA."""
+    dataset = table()
+    if name == "pca":
+        model = pca.fit(dataset, 3)
+        recipe = override(pca.recipe("pca"), {"model.latent": 3}, "test")
+        return diagnosis.gather(pca.resolve(recipe, dataset)[0], model, dataset)
+    settings: dict[str, dict[str, Any]] = {
+        "vae": {}, "plain": PLAIN, "mlp": {"network__name": "mlp", "network__hidden": (32,)},
+        "vamp": {"prior__name": "vamp", "prior__components": 5},
+    }  # fmt: skip
+    config, model, rows = trained(dataset, training__epochs=40, **settings[name])
+    return diagnosis.gather(config, model, dataset, rows)
+
+
+def changed(e: Evidence, **settings: Any) -> Evidence:
+    """The same evidence under other settings."""
+    keys = {key.replace("__", "."): value for key, value in settings.items()}
+    return replace(e, config=override(e.config, keys, "test"))
+
+
+def names(e: Evidence) -> list[str]:
+    return [finding.name for finding in diagnosis.diagnose(e)]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("name", ["vae", "mlp", "plain", "vamp", "pca"])
+def test_every_rule_is_silent_on_a_good_run(rule: Callable[[Evidence], Finding | None], name: str) -> None:
+    assert rule(evidence(name)) is None
+
+
+def test_evidence_is_what_theory_says_of_a_linear_vae() -> None:
+    """Modes are principal variances over sigma^2; at the optimum sigma^2 is the mean of those left out."""
+    e = evidence()
+    assert e.noise is not None
+    assert e.noise.variance == pytest.approx(NOISE, rel=0.1)
+    expected = (np.array(VARIANCES) + NOISE) / e.noise.variance
+    assert e.modes[:3] == pytest.approx(expected, rel=0.15)
+    assert (e.modes[3:] < 2).all()
+    assert e.latents is not None
+    assert e.latents.active.sum() == 3
+    rates = 0.5 * np.log(expected)
+    assert e.latents.rate is not None
+    assert e.latents.rate.sum() == pytest.approx(rates.sum(), rel=0.1)
+    assert e.scores["test"].gain == pytest.approx(e.scores["train"].gain, rel=0.1)
+
+
+def test_the_spectrum_is_exact_along_axes_and_not_inflated_by_few_items() -> None:
+    x = torch.randn(200, 800, generator=torch.Generator().manual_seed(0))
+    modes, axes = probes.spectrum(x, torch.full((800,), 4.0))
+    assert axes.shape == (800, len(modes))
+    assert modes.mean() == pytest.approx(1 / 4, rel=0.1)
+    assert modes[0] < 0.45  # along its own axes the variance is (1 + sqrt(800 / 100))^2 / 4 = 3.7
+
+
+@pytest.mark.parametrize(
+    ("beta", "alive"),
+    [
+        pytest.param(0.5, 3, marks=pytest.mark.slow),
+        pytest.param(2.5, 2, marks=pytest.mark.slow),
+        (6.0, 1),
+        (12.0, 0),
+    ],
+)
+def test_modes_above_beta_live_and_no_others(beta: float, alive: int) -> None:
+    """sigma = 1: mode i lives exactly where its variance (9.1, 4.1, 1.6) is above beta."""
+    config, model, rows = trained(table(), objective__beta=beta, likelihood__sigma=1.0, training__epochs=50)
+    e = diagnosis.gather(config, model, table(), rows)
+    assert e.living == alive
+    assert e.latents is not None
+    assert e.latents.active.sum() == alive
+    assert ("posterior-collapse" in names(e)) == (alive == 0)
+    assert ("dimensions-collapsed" in names(e)) == (alive in (1, 2))
+
+
+def test_a_learned_sigma_has_its_own_limit_of_beta() -> None:
+    """d = 4, variances 5, 2, 0.5, 0.5: two modes live at sigma^2 = 1 / (4 - 2 beta) while 2 > beta sigma^2."""
+    e = changed(
+        replace(evidence(), values=4, modes=10 * np.array([5.0, 2.0, 0.5, 0.5])), likelihood__sigma="learned"
+    )
+    assert weights_for(e, 2) == pytest.approx(2 * 4 / (1 + 2 * 2))
+    beta = weights_for(e, 2)
+    assert beta * 1 / (4 - 2 * beta) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("limit", [0.8, 1.25])
+def test_a_bernoullis_collapse_is_at_the_correlations_largest_eigenvalue(limit: float) -> None:
+    """Of 0/1 data whitened by m (1 - m), a linear decoder's first mode lives where its eigenvalue is above beta."""
+    rng = np.random.default_rng(0)
+    bits = (rng.random((2000, 6)) < np.where(rng.random((2000, 1)) < 0.5, 0.7, 0.3)).astype(np.uint8)
+    parts_ = np.split(bits, [1200, 1600])
+    dataset = Dataset("b", "b", "vector", (6,), True, Scaling("none"), *map(split, parts_))
+    config, model, rows = trained(dataset, model__latent=1, objective__beta=limit * (1 + 5 * 0.16))
+    e = diagnosis.gather(config, model, dataset, rows)
+    assert e.modes[0] == pytest.approx(1 + 5 * 0.16, rel=0.06)
+    assert e.latents is not None
+    assert e.latents.active.any() == (limit < 1)
+    assert ("posterior-collapse" in names(e)) == (limit > 1)
+
+
+def finding(e: Evidence, rule: Callable[[Evidence], Finding | None]) -> Finding:
+    """What the rule says; its settings make a configuration, and its words are whole."""
+    found = rule(e)
+    assert found is not None
+    override(e.config, dict(found.settings), "test")
+    assert 0 < found.weight <= 1
+    text = " ".join((found.title, found.evidence, found.cause, found.remedy))
+    assert "nan" not in text.split()
+    assert "  " not in text
+    return found
+
+
+def collapsed_latents(active: int = 0, size: int = 3) -> Latents:
+    activity = np.where(np.arange(size) < active, 0.9, 1e-4)
+    return Latents(activity, np.ones(size), None, 0.0 if not active else 50.0, 0.1)
+
+
+def test_collapse_names_the_sigma_or_the_beta_that_mends_it() -> None:
+    modes = np.array([0.5, 0.25, 0.1, 0.05])
+    base = replace(evidence(), latents=collapsed_latents(), modes=modes)
+    by_sigma = finding(changed(base, likelihood__sigma=2.0), latents.collapsed)
+    assert by_sigma.settings == {"likelihood.sigma": "learned"}
+    assert f"below {2 * math.sqrt(0.5):.3g} the first" in by_sigma.remedy
+    by_beta = finding(changed(base, objective__beta=8.0), latents.collapsed)
+    assert "objective.beta" in by_beta.settings
+    strong = replace(base, modes=np.array([50.0, 20.0, 10.0, 0.1]))
+    early = finding(changed(strong, objective__schedule="constant"), latents.collapsed)
+    assert early.settings == {"objective.schedule": "linear"}
+    assert "optimizer.lr" in finding(strong, latents.collapsed).settings
+
+
+def test_too_early_weight_and_idle_dimensions_are_told_apart() -> None:
+    strong = replace(evidence(), latents=collapsed_latents(1, 8), modes=np.full(8, 40.0))
+    assert latents.partly_collapsed(strong) is None
+    early = finding(changed(strong, objective__schedule="constant"), latents.partly_collapsed)
+    assert early.settings == {"objective.schedule": "linear"}
+    few = replace(evidence(), latents=collapsed_latents(3, 8))
+    assert finding(few, latents.too_many).settings == {"model.latent": 3}
+    pressed = changed(few, objective__beta=4.0)
+    assert latents.partly_collapsed(pressed) is not None
+    assert latents.too_many(pressed) is None
+
+
+def test_a_decoder_cut_from_its_codes_is_found() -> None:
+    config, model, rows = trained(table(), training__epochs=10)
+    with torch.no_grad():
+        model.decoder.output.weight.zero_()  # type: ignore[union-attr, operator]
+    e = diagnosis.gather(config, model, table(), rows)
+    assert e.latents is not None
+    assert e.latents.shuffled == pytest.approx(0, abs=1e-6)
+    assert finding(e, latents.ignored).name == "codes-ignored"
+
+
+def test_holes_are_found_where_the_rate_is_free() -> None:
+    config, model, rows = trained(table(), objective__beta=0.001)
+    e = diagnosis.gather(config, model, table(), rows)
+    assert finding(e, latents.holes).settings == {"objective.beta": 1.0}
+    assert finding(e, likelihood.loss_scale).name == "rate-without-weight"
+
+
+def test_the_gap_is_the_divergence_of_the_codes_from_the_prior() -> None:
+    """Codes from N(m, s^2 I): KL(N(m, s^2), N(0, 1)) = (m^2 + s^2 - 1) / 2 - log s per dimension."""
+    _, model = made(table(), model__latent=2)
+    rng = np.random.default_rng(0)
+    codes = 1.5 + 0.5 * rng.normal(size=(4000, 2))
+    gap = probes.density_gap(model, codes[:2000], torch.from_numpy(codes[2000:]))
+    assert gap is not None
+    assert gap.nats == pytest.approx(2 * ((1.5**2 + 0.25 - 1) / 2 + math.log(2)), abs=4 * gap.stderr)
+    normal = probes.density_gap(
+        model, rng.normal(size=(2000, 2)), torch.from_numpy(rng.normal(size=(2000, 2)))
+    )
+    assert normal is not None
+    assert abs(normal.nats) < 0.05
+
+
+def test_a_learned_prior_or_an_mmd_gets_another_remedy_for_holes() -> None:
+    wide = replace(evidence(), gap=Gap("a mixture", 5.0, 0.1))
+    assert finding(wide, latents.holes).settings == {"prior.name": "vamp"}
+    mmd = changed(wide, posterior__name="point", objective__name="infovae", objective__schedule="constant")
+    assert "objective.info_lambda" in finding(mmd, latents.holes).settings
+
+
+@pytest.mark.parametrize(("sigma", "said"), [(3.0, "too large"), (0.05, "too small")])
+def test_a_wrong_sigma_is_named_with_the_right_one(sigma: float, said: str) -> None:
+    config, model, rows = trained(table(), likelihood__sigma=sigma, objective__beta=0.01 / sigma**2)
+    e = diagnosis.gather(config, model, table(), rows)
+    found = finding(e, likelihood.noise_off)
+    assert said in found.title
+    assert e.noise is not None
+    assert f"deviation {math.sqrt(e.noise.residual):.3g}" in found.evidence
+    plain = changed(e, objective__beta=1.0, **PLAIN)
+    assert likelihood.noise_off(plain) is None
+
+
+def test_a_likelihood_for_other_data_is_named() -> None:
+    images = replace(evidence(), kind="image", noise=Noise(0.2, 0.002, 0.05))
+    grey = changed(images, likelihood__name="bernoulli")
+    assert finding(grey, likelihood.bernoulli_on_grey).settings["likelihood.name"] == "gaussian"
+    assert likelihood.bernoulli_on_grey(replace(grey, binary=True)) is None
+    assert likelihood.bernoulli_on_grey(replace(grey, noise=Noise(0.104, 0.0254, 0.087))) is None
+    assert finding(replace(images, binary=True), likelihood.gaussian_on_binary).settings
+    out = changed(replace(images, outside=0.1), network__name="mlp")
+    assert finding(out, likelihood.outside_range).settings == {"likelihood.output": "sigmoid"}
+    assert likelihood.outside_range(changed(out, likelihood__output="sigmoid")) is None
+
+
+def test_losses_on_a_wrong_scale_are_named() -> None:
+    hundredth = changed(evidence(), objective__beta=0.01, training__batch_size=100)
+    assert "1 / 100, the batch size" in finding(hundredth, likelihood.loss_scale).cause
+    mean = changed(replace(evidence(), values=784), likelihood__sigma=math.sqrt(784 / 2))
+    assert finding(mean, likelihood.loss_scale).settings == {"likelihood.sigma": "learned"}
+    assert finding(changed(evidence(), objective__beta=50.0), likelihood.loss_scale).settings == {
+        "objective.beta": 1.0
+    }
+    assert (
+        likelihood.loss_scale(changed(evidence(), objective__beta=1000.0, objective__capacity=25.0)) is None
+    )
+
+
+def test_overfitting_shows_beside_validation() -> None:
+    few = table(n=12)
+    config, model, rows = trained(
+        few, **PLAIN, network__name="mlp", network__hidden=(64,), training__epochs=150
+    )
+    e = diagnosis.gather(config, model, few, rows)
+    assert finding(e, fit.overfits).settings["training.patience"] == 5
+
+
+def logged(costs: np.ndarray, epochs: int = 0, lr: float = 1e-3, norm: float = 1.0) -> Evidence:
+    """Good evidence with the log of a constant learning rate and these costs."""
+    steps = np.arange(1, len(costs) + 1) * 100
+    rows = [{"kind": "step", "step": int(s), "distortion": float(c), "rate": 0.0, "lr": lr, "grad_norm": norm}
+            for s, c in zip(steps, costs, strict=True)]  # fmt: skip
+    at = np.linspace(0, len(costs) - 1, epochs).round().astype(int)
+    ends = [{"kind": "epoch", "step": int(steps[i]), "epoch": n, "valid": {"distortion": float(costs[i]), "rate": 0.0}}
+            for n, i in enumerate(at, 1)]  # fmt: skip
+    scores = Scores(1000, 10.0, 3.0, 20.0, 0.1, 100.0, 80.0, 0.1)
+    plan = training.Plan(int(steps[-1]), 100, 0)
+    return replace(evidence(), steps=tuple(rows), epochs=tuple(ends), plan=plan, finished=True,
+                   scores={"train": scores, "valid": scores, "test": scores})  # fmt: skip
+
+
+LEVEL = 20 + 80 * np.exp(-np.arange(1, 51) / 3)
+STRAIGHT = np.linspace(99.9, 95, 50)
+
+
+def test_a_log_that_levels_off_has_nothing_wrong() -> None:
+    assert [n for n in names(logged(LEVEL, 10)) if n in ("underfitting", "overfitting")] == []
+    assert curves.rises(logged(LEVEL)).max() == 0
+
+
+def test_validation_that_gets_worse_is_overfitting() -> None:
+    turned = LEVEL + np.maximum(0, np.arange(50) - 25) * 0.5
+    found = finding(logged(turned, 50), fit.overfits)
+    assert "since epoch 26" in found.evidence
+
+
+def test_a_score_that_still_falls_is_underfitting() -> None:
+    slow = 20 + 80 * np.exp(-np.arange(1, 51) / 25)
+    assert finding(logged(slow, 10), fit.underfits).settings["training.epochs"] == 150
+    short = replace(logged(LEVEL[:2]), epochs=())
+    assert finding(short, fit.underfits).settings["training.epochs"] == GOOD_STEPS // 100
+    assert fit.underfits(replace(logged(slow, 10), finished=False)) is None
+
+
+def test_learning_rates_are_told_from_the_log() -> None:
+    low = logged(STRAIGHT, lr=1e-6)
+    assert curves.bend(low) == pytest.approx(1, abs=0.05)
+    assert "a weight could move by about 0.005" in finding(low, fit.rate_too_low).evidence
+    assert latents.collapsed(replace(low, latents=collapsed_latents())) is None
+    straight = changed(logged(STRAIGHT, lr=1e-4), optimizer__lr=1e-4)
+    assert "straight line" in finding(straight, fit.rate_too_low).evidence
+    assert fit.rate_too_low(logged(LEVEL, lr=1e-4)) is None
+    learned_sigma = changed(logged(STRAIGHT, lr=3e-3), optimizer__lr=3e-3)
+    assert fit.rate_too_low(learned_sigma) is None
+    assert fit.underfits(low) is None
+    spiky = LEVEL.copy()
+    spiky[30] += 30
+    assert "1 of 50" in finding(logged(spiky), fit.rate_too_high).evidence
+    assert fit.rate_too_high(logged(LEVEL)) is None
+    bounded = changed(logged(LEVEL, norm=900.0), optimizer__clip=20.0)
+    assert finding(bounded, fit.clipped).settings == {"optimizer.clip": 3600.0}
+    assert fit.clipped(changed(bounded, optimizer__clip=200.0)) is None
+
+
+def test_a_model_that_is_no_better_than_the_mean_has_learned_nothing() -> None:
+    nothing = Scores(1000, 100.0, None, 100.0, 0.1, 100.0, 0.0, 0.1)
+    e = changed(
+        replace(logged(np.full(50, 100.0)), scores=dict.fromkeys(("train", "valid", "test"), nothing)),
+        **PLAIN,
+    )
+    assert "learned nothing" in finding(e, fit.rate_too_high).title
+
+
+def test_numbers_that_are_not_finite_are_the_one_finding() -> None:
+    config, model, rows = trained(table(), training__epochs=1)
+    with torch.no_grad():
+        model.decoder.output.weight[0, 0] = math.nan  # type: ignore[union-attr, index]
+    e = diagnosis.gather(config, model, table(), rows)
+    assert not e.finite
+    assert finding(e, fit.not_finite).weight == 1
+    assert names(replace(e, epochs=(), steps=()))[0] == "diverged"
+
+
+def test_a_run_without_weights_or_without_an_end_is_said_so() -> None:
+    e = diagnosis.gather(evidence().config, None, table(), [], finished=False)
+    assert "before the first epoch" in finding(e, fit.not_finite).title
+    assert "unfinished" in names(replace(evidence(), finished=False))
+
+
+def test_nothing_held_out_is_a_notice() -> None:
+    e = replace(evidence(), counts={"train": 600, "valid": 0, "test": 300})
+    assert finding(e, fit.nothing_held_out).level == "notice"
+
+
+def test_dead_units_are_counted_where_they_are() -> None:
+    relu = {
+        "network__name": "mlp",
+        "network__hidden": (10,),
+        "network__activation": "relu",
+        "training__epochs": 2,
+    }
+    config, model, rows = trained(table(), **relu)
+    assert isinstance(model.encoder, nn.Sequential)
+    with torch.no_grad():
+        model.encoder[1].bias[:6] = -1000.0  # type: ignore[index, operator]
+    e = diagnosis.gather(config, model, table(), rows)
+    assert next((layer.name, layer.units, layer.dead) for layer in e.layers) == ("encoder.2", 10, 6)
+    assert finding(e, parts.dead_units).settings["network.activation"] == "silu"
+    few = replace(e, layers=(Layer("encoder.2", 100, 5),))
+    assert parts.dead_units(few) is None
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_test_items_of_another_law_are_found(shift: float) -> None:
+    moved = table(shift=shift)
+    config, model, rows = trained(moved, training__epochs=3)
+    e = diagnosis.gather(config, model, moved, rows)
+    assert finding(e, parts.unlike_test).level == "worth a look"
+    noisy = replace(e, drift=Drift(0.03, 0.02, 0.1), scores={})
+    assert parts.unlike_test(noisy) is None
+
+
+def test_too_few_dimensions_are_found_but_a_plane_is_a_choice() -> None:
+    config, model, rows = trained(table(), model__latent=1, likelihood__sigma=0.5)
+    e = diagnosis.gather(config, model, table(), rows)
+    e = replace(e, modes=np.array([30.0, 29.0, 28.0, 0.1]), noise=Noise(0.1, 0.7, 1.0))
+    assert finding(e, latents.too_few).settings["model.latent"] == 2
+    assert e.latents is not None
+    plane = replace(e, latents=replace(e.latents, activity=np.ones(2), reach=np.ones(2)))
+    assert latents.too_few(plane) is None
+
+
+def test_findings_come_by_weight_and_in_words(tmp_path: Path) -> None:
+    e = replace(changed(evidence(), objective__beta=0.01), counts={"train": 600, "valid": 0, "test": 300})
+    found = diagnosis.diagnose(e)
+    assert [f.weight for f in found] == sorted((f.weight for f in found), reverse=True)
+    text = words.told(found, tmp_path / "a run", 80)
+    commands = [line for line in text.splitlines() if "latlas train" in line]
+    assert len(commands) == len(found)
+    assert all(len(line) <= 80 for line in text.splitlines()[1:] if "latlas " not in line)
+    assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in text
+    assert words.told([], tmp_path).startswith("Nothing wrong was found. Looked at:")
+
+
+def test_the_command_reads_a_run_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = image_dataset(200)
+    whole = np.concatenate([dataset.train.x, dataset.valid.x, dataset.test.x])
+    np.savez(tmp_path / "ramps.npz", x=whole)
+    arguments = [
+        "train",
+        str(tmp_path / "ramps.npz"),
+        "--out",
+        str(tmp_path / "run"),
+        "--latent",
+        "2",
+        "--quiet",
+    ]
+    arguments += ["--steps", "20", "--set", "network.hidden=[16]", "--set", "pictures.draw=false"]
+    assert cli.run([*arguments, "--set", "evaluation.groups=[]", "--beta", "500"]) == 0
+    capsys.readouterr()
+    assert cli.run(["diagnose", str(tmp_path / "run"), "--json", "--quiet"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    found = {entry["name"]: entry for entry in result["findings"]}
+    assert found["distortion-without-weight"]["level"] == "serious"
+    assert "--set objective.beta=1.0" in found["distortion-without-weight"]["commands"][0]
+    assert cli.run(["diagnose", str(tmp_path / "run"), "--quiet"]) == 0
+    assert "SERIOUS: The distortion has almost no weight" in capsys.readouterr().out
+    (tmp_path / "run" / "model.safetensors").unlink()
+    (tmp_path / "run" / "metrics.json").unlink()
+    assert cli.run(["diagnose", str(tmp_path / "run"), "--quiet"]) == 0
+    assert "broke off before the first epoch" in capsys.readouterr().out
