@@ -85,6 +85,7 @@ def test_every_experiment_takes_a_few_steps(name: str, data: Path, tmp_path: Pat
     text = page({name: found})
     assert all(row["what"] in text for row in found["rows"])
     assert str(tmp_path) not in json.dumps(found)
+    assert smoke(name, tmp_path)["rows"] == found["rows"]  # runs, and what took long, are found again
 
 
 def test_every_experiment_has_a_smoke_test() -> None:
@@ -135,6 +136,17 @@ def test_the_settings_are_the_published_ones() -> None:
     assert (vamp.network.hidden, vamp.model.latent, vamp.network.activation) == ((300, 300), 40, "gated")
     assert (vamp.training.epochs, vamp.training.batch_size, vamp.optimizer.lr) == (2000, 100, 5e-4)
     assert (vamp.training.patience, vamp.prior.components, vamp.objective.warmup) == (50, 500, 100 * 500)
+
+
+def test_a_gain_is_judged_pair_by_pair() -> None:
+    """Parts that differ much from one another say nothing against a gain that all of them show."""
+    from benchmarks.papers.experiments import gained
+
+    first = {"parts": [-80.0, -90.0, -100.0, -110.0]}
+    second = {"parts": [-79.0, -88.5, -99.5, -109.0]}
+    gain, error = gained(first, second)
+    assert gain == pytest.approx(1.0)
+    assert error == pytest.approx(np.std([1.0, 1.5, 0.5, 1.0], ddof=1) / 2)
 
 
 def test_the_closed_forms_are_those_of_a_gaussian() -> None:

@@ -46,8 +46,6 @@ def exact(model: Model, x: torch.Tensor) -> tuple[float, float]:
 
 
 def used_directions(model: Model, largest: float) -> int:
-    """Directions that the decoder uses: squared singular values of its weights above 1 % of the largest eigenvalue's
-    distance, here of `largest`.
-    """
+    """Modes that are alive: directions of the decoder whose squared singular value is above 1e-3 of `largest`."""
     weights = model.decoder.output.weight.detach()  # type: ignore[union-attr]
     return int((torch.linalg.svdvals(weights).square() > 1e-3 * largest).sum())

@@ -14,8 +14,8 @@ RESULTS, PAGE = HERE / "results", HERE / "README.md"
 HEAD = """# Published results, reproduced
 
 Numbers that others have published, beside what latlas reaches in the same set-up. Log-likelihoods are in nats per
-image, higher is better; ± is the standard error over test images. Where we fall short, the page says so. Each
-experiment is one command:
+image, higher is better; ± is the standard error over test images (of a gain: pair by pair, on the same images). Where
+we fall short, the page says so. Each experiment is one command:
 
 ```text
 LATLAS_DATA=FOLDER python -m benchmarks.papers {names}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
+import statistics
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -98,19 +100,35 @@ class Work:
         """So many test items, spaced evenly."""
         return assessment.some(inference.items(run, model, "test"), self.few(images, 20))
 
-    def log_likelihood(self, run: Run, images: int, samples: int) -> evaluation.Importance:
-        """log p(x) of so many test images by importance sampling with so many draws each, kept beside the run."""
+    def log_likelihood(self, run: Run, images: int, samples: int, parts: int = 1) -> dict[str, Any]:
+        """log p(x) of so many test images by importance sampling with so many draws each, kept beside the run.
+
+        `log_px` and `elbo` are means, `stderr` is over images. `parts` are the means of so many equal parts of the
+        images, each spread over all of them: two runs compare pair by pair, on the same images.
+        """
         created = run.info["created"].replace(":", "-")
-        path = self.runs / f"{run.name}.{created}.{images}-images-{samples}-draws.json"
+        path = self.runs / f"{run.name}.{created}.{images}-images-{samples}-draws-{parts}-parts.json"
         if path.exists():
-            return evaluation.Importance(**json.loads(path.read_text()))
+            kept: dict[str, Any] = json.loads(path.read_text())
+            return kept
         model = run.model().to(choose_device(self.device))
-        data = Batches(self.items(run, model, images), model.item.scaling, model.device, model.dtype)
+        items, found = self.items(run, model, images), []
         with Console() as console:
-            done = partial(console.progress, f"log p(x) of {run.name}")
-            found = evaluation.log_likelihood(model, data, self.few(samples, 5), progress=done)
-        write_json(path, found.to_dict())
-        return found
+            for part in range(parts):
+                some = items.take(slice(part, None, parts))
+                data = Batches(some, model.item.scaling, model.device, model.dtype)
+                done = partial(console.progress, f"log p(x) of {run.name}, part {part + 1} of {parts}")
+                seed = evaluation.EVALUATION_SEED + part
+                found.append(evaluation.log_likelihood(model, data, self.few(samples, 5), seed, done))
+        errors = [part.stderr or 0.0 for part in found]
+        values = {
+            "log_px": statistics.fmean(part.log_px for part in found),
+            "elbo": statistics.fmean(part.elbo for part in found),
+            "stderr": math.sqrt(statistics.fmean(e**2 for e in errors) / parts),
+            "parts": [part.log_px for part in found],
+        }
+        write_json(path, values)
+        return values
 
     def about(self) -> dict[str, Any]:
         """Date, machine and time, as they go beside the rows."""
