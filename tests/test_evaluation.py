@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, made, split, table_dataset
 
-from latlas import assessment, evaluation, weighing
+from latlas import evaluation, weighing
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
@@ -178,5 +178,5 @@ def test_one_item_has_no_standard_error() -> None:
 
 def test_limited_items_are_spread_over_the_split() -> None:
     items = image_dataset().train
-    assert assessment.some(items, 3).index.tolist() == [0, 79, 159]
-    assert assessment.some(items, 1000) is items
+    assert items.evenly(3).index.tolist() == [0, 80, 159]
+    assert items.evenly(1000) is items

@@ -24,10 +24,10 @@ python -m benchmarks.papers --table   # writes this page from results/*.json
 
 A run that was stopped goes on where it was when the command is given again (runs are kept under `runs/papers`). The
 static MNIST of Larochelle is read from `binarized-mnist/binarized_mnist.npz` under `LATLAS_DATA`: arrays `train`,
-`valid` and `test` of 0 and 1, (N, 784). Times are of training, on a machine that did other work as well:
-processor time is the one to compare with.
+`valid` and `test` of 0 and 1, (N, 784). Times are of training: by the clock, and of the processor, which is the
+one to compare with.
 """
-BROKEN = "| quantity | ours | published | difference | source |\n|---|---|---|---|---|"
+TABLE_HEAD = "| quantity | ours | published | difference | source |\n|---|---|---|---|---|"
 
 
 def page(results: dict[str, dict[str, Any]]) -> str:
@@ -47,7 +47,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
 def section(experiment: Experiment, name: str, found: dict[str, Any]) -> str:
     """Set-up, differences and the table of one experiment."""
     lines = [f"## {experiment.title}", "", f"`{name}`. {experiment.paper}.", "", experiment.setup, ""]
-    lines += [f"Different here: {experiment.differs}", "", BROKEN]
+    lines += [f"Different here: {experiment.differs}", "", TABLE_HEAD]
     lines += [line(row) for row in found["rows"]]
     return "\n".join([*lines, "", facts(found), ""])
 

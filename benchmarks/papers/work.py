@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from benchmarks.throughput import processor
-from latlas import assessment, config, evaluation, experiment, inference, runs
+from latlas import config, evaluation, experiment, inference, runs
 from latlas.console import Console
 from latlas.data import Split
 from latlas.data.batches import Batches
@@ -98,7 +98,7 @@ class Work:
 
     def items(self, run: Run, model: Model, images: int) -> Split:
         """So many test items, spaced evenly."""
-        return assessment.some(inference.items(run, model, "test"), self.few(images, 20))
+        return inference.items(run, model, "test").evenly(self.few(images, 20))
 
     def log_likelihood(self, run: Run, images: int, samples: int, parts: int = 1) -> dict[str, Any]:
         """log p(x) of so many test images by importance sampling with so many draws each, kept beside the run.

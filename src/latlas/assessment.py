@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
-
 from latlas import annealing, evaluation
 from latlas.build import has_prior, unit_of
 from latlas.build import items as plural
@@ -73,11 +71,6 @@ def corruption(run: Run, name: str = "", strength: float | None = None) -> Corru
     if strength is not None:
         changes["corruption.strength"] = strength
     return override(run.config, changes, "--corrupt, --strength").corruption
-
-
-def some(items: Split, limit: int) -> Split:
-    """At most `limit` items, spaced evenly."""
-    return items.take(np.linspace(0, len(items) - 1, limit).astype(np.int64)) if limit < len(items) else items
 
 
 def effort(run: Run, importance: int | None = None, limit: int | None = None) -> Effort:

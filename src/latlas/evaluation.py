@@ -23,6 +23,7 @@ from latlas.weighing import drawing, portions, weighed
 
 EVALUATION_SEED = 20_000
 BOUNDS = (5, 50)  # draws of the importance-weighted bounds that come with log p(x)
+# What is enough is compared with a tolerance: ten equal weights sum to 9.99999 effective draws.
 ENOUGH, MOST_LOW, MOST_BIAS = 10, 0.1, 0.5
 
 

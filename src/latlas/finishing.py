@@ -48,18 +48,18 @@ def finish(
     keep()
     if config.evaluation.groups:
         scene = assessment.scene(run, model, dataset, observer=observer)
-        again = f"not everything could be measured (%s); try: latlas evaluate {run.path}"
+        told = ("not everything could be measured", f"latlas evaluate {run.path}")
         keep(
-            numbers=_or_say(lambda: assessment.assess(scene, config.evaluation.groups), again, observer) or {}
+            numbers=_or_say(lambda: assessment.assess(scene, config.evaluation.groups), told, observer) or {}
         )
     if config.evaluation.diagnose:
-        again = f"what is wrong could not be found out (%s); try: latlas diagnose {run.path}"
-        keep(findings=_or_say(lambda: _findings(run, model, dataset, observer), again, observer) or [])
+        told = ("what is wrong could not be found out", f"latlas diagnose {run.path}")
+        keep(findings=_or_say(lambda: _findings(run, model, dataset, observer), told, observer) or [])
     if config.pictures.draw:
         observer.note("drawing pictures")
         settings = gallery.Settings(size=config.pictures.grid, span=config.pictures.span)
-        again = f"the pictures could not be drawn (%s); try: latlas report --redraw {run.path}"
-        _or_say(lambda: draw(run, model, dataset, settings), again, observer)
+        told = ("the pictures could not be drawn", f"latlas report --redraw {run.path}")
+        _or_say(lambda: draw(run, model, dataset, settings), told, observer)
     write_json(run.path / "metrics.json", metrics | {"seconds": round(seconds(), 3)})
     report.write_report(run.path)
     _tell(run, splits["test"], metrics, observer)
@@ -77,12 +77,12 @@ def _restorations(run: Run, model: Model, batches: dict[str, Batches]) -> dict[s
     return {name: restoration(model, data, corruption) for name, data in batches.items()}
 
 
-def _or_say(work: Callable[[], T], sentence: str, observer: Observer) -> T | None:
-    """What the work gives; None, and a note, where it fails: the run is not lost for it."""
+def _or_say(work: Callable[[], T], told: tuple[str, str], observer: Observer) -> T | None:
+    """What the work gives; None, and a note of what failed and what to try, where it fails: the run is not lost."""
     try:
         return work()
     except Exception as error:
-        observer.note(sentence % error)
+        observer.note(f"{told[0]} ({error}); try: {told[1]}")
         return None
 
 

@@ -113,14 +113,14 @@ def evaluate(
         effort = assessment.effort(found, importance, limit)
         names = _names(found, measure, importance)
         items = inference.items(found, model, split, source, data_dir, console)
-        items = items if limit is None else assessment.some(items, limit)
+        items = items if limit is None else items.evenly(limit)
         seed = EVALUATION_SEED if seed is None else seed
         values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
         if names:
             scene = assessment.scene(found, model, _data(found, data_dir, console), items, effort, console)
             values |= _assessed(scene, names, importance)
         if ais is not None:
-            few = assessment.some(items, ais)
+            few = items.evenly(ais)
             annealed = assessment.annealed(found, model, few, chains, temperatures, seed, console)
             values["numbers"] = {**values.get("numbers", {}), **annealed}
         if "numbers" in values and not source and split == "test" and limit is None:

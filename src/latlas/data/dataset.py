@@ -82,6 +82,12 @@ class Split:
         labels, factors = (None if a is None else a[rows] for a in (self.labels, self.factors))
         return Split(self.x[rows], labels, self.index[rows], factors)
 
+    def evenly(self, most: int) -> Split:
+        """At most so many items, spaced evenly over the split."""
+        if most >= len(self):
+            return self
+        return self.take(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+
 
 @dataclass(frozen=True)
 class Dataset:

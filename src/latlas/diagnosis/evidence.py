@@ -20,7 +20,7 @@ REACH = 1e-3  # of the widest dimension's effect on the decoder: below it a dime
 class Scores:
     """Of at most 1,000 items of a split, with one draw of z each, in nats per item.
 
-    `cost` = distortion + weight * rate is what training minimised; `baseline` is the distortion of a model without
+    `cost` = distortion + weight * rate; `baseline` is the distortion of a model without
     codes, which gives the training mean for every item; `gain` = baseline - cost. Cost and gain have standard errors
     over the items.
     """

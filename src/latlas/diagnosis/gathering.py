@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latlas import training
+from latlas import densities, training
 from latlas.build import has_prior, statistics
 from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
@@ -76,8 +76,8 @@ def gather(
 def few(dataset: Dataset, split: Split, model: Model, most: int) -> Tensor:
     """Items of a split as the model sees them, spaced evenly: (N, *shape), at least 50 where there are so many."""
     count = min(len(split), most, max(50, MOST_VALUES // math.prod(dataset.shape)))
-    rows = np.linspace(0, len(split) - 1, count).astype(np.int64)
-    return Batches(split, dataset.scaling, model.device, model.dtype)(rows)
+    chosen = split.evenly(count)
+    return Batches(chosen, dataset.scaling, model.device, model.dtype)(np.arange(len(chosen)))
 
 
 def _scores(config: Config, model: Model, p: probes.Passed, average: Tensor) -> Scores:
@@ -122,14 +122,14 @@ def _against_training(
     config: Config, model: Model, dataset: Dataset, test: probes.Passed, average: Tensor
 ) -> dict[str, Any]:
     """Evidence that compares with the training split's axes and codes."""
-    x = few(dataset, dataset.train, model, MOST_ROWS).flatten(1).cpu().double()
-    noise = probes.noise_at(model, average).flatten()
-    modes, axes = probes.spectrum(x, noise)
+    scale = probes.noise_at(model, average).flatten().sqrt()
+    white = few(dataset, dataset.train, model, MOST_ROWS).flatten(1).cpu().double() / scale
+    modes, axes = probes.spectrum(white)
     found: dict[str, Any] = {"modes": modes}
-    found["drift"] = probes.drift(
-        x[1::2] / noise.sqrt(), test.x.flatten(1).cpu().double() / noise.sqrt(), axes
-    )
+    found["drift"] = probes.drift(white[1::2], test.x.flatten(1).cpu().double() / scale, axes)
     if has_prior(config):
-        codes = probes.through(model, few(dataset, dataset.train, model, MOST_CODES), 7).z.numpy()
+        codes = densities.draws(
+            model, dataset.train.evenly(MOST_CODES).x, seed=7
+        )  # other noise than the test items'
         found["gap"] = probes.density_gap(model, codes, test.z)
     return found

@@ -14,6 +14,7 @@ from latlas import densities
 from latlas.diagnosis.evidence import Drift, Gap, Layer
 from latlas.likelihoods import Bernoulli, Gaussian
 from latlas.measures.codes import block_mmd
+from latlas.measures.information import log_prior
 from latlas.models import Model, evaluating
 from latlas.networks import ACTIVATIONS
 
@@ -137,14 +138,13 @@ def layers(model: Model, x: Tensor, z: Tensor) -> tuple[Layer, ...]:
     return tuple(Layer(name, len(r), int((r <= SAME * r.max()).sum())) for name, r in found.items())
 
 
-def spectrum(x: Tensor, noise: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Principal variances of items x (N, D) in units of `noise` (D,), largest first (R,), and standardised projections
-    (M, A) of the second half on the first axes, with the function's own half left out.
+def spectrum(white: Tensor) -> tuple[np.ndarray, Tensor]:
+    """Principal variances of items (N, D), which are in units of the noise, largest first (R,), and their axes, the
+    columns of (D, R), orthonormal in those units.
 
     Axes come from every second item and variances from the others: of many dimensions and few items, variances
     along axes that the same items chose would be too large.
     """
-    white = (x / noise.sqrt()).double()
     white = white - white.mean(0)
     axes = principal_axes(white[::2])
     projected = white[1::2] @ axes
@@ -186,7 +186,7 @@ def density_gap(model: Model, train: np.ndarray, test: Tensor, seed: int = 0) ->
     """
     with torch.no_grad(), evaluating(model):
         like = next(model.parameters())
-        prior = model.prior_value().log_prob(test[None].to(like))[0].cpu().double().numpy()
+        prior = log_prior(model.prior_value(), test.to(like))
     best: Gap | None = None
     for name in ("factored", "full", "mixture"):
         if densities.refusal(name, train):

@@ -26,7 +26,7 @@ GROUPS = {
 @dataclass(frozen=True)
 class Reading:
     """One number of one model: its `value`, the standard error over `items` (None where none is known), the
-    `draws` per item that it came from, where it was drawn (of z, or samples in all, as the measure says).
+    `draws` of z per item that it came from, where there were any.
 
     `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw values"); `by` names what
     judged, where something learned did; `warning` says why it is not to be trusted. `parts` is the same for each

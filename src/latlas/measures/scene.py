@@ -78,10 +78,8 @@ class Scene:
     @cached_property
     def few(self) -> Split:
         """The test items that costly numbers take, evenly spaced."""
-        test, most = self.dataset.test, self.effort.items
-        if most is None or most >= len(test):
-            return test
-        return test.take(np.linspace(0, len(test) - 1, most).astype(np.int64))
+        most = self.effort.items
+        return self.dataset.test if most is None else self.dataset.test.evenly(most)
 
     @cached_property
     def q(self) -> PosteriorValue:
