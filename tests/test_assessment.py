@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from helpers import image_dataset, made
 
-from latlas import assessment
+from latlas import api, assessment
 from latlas.cli import run as latlas
 from latlas.measures import MEASURES, Effort, Reading, Scene
 from latlas.measures import reading as readings
@@ -185,3 +185,16 @@ def test_costly_numbers_take_some_items_and_all_where_asked() -> None:
     assert len(Scene(model, dataset, effort=Effort(5, 7)).few) == 7
     assert Scene(model, dataset, effort=Effort(5, 7)).few.index.tolist()[0] == dataset.test.index[0]
     assert len(Scene(model, dataset, effort=Effort(5, None)).few) == len(dataset.test)
+
+
+def test_python_gives_the_same_numbers_and_findings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("train", "fashion-mini", *SMALL, "--set", "pictures.draw=false", "--out", tmp_path / "run")
+    assert say(capsys, *words)[0] == 0
+    found = api.evaluate(tmp_path / "run", ["codes"], quiet=True)
+    told = json.loads(say(capsys, "evaluate", tmp_path / "run", "--measure", "codes", "--json", "-q")[1])
+    assert json.loads(json.dumps(found)) == told["numbers"]
+    findings = [finding.name for finding in api.diagnose(tmp_path / "run", quiet=True)]
+    told = json.loads(say(capsys, "diagnose", tmp_path / "run", "--json", "-q")[1])
+    assert findings == [finding["name"] for finding in told["findings"]] != []

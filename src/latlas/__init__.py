@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from latlas._version import __version__
 
 if TYPE_CHECKING:
-    from latlas.api import compare_runs, load, resume, train
+    from latlas.api import compare_runs, diagnose, evaluate, load, resume, train
     from latlas.errors import InputError, LatlasError
     from latlas.models import Model
     from latlas.runs import Run
@@ -17,6 +17,8 @@ __all__ = [
     "Run",
     "__version__",
     "compare_runs",
+    "diagnose",
+    "evaluate",
     "load",
     "resume",
     "train",
@@ -28,6 +30,8 @@ _HOMES = {
     "Model": "models",
     "Run": "runs",
     "compare_runs": "api",
+    "diagnose": "api",
+    "evaluate": "api",
     "load": "api",
     "resume": "api",
     "train": "api",

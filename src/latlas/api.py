@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latlas import compare, experiment, pages
+from latlas import assessment, compare, diagnosis, experiment, pages
 from latlas import config as configuration
 from latlas.console import Console
 from latlas.errors import InputError
 from latlas.files import write_atomic
-from latlas.runs import Run, find, load
+from latlas.runs import Run, dataset_of, find, load
 from latlas.settings import Config
 
-__all__ = ["compare_runs", "load", "resume", "train"]
+__all__ = ["compare_runs", "diagnose", "evaluate", "load", "resume", "train"]
 
 # Short names for what people change most, and the configuration's keys that they stand for.
 SHORT = {
@@ -97,6 +97,42 @@ def resume(path: str | os.PathLike[str], *, data_dir: str = "", quiet: bool = Fa
     """Continues a run to its end, as if it had never stopped; a finished one is returned as it is."""
     with Console(quiet) as console:
         return experiment.resume(Path(path), console, data_dir=data_dir)
+
+
+def evaluate(
+    run: Run | str | os.PathLike[str],
+    measures: Sequence[str] = ("all",),
+    *,
+    draws: int | None = None,
+    data_dir: str = "",
+    quiet: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """What a run is worth on its test split: numbers by name, each with `value`, `stderr`, `unit`, the `items` and
+    `draws` that it came from, and what stands `beside` it.
+
+    `measures` are names of `latlas.measures.MEASURES`, or groups of them; `draws` of z per item for log p(x), then of
+    every item. Raises InputError for an unknown measure, and data that are missing or have changed.
+    """
+    found = run if isinstance(run, Run) else find(run)
+    effort = assessment.effort(found, draws)
+    with Console(quiet) as console:
+        dataset = dataset_of(found, data_dir, console.progress)
+        scene = assessment.scene(found, found.model(), dataset, effort=effort, observer=console)
+        return assessment.assess(scene, measures)
+
+
+def diagnose(
+    run: Run | str | os.PathLike[str], *, data_dir: str = "", quiet: bool = False
+) -> list[diagnosis.Finding]:
+    """What is wrong with a run, the weightiest first: each finding with `title`, `evidence`, `cause`, `remedy` and the
+    `settings` to change; empty where nothing is.
+
+    Raises InputError for data that are missing or have changed, and a run without weights.
+    """
+    found = run if isinstance(run, Run) else find(run)
+    with Console(quiet) as console:
+        dataset = dataset_of(found, data_dir, console.progress)
+        return diagnosis.of(found, found.model(), dataset, found.finished, console)
 
 
 def compare_runs(

@@ -141,7 +141,11 @@ def annealed(
     Raises as `annealing.compared`.
     """
     found = annealing.compared(run.config, model, items, chains, temperatures, seed, observer)
-    loose = "Lower and upper bound are far apart: give more --temperatures." if found["gap"] > LOOSE else ""
+    loose = (
+        "the bounds from both sides are far apart: more temperatures would bring them together"
+        if found["gap"] > LOOSE
+        else ""
+    )
     with_encoder = {"with the encoder": found["importance"]} if found["importance"] is not None else {}
     bounds = {"lower": found["lower"], "upper": found["upper"]}
     readings = {

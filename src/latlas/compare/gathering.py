@@ -6,9 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
+from latlas import assessment
 from latlas.build import has_prior, items, unit_of
 from latlas.compare import pictures as drawing
 from latlas.compare.ranking import Better, Column, Comparison, Entry, Value, listed
@@ -143,7 +145,8 @@ def _subject(
     rows, prior = [], has_prior(config)
     model = first.model()
     for run in runs:
-        asked = _measured(model if run is first else run.model(), dataset, measures, prior, observer, name)
+        scene = assessment.scene(run, model if run is first else run.model(), dataset, observer=observer)
+        asked = _measured(scene, measures, name)
         rows.append(_numbers(run, columns) | asked)
     test = first.metrics["splits"]["test"]
     settings = settings_of(config)
@@ -198,14 +201,11 @@ def _mean(values: list[Value]) -> Value:
     return fmean(values)  # type: ignore[arg-type]
 
 
-def _measured(
-    model: Model, dataset: Dataset, measures: tuple[str, ...], prior: bool, observer: Observer, name: str
-) -> dict[str, Value]:
+def _measured(scene: Scene, measures: tuple[str, ...], name: str) -> dict[str, Value]:
     """Measures by name, and their standard errors over the items as NAME_stderr."""
     if not measures:
         return {}
-    done = lambda n, total: observer.progress(f"measuring {name}", n, total)  # noqa: E731
-    found = measure(Scene(model, dataset, prior), measures, done)
+    found = measure(scene, measures, partial(scene.observer.progress, f"measuring {name}"))
     values: dict[str, Value] = {key: None if r is None else r.value for key, r in found.items()}
     return values | {f"{key}_stderr": r.stderr for key, r in found.items() if r is not None}
 
@@ -247,7 +247,7 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     seconds = round(time.perf_counter() - started, 3)
     test = Batches(dataset.test, dataset.scaling, model.device, model.dtype)
     name = f"PCA (latent {latent})"
-    measured = _measured(model, dataset, measures, False, observer, name)
+    measured = _measured(Scene(model, dataset, prior=False, observer=observer), measures, name)
     found = evaluate(model, test).to_dict()
     values: dict[str, Value] = {
         "mse": found["mse"],

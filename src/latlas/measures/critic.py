@@ -84,7 +84,7 @@ def critic_of(dataset: Dataset) -> Critic | None:
 def share_of_plausible(dataset: Dataset, images: Tensor) -> Reading | None:
     """Share of images (N, C, H, W) on [0, 1] that the data set's judge takes for real; None where it cannot judge."""
     judge = critic_of(dataset)
-    return None if judge is None else share_of(judge.plausible(images))
+    return None if judge is None else share_of(judge.plausible(images), what="images")
 
 
 def _fit(dataset: Dataset) -> Tensors:

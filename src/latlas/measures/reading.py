@@ -26,7 +26,7 @@ GROUPS = {
 @dataclass(frozen=True)
 class Reading:
     """One number of one model: its `value`, the standard error over `items` (None where none is known), the
-    `draws` of z per item that it came from, where there were any.
+    `draws` of z per item that it came from, where there were any; `what` the items are called.
 
     `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw values"); `by` names what
     judged, where something learned did; `warning` says why it is not to be trusted. `parts` is the same for each
@@ -38,15 +38,21 @@ class Reading:
     items: int = 0
     draws: int | None = None
     beside: Mapping[str, float] = field(default_factory=dict)
+    what: str = "items"
     by: str = ""
     warning: str = ""
     parts: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; what there is not is left out."""
-        all_of = {"value": self.value, "stderr": self.stderr, "items": self.items, "draws": self.draws}
+        all_of: dict[str, Any] = {
+            "value": self.value,
+            "stderr": self.stderr,
+            "items": self.items,
+            "draws": self.draws,
+        }
         told: dict[str, Any] = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
-        told["parts"] = list(self.parts)
+        told |= {"parts": list(self.parts), "what": self.what if self.what != "items" else ""}
         return {k: v for k, v in all_of.items() if v is not None} | {k: v for k, v in told.items() if v}
 
 

@@ -33,7 +33,9 @@ class _Judged:
 
     def reading(self, stderr: float | None, value: float, training: float) -> Reading:
         by = f"classifier {self.by.name}, right on {self.by.accuracy:.0%} of real test images"
-        return Reading(value, stderr, len(self.samples), beside={"training images": training}, by=by)
+        return Reading(
+            value, stderr, len(self.samples), beside={"training images": training}, what="samples", by=by
+        )
 
 
 def _judged(scene: Scene) -> _Judged | None:
@@ -103,7 +105,7 @@ def _sharpness(scene: Scene) -> Reading | None:
         return None
     real = as_tensor(scene.dataset, np.asarray(scene.dataset.test.x[scene.rows[:MOST_REAL]]))
     value = decoded.sharpness(scene.images, real)
-    return None if value is None else Reading(value, None, len(scene.images))
+    return None if value is None else Reading(value, None, len(scene.images), what="codes")
 
 
 def _morph_smoothness(scene: Scene) -> Reading | None:
@@ -115,7 +117,7 @@ def _morph_smoothness(scene: Scene) -> Reading | None:
     first, last = codes[pairs[:, 0], None], codes[pairs[:, 1], None]
     path = first + (last - first) * torch.linspace(0, 1, STEPS, dtype=codes.dtype)[:, None]
     value = decoded.morph_smoothness(scene.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2]))
-    return None if value is None else Reading(value, None, PAIRS)
+    return None if value is None else Reading(value, None, PAIRS, what="pairs")
 
 
 SAMPLES: dict[str, Measure] = {

@@ -62,7 +62,9 @@ def _beside(about: Mapping[str, Any]) -> str:
 def _origin(about: Mapping[str, Any]) -> str:
     """What the number came from: 1,000 items, 100 draws each."""
     draws = about.get("draws")
-    return f"{about['items']:,} items" + (f" × {draws:,} draws" if draws and draws > 1 else "")
+    return f"{about['items']:,} {about.get('what', 'items')}" + (
+        f" × {draws:,} draws" if draws and draws > 1 else ""
+    )
 
 
 def _row(about: Mapping[str, Any]) -> str:
