@@ -247,8 +247,11 @@ def test_the_gap_is_the_divergence_of_the_codes_from_the_prior() -> None:
 
 
 def test_a_learned_prior_or_an_mmd_gets_another_remedy_for_holes() -> None:
-    wide = replace(evidence(), gap=Gap("a mixture", 5.0, 0.1))
+    wide = replace(evidence(), gap=Gap("a mixture", 5.0, 0.1, shaped=True))
     assert finding(wide, latents.holes).settings == {"prior.name": "vamp"}
+    moved = replace(evidence(), gap=Gap("one Gaussian with a full covariance", 5.0, 0.1))
+    assert "prior.name" not in finding(moved, latents.holes).settings
+    assert finding(moved, latents.holes).command.endswith("--density full")
     mmd = changed(wide, posterior__name="point", objective__name="infovae", objective__schedule="constant")
     assert "objective.info_lambda" in finding(mmd, latents.holes).settings
 

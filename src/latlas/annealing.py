@@ -273,7 +273,7 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
         log_px=log_px.mean().item(),
         stderr=log_px.std().item() / math.sqrt(len(log_px)) if len(log_px) > 1 else None,
         acceptance=torch.cat([weights.acceptance for weights in found]).mean().item(),
-        effective=torch.cat([weights.effective for weights in found]).median().item(),
+        effective=torch.cat([weights.effective for weights in found]).quantile(0.5).item(),
         simulated=len(lower),
         lower=lower.mean().item(),
         upper=upper.mean().item(),
@@ -292,8 +292,8 @@ def compared(
     """
     if not has_prior(config):
         raise InputError("--ais: a plain autoencoder has no prior, hence no p(x) that one could estimate")
-    if not 1 <= chains <= 1000:
-        raise InputError(f"--chains {chains}: at least 1 is needed, and at most 1,000 are taken")
+    if not 1 <= chains <= 200:
+        raise InputError(f"--chains {chains}: at least 1 is needed, and at most 200 are taken")
     if not 2 <= temperatures <= 100_000:
         raise InputError(
             f"--temperatures {temperatures}: at least 2 are needed, and at most 100,000 are taken"

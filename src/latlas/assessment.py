@@ -12,6 +12,7 @@ from latlas.build import items as plural
 from latlas.config import override
 from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
+from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_json
 from latlas.measures import MEASURES, Effort, Reading, Scene, measure
@@ -50,6 +51,7 @@ def evaluate(
         "seed": seed,
         "unit": metrics.get("unit"),
         "normalised": metrics.get("normalised"),
+        "finished": run.finished,
     }
     given = run.config.corruption if corruption is None else corruption
     if given.name == "none":
@@ -92,14 +94,19 @@ def scene(
     run: Run, model: Model, dataset: Dataset, items: Split | None = None, effort: Effort | None = None,
     observer: Observer = SILENT,
 ) -> Scene:  # fmt: skip
-    """What the numbers of a run's model are taken of: its test split, or other items in its place."""
+    """What the numbers of a run's model are taken of: its test split, or other items in its place.
+
+    Training items that are drawn anew at every step stand as drawn once: 0 and 1, as the test items beside them.
+    """
     own = run.config.evaluation
+    train = settled(dataset.train, dataset.scaling, run.config.data, "train")
     return Scene(
         model,
-        dataset if items is None else replace(dataset, test=items),
+        replace(dataset, train=train),
         has_prior(run.config),
         effort=effort or Effort(own.draws, own.items),
         observer=observer,
+        items_given=items,
     )
 
 

@@ -285,8 +285,9 @@ class evaluating:
         self.model = model
 
     def __enter__(self) -> None:
-        self.was_training = self.model.training
+        self.modes = {module: module.training for module in self.model.modules()}
         self.model.eval()
 
     def __exit__(self, *exc: object) -> None:
-        self.model.train(self.was_training)
+        for module, training in self.modes.items():
+            module.training = training

@@ -112,6 +112,8 @@ def evaluate(
         corruption = assessment.corruption(found, corrupt, strength)
         effort = assessment.effort(found, importance, limit)
         names = _names(found, measure, importance)
+        if split == "train" and not source:
+            names = _unseen(names, console)
         items = inference.items(found, model, split, source, data_dir, console)
         items = items if limit is None else items.evenly(limit)
         seed = EVALUATION_SEED if seed is None else seed
@@ -136,6 +138,16 @@ def _names(run: Run, measure: list[str] | None, importance: int | None) -> tuple
     if measure is None:
         measure = ["likelihood"] if importance else list(run.config.evaluation.groups)
     return () if measure == ["none"] else named(measure)
+
+
+def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
+    """Without the numbers that judge training items by training items."""
+    from latlas.measures import MEASURES
+
+    kept = tuple(name for name in names if MEASURES[name].group != "use")
+    if kept != names:
+        observer.note("use of the codes is left out: it is of items that were not trained on")
+    return kept
 
 
 def _data(run: Run, data_dir: str, observer: Observer) -> Any:

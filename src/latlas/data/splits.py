@@ -60,7 +60,7 @@ def code_labels(
             raise InputError(f"{where}: {(~np.isfinite(y)).sum():,} labels are missing or infinite")
     names = np.unique(np.concatenate(given))
     if names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > 256):
-        return [None if y is None else np.asarray(y, np.float32) for y in labels], None
+        return [None if y is None else np.asarray(y, np.float64) for y in labels], None
     codes = [None if y is None else np.searchsorted(names, y).astype(np.int64) for y in labels]
     return codes, tuple(str(n) for n in names)
 

@@ -97,16 +97,18 @@ def norms(e: Evidence) -> np.ndarray:
 def rises(e: Evidence) -> np.ndarray:
     """How far the cost of each row lies above the least before it, as a share of all that training gained: (N,).
 
-    Rows before the end of warm-up, where weights still change, count as nothing.
+    Rows before the end of warm-up count as nothing, nor is anything compared with them: at a small weight the rate
+    rises, and at its full weight, which the cost has, that looks like a loss.
     """
     curve = training(e)
     if len(curve) < 3:
         return np.zeros(len(curve))
     start = baseline(e)
-    best = np.minimum.accumulate(curve.cost)
-    gained = max(start - float(best[-1]), 1e-9)
-    above = (curve.cost[1:] - best[:-1]) / gained
-    return np.concatenate([[0.0], np.where(curve.steps[1:] > e.plan.warmup, above, 0.0)])
+    after = curve.steps > e.plan.warmup
+    best = np.minimum.accumulate(np.where(after, curve.cost, np.inf))
+    gained = max(start - float(curve.cost.min()), 1e-9)
+    above = np.where(np.isfinite(best[:-1]), curve.cost[1:] - best[:-1], 0.0) / gained
+    return np.concatenate([[0.0], above])
 
 
 def baseline(e: Evidence, split: str = "train") -> float:

@@ -78,12 +78,13 @@ class Noise:
 class Gap:
     """How much better the density called `what`, fitted to draws of training codes, describes draws of test codes
     than the prior does: `nats` per code, with the standard error. It estimates KL(aggregate posterior, prior) from
-    below.
+    below. `shaped` says whether it is a mixture of several Gaussians.
     """
 
     what: str
     nats: float
     stderr: float
+    shaped: bool = False
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ USUAL_LR = 1e-3  # from here on Adam's rate is not what makes training slow
 SHORT_STEPS = GOOD_STEPS // 5  # fewer steps than these and a straight curve: training was short, not slow
 SPIKE = 0.2  # of the gain, that one row lies above the best before it: no noise of a batch does that
 USELESS = 0.02  # of the cost without codes: a gain below it, where the data have clear directions, is none
-CLIPPED = 10.0  # times the bound, of the median gradient: Adam forgives a bound that scales all steps alike
+CLIPPED = 20.0  # times the bound, of the median gradient: Adam forgives a bound that scales all steps alike
 STANDING = 2.0  # a mode so many times the weight is clear enough for any model to find
 
 
@@ -50,7 +50,7 @@ def not_finite(e: Evidence) -> Finding | None:
         f"Most likely a step was too large: the learning rate is {short(e.config.optimizer.lr)}"
         f" and {_bound(e)}."
         + ("" if diverged else " (An interrupted run is continued with latlas train --resume.)"),
-        "Lower the learning rate and bound the gradient.",
+        _how_smaller(e),
         _smaller_steps(e),
     )
 
@@ -78,9 +78,13 @@ def _bound(e: Evidence) -> str:
 
 
 def _smaller_steps(e: Evidence) -> dict[str, Any]:
-    clip = e.config.optimizer.clip
-    bound = 100.0 if clip is None else clip
-    return {"optimizer.lr": min(2e-3, rounded(e.config.optimizer.lr / 5)), "optimizer.clip": bound}
+    slower = {"optimizer.lr": min(2e-3, rounded(e.config.optimizer.lr / 5))}
+    return slower if e.config.optimizer.clip is not None else {**slower, "optimizer.clip": 100.0}
+
+
+def _how_smaller(e: Evidence) -> str:
+    bound = " and bound the gradient" if e.config.optimizer.clip is None else ""
+    return f"Lower the learning rate{bound}."
 
 
 def overfits(e: Evidence) -> Finding | None:
@@ -204,7 +208,7 @@ def rate_too_high(e: Evidence) -> Finding | None:
         0.75,
         said,
         f"At {short(e.config.optimizer.lr)}, steps overshoot; {_bound(e)}.",
-        "Lower the learning rate and bound the gradient.",
+        _how_smaller(e),
         _smaller_steps(e),
     )
 

@@ -228,7 +228,7 @@ def holes(e: Evidence) -> Finding | None:
         cause,
         f"{remedy} Without training again, sample from a density fitted to the codes.",
         settings,
-        "latlas sample RUN --density mixture",
+        f"latlas sample RUN --density {'mixture' if e.gap.shaped else 'full'}",
     )
 
 
@@ -252,6 +252,12 @@ def _fill(e: Evidence) -> tuple[str, str, dict[str, Any]]:
             f"With beta = {short(e.weight)} it costs next to nothing to leave the prior.",
             "Raise beta to 1.",
             {"objective.beta": 1.0},
+        )
+    if e.gap is not None and not e.gap.shaped:
+        return (
+            "The codes fill one Gaussian, and the prior is another: their place, scale or directions differ.",
+            "Train for longer; where that does not help, raise beta.",
+            {"training.epochs": 2 * e.plan.epochs},
         )
     return (
         "The encoder fills a shape that a single Gaussian does not have.",

@@ -37,9 +37,18 @@ def noise_off(e: Evidence) -> Finding | None:
         f"sigma is {short(sigma)}, and what reconstructions of training {e.unit}s leave over has the standard deviation"
         f" {short(right)}. That alone costs {short(wasted)} nats per {e.unit}.",
         _why_off(e, factor),
-        f"Let sigma be learned: it then becomes what is left over. As a number, {short(right)} fits the model as it is"
-        + ("; a model trained with it will need less still." if factor > 1 else "."),
+        _what_to_do(e, right, factor),
         _learn(e),
+    )
+
+
+def _what_to_do(e: Evidence, right: float, factor: float) -> str:
+    if e.fixed_sigma is None:
+        return "Train for longer."
+    less = "; a model trained with it will need less still." if factor > 1 else "."
+    return (
+        "Let sigma be learned: it then becomes what is left over. As a number,"
+        f" {short(right)} fits the model as it is{less}"
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from latlas.data import Dataset
-from latlas.errors import InputError, unknown
+from latlas.errors import InputError, LatlasError, unknown
 from latlas.measures.codes import CODES
 from latlas.measures.critic import share_of_plausible
 from latlas.measures.factors import FACTORS
@@ -56,14 +56,32 @@ def measure(
     Raises InputError for an unknown name or an empty test split, LatlasError for a model that has diverged.
     """
     names = named(names)
-    if not len(scene.dataset.test):
+    if not len(scene.test):
         raise InputError("measures are of test items, and the test split is empty")
     values: dict[str, Reading | None] = {}
     for done, name in enumerate(names, 1):
-        values[name] = MEASURES[name].compute(scene)
+        values[name] = _computed(name, scene)
         if progress is not None:
             progress(done, len(names))
     return values
+
+
+def _computed(name: str, scene: Scene) -> Reading | None:
+    """A number; None, and a note, where it cannot be taken or is not finite: the others are not lost for it."""
+    try:
+        found = MEASURES[name].compute(scene)
+    except LatlasError as error:
+        if not isinstance(error, InputError):
+            raise
+        why = str(error)
+    except (ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
+        why = f"{type(error).__name__}: {error}"
+    else:
+        if found is None or found.finite:
+            return found
+        why = "it is not finite"
+    scene.observer.note(f"{name} could not be measured: {why}")
+    return None
 
 
 def plausible_share(dataset: Dataset, images: np.ndarray) -> float | None:

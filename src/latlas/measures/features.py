@@ -110,12 +110,12 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = NEIGHBOURS) ->
     of_real = np.partition(cdist(real, real), k, axis=1)[:, k]
     of_fake = np.partition(cdist(fake, fake), k, axis=1)[:, k]
     between = cdist(fake, real)
-    in_real = between < of_real
+    in_real = between <= of_real
     return {
         "precision": in_real.any(1).astype(np.float64),
-        "recall": (between < of_fake[:, None]).any(0).astype(np.float64),
+        "recall": (between <= of_fake[:, None]).any(0).astype(np.float64),
         "density": in_real.sum(1) / k,
-        "coverage": (between.min(0) < of_real).astype(np.float64),
+        "coverage": (between.min(0) <= of_real).astype(np.float64),
     }
 
 

@@ -100,8 +100,8 @@ def _bits_per_dim(scene: Scene) -> Reading | None:
     if scene.importance is None:
         return None
     if isinstance(likelihood, Bernoulli):
-        return _in_bits(scene.importance, nats, 0, {}) if dataset.binary else None
-    if dataset.scaling.kind != "integer" or dataset.test.x.dtype != np.uint8:
+        return _in_bits(scene.importance, nats, 0, {}) if scene.binary else None
+    if dataset.scaling.kind != "integer" or scene.test.x.dtype != np.uint8:
         return None
     data = Dequantised(scene.few, scene.batches(scene.few), scene.seed)
     done = lambda n, total: scene.observer.progress("counting bits", n, total)  # noqa: E731

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -43,6 +43,12 @@ class Reading:
     warning: str = ""
     parts: tuple[float, ...] = ()
 
+    @property
+    def finite(self) -> bool:
+        """Whether all of it are finite numbers."""
+        known = (self.value, self.stderr or 0.0, *self.beside.values(), *self.parts)
+        return all(math.isfinite(number) for number in known)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON values; what there is not is left out."""
         all_of: dict[str, Any] = {
@@ -79,5 +85,12 @@ def mean_of(values: np.ndarray, **about: Any) -> Reading:
 
 
 def share_of(hits: np.ndarray, **about: Any) -> Reading:
-    """The share of items for which something holds (N,), with its binomial standard error."""
-    return mean_of(np.asarray(hits, np.float64), **about)
+    """The share of items for which something holds (N,), with its binomial standard error; where it holds for all or
+    for none, that of Agresti and Coull (1998), which is not 0.
+    """
+    found = mean_of(np.asarray(hits, np.float64), **about)
+    if found.value not in (0, 1):
+        return found
+    wider = found.items + 4
+    share = (found.items * found.value + 2) / wider
+    return replace(found, stderr=math.sqrt(share * (1 - share) / wider))

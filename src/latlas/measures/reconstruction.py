@@ -36,8 +36,17 @@ def _explained_variance(scene: Scene) -> Reading | None:
     """1 - mean squared error / variance, the variance of the same rows about the mean of each column."""
     if scene.dataset.kind != "table":
         return None
-    spread = float(scene.items.double().var(0, correction=0).mean())
-    return None if spread == 0 else _beside_pca(scene, lambda errors: 1 - errors.squared / spread)
+    centred = scene.items.double() - scene.items.double().mean(0)
+    spread = centred.square().mean(1).cpu().numpy()
+    if spread.mean() == 0:
+        return None
+
+    def influence(errors: Errors) -> np.ndarray:
+        """Of each row on the ratio, about its value: their mean is the ratio, their spread that of a ratio."""
+        ratio = errors.squared.mean() / spread.mean()
+        return 1 - ratio - (errors.squared - ratio * spread) / spread.mean()
+
+    return _beside_pca(scene, influence)
 
 
 RECONSTRUCTION: dict[str, Measure] = {

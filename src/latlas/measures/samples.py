@@ -59,7 +59,7 @@ def _judge(scene: Scene) -> _Judged:
     drawn = [small(scene.decode(part).clamp(0, 1)) for part in scene.sampled_codes(count).split(PART)]
     return _Judged(
         by,
-        real(dataset.test.x, scene.rows),
+        real(scene.test.x, scene.rows),
         real(dataset.train.x, scene.training_rows),
         by.features(torch.cat(drawn)),
     )
@@ -103,7 +103,7 @@ def _frechet_distance(scene: Scene) -> Reading | None:
 def _sharpness(scene: Scene) -> Reading | None:
     if scene.dataset.kind != "image":
         return None
-    real = as_tensor(scene.dataset, np.asarray(scene.dataset.test.x[scene.rows[:MOST_REAL]]))
+    real = as_tensor(scene.dataset, np.asarray(scene.test.x[scene.rows[:MOST_REAL]]))
     value = decoded.sharpness(scene.images, real)
     return None if value is None else Reading(value, None, len(scene.images), what="codes")
 

@@ -28,6 +28,7 @@ from latlas.posteriors import Point, PosteriorValue
 from latlas.priors import StandardNormal
 
 MOST_ITEMS = 5000
+PART = 1000
 SIDE = 20
 
 
@@ -55,6 +56,21 @@ class Scene:
     seed: int = 0
     effort: Effort = Effort()
     observer: Observer = SILENT
+    items_given: Split | None = None
+
+    @property
+    def test(self) -> Split:
+        """The items that numbers are of: the test split, or others given in its place."""
+        return self.dataset.test if self.items_given is None else self.items_given
+
+    @cached_property
+    def binary(self) -> bool:
+        """Whether these items are 0 or 1 throughout, as the model sees them."""
+        if self.items_given is None or not self.dataset.binary:
+            return self.dataset.binary
+        rows = range(0, len(self.test), PART)
+        parts = (self.batches(self.test)(np.arange(r, min(r + PART, len(self.test)))) for r in rows)
+        return all(bool(((x == 0) | (x == 1)).all()) for x in parts)
 
     def noise(self, *shape: int) -> Tensor:
         """From N(0, I), on the CPU: the same for a seed on any device."""
@@ -73,18 +89,18 @@ class Scene:
     @cached_property
     def rows(self) -> np.ndarray:
         """Test items drawn by the seed, in a random order: at most 5,000."""
-        return np.random.default_rng(self.seed).permutation(len(self.dataset.test))[:MOST_ITEMS]
+        return np.random.default_rng(self.seed).permutation(len(self.test))[:MOST_ITEMS]
 
     @cached_property
     def few(self) -> Split:
         """The test items that costly numbers take, evenly spaced."""
         most = self.effort.items
-        return self.dataset.test if most is None else self.dataset.test.evenly(most)
+        return self.test if most is None else self.test.evenly(most)
 
     @cached_property
     def q(self) -> PosteriorValue:
         """The posteriors of `rows`."""
-        return self.model.posterior(np.asarray(self.dataset.test.x[self.rows]))
+        return self.model.posterior(np.asarray(self.test.x[self.rows]))
 
     @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
@@ -116,7 +132,7 @@ class Scene:
     @cached_property
     def items(self) -> Tensor:
         """The test items of `rows` as the model sees them: (N, *shape)."""
-        return self.batches(self.dataset.test)(self.rows)
+        return self.batches(self.test)(self.rows)
 
     @cached_property
     def importance(self) -> Importance | None:
@@ -134,19 +150,19 @@ class Scene:
     @cached_property
     def labels(self) -> np.ndarray | None:
         """Classes of `rows` (N,), None where items have none."""
-        test = self.dataset.test
+        test = self.test
         return np.asarray(test.labels)[self.rows] if has_classes(test) else None
 
     @cached_property
     def training_labels(self) -> np.ndarray | None:
         """Classes of `training_rows` (M,), None where items have none."""
-        train = self.dataset.train
-        return np.asarray(train.labels)[self.training_rows] if has_classes(train) else None
+        train = self.dataset.train.take(self.training_rows)
+        return train.labels if has_classes(train) else None
 
     @cached_property
     def factors(self) -> np.ndarray | None:
         """What `rows` were made from (N, F), integers; None where that is not known."""
-        factors = self.dataset.test.factors
+        factors = self.test.factors
         return None if factors is None else factors[self.rows]
 
     @cached_property
@@ -182,7 +198,7 @@ class Scene:
         """Training and test items as their codes, and what these are to be compared with: "PCA" codes of the same
         size, where there are as many, and "raw values".
         """
-        splits = (self.dataset.train, self.training_rows), (self.dataset.test, self.rows)
+        splits = (self.dataset.train, self.training_rows), (self.test, self.rows)
         found = {"codes": View(self.training_codes, self.codes)}
         if self.pca is not None:
             found["PCA"] = View(*(pca_codes(self.pca, *split) for split in splits))
@@ -209,7 +225,7 @@ class Scene:
     @cached_property
     def errors(self) -> Errors:
         """How far the reconstructions of `rows` are from them."""
-        found = reconstruction_errors(self.model, self.batches(self.dataset.test), self.rows)
+        found = reconstruction_errors(self.model, self.batches(self.test), self.rows)
         finite(torch.from_numpy(found.squared), "reconstructions")
         return found
 
@@ -218,7 +234,7 @@ class Scene:
         """The same of PCA with as many components."""
         if self.pca is None:
             return None
-        data = Batches(self.dataset.test, self.dataset.scaling, self.pca.device, self.pca.dtype)
+        data = Batches(self.test, self.dataset.scaling, self.pca.device, self.pca.dtype)
         return reconstruction_errors(self.pca, data, self.rows)
 
     def prior_draws(self, n: int) -> Tensor:
@@ -252,12 +268,15 @@ class Scene:
 
     def sampled_codes(self, n: int) -> Tensor:
         """Codes (n, D) as somebody draws new items: from the prior; of a plain autoencoder, from the Gaussian with
-        its training codes' mean and covariance.
+        its training codes' mean and covariance (its diagonal, for too few codes; the code, where all are one).
         """
         if self.prior:
             return self.prior_draws(n)
-        density = densities.fit("full", self.training_codes, self.seed)
-        return torch.from_numpy(density.sample(n, self.seed + 1))
+        codes = self.training_codes
+        name = next((n for n in ("full", "factored") if not densities.refusal(n, codes)), None)
+        if name is None:
+            return torch.from_numpy(codes[:1]).expand(n, -1)
+        return torch.from_numpy(densities.fit(name, codes, self.seed).sample(n, self.seed + 1))
 
     @cached_property
     def images(self) -> Tensor:

@@ -26,7 +26,7 @@ def log_det_cov(codes: np.ndarray) -> Reading | None:
     if count <= size:
         return None
     left, scale, _ = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
-    if scale[0] == 0:
+    if scale[0] <= CONSTANT * np.abs(codes).max():
         return None
     moving = scale > FLOOR * scale[0]
     value = float(np.log(scale[moving] ** 2 / (count - 1)).sum())
@@ -84,7 +84,7 @@ def effective_dimensions(codes: np.ndarray) -> Reading | None:
     centred = codes - codes.mean(0)
     covariance = centred.T @ centred / len(codes)
     trace, square = float(np.trace(covariance)), float((covariance**2).sum())
-    if trace == 0:
+    if trace <= (CONSTANT * np.abs(codes).max()) ** 2:
         return None
     value = trace**2 / square
     lengths, along = (centred**2).sum(1), ((centred @ covariance) * centred).sum(1)

@@ -57,6 +57,7 @@ def explained(view: View, labels: np.ndarray, truth: np.ndarray) -> Reading:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    labels, truth = labels.astype(np.float64), truth.astype(np.float64)
     judge = make_pipeline(StandardScaler(), Ridge()).fit(view.train, labels)
     missed = (truth - judge.predict(view.test)) ** 2
     spread = (truth - truth.mean()) ** 2
@@ -102,7 +103,7 @@ def _knn_accuracy(scene: Scene) -> Reading | None:
 def _probe_r2(scene: Scene) -> Reading | None:
     labels, truth = (
         None if split.labels is None else np.asarray(split.labels)[rows]
-        for split, rows in ((scene.dataset.train, scene.training_rows), (scene.dataset.test, scene.rows))
+        for split, rows in ((scene.dataset.train, scene.training_rows), (scene.test, scene.rows))
     )
     if labels is None or truth is None or not (_numbers(labels) and _numbers(truth)):
         return None
