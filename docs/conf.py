@@ -9,6 +9,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 from latlas._version import __version__
+from latlas.measures import GROUPS, MEASURES
 from latlas.settings import Config
 
 project = "latlas"
@@ -47,6 +48,15 @@ def settings_table() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def measures_table() -> str:
+    """Every number by name, with what reports call it."""
+    rows = [
+        f"| `{name}` | {m.title} | {GROUPS[m.group]} | {m.unit.replace('{item}', 'item')} |"
+        for name, m in MEASURES.items()
+    ]
+    return "| name | in reports | group | unit |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
 def shown(value: object) -> str:
     return (
         "" if value is None or value == "" else f"`{str(value).lower() if value in (True, False) else value}`"
@@ -68,7 +78,11 @@ def write_generated(app: Sphinx) -> None:
     """The pages' parts that come from the package."""
     folder = Path(app.srcdir) / "_generated"
     folder.mkdir(exist_ok=True)
-    for name, text in (("settings.md", settings_table()), ("commands.md", command_help())):
+    for name, text in (
+        ("settings.md", settings_table()),
+        ("measures.md", measures_table()),
+        ("commands.md", command_help()),
+    ):
         path = folder / name
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")

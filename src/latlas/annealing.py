@@ -281,15 +281,8 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
     )
 
 
-def compared(
-    config: Config, model: Model, items: Split, chains: int = CHAINS, temperatures: int = TEMPERATURES,
-    seed: int = EVALUATION_SEED, observer: Observer = SILENT,
-) -> dict[str, Any]:  # fmt: skip
-    """The numbers of `annealed` for a run's model, as plain values, beside importance sampling of the same items.
-
-    `importance` is log p(x) by 1,000 draws from q(z | x), and `hidden` = log_px - importance what the encoder hides;
-    both are None for a point posterior. Raises InputError for a model without a prior, or a number out of range.
-    """
+def check(config: Config, chains: int, temperatures: int, seed: int) -> None:
+    """Raises InputError for a model without a prior, or a number out of range."""
     if not has_prior(config):
         raise InputError("--ais: a plain autoencoder has no prior, hence no p(x) that one could estimate")
     if not 1 <= chains <= 200:
@@ -300,6 +293,18 @@ def compared(
         )
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+
+
+def compared(
+    config: Config, model: Model, items: Split, chains: int = CHAINS, temperatures: int = TEMPERATURES,
+    seed: int = EVALUATION_SEED, observer: Observer = SILENT,
+) -> dict[str, Any]:  # fmt: skip
+    """The numbers of `annealed` for a run's model, as plain values, beside importance sampling of the same items.
+
+    `importance` is log p(x) by 1,000 draws from q(z | x), and `hidden` = log_px - importance what the encoder hides;
+    both are None for a point posterior. Raises InputError for a model without a prior, or a number out of range.
+    """
+    check(config, chains, temperatures, seed)
     data = Batches(items, model.item.scaling, model.device, model.dtype)
     done = lambda n, total: observer.progress("annealing", n, total)  # noqa: E731
     result = annealed(model, data, chains, temperatures, seed=seed, progress=done)

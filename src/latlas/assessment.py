@@ -49,7 +49,7 @@ def evaluate(
     extra = {
         "samples": samples,
         "seed": seed,
-        "unit": metrics.get("unit"),
+        "unit": unit_of(run.info["data"]["kind"]),
         "normalised": metrics.get("normalised"),
         "finished": run.finished,
     }

@@ -210,7 +210,7 @@ class Importance:
         least = "" if self.bias is None or self.bias <= 0 else f" by about {self.bias:.2g} nats or more"
         return (
             f"too low{least}: {self.low:.0%} of the items have fewer than {ENOUGH} effective draws of "
-            f"{self.samples:,}; take more draws"
+            f"{self.samples:,}; take more draws (--importance)"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -91,6 +91,8 @@ def _findings(run: Run, model: Model, dataset: Dataset, observer: Observer) -> l
 
 
 def _tell(run: Run, test: Evaluation, metrics: dict[str, Any], observer: Observer) -> None:
+    if metrics.get("findings") == []:
+        observer.note("diagnosis: nothing wrong was found")
     for finding in metrics.get("findings", []):
         observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
     score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"

@@ -64,6 +64,11 @@ thead, .why, .plain tr { border-bottom: 1px solid var(--line); }
 .worth th:nth-child(2) { width: 24%; }
 .worth td, .worth th { overflow-wrap: anywhere; }
 .worth td.value + td { padding-left: 1.2rem; font-size: .9rem; }
+@media (max-width: 560px) { .worth thead { display: none; } .worth, .worth tbody, .worth tr { display: block; }
+  .worth th, .worth td { display: block; width: auto; text-align: left; white-space: normal; padding-top: .15rem; }
+  .worth th:first-child { width: auto; padding-top: .7rem; }
+  .worth td.value + td:not(:empty)::before { content: "beside it: "; }
+  .worth td.value + td { padding-left: .4rem; } }
 h3 { margin: 1.6rem 0 .2rem; font-size: 1.05rem; }
 figure { margin: 0 0 2.6rem; }
 figure label { display: block; overflow-x: auto; cursor: zoom-in; border: 1px solid var(--line);

@@ -76,9 +76,16 @@ class Run:
         """metrics.json; empty while the run is unfinished."""
         path = self.path / "metrics.json"
         values = _read_json(path) if path.exists() else {}
-        splits = values.get("splits", {})
-        if not isinstance(splits, dict) or not all(isinstance(split, dict) for split in splits.values()):
-            raise InputError(f"{path}: damaged: splits are to be objects of numbers")
+        anew = f"take it away, and latlas train --resume {self.path} writes it anew"
+        for key in ("splits", "numbers"):
+            part = values.get(key, {})
+            if not isinstance(part, dict) or not all(isinstance(value, dict) for value in part.values()):
+                raise InputError(f"{path}: damaged: {key} are to be objects of numbers; {anew}")
+        findings = values.get("findings", [])
+        if not isinstance(findings, list) or not all(isinstance(finding, dict) for finding in findings):
+            raise InputError(f"{path}: damaged: findings are to be a list; {anew}")
+        if values.get("finished") and "test" not in values.get("splits", {}):
+            raise InputError(f"{path}: damaged: it has no numbers of the test split; {anew}")
         return values
 
     def data_options(self, data_dir: str = "") -> DataOptions:

@@ -103,8 +103,9 @@ def evaluate(
 
     What is measured of the whole test split goes into the run's metrics.json and its report as well.
     """
-    from latlas import assessment, inference
+    from latlas import annealing, assessment, inference
     from latlas.console import Console
+    from latlas.errors import InputError
     from latlas.evaluation import EVALUATION_SEED
 
     with Console(quiet) as console:
@@ -112,15 +113,24 @@ def evaluate(
         corruption = assessment.corruption(found, corrupt, strength)
         effort = assessment.effort(found, importance, limit)
         names = _names(found, measure, importance)
+        seed = EVALUATION_SEED if seed is None else seed
+        if source and split != "test":
+            raise InputError(
+                f"--split {split}: splits are of the run's own data; leave it out, or the source"
+            )
+        if ais is not None:
+            annealing.check(found.config, chains, temperatures, seed)
+        if not found.finished:
+            console.note("the run is unfinished: these are the numbers of its best weights so far")
         if split == "train" and not source:
             names = _unseen(names, console)
         items = inference.items(found, model, split, source, data_dir, console)
         items = items if limit is None else items.evenly(limit)
-        seed = EVALUATION_SEED if seed is None else seed
         values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
         if names:
             scene = assessment.scene(found, model, _data(found, data_dir, console), items, effort, console)
             values |= _assessed(scene, names, importance)
+            _say_what_is_missing(measure, names, values["numbers"], console)
         if ais is not None:
             few = items.evenly(ais)
             annealed = assessment.annealed(found, model, few, chains, temperatures, seed, console)
@@ -138,6 +148,15 @@ def _names(run: Run, measure: list[str] | None, importance: int | None) -> tuple
     if measure is None:
         measure = ["likelihood"] if importance else list(run.config.evaluation.groups)
     return () if measure == ["none"] else named(measure)
+
+
+def _say_what_is_missing(
+    asked: list[str] | None, names: tuple[str, ...], numbers: dict[str, Any], observer: Observer
+) -> None:
+    """Of what was asked for by name, which numbers these items or this model have no meaning for."""
+    missing = [name for name in names if name not in numbers]
+    if asked is not None and missing:
+        observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")
 
 
 def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:

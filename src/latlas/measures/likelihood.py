@@ -43,7 +43,7 @@ def _log_px(scene: Scene) -> Reading | None:
     weighed = scene.importance
     if weighed is None:
         return None
-    beside = _linear(scene, scene.batches(scene.few))
+    beside = {"ELBO of these": weighed.elbo, **_linear(scene, scene.batches(scene.few))}
     return Reading(
         weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, warning=weighed.warning
     )
@@ -67,7 +67,7 @@ def _gap(scene: Scene) -> Reading | None:
     found = scene.importance
     if found is None:
         return None
-    return Reading(found.gap, found.gap_stderr, found.images, found.samples, warning=found.warning)
+    return Reading(found.gap, found.gap_stderr, found.images, found.samples)
 
 
 def _bound(draws: int) -> Callable[[Scene], Reading | None]:
@@ -84,7 +84,7 @@ def _effective_draws(scene: Scene) -> Reading | None:
     if found is None:
         return None
     draws = found.effective * found.samples
-    return Reading(draws, None, found.images, found.samples, warning=found.warning)
+    return Reading(draws, None, found.images, found.samples)
 
 
 def _bits_per_dim(scene: Scene) -> Reading | None:

@@ -162,7 +162,7 @@ SAMPLES: dict[str, Measure] = {
         _sharpness,
     ),
     "morph_smoothness": Measure(
-        "largest morph step", "samples", "", "lower",
+        "largest morph step", "samples", "", "",
         "Largest over mean change of the image, on 10 equal steps between two test codes: 1 is even, 10 one jump.",
         _morph_smoothness,
     ),

@@ -18,11 +18,13 @@ def text(numbers: Numbers) -> str:
     blocks = []
     for title, members in _groups(numbers):
         rows = [[title, "", "", "", ""]]
-        for about in members:
+        for about in members.values():
             cells = (_value(about), about["unit"], _beside(about), _origin(about))
             rows.append([f"  {about['title']}", *cells])
         blocks.append(pages.aligned(rows, right=(1,)))
-        blocks += [f"  ! {about['title']}: {about['warning']}" for about in members if about.get("warning")]
+        blocks += [
+            f"  ! {about['title']}: {about['warning']}" for about in members.values() if about.get("warning")
+        ]
     return "\n".join(blocks)
 
 
@@ -31,7 +33,7 @@ def html(numbers: Numbers) -> str:
     parts = []
     for title, members in _groups(numbers):
         head = '<th scope="col">Number</th><th scope="col" class="value">Value</th><th scope="col">Beside it</th>'
-        body = "".join(_row(about) for about in members)
+        body = "".join(_row(name, about) for name, about in members.items())
         parts.append(
             f'<h3>{escape(title)}</h3>\n<table class="worth">\n<thead><tr>{head}</tr></thead>\n'
             f"<tbody>\n{body}</tbody>\n</table>\n"
@@ -39,9 +41,9 @@ def html(numbers: Numbers) -> str:
     return pages.section("What it is worth", *parts)
 
 
-def _groups(numbers: Numbers) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+def _groups(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
     for group, title in GROUPS.items():
-        members = [about for about in numbers.values() if about.get("group") == group]
+        members = {name: about for name, about in numbers.items() if about.get("group") == group}
         if members:
             yield title, members
 
@@ -62,12 +64,13 @@ def _beside(about: Mapping[str, Any]) -> str:
 def _origin(about: Mapping[str, Any]) -> str:
     """What the number came from: 1,000 items, 100 draws each."""
     draws = about.get("draws")
-    return f"{about['items']:,} {about.get('what', 'items')}" + (
+    what = about.get("what", "items")
+    return f"{about['items']:,} {what[:-1] if about['items'] == 1 else what}" + (
         f" × {draws:,} draws" if draws and draws > 1 else ""
     )
 
 
-def _row(about: Mapping[str, Any]) -> str:
+def _row(name: str, about: Mapping[str, Any]) -> str:
     unit = f' <span class="muted">{escape(about["unit"])}</span>' if about["unit"] else ""
     cells = (
         f'<th scope="row">{escape(about["title"])}{unit}</th><td class="value">{escape(_value(about))}</td>'
@@ -79,7 +82,8 @@ def _row(about: Mapping[str, Any]) -> str:
     )
     by = f", by {about['by']}" if about.get("by") else ""
     told = [about["why"], f"Of {_origin(about)}{by}.", f"Per dimension: {each}." if parts else ""]
-    why = escape(" ".join(t for t in told if t))
+    why = f"{escape(' '.join(t for t in told if t))} <code>{escape(name)}</code>"
     if about.get("warning"):
-        why += f' <span class="warning">{escape(about["warning"])}</span>'
+        warning = about["warning"]
+        why += f' <span class="warning">{escape(warning[:1].upper() + warning[1:])}.</span>'
     return f'<tr>{cells}</tr>\n<tr class="why"><td colspan="3">{why}</td></tr>\n'
