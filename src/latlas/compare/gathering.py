@@ -236,7 +236,7 @@ def _baselines(
     if found:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(
-            "PCA has no likelihood and no prior here, hence no ELBO and no samples: its error compares."
+            "PCA has no likelihood and no prior here, hence no ELBO; where codes are drawn, a Gaussian of them stands in."
         )
     return found
 

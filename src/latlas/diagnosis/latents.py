@@ -290,6 +290,8 @@ def too_few(e: Evidence) -> Finding | None:
     """All dimensions are full, and most of what the data's living modes carry is missing."""
     if e.latents is None or e.noise is None or not e.gradient or not e.latents.active.all():
         return None
+    if underfits(e) is not None:  # what it has learned so far says nothing of what it could hold
+        return None
     count, carried = len(e.latents.activity), _carried(e)
     explained = 1 - e.noise.residual / e.noise.spread if e.noise.spread else 1.0
     if count == PLANE or e.living <= count or explained >= TOO_FEW * carried:
