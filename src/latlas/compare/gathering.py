@@ -236,7 +236,7 @@ def _baselines(
     if found:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(
-            "PCA has no likelihood and no prior here, hence no ELBO; where codes are drawn, a Gaussian of them stands in."
+            "PCA has no likelihood and no prior here, hence no ELBO; where codes are drawn, a Gaussian stands in."
         )
     return found
 
