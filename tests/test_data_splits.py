@@ -165,7 +165,7 @@ def test_labels_that_are_numbers_missing_or_shared() -> None:
     (found,), names = code_labels([np.array([0.5, 2.0])], "x")
     assert names is None
     assert found is not None
-    assert found.dtype == np.float32
+    assert found.dtype == np.float64
     (found,), names = code_labels([np.arange(300)], "x")
     assert names is None
     assert code_labels([None], "x") == ([None], None)

@@ -60,7 +60,7 @@ def test_label_types(tmp_path: Path, label: str) -> None:
     dataset = read(write(table, tmp_path / "a.csv"), label=label)
     assert dataset.train.labels is not None
     assert (dataset.classes is None) == (label == "height")
-    assert dataset.train.labels.dtype == (np.float32 if label == "height" else np.int64)
+    assert dataset.train.labels.dtype == (np.float64 if label == "height" else np.int64)
     assert dataset.columns is not None
     assert label not in dataset.columns
 
