@@ -17,7 +17,7 @@ from latlas.report import findings as told
 from latlas.report import numbers
 from latlas.runs import Run, find
 
-SMALL = ("--limit", "400", "--steps", "40", "--latent", "2", "--quiet", "--threads", "1")
+SMALL = ("--beta", "200", "--limit", "1000", "--steps", "40", "--latent", "2", "--quiet", "--threads", "1")
 
 
 def say(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
@@ -33,7 +33,7 @@ def test_a_run_is_measured_and_diagnosed_at_its_end(
     monkeypatch.setattr("latlas.measures.nets.SEEN", 640)
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path / "cache"))
     effort = ("--set", "evaluation.items=50", "--set", "evaluation.draws=10")
-    code, _, err = say(capsys, "train", "fashion-mini", *SMALL, *effort, "--out", tmp_path / "run")
+    code, _, err = say(capsys, "train", "digits", *SMALL, *effort, "--out", tmp_path / "run")
     assert code == 0, err
     run = find(tmp_path / "run")
     found = run.metrics["numbers"]
@@ -47,7 +47,7 @@ def test_a_run_is_measured_and_diagnosed_at_its_end(
     assert found["reconstruction_mse"]["value"] == pytest.approx(
         run.metrics["splits"]["test"]["mse"], rel=1e-4
     )
-    # So short a training is not a good one, and the run says so.
+    # At such a beta the codes collapse, and the run says so.
     assert run.metrics["findings"]
     html = (run.path / "report.html").read_text()
     assert html.index("What to look at") < html.index("The numbers") < html.index("What it is worth")
@@ -68,7 +68,7 @@ def _evaluated_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         2000,
     )
     assert "Likelihood" in out
-    assert "2,000 items × 30 draws" in out
+    assert "180 items × 30 draws" in out
     assert "× 30 draws" in (run.path / "report.html").read_text()
     kept = (run.path / "metrics.json").read_bytes()
     for part in (("--limit", 20, "--measure", "codes"), ("--split", "valid"), ("--measure", "none")):
@@ -85,7 +85,7 @@ def test_what_fails_while_measuring_does_not_lose_the_run(
     monkeypatch.setattr(assessment, "assess", fail)
     asked = ("--set", 'evaluation.groups=["codes"]', "--set", "pictures.draw=false")
     words = [word for word in SMALL if word != "--quiet"]
-    code, _, err = say(capsys, "train", "fashion-mini", *words, *asked, "--out", tmp_path / "run")
+    code, _, err = say(capsys, "train", "digits", *words, *asked, "--out", tmp_path / "run")
     assert code == 0
     assert "not everything could be measured (no room); try: latlas evaluate" in err
     run = find(tmp_path / "run")
@@ -112,10 +112,7 @@ def test_bad_calls_are_refused_in_one_line(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "refusing"
     if not path.exists():
-        assert (
-            say(capsys, "train", "fashion-mini", *SMALL, "--set", "pictures.draw=false", "--out", path)[0]
-            == 0
-        )
+        assert say(capsys, "train", "digits", *SMALL, "--set", "pictures.draw=false", "--out", path)[0] == 0
     code, out, err = say(capsys, "evaluate", path, "-q", *words)
     assert (code, out) == (2, "")
     assert why in err
@@ -125,7 +122,7 @@ def test_bad_calls_are_refused_in_one_line(
 def test_annealed_numbers_are_kept_beside_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("train", "fashion-mini", *SMALL, "--set", "pictures.draw=false", "--out", tmp_path / "run")
+    words = ("train", "digits", *SMALL, "--set", "pictures.draw=false", "--out", tmp_path / "run")
     assert say(capsys, *words)[0] == 0
     few = ("--ais", 2, "--chains", 2, "--temperatures", 5, "--measure", "none")
     code, out, _ = say(capsys, "evaluate", tmp_path / "run", *few, "-q")
@@ -190,7 +187,7 @@ def test_costly_numbers_take_some_items_and_all_where_asked() -> None:
 def test_python_gives_the_same_numbers_and_findings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("train", "fashion-mini", *SMALL, "--set", "pictures.draw=false", "--out", tmp_path / "run")
+    words = ("train", "digits", *SMALL, "--set", "pictures.draw=false", "--out", tmp_path / "run")
     assert say(capsys, *words)[0] == 0
     found = api.evaluate(tmp_path / "run", ["codes"], quiet=True)
     told = json.loads(say(capsys, "evaluate", tmp_path / "run", "--measure", "codes", "--json", "-q")[1])

@@ -153,6 +153,7 @@ def test_binarized_mnist(real_data: Path) -> None:
     assert load(DataOptions(source=path, image_size=(28, 28))).shape == (1, 28, 28)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_flowers(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path))
