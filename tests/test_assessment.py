@@ -65,7 +65,7 @@ def _evaluated_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = say(capsys, "evaluate", run.path, "--measure", "log_px", "--importance", 30, "-q")
     assert (run.metrics["numbers"]["log_px"]["draws"], run.metrics["numbers"]["log_px"]["items"]) == (
         30,
-        2000,
+        180,
     )
     assert "Likelihood" in out
     assert "180 items × 30 draws" in out
