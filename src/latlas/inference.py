@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from latlas import densities, figures, measures
 from latlas.build import has_prior
-from latlas.data import Split, load_items
+from latlas.data import Dataset, Split, load_items
 from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_atomic
@@ -33,15 +33,16 @@ def items(
     source: str = "",
     data_dir: str = "",
     observer: Observer = SILENT,
+    dataset: Dataset | None = None,
 ) -> Split:
     """A split of the run's own data, whole and in its order, or every item of another source that fits the
-    model.
+    model. The run's `dataset` is read, unless it is given.
 
     Raises InputError when data are missing, have changed, or do not fit.
     """
     if source:
         return load_items(source, model.item, run.data_options(data_dir), observer.progress)
-    dataset = dataset_of(run, data_dir, observer.progress)
+    dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
         raise InputError(f"--split {split}: empty in this run (data.validation = 0)")

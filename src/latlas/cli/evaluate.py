@@ -107,6 +107,7 @@ def evaluate(
     from latlas.console import Console
     from latlas.errors import InputError
     from latlas.evaluation import EVALUATION_SEED
+    from latlas.runs import dataset_of
 
     with Console(quiet) as console:
         found, model = open_run(run, device, threads)
@@ -124,11 +125,12 @@ def evaluate(
             console.note("the run is unfinished: these are the numbers of its best weights so far")
         if split == "train" and not source:
             names = _unseen(names, console)
-        items = inference.items(found, model, split, source, data_dir, console)
+        data = dataset_of(found, data_dir, console.progress) if names or not source else None
+        items = inference.items(found, model, split, source, data_dir, console, data)
         items = items if limit is None else items.evenly(limit)
         values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
-        if names:
-            scene = assessment.scene(found, model, _data(found, data_dir, console), items, effort, console)
+        if names and data is not None:
+            scene = assessment.scene(found, model, data, items, effort, console)
             values |= _assessed(scene, names, importance)
             _say_what_is_missing(measure, names, values["numbers"], console)
         if ais is not None:
@@ -167,12 +169,6 @@ def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
     if kept != names:
         observer.note("use of the codes is left out: it is of items that were not trained on")
     return kept
-
-
-def _data(run: Run, data_dir: str, observer: Observer) -> Any:
-    from latlas.runs import dataset_of
-
-    return dataset_of(run, data_dir, observer.progress)
 
 
 def _assessed(scene: Scene, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:
