@@ -143,7 +143,8 @@ def test_pairs(cell: Cell, data: Dataset) -> None:
 @pytest.mark.parametrize("network", PARTS["network"])
 def test_every_combination(network: str, data: Dataset) -> None:
     for cell in ALL_CELLS:
-        if cell[0] == network:
+        # The two gradients of one bound differ before the encoder's output: any network tells as much as all do.
+        if cell[0] == network and (cell[-1] != "dreg" or network in ("mlp", "conv")):
             check(cell, data)
 
 
