@@ -195,20 +195,7 @@ def test_many_draws_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_dynamic_items_are_measured_as_0_and_1(tmp_path: Path) -> None:
-    words = (
-        "train",
-        "fashion-mini",
-        "--limit",
-        "200",
-        "--steps",
-        "5",
-        "--latent",
-        "2",
-        "-q",
-        "--set",
-        "pictures.draw=false",
-    )
-    assert latlas([*words, "--set", "data.binarise=dynamic", "--out", str(tmp_path / "run")]) == 0
+    assert latlas([*SMALL, "--set", "data.binarise=dynamic", "--out", str(tmp_path / "run")]) == 0
     run = find(tmp_path / "run")
     from latlas.runs import dataset_of
 
@@ -221,20 +208,7 @@ def test_dynamic_items_are_measured_as_0_and_1(tmp_path: Path) -> None:
 def test_training_items_are_not_judged_by_training_items(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = (
-        "train",
-        "fashion-mini",
-        "--limit",
-        "200",
-        "--steps",
-        "5",
-        "--latent",
-        "2",
-        "-q",
-        "--set",
-        "pictures.draw=false",
-    )
-    assert latlas([*words, "--out", str(tmp_path / "run")]) == 0
+    assert latlas([*SMALL, "--out", str(tmp_path / "run")]) == 0
     capsys.readouterr()
     asked = [
         "evaluate",

@@ -192,9 +192,6 @@ ANNEALED = {
 
 
 def keep(run: Run, numbers: Mapping[str, Any]) -> None:
-    """Adds numbers of the run's own test split to its metrics.json; those of the same name are replaced."""
+    """Adds numbers of a finished run's own test split to its metrics.json; those of the same name are replaced."""
     metrics = run.metrics
-    if metrics.get("finished"):
-        write_json(
-            run.path / "metrics.json", metrics | {"numbers": {**metrics.get("numbers", {}), **numbers}}
-        )
+    write_json(run.path / "metrics.json", metrics | {"numbers": {**metrics.get("numbers", {}), **numbers}})
