@@ -9,7 +9,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 from latlas._version import __version__
-from latlas.measures import GROUPS, MEASURES
+from latlas.metrics import GROUPS, METRICS
 from latlas.settings import Config
 
 project = "latlas"
@@ -52,7 +52,7 @@ def measures_table() -> str:
     """Every number by name, with what reports call it."""
     rows = [
         f"| `{name}` | {m.title} | {GROUPS[m.group]} | {m.unit.replace('{item}', 'item')} |"
-        for name, m in MEASURES.items()
+        for name, m in METRICS.items()
     ]
     return "| name | in reports | group | unit |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
 

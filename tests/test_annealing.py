@@ -11,10 +11,20 @@ import torch
 from helpers import batches, image_dataset, made, table_dataset
 from torch.distributions import MultivariateNormal
 
-from latlas import annealing
-from latlas.annealing import Target, Weights, annealed, compared, forward, reverse, schedule, transition, tune
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
+from latlas.metrics import ais
+from latlas.metrics.ais import (
+    Target,
+    Weights,
+    annealed,
+    compared,
+    forward,
+    reverse,
+    schedule,
+    transition,
+    tune,
+)
 from latlas.models import Model
 
 EXACT = -2.265512  # p(z) = N(0, 1), p(x | z) = N(z, 1), x = 2
@@ -100,7 +110,7 @@ def test_probabilistic_pca_where_importance_sampling_from_the_prior_fails() -> N
 
 def test_simulated_items_lie_between_bounds_that_close_with_more_temperatures() -> None:
     model, _, _ = principal()
-    z, x = annealing.simulate(model, model.prior_value(), 150, seeded())
+    z, x = ais.simulate(model, model.prior_value(), 150, seeded())
     truth, target = law().log_prob(x), Target(model, model.prior_value(), x)
     gaps = []
     for steps in (10, 30, 90):
@@ -117,7 +127,7 @@ def test_simulated_items_lie_between_bounds_that_close_with_more_temperatures() 
 def test_simulated_codes_are_draws_of_their_posteriors() -> None:
     """cov(z, x) = W^T for z ~ N(0, I), x ~ N(W z + b, sigma^2 I)."""
     model, _, _ = principal()
-    z, x = annealing.simulate(model, model.prior_value(), 20_000, seeded())
+    z, x = ais.simulate(model, model.prior_value(), 20_000, seeded())
     assert torch.allclose(z.T @ (x - CENTRE) / len(z), WEIGHT.T, atol=0.1)
     assert torch.allclose((x - z @ WEIGHT.T - CENTRE).std(0), torch.tensor(SIGMA).double(), rtol=0.03)
 
@@ -194,7 +204,7 @@ def test_a_seed_repeats_parts_bound_memory_and_progress_is_told(monkeypatch: pyt
     assert told == [(n, 5 * 29) for n in range(1, 5 * 29 + 1)]
     assert first == annealed(model, data, **few, seed=1)
     assert first != annealed(model, data, **few, seed=2)
-    monkeypatch.setattr("latlas.models.CHUNK_VALUES", 4 * annealing.BACKWARD * 4 * 7)  # seven items at once
+    monkeypatch.setattr("latlas.models.CHUNK_VALUES", 4 * ais.BACKWARD * 4 * 7)  # seven items at once
     sizes, at = [], Target.at
     monkeypatch.setattr(Target, "at", lambda self, z: (sizes.append(z.shape[1]), at(self, z))[1])
     assert annealed(model, data, **few).log_px == pytest.approx(first.log_px, abs=8)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from helpers import image_dataset, made
 
-from latlas import api, assessment
+from latlas import api
 from latlas.cli import run as latlas
-from latlas.measures import MEASURES, Effort, Reading, Scene
-from latlas.measures import reading as readings
+from latlas.metrics import METRICS, Context, Effort, Value, assessment
+from latlas.metrics import metric as readings
 from latlas.report import findings as told
 from latlas.report import numbers
 from latlas.runs import Run, find
@@ -30,7 +30,7 @@ def say(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
 def test_a_run_is_measured_and_diagnosed_at_its_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("latlas.measures.nets.SEEN", 640)
+    monkeypatch.setattr("latlas.metrics.classifier.SEEN", 640)
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path / "cache"))
     effort = ("--set", "evaluation.items=50", "--set", "evaluation.draws=10")
     code, _, err = say(capsys, "train", "digits", *SMALL, *effort, "--out", tmp_path / "run")
@@ -60,7 +60,7 @@ def _evaluated_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = run.metrics["numbers"]
     code, out, _ = say(capsys, "evaluate", run.path, "--measure", "use", "--json", "-q")
     assert code == 0
-    assert set(json.loads(out)["numbers"]) == {name for name in before if MEASURES[name].group == "use"}
+    assert set(json.loads(out)["numbers"]) == {name for name in before if METRICS[name].group == "use"}
     assert run.metrics["numbers"] == before  # the same again, and the others left as they are
     code, out, _ = say(capsys, "evaluate", run.path, "--measure", "log_px", "--importance", 30, "-q")
     assert (run.metrics["numbers"]["log_px"]["draws"], run.metrics["numbers"]["log_px"]["items"]) == (
@@ -147,7 +147,7 @@ def test_a_reading_is_written_as_people_read_it() -> None:
         "why": "Near ones.",
         "better": "higher",
     }
-    full = Reading(0.7, 0.0102, 2000, 5, {"PCA": 0.65}, by="judge <1>", warning="Few draws.")
+    full = Value(0.7, 0.0102, 2000, 5, {"PCA": 0.65}, by="judge <1>", warning="Few draws.")
     text = numbers.text({"knn": about | full.to_dict()})
     assert "  0.700 ± 0.010    PCA 0.650  2,000 items × 5 draws" in text
     assert "! k-NN: Few draws." in text
@@ -179,9 +179,9 @@ def test_findings_stand_in_the_report_or_nothing_was_sought() -> None:
 def test_costly_numbers_take_some_items_and_all_where_asked() -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
-    assert len(Scene(model, dataset, effort=Effort(5, 7)).few) == 7
-    assert Scene(model, dataset, effort=Effort(5, 7)).few.index.tolist()[0] == dataset.test.index[0]
-    assert len(Scene(model, dataset, effort=Effort(5, None)).few) == len(dataset.test)
+    assert len(Context(model, dataset, effort=Effort(5, 7)).few) == 7
+    assert Context(model, dataset, effort=Effort(5, 7)).few.index.tolist()[0] == dataset.test.index[0]
+    assert len(Context(model, dataset, effort=Effort(5, None)).few) == len(dataset.test)
 
 
 def test_python_gives_the_same_numbers_and_findings(

@@ -22,9 +22,9 @@ from latlas.data.dataset import Scaling
 from latlas.data.splits import Raw, assemble, whole
 from latlas.errors import InputError
 from latlas.networks import conv, mlp
-from latlas.observer import Observer
+from latlas.progress import Observer
 from latlas.runs import Progress
-from latlas.schedules import rate_stages
+from latlas.schedules import lr_stages
 from latlas.settings import NetworkConfig
 
 UINT8 = Scaling("integer", (0.0,), (255.0,))
@@ -215,9 +215,9 @@ def test_stages_last_as_published() -> None:
     """Burda et al. 2016: 3^i epochs at 10^(-i/7), i = 0 to 7."""
     expected = [10 ** (-i / 7) for i in range(8) for _ in range(3**i)]
     assert len(expected) == 3280
-    found = [rate_stages(epoch * 5 + s, 1, 5) for epoch in range(3280) for s in (0, 4)]
+    found = [lr_stages(epoch * 5 + s, 1, 5) for epoch in range(3280) for s in (0, 4)]
     assert found == [rate for rate in expected for _ in range(2)]
-    assert rate_stages(5 * 4000, 1, 5) == pytest.approx(0.1)
+    assert lr_stages(5 * 4000, 1, 5) == pytest.approx(0.1)
 
 
 def test_a_stage_reaches_the_optimiser() -> None:

@@ -12,23 +12,23 @@ from helpers import image_dataset, made, split, table_dataset
 from scipy.stats import wasserstein_distance
 
 from latlas.data import Dataset, Scaling
-from latlas.measures import MEASURES, Reading, Scene
-from latlas.measures import measure as readings
-from latlas.measures.information import aggregate
-from latlas.measures.spread import (
+from latlas.metrics import METRICS, Context, Value
+from latlas.metrics import measure as readings
+from latlas.metrics.downstream import explained, probed, voted
+from latlas.metrics.information import aggregate
+from latlas.metrics.spread import (
     effective_dimensions,
     log_det_cov,
     sliced_wasserstein,
     total_correlation,
     wasserstein,
 )
-from latlas.measures.use import explained, probed, voted
-from latlas.measures.views import MOST_VALUES, View, raw_values
+from latlas.metrics.views import MOST_VALUES, View, raw_values
 from latlas.models import Model
 from latlas.posteriors import GaussianPosterior
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
-OURS = [name for name, about in MEASURES.items() if about.group in ("codes", "use")]
+OURS = [name for name, about in METRICS.items() if about.group in ("codes", "use")]
 COVARIANCE = np.array([[4.0, 0.9, 0.0], [0.9, 1.0, 0.3], [0.0, 0.3, 0.5]])
 
 
@@ -40,7 +40,7 @@ def gaussian_codes(count: int, seed: int = 0) -> np.ndarray:
     return normals(count, 3, seed=seed) @ np.linalg.cholesky(COVARIANCE).T + [1, -2, 30]
 
 
-def channel(x: np.ndarray, log_var: tuple[float, ...], **settings: object) -> Scene:
+def channel(x: np.ndarray, log_var: tuple[float, ...], **settings: object) -> Context:
     """A linear model with q(z | x) = N(x, diag(exp(log_var))): the table's rows are the mean codes."""
     dataset = table_dataset(x)
     size = x.shape[1]
@@ -51,11 +51,11 @@ def channel(x: np.ndarray, log_var: tuple[float, ...], **settings: object) -> Sc
     with torch.no_grad():
         model.encoder[1].weight.copy_(torch.eye(outputs, size))
         model.encoder[1].bias.copy_(torch.tensor([0.0] * size + [*log_var])[:outputs])
-    return Scene(model, dataset)
+    return Context(model, dataset)
 
 
-def read(scene: Scene, name: str) -> Reading:
-    found = readings(scene, [name])[name]
+def read(context: Context, name: str) -> Value:
+    found = readings(context, [name])[name]
     assert found is not None
     return found
 
@@ -158,10 +158,10 @@ def test_slices_see_what_single_dimensions_do_not() -> None:
 def test_a_gaussian_channel_tells_half_the_log_of_one_plus_its_signal_to_noise_ratio() -> None:
     """Means from N(0, 1 - s2), noise s2: the aggregate posterior is the prior, and I = KL = -1/2 sum log s2."""
     s2 = np.array([0.25, 0.5, 1 - 1e-12])
-    scene = channel(normals(2000, 3) * np.sqrt(1 - s2), tuple(np.log(s2)))
+    context = channel(normals(2000, 3) * np.sqrt(1 - s2), tuple(np.log(s2)))
     truth = -0.5 * float(np.log(s2).sum())
-    told, left = read(scene, "mutual_information"), read(scene, "marginal_kl")
-    kl = read(scene, "kl_by_dimension")
+    told, left = read(context, "mutual_information"), read(context, "marginal_kl")
+    kl = read(context, "kl_by_dimension")
     assert told.value == pytest.approx(truth, abs=4 * told.stderr)
     assert abs(left.value) < 4 * left.stderr + 0.02
     assert kl.value == pytest.approx(truth, abs=4 * kl.stderr)
@@ -172,15 +172,15 @@ def test_a_gaussian_channel_tells_half_the_log_of_one_plus_its_signal_to_noise_r
     assert told.value <= told.beside["upper bound"] <= told.value + 0.1
     assert 0 <= left.beside["lower bound"] <= left.value
     assert told.beside["log of the items"] == math.log(2000)
-    assert read(scene, "active_units").parts == (1, 1, 0)
+    assert read(context, "active_units").parts == (1, 1, 0)
 
 
 def test_mutual_information_is_capped_by_the_items_and_says_so() -> None:
-    scene = channel(30 * normals(100, 2), (-6.0, -6.0))
-    told, left = read(scene, "mutual_information"), read(scene, "marginal_kl")
+    context = channel(30 * normals(100, 2), (-6.0, -6.0))
+    told, left = read(context, "mutual_information"), read(context, "marginal_kl")
     assert told.value == pytest.approx(math.log(100), abs=0.05)
     assert told.value <= math.log(100) + 1e-12
-    assert told.beside["upper bound"] == pytest.approx(read(scene, "kl_by_dimension").value)
+    assert told.beside["upper bound"] == pytest.approx(read(context, "kl_by_dimension").value)
     assert told.warning.startswith(
         "100 items cannot show more than log 100 = 4.61 nats: the true value is between 4"
     )
@@ -202,11 +202,13 @@ def test_without_a_prior_codes_tell_but_are_not_far_from_anything() -> None:
 
 
 def test_codes_that_ignore_the_items_tell_nothing() -> None:
-    scene = channel(np.tile([0.0, 1.0], (300, 1)), (0.0, 0.0))
-    assert read(scene, "mutual_information").value == pytest.approx(0, abs=1e-9)
-    assert read(scene, "marginal_kl").value == pytest.approx(0.5, abs=4 * read(scene, "marginal_kl").stderr)
-    assert read(scene, "kl_by_dimension").parts == pytest.approx((0, 0.5))
-    assert read(scene, "active_units").value == 0
+    context = channel(np.tile([0.0, 1.0], (300, 1)), (0.0, 0.0))
+    assert read(context, "mutual_information").value == pytest.approx(0, abs=1e-9)
+    assert read(context, "marginal_kl").value == pytest.approx(
+        0.5, abs=4 * read(context, "marginal_kl").stderr
+    )
+    assert read(context, "kl_by_dimension").parts == pytest.approx((0, 0.5))
+    assert read(context, "active_units").value == 0
 
 
 def test_the_aggregate_is_the_mean_of_all_densities_however_it_is_cut(
@@ -220,23 +222,23 @@ def test_the_aggregate_is_the_mean_of_all_densities_however_it_is_cut(
     np.testing.assert_allclose(found.mixture, densities.logsumexp(1) - math.log(30))
     rest = densities.clone().fill_diagonal_(-math.inf)
     np.testing.assert_allclose(found.others, rest.logsumexp(1) - math.log(29))
-    monkeypatch.setattr("latlas.measures.information.BLOCK_VALUES", 7 * 30 * 2)
+    monkeypatch.setattr("latlas.metrics.information.BLOCK_VALUES", 7 * 30 * 2)
     np.testing.assert_allclose(aggregate(q, z).mixture, found.mixture)
-    monkeypatch.setattr("latlas.measures.information.MOST_WORK", 2 * 10**2)
+    monkeypatch.setattr("latlas.metrics.information.MOST_WORK", 2 * 10**2)
     np.testing.assert_allclose(aggregate(q, z).mixture, densities[:10, :10].logsumexp(1) - math.log(10))
 
 
 def test_codes_at_the_prior_are_no_further_from_it_than_its_own_draws() -> None:
     for shift in (0.0, 1.0):
-        scene = channel(math.sqrt(0.5) * normals(2000, 2) + [shift, 0], (math.log(0.5),) * 2)
-        near, sliced = read(scene, "wasserstein_prior"), read(scene, "sliced_wasserstein_prior")
+        context = channel(math.sqrt(0.5) * normals(2000, 2) + [shift, 0], (math.log(0.5),) * 2)
+        near, sliced = read(context, "wasserstein_prior"), read(context, "sliced_wasserstein_prior")
         chance = near.beside["two prior samples"], sliced.beside["two prior samples"]
         assert max(chance) < 0.08
         np.testing.assert_allclose(near.parts, [shift, 0], atol=0.1)
         assert near.value == pytest.approx(np.mean(near.parts))
         assert sliced.value == pytest.approx(shift * 2 / math.pi, abs=0.1)
-        assert read(scene, "log_det_cov").value == pytest.approx(0, abs=0.2)
-        assert read(scene, "log_det_cov").beside["prior"] == pytest.approx(0, abs=0.2)
+        assert read(context, "log_det_cov").value == pytest.approx(0, abs=0.2)
+        assert read(context, "log_det_cov").beside["prior"] == pytest.approx(0, abs=0.2)
 
 
 # What codes are good for
@@ -295,15 +297,15 @@ def classes(x: np.ndarray, labels: np.ndarray) -> Dataset:
 def test_separated_clusters_are_the_classes() -> None:
     labels = np.arange(90) % 3
     x = 20 * np.eye(4)[labels] + normals(90, 4)
-    scene = replace(channel(x, (-3.0,) * 4), dataset=classes(x, labels))
-    found = readings(scene, ["use"])
+    context = replace(channel(x, (-3.0,) * 4), dataset=classes(x, labels))
+    found = readings(context, ["use"])
     told = {name: reading.value for name, reading in found.items() if reading}
     assert [told[name] for name in ("probe_accuracy", "knn_accuracy", "nmi", "ari")] == pytest.approx([1] * 4)
     assert told["silhouette"] > 0.8
     assert all(set(reading.beside) == {"PCA", "raw values"} for reading in found.values() if reading)
     # Codes that are the rows, and principal components that are all of them, tell what the rows do.
     shuffled = classes(x, np.random.default_rng(0).permutation(labels))
-    random = readings(replace(scene, dataset=shuffled), ["nmi", "ari"])
+    random = readings(replace(context, dataset=shuffled), ["nmi", "ari"])
     for reading in random.values():
         assert abs(reading.value) < 0.1
         assert reading.beside == pytest.approx({"PCA": reading.value, "raw values": reading.value}, abs=1e-6)
@@ -311,15 +313,15 @@ def test_separated_clusters_are_the_classes() -> None:
 
 def test_labels_that_are_numbers_get_r2_and_classes_do_not() -> None:
     x = normals(200, 3)
-    scene = channel(x, (-3.0,) * 3)
-    real = readings(replace(scene, dataset=classes(x, x @ [1.0, 2.0, 3.0])), ["use"])
+    context = channel(x, (-3.0,) * 3)
+    real = readings(replace(context, dataset=classes(x, x @ [1.0, 2.0, 3.0])), ["use"])
     assert {name for name, reading in real.items() if reading} == {"probe_r2"}
     assert real["probe_r2"].value == pytest.approx(1, abs=1e-3)
     assert set(real["probe_r2"].beside) == {"PCA", "raw values"}
     for labels in (np.zeros(200, int), np.full(200, 1.5), None):
-        found = readings(replace(scene, dataset=classes(x, labels)), ["use"])
+        found = readings(replace(context, dataset=classes(x, labels)), ["use"])
         assert set(found.values()) == {None}
-    named = readings(replace(scene, dataset=classes(x, np.arange(200) % 2)), ["use"])
+    named = readings(replace(context, dataset=classes(x, np.arange(200) % 2)), ["use"])
     assert {name for name, reading in named.items() if not reading} == {"probe_r2"}
 
 
@@ -327,12 +329,12 @@ def test_labels_that_are_numbers_get_r2_and_classes_do_not() -> None:
 
 
 def test_a_plain_autoencoder_has_no_rate_and_no_distance_to_a_prior() -> None:
-    scene = replace(channel(normals(100, 2), (), **POINT), prior=False)
-    found = readings(scene, ["codes"])
+    context = replace(channel(normals(100, 2), (), **POINT), prior=False)
+    found = readings(context, ["codes"])
     there = {name for name, reading in found.items() if reading}
     assert there == {"effective_dimensions", "total_correlation", "log_det_cov", "mean_code_norm"}
     # A point posterior that was drawn to the prior: its codes have the prior's scale.
-    drawn = {name for name, reading in readings(replace(scene, prior=True), ["codes"]).items() if reading}
+    drawn = {name for name, reading in readings(replace(context, prior=True), ["codes"]).items() if reading}
     assert set(found) - drawn == {"kl_by_dimension", "mutual_information", "marginal_kl"}
 
 
@@ -351,7 +353,7 @@ def test_every_family_is_measured_and_the_rate_is_what_its_parts_say(
 ) -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=3, **settings)
-    found = readings(Scene(model, dataset), ["codes"])
+    found = readings(Context(model, dataset), ["codes"])
     assert all(reading and np.isfinite(reading.value) for reading in found.values())
     kl = found["kl_by_dimension"]
     assert (len(kl.parts), kl.draws) == ((3, None) if by_dimension else (0, 1))
@@ -361,16 +363,16 @@ def test_every_family_is_measured_and_the_rate_is_what_its_parts_say(
     assert kl.value == pytest.approx(
         rate, abs=0.001 if not by_dimension else 4 * (told.stderr + left.stderr) + 0.01
     )
-    assert found == readings(Scene(model, dataset), ["codes"])
+    assert found == readings(Context(model, dataset), ["codes"])
 
 
 def test_parts_are_written_down_where_there_are_some() -> None:
-    assert Reading(1.0, items=2, parts=(0.25, 0.75)).to_dict() == {
+    assert Value(1.0, items=2, parts=(0.25, 0.75)).to_dict() == {
         "value": 1.0,
         "items": 2,
         "parts": [0.25, 0.75],
     }
-    assert "parts" not in Reading(1.0, items=2).to_dict()
+    assert "parts" not in Value(1.0, items=2).to_dict()
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -380,7 +382,7 @@ def test_very_few_items_give_numbers_or_none(count: int) -> None:
         whole, test=whole.test.take(slice(0, count)), train=whole.train.take(slice(0, count + 1))
     )
     _, model = made(whole, model__latent=2)
-    for reading in readings(Scene(model, dataset), OURS).values():
+    for reading in readings(Context(model, dataset), OURS).values():
         assert reading is None or np.isfinite(reading.value)
 
 
@@ -401,7 +403,7 @@ def test_a_table_with_more_components_asked_than_there_are_has_no_pca_beside() -
     x, labels = normals(60, 2), np.arange(60) % 2
     dataset = classes(x, labels)
     _, model = made(dataset, model__latent=5)
-    found = read(Scene(model, dataset), "knn_accuracy")
+    found = read(Context(model, dataset), "knn_accuracy")
     assert set(found.beside) == {"raw values"}
 
 
@@ -414,7 +416,7 @@ def test_a_linear_model_on_garments_tells_what_its_pca_tells() -> None:
 
     dataset = load(DataOptions(source="fashion-mini"))
     model: Model = fit(dataset, 16)
-    for name, reading in readings(Scene(model, dataset, prior=False), ["use"]).items():
+    for name, reading in readings(Context(model, dataset, prior=False), ["use"]).items():
         assert (reading is None) == (name == "probe_r2")
         if reading:
             assert reading.beside["PCA"] == pytest.approx(reading.value, abs=0.01)

@@ -13,9 +13,9 @@ from helpers import batches, image_dataset, made, table_dataset
 from latlas import objectives
 from latlas.data import Dataset
 from latlas.errors import InputError
+from latlas.networks import NETWORKS
 from latlas.posteriors import POSTERIORS
 from latlas.settings import Config
-from latlas.tutorials import NETWORKS
 
 PARTS: dict[str, list[str]] = {
     "network": sorted(NETWORKS),

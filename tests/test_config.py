@@ -15,11 +15,10 @@ from latlas.build import resolve
 from latlas.config import assignments, override, parse, recipe, recipe_names, to_toml
 from latlas.divergences import KERNELS
 from latlas.errors import InputError
-from latlas.networks import ACTIVATIONS
+from latlas.networks import ACTIVATIONS, NETWORKS
 from latlas.posteriors import POSTERIORS
-from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
+from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import Config
-from latlas.tutorials import NETWORKS
 
 
 def choices(section: type[BaseModel], field: str) -> set[str]:
@@ -32,7 +31,7 @@ def test_every_choice_that_a_configuration_names_exists_and_the_reverse() -> Non
     assert choices(settings.PosteriorConfig, "name") == set(POSTERIORS)
     assert choices(settings.ObjectiveConfig, "kernel") == set(KERNELS)
     assert choices(settings.ObjectiveConfig, "schedule") == set(BETA_SCHEDULES)
-    assert choices(settings.OptimizerConfig, "schedule") == set(RATE_SCHEDULES)
+    assert choices(settings.OptimizerConfig, "schedule") == set(LR_SCHEDULES)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -18,15 +18,16 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import figures, finishing, gallery, objectives, pca, restoring, studies, training
+from latlas import figures, finishing, gallery, objectives, pca, studies, training
 from latlas.cli import run as command
+from latlas.compare import denoising
+from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
 from latlas.errors import InputError
-from latlas.evaluation import evaluate, restoration, restore
+from latlas.metrics.elbo import evaluate, restoration, restore
 from latlas.models import Model
-from latlas.observer import SILENT
-from latlas.restoring import Row
+from latlas.progress import SILENT
 from latlas.runs import Progress, Run, dataset_of
 from latlas.settings import Config, CorruptionConfig
 from latlas.studies import execute, prepare, probe
@@ -282,7 +283,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 def test_denoising_beats_its_input_and_a_plain_autoencoder(trained: dict[str, Run]) -> None:
-    (row,) = restoring.restoration_table(list(trained.values()))
+    (row,) = denoising.restoration_table(list(trained.values()))
     assert (row.data, row.latent, row.corruption) == ("digits", 32, NOISE)
     assert row.corrupted == pytest.approx(0.25, rel=0.03)
     assert row.denoising[0] < 0.9 * row.plain[0]
@@ -424,11 +425,11 @@ def test_tables_of_restoration_show_means_and_spreads() -> None:
     assert first["denoising_mse_sd"] == pytest.approx(0.01 / 2**0.5)
     assert (second["plain_mse"], second["plain_mse_sd"], second["denoising_mse_sd"]) == (None, None, None)
     json.dumps([first, second], allow_nan=False)
-    lines = restoring.text_table(rows).splitlines()
+    lines = denoising.text_table(rows).splitlines()
     assert "0.04000 ± 0.01414" in lines[1]
     assert lines[1].endswith("wins")
     assert lines[2].endswith("loses to corrupted")
-    html = restoring.html_table(rows)
+    html = denoising.html_table(rows)
     assert "d&lt;1&gt;" in html
     assert "masking 0.3" in Text(html).text
 
@@ -448,11 +449,11 @@ def test_seeds_share_a_row_and_other_training_is_no_counterpart(tmp_path: Path) 
         latlas.train("digits", recipe=recipe, out=tmp_path / name, **{"latent": 2} | options | changes)
         for name, (recipe, changes) in wanted.items()
     ]
-    (row,) = restoring.restoration_table(made)
+    (row,) = denoising.restoration_table(made)
     assert (len(row.denoising), len(row.plain)) == (2, 1)
     assert len(set(row.denoising)) == 2
-    assert restoring.restoration_table(made[3:]) == []
-    assert restoring.restoration_table([made[0], *made[3:]])[0].beats_plain is None
+    assert denoising.restoration_table(made[3:]) == []
+    assert denoising.restoration_table([made[0], *made[3:]])[0].beats_plain is None
 
 
 def test_the_study_asks_every_corruption_at_both_sizes_beside_plain_runs() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latlas.data.images import decode, inspect
+from latlas.data.image_files import decode, inspect
 from latlas.errors import InputError
 
 RGB = np.zeros((6, 8, 3), np.uint8)

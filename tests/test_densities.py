@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from latlas import cli, config, densities, experiment, gallery, measures
+from latlas import cli, config, densities, experiment, gallery, metrics
 from latlas.data import Dataset
 from latlas.errors import InputError
 from latlas.runs import Run, dataset_of
@@ -349,10 +349,10 @@ def test_samples_are_judged_by_the_runs_own_images(
     assert cli.run(["sample", str(run), "--plausible", "--out", str(out), "--json", "-q"]) == 0
     share = json.loads(capsys.readouterr().out)["plausible_share"]
     dataset = dataset_of(Run(run))
-    assert share == measures.plausible_share(dataset, np.load(out)["samples"])
+    assert share == metrics.plausible_share(dataset, np.load(out)["samples"])
     real, noise = dataset.scaling.apply(dataset.test.x), np.random.default_rng(0).random((200, 8, 8, 1))
-    assert measures.plausible_share(dataset, real) > 0.94
-    assert measures.plausible_share(dataset, noise) < min(share, 0.05)
+    assert metrics.plausible_share(dataset, real) > 0.94
+    assert metrics.plausible_share(dataset, noise) < min(share, 0.05)
     assert cli.run(["sample", str(run), "--plausible"]) == 0
     assert f"{share:.1%} plausible: " in capsys.readouterr().out
 

@@ -20,10 +20,21 @@ from latlas import cli, densities, diagnosis, objectives, pca, training
 from latlas.build import GOOD_STEPS
 from latlas.config import override
 from latlas.data import Dataset, Scaling
-from latlas.diagnosis import RULES, Evidence, Finding, curves, fit, latents, likelihood, parts, probes, words
+from latlas.diagnosis import (
+    RULES,
+    Evidence,
+    Finding,
+    latent_rules,
+    likelihood_rules,
+    network_rules,
+    probes,
+    text,
+    training_curves,
+    training_rules,
+)
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
-from latlas.diagnosis.latents import weights_for
-from latlas.evaluation import evaluate
+from latlas.diagnosis.latent_rules import weights_for
+from latlas.metrics.elbo import evaluate
 from latlas.models import Model
 from latlas.runs import Progress
 from latlas.settings import Config
@@ -191,27 +202,27 @@ def collapsed_latents(active: int = 0, size: int = 3) -> Latents:
 def test_collapse_names_the_sigma_or_the_beta_that_mends_it() -> None:
     modes = np.array([0.5, 0.25, 0.1, 0.05])
     base = replace(evidence(), latents=collapsed_latents(), modes=modes)
-    by_sigma = finding(changed(base, likelihood__sigma=2.0), latents.collapsed)
+    by_sigma = finding(changed(base, likelihood__sigma=2.0), latent_rules.collapsed)
     assert by_sigma.settings == {"likelihood.sigma": "learned"}
     assert f"below {2 * math.sqrt(0.5):.3g} the first" in by_sigma.remedy
-    by_beta = finding(changed(base, objective__beta=8.0), latents.collapsed)
+    by_beta = finding(changed(base, objective__beta=8.0), latent_rules.collapsed)
     assert "objective.beta" in by_beta.settings
     strong = replace(base, modes=np.array([50.0, 20.0, 10.0, 0.1]))
-    early = finding(changed(strong, objective__schedule="constant"), latents.collapsed)
+    early = finding(changed(strong, objective__schedule="constant"), latent_rules.collapsed)
     assert early.settings == {"objective.schedule": "linear"}
-    assert "optimizer.lr" in finding(strong, latents.collapsed).settings
+    assert "optimizer.lr" in finding(strong, latent_rules.collapsed).settings
 
 
 def test_too_early_weight_and_idle_dimensions_are_told_apart() -> None:
     strong = replace(evidence(), latents=collapsed_latents(1, 8), modes=np.full(8, 40.0))
-    assert latents.partly_collapsed(strong) is None
-    early = finding(changed(strong, objective__schedule="constant"), latents.partly_collapsed)
+    assert latent_rules.partly_collapsed(strong) is None
+    early = finding(changed(strong, objective__schedule="constant"), latent_rules.partly_collapsed)
     assert early.settings == {"objective.schedule": "linear"}
     few = replace(evidence(), latents=collapsed_latents(3, 8))
-    assert finding(few, latents.too_many).settings == {"model.latent": 3}
+    assert finding(few, latent_rules.too_many).settings == {"model.latent": 3}
     pressed = changed(few, objective__beta=4.0)
-    assert latents.partly_collapsed(pressed) is not None
-    assert latents.too_many(pressed) is None
+    assert latent_rules.partly_collapsed(pressed) is not None
+    assert latent_rules.too_many(pressed) is None
 
 
 def test_a_decoder_cut_from_its_codes_is_found() -> None:
@@ -221,14 +232,14 @@ def test_a_decoder_cut_from_its_codes_is_found() -> None:
     e = diagnosis.gather(config, model, table(), rows)
     assert e.latents is not None
     assert e.latents.shuffled == pytest.approx(0, abs=1e-6)
-    assert finding(e, latents.ignored).name == "codes-ignored"
+    assert finding(e, latent_rules.ignored).name == "codes-ignored"
 
 
 def test_holes_are_found_where_the_rate_is_free() -> None:
     config, model, rows = trained(table(), objective__beta=0.001)
     e = diagnosis.gather(config, model, table(), rows)
-    assert finding(e, latents.holes).settings == {"objective.beta": 1.0}
-    assert finding(e, likelihood.loss_scale).name == "rate-without-weight"
+    assert finding(e, latent_rules.holes).settings == {"objective.beta": 1.0}
+    assert finding(e, likelihood_rules.loss_scale).name == "rate-without-weight"
 
 
 def test_the_gap_is_the_divergence_of_the_codes_from_the_prior() -> None:
@@ -248,48 +259,49 @@ def test_the_gap_is_the_divergence_of_the_codes_from_the_prior() -> None:
 
 def test_a_learned_prior_or_an_mmd_gets_another_remedy_for_holes() -> None:
     wide = replace(evidence(), gap=Gap("a mixture", 5.0, 0.1, shaped=True))
-    assert finding(wide, latents.holes).settings == {"prior.name": "vamp"}
+    assert finding(wide, latent_rules.holes).settings == {"prior.name": "vamp"}
     moved = replace(evidence(), gap=Gap("one Gaussian with a full covariance", 5.0, 0.1))
-    assert "prior.name" not in finding(moved, latents.holes).settings
-    assert finding(moved, latents.holes).command.endswith("--density full")
+    assert "prior.name" not in finding(moved, latent_rules.holes).settings
+    assert finding(moved, latent_rules.holes).command.endswith("--density full")
     mmd = changed(wide, posterior__name="point", objective__name="infovae", objective__schedule="constant")
-    assert "objective.info_lambda" in finding(mmd, latents.holes).settings
+    assert "objective.info_lambda" in finding(mmd, latent_rules.holes).settings
 
 
 @pytest.mark.parametrize(("sigma", "said"), [(3.0, "too large"), (0.05, "too small")])
 def test_a_wrong_sigma_is_named_with_the_right_one(sigma: float, said: str) -> None:
     config, model, rows = trained(table(), likelihood__sigma=sigma, objective__beta=0.01 / sigma**2)
     e = diagnosis.gather(config, model, table(), rows)
-    found = finding(e, likelihood.noise_off)
+    found = finding(e, likelihood_rules.noise_off)
     assert said in found.title
     assert e.noise is not None
     assert f"deviation {math.sqrt(e.noise.residual):.3g}" in found.evidence
     plain = changed(e, objective__beta=1.0, **PLAIN)
-    assert likelihood.noise_off(plain) is None
+    assert likelihood_rules.noise_off(plain) is None
 
 
 def test_a_likelihood_for_other_data_is_named() -> None:
     images = replace(evidence(), kind="image", noise=Noise(0.2, 0.002, 0.05))
     grey = changed(images, likelihood__name="bernoulli")
-    assert finding(grey, likelihood.bernoulli_on_grey).settings["likelihood.name"] == "gaussian"
-    assert likelihood.bernoulli_on_grey(replace(grey, binary=True)) is None
-    assert likelihood.bernoulli_on_grey(replace(grey, noise=Noise(0.104, 0.0254, 0.087))) is None
-    assert finding(replace(images, binary=True), likelihood.gaussian_on_binary).settings
+    assert finding(grey, likelihood_rules.bernoulli_on_grey).settings["likelihood.name"] == "gaussian"
+    assert likelihood_rules.bernoulli_on_grey(replace(grey, binary=True)) is None
+    assert likelihood_rules.bernoulli_on_grey(replace(grey, noise=Noise(0.104, 0.0254, 0.087))) is None
+    assert finding(replace(images, binary=True), likelihood_rules.gaussian_on_binary).settings
     out = changed(replace(images, outside=0.1), network__name="mlp")
-    assert finding(out, likelihood.outside_range).settings == {"likelihood.output": "sigmoid"}
-    assert likelihood.outside_range(changed(out, likelihood__output="sigmoid")) is None
+    assert finding(out, likelihood_rules.outside_range).settings == {"likelihood.output": "sigmoid"}
+    assert likelihood_rules.outside_range(changed(out, likelihood__output="sigmoid")) is None
 
 
 def test_losses_on_a_wrong_scale_are_named() -> None:
     hundredth = changed(evidence(), objective__beta=0.01, training__batch_size=100)
-    assert "1 / 100, the batch size" in finding(hundredth, likelihood.loss_scale).cause
+    assert "1 / 100, the batch size" in finding(hundredth, likelihood_rules.loss_scale).cause
     mean = changed(replace(evidence(), values=784), likelihood__sigma=math.sqrt(784 / 2))
-    assert finding(mean, likelihood.loss_scale).settings == {"likelihood.sigma": "learned"}
-    assert finding(changed(evidence(), objective__beta=50.0), likelihood.loss_scale).settings == {
+    assert finding(mean, likelihood_rules.loss_scale).settings == {"likelihood.sigma": "learned"}
+    assert finding(changed(evidence(), objective__beta=50.0), likelihood_rules.loss_scale).settings == {
         "objective.beta": 1.0
     }
     assert (
-        likelihood.loss_scale(changed(evidence(), objective__beta=1000.0, objective__capacity=25.0)) is None
+        likelihood_rules.loss_scale(changed(evidence(), objective__beta=1000.0, objective__capacity=25.0))
+        is None
     )
 
 
@@ -299,7 +311,7 @@ def test_overfitting_shows_beside_validation() -> None:
         few, **PLAIN, network__name="mlp", network__hidden=(64,), training__epochs=150
     )
     e = diagnosis.gather(config, model, few, rows)
-    assert finding(e, fit.overfits).settings["training.patience"] == 5
+    assert finding(e, training_rules.overfits).settings["training.patience"] == 5
 
 
 def logged(costs: np.ndarray, epochs: int = 0, lr: float = 1e-3, norm: float = 1.0) -> Evidence:
@@ -322,41 +334,41 @@ STRAIGHT = np.linspace(99.9, 95, 50)
 
 def test_a_log_that_levels_off_has_nothing_wrong() -> None:
     assert [n for n in names(logged(LEVEL, 10)) if n in ("underfitting", "overfitting")] == []
-    assert curves.rises(logged(LEVEL)).max() == 0
+    assert training_curves.rises(logged(LEVEL)).max() == 0
 
 
 def test_validation_that_gets_worse_is_overfitting() -> None:
     turned = LEVEL + np.maximum(0, np.arange(50) - 25) * 0.5
-    found = finding(logged(turned, 50), fit.overfits)
+    found = finding(logged(turned, 50), training_rules.overfits)
     assert "since epoch 26" in found.evidence
 
 
 def test_a_score_that_still_falls_is_underfitting() -> None:
     slow = 20 + 80 * np.exp(-np.arange(1, 51) / 25)
-    assert finding(logged(slow, 10), fit.underfits).settings["training.epochs"] == 150
+    assert finding(logged(slow, 10), training_rules.underfits).settings["training.epochs"] == 150
     short = replace(logged(LEVEL[:2]), epochs=())
-    assert finding(short, fit.underfits).settings["training.epochs"] == GOOD_STEPS // 100
-    assert fit.underfits(replace(logged(slow, 10), finished=False)) is None
+    assert finding(short, training_rules.underfits).settings["training.epochs"] == GOOD_STEPS // 100
+    assert training_rules.underfits(replace(logged(slow, 10), finished=False)) is None
 
 
 def test_learning_rates_are_told_from_the_log() -> None:
     low = logged(STRAIGHT, lr=1e-6)
-    assert curves.bend(low) == pytest.approx(1, abs=0.05)
-    assert "a weight could move by about 0.005" in finding(low, fit.rate_too_low).evidence
-    assert latents.collapsed(replace(low, latents=collapsed_latents())) is None
+    assert training_curves.bend(low) == pytest.approx(1, abs=0.05)
+    assert "a weight could move by about 0.005" in finding(low, training_rules.rate_too_low).evidence
+    assert latent_rules.collapsed(replace(low, latents=collapsed_latents())) is None
     straight = changed(logged(STRAIGHT, lr=1e-4), optimizer__lr=1e-4)
-    assert "straight line" in finding(straight, fit.rate_too_low).evidence
-    assert fit.rate_too_low(logged(LEVEL, lr=1e-4)) is None
+    assert "straight line" in finding(straight, training_rules.rate_too_low).evidence
+    assert training_rules.rate_too_low(logged(LEVEL, lr=1e-4)) is None
     learned_sigma = changed(logged(STRAIGHT, lr=3e-3), optimizer__lr=3e-3)
-    assert fit.rate_too_low(learned_sigma) is None
-    assert fit.underfits(low) is None
+    assert training_rules.rate_too_low(learned_sigma) is None
+    assert training_rules.underfits(low) is None
     spiky = LEVEL.copy()
     spiky[30] += 30
-    assert "1 of 50" in finding(logged(spiky), fit.rate_too_high).evidence
-    assert fit.rate_too_high(logged(LEVEL)) is None
+    assert "1 of 50" in finding(logged(spiky), training_rules.rate_too_high).evidence
+    assert training_rules.rate_too_high(logged(LEVEL)) is None
     bounded = changed(logged(LEVEL, norm=900.0), optimizer__clip=20.0)
-    assert finding(bounded, fit.clipped).settings == {"optimizer.clip": 3600.0}
-    assert fit.clipped(changed(bounded, optimizer__clip=200.0)) is None
+    assert finding(bounded, training_rules.clipped).settings == {"optimizer.clip": 3600.0}
+    assert training_rules.clipped(changed(bounded, optimizer__clip=200.0)) is None
 
 
 def test_a_model_that_is_no_better_than_the_mean_has_learned_nothing() -> None:
@@ -365,7 +377,7 @@ def test_a_model_that_is_no_better_than_the_mean_has_learned_nothing() -> None:
         replace(logged(np.full(50, 100.0)), scores=dict.fromkeys(("train", "valid", "test"), nothing)),
         **PLAIN,
     )
-    assert "learned nothing" in finding(e, fit.rate_too_high).title
+    assert "learned nothing" in finding(e, training_rules.rate_too_high).title
 
 
 def test_numbers_that_are_not_finite_are_the_one_finding() -> None:
@@ -374,19 +386,19 @@ def test_numbers_that_are_not_finite_are_the_one_finding() -> None:
         model.decoder.output.weight[0, 0] = math.nan  # type: ignore[union-attr, index]
     e = diagnosis.gather(config, model, table(), rows)
     assert not e.finite
-    assert finding(e, fit.not_finite).weight == 1
+    assert finding(e, training_rules.not_finite).weight == 1
     assert names(replace(e, epochs=(), steps=()))[0] == "diverged"
 
 
 def test_a_run_without_weights_or_without_an_end_is_said_so() -> None:
     e = diagnosis.gather(evidence().config, None, table(), [], finished=False)
-    assert "before the first epoch" in finding(e, fit.not_finite).title
+    assert "before the first epoch" in finding(e, training_rules.not_finite).title
     assert "unfinished" in names(replace(evidence(), finished=False))
 
 
 def test_nothing_held_out_is_a_notice() -> None:
     e = replace(evidence(), counts={"train": 600, "valid": 0, "test": 300})
-    assert finding(e, fit.nothing_held_out).level == "notice"
+    assert finding(e, training_rules.nothing_held_out).level == "notice"
 
 
 def test_dead_units_are_counted_where_they_are() -> None:
@@ -402,9 +414,9 @@ def test_dead_units_are_counted_where_they_are() -> None:
         model.encoder[1].bias[:6] = -1000.0  # type: ignore[index, operator]
     e = diagnosis.gather(config, model, table(), rows)
     assert next((layer.name, layer.units, layer.dead) for layer in e.layers) == ("encoder.2", 10, 6)
-    assert finding(e, parts.dead_units).settings["network.activation"] == "silu"
+    assert finding(e, network_rules.dead_units).settings["network.activation"] == "silu"
     few = replace(e, layers=(Layer("encoder.2", 100, 5),))
-    assert parts.dead_units(few) is None
+    assert network_rules.dead_units(few) is None
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
@@ -412,9 +424,9 @@ def test_test_items_of_another_law_are_found(shift: float) -> None:
     moved = table(shift=shift)
     config, model, rows = trained(moved, training__epochs=3)
     e = diagnosis.gather(config, model, moved, rows)
-    assert finding(e, parts.unlike_test).level == "worth a look"
+    assert finding(e, network_rules.unlike_test).level == "worth a look"
     noisy = replace(e, drift=Drift(0.03, 0.02, 0.1), scores={})
-    assert parts.unlike_test(noisy) is None
+    assert network_rules.unlike_test(noisy) is None
 
 
 def test_a_test_split_that_is_sorted_is_of_the_same_law() -> None:
@@ -434,39 +446,39 @@ def test_single_batches_jump_and_that_is_no_spike() -> None:
     noise = 15 * np.random.default_rng(0).standard_normal(400)
     e = logged(smooth + noise)
     every = replace(e, steps=tuple({**row, "step": at + 1} for at, row in enumerate(e.steps)))
-    assert len(curves.training(every)) == 8
-    assert fit.rate_too_high(every) is None
-    assert fit.rate_too_high(e) is not None
+    assert len(training_curves.training(every)) == 8
+    assert training_rules.rate_too_high(every) is None
+    assert training_rules.rate_too_high(e) is not None
 
 
 def test_a_capacity_that_rises_is_not_called_overfitting() -> None:
     worse = logged(np.linspace(100, 200, 40), epochs=20)
-    assert len(curves.validation(worse)) == 20
+    assert len(training_curves.validation(worse)) == 20
     rising = changed(worse, objective__capacity=25.0, objective__beta=30.0)
     assert rising.weight == 1
-    assert len(curves.validation(rising)) == 0
+    assert len(training_curves.validation(rising)) == 0
 
 
 def test_too_few_dimensions_are_found_but_a_plane_is_a_choice() -> None:
     config, model, rows = trained(table(), model__latent=1, likelihood__sigma=0.5)
     e = diagnosis.gather(config, model, table(), rows)
     e = replace(e, modes=np.array([30.0, 29.0, 28.0, 0.1]), noise=Noise(0.1, 0.7, 1.0))
-    assert finding(e, latents.too_few).settings["model.latent"] == 2
+    assert finding(e, latent_rules.too_few).settings["model.latent"] == 2
     assert e.latents is not None
     plane = replace(e, latents=replace(e.latents, activity=np.ones(2), reach=np.ones(2)))
-    assert latents.too_few(plane) is None
+    assert latent_rules.too_few(plane) is None
 
 
 def test_findings_come_by_weight_and_in_words(tmp_path: Path) -> None:
     e = replace(changed(evidence(), objective__beta=0.01), counts={"train": 600, "valid": 0, "test": 300})
     found = diagnosis.diagnose(e)
     assert [f.weight for f in found] == sorted((f.weight for f in found), reverse=True)
-    text = words.told(found, tmp_path / "a run", 80)
-    commands = [line for line in text.splitlines() if "latlas train" in line]
+    told = text.told(found, tmp_path / "a run", 80)
+    commands = [line for line in told.splitlines() if "latlas train" in line]
     assert len(commands) == len(found)
-    assert all(len(line) <= 80 for line in text.splitlines()[1:] if "latlas " not in line)
-    assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in text
-    assert words.told([], tmp_path).startswith("Nothing wrong was found. Looked at:")
+    assert all(len(line) <= 80 for line in told.splitlines()[1:] if "latlas " not in line)
+    assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in told
+    assert text.told([], tmp_path).startswith("Nothing wrong was found. Looked at:")
 
 
 def test_the_command_reads_a_run_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, made, split, table_dataset
 
-from latlas import evaluation, weighing
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
-from latlas.evaluation import Importance, log_likelihood
+from latlas.metrics import elbo, importance
+from latlas.metrics.elbo import Importance, log_likelihood
 from latlas.models import Model
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
@@ -122,12 +122,12 @@ def test_memory_stays_bounded_whatever_the_draws(monkeypatch: pytest.MonkeyPatch
         encoded.append(len(x))
         return infer(x)
 
-    monkeypatch.setattr(weighing, "LARGEST", 1000)  # 250 codes of a row of four values
+    monkeypatch.setattr(importance, "LARGEST", 1000)  # 250 codes of a row of four values
     monkeypatch.setattr(model, "raw", decoded)
     monkeypatch.setattr(model, "infer", counted)
-    log_likelihood(model, data, 2 * weighing.BLOCK + 7)
+    log_likelihood(model, data, 2 * importance.BLOCK + 7)
     assert max(codes) == 250
-    assert sum(codes) == 50 * (2 * weighing.BLOCK + 7)
+    assert sum(codes) == 50 * (2 * importance.BLOCK + 7)
     assert encoded == [50]  # once, whatever is drawn
 
 
@@ -153,8 +153,8 @@ def test_every_family_has_a_bound_above_its_elbo(settings: dict[str, object]) ->
     _, model = made(dataset, model__latent=2, **settings)
     result = log_likelihood(model, batches(dataset, "test", model), 20)
     assert result.gap > 0
-    elbo = evaluation.evaluate(model, batches(dataset, "test", model), samples=200).elbo
-    assert result.elbo == pytest.approx(elbo, abs=1.0)
+    expected = elbo.evaluate(model, batches(dataset, "test", model), samples=200).elbo
+    assert result.elbo == pytest.approx(expected, abs=1.0)
 
 
 def test_a_point_posterior_is_refused_and_so_is_a_diverged_model() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 import latlas
 from latlas import objectives, runs
 from latlas.errors import InputError
-from latlas.evaluation import log_likelihood
+from latlas.metrics.elbo import log_likelihood
 from latlas.models import Model, Pass
 from latlas.posteriors import POSTERIORS
 from latlas.settings import ObjectiveConfig

@@ -15,12 +15,12 @@ from test_evaluation import BOUNDS, EXACT, exact_model, linear_model, prior_as_p
 from latlas import pca
 from latlas.data import Dataset, Scaling
 from latlas.errors import LatlasError
-from latlas.evaluation import evaluate, log_likelihood
-from latlas.measures import Effort, Scene, measure
-from latlas.measures.likelihood import Dequantised
-from latlas.measures.quality import ssim
+from latlas.metrics import Context, Effort, measure
+from latlas.metrics.elbo import evaluate, log_likelihood
+from latlas.metrics.importance import drawing, weighed
+from latlas.metrics.likelihood import Dequantised
+from latlas.metrics.quality import ssim
 from latlas.models import Model
-from latlas.weighing import drawing, weighed
 
 GAUSSIAN = {
     "likelihood__name": "gaussian",
@@ -30,7 +30,7 @@ GAUSSIAN = {
 
 
 def values(model: Model, dataset: Dataset, *names: str, draws: int = 20) -> dict[str, float | None]:
-    found = measure(Scene(model, dataset, effort=Effort(draws)), names)
+    found = measure(Context(model, dataset, effort=Effort(draws)), names)
     return {name: None if reading is None else reading.value for name, reading in found.items()}
 
 
@@ -126,7 +126,7 @@ def test_a_warning_comes_with_a_wrong_encoder_and_not_with_a_right_one() -> None
     assert wrong.low > 0.9
     assert wrong.warning.startswith("too low by about ")
     assert "fewer than 10 effective draws of 100; take more draws (--importance)" in wrong.warning
-    found = measure(Scene(model, table_dataset(data.stored), effort=Effort(100)), ["log_px", "gap"])
+    found = measure(Context(model, table_dataset(data.stored), effort=Effort(100)), ["log_px", "gap"])
     assert [bool(reading.warning) for reading in found.values()] == [True, False]  # said once
 
 
@@ -201,7 +201,7 @@ def test_at_its_optimum_a_linear_vae_is_probabilistic_pca() -> None:
     dataset = correlated()
     model, best = optimum(dataset, 2)
     exact = best.log_prob(np.asarray(dataset.test.x)).mean()
-    found = measure(Scene(model, dataset, effort=Effort(50)), ["likelihood"])
+    found = measure(Context(model, dataset, effort=Effort(50)), ["likelihood"])
     assert found["log_px"].value == pytest.approx(exact, abs=1e-6)
     assert found["log_px"].beside["probabilistic PCA"] == pytest.approx(exact, rel=1e-6)
     assert found["log_px"].beside["ELBO of these"] == pytest.approx(exact, rel=1e-6)
@@ -235,9 +235,9 @@ def eight_bit(rows: np.ndarray) -> Dataset:
 def test_bits_are_those_of_the_density_at_the_dequantised_items() -> None:
     dataset = eight_bit(np.random.default_rng(0).normal(size=(200, 3)) @ np.diag([40, 20, 9]) + 128)
     model, best = optimum(dataset, 1)
-    scene = Scene(model, dataset, effort=Effort(10))
-    y = Dequantised(scene.few, scene.batches(scene.few), 0)(np.arange(200)).numpy()
-    found = measure(scene, ["bits_per_dim"])["bits_per_dim"]
+    context = Context(model, dataset, effort=Effort(10))
+    y = Dequantised(context.few, context.batches(context.few), 0)(np.arange(200)).numpy()
+    found = measure(context, ["bits_per_dim"])["bits_per_dim"]
     assert found.value == pytest.approx(8 - best.log_prob(y).mean() / (3 * math.log(2)), abs=1e-9)
     assert found.beside["probabilistic PCA"] == pytest.approx(found.value, abs=1e-5)
     assert (found.items, found.draws) == (200, 10)
@@ -279,8 +279,8 @@ def test_no_model_stores_evenly_spread_bytes_in_fewer_than_eight_bits(width: flo
 def test_noise_is_uniform_and_belongs_to_its_item() -> None:
     dataset = image_dataset()
     _, model = made(dataset)
-    scene = Scene(model, dataset)
-    data = Dequantised(dataset.test, scene.batches(dataset.test), 0)
+    context = Context(model, dataset)
+    data = Dequantised(dataset.test, context.batches(dataset.test), 0)
     y = data(np.arange(20))
     assert y.shape == (20, 1, 8, 6)
     assert y.dtype == torch.float32
@@ -291,7 +291,7 @@ def test_noise_is_uniform_and_belongs_to_its_item() -> None:
     assert noise.var() == pytest.approx(1 / 12, abs=0.01)
     assert len(np.unique(noise.round(6))) > 0.9 * noise.size
     assert torch.equal(data(np.array([7, 3])), y[[7, 3]])
-    assert not torch.equal(Dequantised(dataset.test, scene.batches(dataset.test), 1)(np.arange(20)), y)
+    assert not torch.equal(Dequantised(dataset.test, context.batches(dataset.test), 1)(np.arange(20)), y)
 
 
 def test_a_bernoulli_on_bits_is_exact_and_on_grey_values_has_none() -> None:
@@ -302,7 +302,7 @@ def test_a_bernoulli_on_bits_is_exact_and_on_grey_values_has_none() -> None:
     assert found["bits_per_dim"] == pytest.approx(-found["log_px"] / (5 * math.log(2)))
     grey = image_dataset()
     _, model = made(grey, model__latent=2, likelihood__name="bernoulli")
-    found = measure(Scene(model, grey, effort=Effort(5)), ["bits_per_dim", "log_px"])
+    found = measure(Context(model, grey, effort=Effort(5)), ["bits_per_dim", "log_px"])
     assert found["bits_per_dim"] is None
     assert set(found["log_px"].beside) == {"ELBO of these"}
 
@@ -363,7 +363,7 @@ def test_ssim_of_small_images_has_a_smaller_window(shape: tuple[int, int]) -> No
 def test_errors_of_images_are_those_of_the_whole_split_and_stand_beside_pca() -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
-    found = measure(Scene(model, dataset), ["reconstruction"])
+    found = measure(Context(model, dataset), ["reconstruction"])
     again = evaluate(model, batches(dataset, "test", model))
     assert found["reconstruction_mse"].value == pytest.approx(again.mse, rel=1e-6)
     each = -10 * np.log10(
@@ -373,7 +373,7 @@ def test_errors_of_images_are_those_of_the_whole_split_and_stand_beside_pca() ->
     assert found["psnr"].stderr == pytest.approx(each.std(ddof=1) / math.sqrt(20), rel=1e-5)
     assert found["explained_variance"] is None
     assert found["ssim"].value < found["ssim"].beside["PCA"] <= 1
-    linear = measure(Scene(pca.fit(dataset, 2), dataset, prior=False), ["reconstruction"])
+    linear = measure(Context(pca.fit(dataset, 2), dataset, prior=False), ["reconstruction"])
     for name in ("reconstruction_mse", "psnr", "ssim"):
         assert linear[name].value == pytest.approx(linear[name].beside["PCA"])
         assert found[name].beside["PCA"] == pytest.approx(linear[name].value)
@@ -381,7 +381,7 @@ def test_errors_of_images_are_those_of_the_whole_split_and_stand_beside_pca() ->
 
 def test_explained_variance_is_pcas_own_ratio() -> None:
     dataset = correlated()
-    found = measure(Scene(exact_pca(dataset, 2), dataset, prior=False), ["reconstruction"])
+    found = measure(Context(exact_pca(dataset, 2), dataset, prior=False), ["reconstruction"])
     ratio = PCA(2).fit(dataset.train.x).explained_variance_ratio_.sum()
     assert found["explained_variance"].value == pytest.approx(ratio)
     assert found["explained_variance"].beside == {"PCA": pytest.approx(ratio, rel=1e-5)}

@@ -13,12 +13,12 @@ from helpers import image_dataset, made, split, table_dataset
 from latlas.data import DataOptions, Dataset, Scaling, load
 from latlas.divergences import mmd
 from latlas.errors import InputError, LatlasError
-from latlas.measures import GROUPS, MEASURES, Scene, features, nets, plausible_share
-from latlas.measures import critic as judging
-from latlas.measures import measure as readings
-from latlas.measures.codes import block_mmd, mean_code_norm
-from latlas.measures.decoded import gradient_energy, morph_smoothness, sharpness
-from latlas.measures.use import silhouette
+from latlas.metrics import GROUPS, METRICS, Context, classifier, features, plausible_share
+from latlas.metrics import measure as readings
+from latlas.metrics import plausibility as judging
+from latlas.metrics.codes import block_mmd, mean_code_norm
+from latlas.metrics.decoded import gradient_energy, morph_smoothness, sharpness
+from latlas.metrics.downstream import silhouette
 from latlas.models import Model
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
@@ -26,7 +26,7 @@ POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nets, "SEEN", 4800)
+    monkeypatch.setattr(classifier, "SEEN", 4800)
     monkeypatch.setattr(judging, "_critics", {})
     monkeypatch.setattr(features, "_classifiers", {})
 
@@ -38,7 +38,7 @@ def normals(*shape: int, seed: int = 0) -> torch.Tensor:
 def measure(
     model: Model, dataset: Dataset, names: Sequence[str] = ("all",), prior: bool = True, seed: int = 0
 ) -> dict[str, float | None]:
-    found = readings(Scene(model, dataset, prior, seed), names)
+    found = readings(Context(model, dataset, prior, seed), names)
     return {name: None if reading is None else reading.value for name, reading in found.items()}
 
 
@@ -154,13 +154,13 @@ def test_every_measure_is_described_and_all_come_in_their_order(quick: None) -> 
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
     told: list[tuple[int, int]] = []
-    found = readings(Scene(model, dataset), progress=lambda *done: told.append(done))
+    found = readings(Context(model, dataset), progress=lambda *done: told.append(done))
     values = {name: None if reading is None else reading.value for name, reading in found.items()}
-    assert list(values) == list(MEASURES)
-    assert told == [(i, len(MEASURES)) for i in range(1, len(MEASURES) + 1)]
+    assert list(values) == list(METRICS)
+    assert told == [(i, len(METRICS)) for i in range(1, len(METRICS) + 1)]
     assert values == measure(model, dataset)
-    assert all(m.better in ("higher", "lower", "") and m.title and m.why for m in MEASURES.values())
-    assert all(m.group in GROUPS for m in MEASURES.values())
+    assert all(m.better in ("higher", "lower", "") and m.title and m.why for m in METRICS.values())
+    assert all(m.group in GROUPS for m in METRICS.values())
     assert all(r is None or (r.items > 0 and np.isfinite(r.value)) for r in found.values())
     assert 0 <= values["knn_accuracy"] <= 1
     assert values["sharpness"] > 0
@@ -177,7 +177,7 @@ def test_without_a_prior_the_codes_own_gaussian_stands_in() -> None:
             rows if latent == 2 else np.column_stack([rows, rows.sum(1)])
         )  # the third is no dimension of its own
         model, dataset = identity(data)
-        grid = Scene(model, dataset, False, 0).grid
+        grid = Context(model, dataset, False, 0).grid
         assert grid.shape == (400, latent)
         np.testing.assert_allclose(grid.mean(0), data.mean(0), atol=0.4)
         np.testing.assert_allclose(np.cov(grid.T.numpy()), np.cov(data.T), rtol=0.2, atol=0.2)
@@ -185,7 +185,7 @@ def test_without_a_prior_the_codes_own_gaussian_stands_in() -> None:
 
 
 def test_in_two_dimensions_the_grid_is_the_priors_quantiles() -> None:
-    grid = Scene(*identity(normals(9, 2).numpy()), True, 0).grid
+    grid = Context(*identity(normals(9, 2).numpy()), True, 0).grid
     shares = torch.special.ndtr(grid)
     assert shares.unique(dim=0).shape == (400, 2)
     torch.testing.assert_close(shares.min(0).values, torch.full((2,), 0.025, dtype=torch.float64))
@@ -253,7 +253,7 @@ def bars(n: int = 900, seed: int = 0) -> Dataset:
 def test_real_images_are_plausible_and_others_are_not(quick: None) -> None:
     dataset = bars()
     judge = judging.critic_of(dataset)
-    real = nets.as_tensor(dataset, dataset.test.x)
+    real = classifier.as_tensor(dataset, dataset.test.x)
     generator = torch.Generator().manual_seed(0)
     shares = {
         "real": real,
@@ -275,7 +275,7 @@ def test_real_images_are_plausible_and_others_are_not(quick: None) -> None:
 def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nets, "SEEN", 3200)
+    monkeypatch.setattr(classifier, "SEEN", 3200)
     dataset = replace(bars(), fingerprint="bars")
     judge = judging.critic_of(dataset)
     assert judge is not None
@@ -286,7 +286,7 @@ def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
     monkeypatch.setattr(judging, "fit", lambda *_: pytest.fail("it is kept on disk"))
     kept = judging.critic_of(dataset)
     assert (kept.confidence, kept.distance) == (judge.confidence, judge.distance)
-    real = nets.as_tensor(dataset, dataset.test.x)
+    real = classifier.as_tensor(dataset, dataset.test.x)
     np.testing.assert_allclose(kept.scores(real), judge.scores(real), rtol=1e-9)
     assert (again.confidence, again.distance) == (judge.confidence, judge.distance)
 
@@ -306,8 +306,8 @@ def test_a_judge_that_is_unsure_of_real_images_says_nothing() -> None:
 
 
 def test_large_images_are_judged_small() -> None:
-    assert nets.small(torch.rand(2, 3, 64, 48)).shape == (2, 3, 32, 24)
-    assert nets.small(torch.rand(2, 1, 28, 20)).shape == (2, 1, 28, 20)
+    assert classifier.small(torch.rand(2, 3, 64, 48)).shape == (2, 3, 32, 24)
+    assert classifier.small(torch.rand(2, 1, 28, 20)).shape == (2, 1, 28, 20)
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ def test_large_images_are_judged_small() -> None:
 def test_garments_are_plausible_and_what_is_none_is_not() -> None:
     dataset = load(DataOptions(source="fashion-mini"))
     judge = judging.critic_of(dataset)
-    real = nets.as_tensor(dataset, dataset.test.x)
+    real = classifier.as_tensor(dataset, dataset.test.x)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(real.shape, generator=generator)
     look = (real.mean(0) + real.std(0) * torch.randn(real.shape, generator=generator)).clamp(0, 1)

@@ -14,14 +14,14 @@ from helpers import image_dataset, images, made, split, table_dataset
 from test_measures import POINT, bars
 from torch import nn
 
-from latlas import assessment, measures
+from latlas import metrics
 from latlas.cli import run as latlas
 from latlas.data import Dataset, Scaling
-from latlas.evaluation import evaluate
-from latlas.measures import MEASURES, Reading, Scene, critic, features, measure, nets
-from latlas.measures.reading import share_of
-from latlas.measures.use import explained
-from latlas.measures.views import View
+from latlas.metrics import METRICS, Context, Value, assessment, classifier, features, measure, plausibility
+from latlas.metrics.downstream import explained
+from latlas.metrics.elbo import evaluate
+from latlas.metrics.metric import share_of
+from latlas.metrics.views import View
 from latlas.models import Model, evaluating
 from latlas.runs import find
 
@@ -31,8 +31,8 @@ SMALL = ("train", "fashion-mini", "--limit", "200", "--steps", "5", "--latent", 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(nets, "SEEN", 3200)
-    monkeypatch.setattr(critic, "_critics", {})
+    monkeypatch.setattr(classifier, "SEEN", 3200)
+    monkeypatch.setattr(plausibility, "_critics", {})
     monkeypatch.setattr(features, "_classifiers", {})
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path))
 
@@ -55,9 +55,9 @@ def test_other_items_do_not_change_who_judges(quick: None) -> None:
     dataset = replace(bars(), fingerprint="bars of one's own")
     _, model = made(dataset, model__latent=2)
     few = dataset.test.take(slice(0, 12))
-    limited = measure(Scene(model, dataset, items_given=few), ["precision"])["precision"]
-    critic.critic_of(Scene(model, dataset, items_given=few).dataset)
-    whole = measure(Scene(model, dataset), ["precision"])["precision"]
+    limited = measure(Context(model, dataset, items_given=few), ["precision"])["precision"]
+    plausibility.critic_of(Context(model, dataset, items_given=few).dataset)
+    whole = measure(Context(model, dataset), ["precision"])["precision"]
     assert limited is not None
     assert whole is not None
     assert limited.by == whole.by
@@ -65,18 +65,18 @@ def test_other_items_do_not_change_who_judges(quick: None) -> None:
 
 
 def test_a_number_that_fails_or_is_not_finite_loses_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(scene: Scene) -> Reading:
+    def fails(context: Context) -> Value:
         raise np.linalg.LinAlgError("singular")
 
-    one = MEASURES["mean_code_norm"]
+    one = METRICS["mean_code_norm"]
     broken = {
         "a": replace(one, compute=fails),
-        "b": replace(one, compute=lambda scene: Reading(math.nan)),
+        "b": replace(one, compute=lambda context: Value(math.nan)),
         "c": one,
     }
-    monkeypatch.setattr(measures, "MEASURES", broken)
+    monkeypatch.setattr(metrics, "METRICS", broken)
     told, dataset = Told(), image_dataset()
-    found = measure(Scene(made(dataset, model__latent=2)[1], dataset, observer=told))
+    found = measure(Context(made(dataset, model__latent=2)[1], dataset, observer=told))
     assert [name for name, reading in found.items() if reading] == ["c"]
     assert told.notes == [
         "a could not be measured: LinAlgError: singular",
@@ -92,7 +92,7 @@ def test_an_autoencoder_with_more_dimensions_than_codes_has_samples(quick: None,
     if stuck:
         with torch.no_grad():
             model.encoder[-1].weight.zero_()
-    codes = Scene(model, dataset, prior=False).sampled_codes(9)
+    codes = Context(model, dataset, prior=False).sampled_codes(9)
     assert codes.shape == (9, 70)
     assert codes.isfinite().all()
     assert (codes.std(0).max() == 0) == stuck
@@ -106,10 +106,10 @@ def test_a_class_too_rare_to_be_drawn_is_no_reason_to_fail() -> None:
     if len(rare):
         labels[rare[0]] = 1
     dataset = replace(dataset, train=replace(dataset.train, labels=labels))
-    scene = Scene(made(dataset, model__latent=2)[1], dataset)
-    object.__setattr__(scene, "training_rows", np.flatnonzero(labels == 0)[:1000])
-    assert scene.training_labels is None
-    assert measure(scene, ["probe_accuracy", "knn_accuracy"]) == {
+    context = Context(made(dataset, model__latent=2)[1], dataset)
+    object.__setattr__(context, "training_rows", np.flatnonzero(labels == 0)[:1000])
+    assert context.training_labels is None
+    assert measure(context, ["probe_accuracy", "knn_accuracy"]) == {
         "probe_accuracy": None,
         "knn_accuracy": None,
     }
@@ -143,7 +143,7 @@ def test_the_error_of_the_explained_variance_is_that_of_a_ratio() -> None:
             model.encoder[1].bias.zero_()
             model.decoder.output.bias.zero_()
         found.append(
-            measure(Scene(model, dataset, prior=False), ["explained_variance"])["explained_variance"]
+            measure(Context(model, dataset, prior=False), ["explained_variance"])["explained_variance"]
         )
     values = np.array([reading.value for reading in found])
     assert values.mean() == pytest.approx(0.5, abs=0.05)
@@ -155,9 +155,9 @@ def test_no_bits_of_grey_items_by_a_bernoulli_of_0_and_1() -> None:
     parts = [split(part) for part in np.split(x, [160, 180])]
     dataset = Dataset("b", "b", "image", (1, 8, 6), True, Scaling("none", (0.0,), (1.0,)), *parts)
     _, model = made(dataset, model__latent=2)
-    assert measure(Scene(model, dataset), ["bits_per_dim"])["bits_per_dim"] is not None
+    assert measure(Context(model, dataset), ["bits_per_dim"])["bits_per_dim"] is not None
     grey = split(np.random.default_rng(0).random((20, 8, 6, 1)).astype(np.float32))
-    assert measure(Scene(model, dataset, items_given=grey), ["bits_per_dim"])["bits_per_dim"] is None
+    assert measure(Context(model, dataset, items_given=grey), ["bits_per_dim"])["bits_per_dim"] is None
 
 
 def test_measuring_leaves_random_numbers_and_modes_alone(quick: None) -> None:
@@ -167,7 +167,7 @@ def test_measuring_leaves_random_numbers_and_modes_alone(quick: None) -> None:
     next(m for m in model.modules() if isinstance(m, nn.BatchNorm2d)).eval()
     modes = [module.training for module in model.modules()]
     before, numpys = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    measure(Scene(model, dataset), ["precision", "plausible_share", "log_px", "nmi", "psnr"])
+    measure(Context(model, dataset), ["precision", "plausible_share", "log_px", "nmi", "psnr"])
     with evaluating(model):
         assert not any(module.training for module in model.modules())
     assert [module.training for module in model.modules()] == modes
@@ -183,7 +183,7 @@ def test_all_or_none_is_not_certain() -> None:
 def test_many_draws_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
-    data, sizes, forward = Scene(model, dataset).batches(dataset.test), [], Model.forward
+    data, sizes, forward = Context(model, dataset).batches(dataset.test), [], Model.forward
     monkeypatch.setattr(
         Model,
         "forward",
@@ -199,10 +199,10 @@ def test_dynamic_items_are_measured_as_0_and_1(tmp_path: Path) -> None:
     run = find(tmp_path / "run")
     from latlas.runs import dataset_of
 
-    scene = assessment.scene(run, run.model(), dataset_of(run))
-    assert set(np.unique(scene.dataset.train.x)) == set(np.unique(scene.test.x)) == {0, 255}
+    context = assessment.context(run, run.model(), dataset_of(run))
+    assert set(np.unique(context.dataset.train.x)) == set(np.unique(context.test.x)) == {0, 255}
     assert len(np.unique(dataset_of(run).train.x)) > 100
-    assert scene.views["raw values"].train.shape == (200, 784)
+    assert context.views["raw values"].train.shape == (200, 784)
 
 
 def test_training_items_are_not_judged_by_training_items(

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from latlas.errors import InputError
-from latlas.networks import ACTIVATIONS, halvings
+from latlas.networks import ACTIVATIONS, NETWORKS, halvings
 from latlas.settings import NetworkConfig
-from latlas.tutorials import NETWORKS
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 28, 20), (2, 17, 31), (4, 9, 8), (3, 7, 45), (1, 1, 16)]
 VECTORS = [(5,), (784,), (1,)]

@@ -14,7 +14,7 @@ from latlas.config import parse
 from latlas.divergences import KERNELS, mmd
 from latlas.errors import InputError
 from latlas.models import Pass
-from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
+from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import ObjectiveConfig
 
 
@@ -121,9 +121,9 @@ def test_the_rises_are_what_they_say() -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 1000])
-@pytest.mark.parametrize("name", sorted(RATE_SCHEDULES))
+@pytest.mark.parametrize("name", sorted(LR_SCHEDULES))
 def test_learning_rates_stay_in_range(name: str, steps: int) -> None:
-    values = [RATE_SCHEDULES[name](step, steps, 10) for step in range(steps)]
+    values = [LR_SCHEDULES[name](step, steps, 10) for step in range(steps)]
     assert all(0 <= v <= 1 for v in values)
     assert max(values) == pytest.approx(1, abs=0.01)
     assert sum(values) > 0
@@ -131,7 +131,7 @@ def test_learning_rates_stay_in_range(name: str, steps: int) -> None:
 
 def test_cosine_and_one_cycle_end_near_zero() -> None:
     for name in ("cosine", "one-cycle"):
-        values = [RATE_SCHEDULES[name](s, 1000, 10) for s in range(1000)]
+        values = [LR_SCHEDULES[name](s, 1000, 10) for s in range(1000)]
         top = values.index(max(values))
         assert values[:top] == sorted(values[:top])
         assert values[top:] == sorted(values[top:], reverse=True)

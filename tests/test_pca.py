@@ -14,7 +14,7 @@ from latlas import cli, experiment, pca, runs
 from latlas.config import override, recipe
 from latlas.data import Dataset, Scaling
 from latlas.errors import InputError
-from latlas.evaluation import evaluate
+from latlas.metrics.elbo import evaluate
 from latlas.models import Model
 
 

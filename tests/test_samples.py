@@ -13,8 +13,8 @@ from scipy.linalg import sqrtm
 from test_measures import bars
 
 from latlas.data import DataOptions, Dataset, load
-from latlas.measures import Scene, features, measure, nets
-from latlas.measures.features import frechet_distance, kernel_distances, precision_recall
+from latlas.metrics import Context, classifier, features, measure
+from latlas.metrics.features import frechet_distance, kernel_distances, precision_recall
 
 NAMES = ("precision", "recall", "density", "coverage", "kernel_distance", "frechet_distance")
 
@@ -90,20 +90,20 @@ def test_the_kernel_distance_is_about_zero_for_equal_laws_and_that_of_its_moment
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(nets, "SEEN", 3200)
+    monkeypatch.setattr(classifier, "SEEN", 3200)
     monkeypatch.setattr(features, "_classifiers", {})
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path))
 
 
-def real_in_place_of_samples(dataset: Dataset, spoil: float = 0.0) -> Scene:
-    """A scene whose decoder gives training images, `spoil` of the way to their mean."""
+def real_in_place_of_samples(dataset: Dataset, spoil: float = 0.0) -> Context:
+    """A context whose decoder gives training images, `spoil` of the way to their mean."""
     _, model = made(dataset, model__latent=2)
-    scene = Scene(model, dataset)
-    images = nets.as_tensor(dataset, dataset.train.x)
+    context = Context(model, dataset)
+    images = classifier.as_tensor(dataset, dataset.train.x)
     images = images + spoil * (images.mean(0) - images)
     chosen = torch.from_numpy(np.random.default_rng(0).integers(len(images), size=len(dataset.test)))
-    object.__setattr__(scene, "decode", lambda codes: images[chosen[: len(codes)]])
-    return scene
+    object.__setattr__(context, "decode", lambda codes: images[chosen[: len(codes)]])
+    return context
 
 
 def test_real_images_score_as_real_ones_and_spoilt_ones_do_not(quick: None) -> None:
@@ -132,10 +132,10 @@ def test_the_classifier_is_trained_once_kept_and_known_by_its_hash(
     with monkeypatch.context() as patch:
         patch.setattr(features, "fit", lambda *_: pytest.fail("it is kept on disk"))
         again = features.classifier_of(dataset)
-    x = nets.as_tensor(dataset, dataset.test.x)
+    x = classifier.as_tensor(dataset, dataset.test.x)
     assert again.name == first.name
     np.testing.assert_array_equal(again.features(x), first.features(x))
-    (path,) = (Path(nets.cache_home()) / "classifiers").glob("*.safetensors")
+    (path,) = (Path(classifier.cache_home()) / "classifiers").glob("*.safetensors")
     path.write_bytes(b"damaged")
     monkeypatch.setattr(features, "_classifiers", {})
     assert features.classifier_of(dataset).accuracy == first.accuracy
@@ -150,10 +150,10 @@ def test_there_are_no_scores_without_images_classes_or_enough_of_them(quick: Non
     unlabelled = replace(dataset, train=replace(dataset.train, labels=None))
     few = replace(dataset, test=dataset.test.take(slice(0, 4)))
     for data in (unlabelled, few):
-        assert set(measure(Scene(model, data), NAMES).values()) == {None}
+        assert set(measure(Context(model, data), NAMES).values()) == {None}
     table = table_dataset(normals(50, 3))
     _, model = made(table, model__latent=2)
-    assert set(measure(Scene(model, table), NAMES).values()) == {None}
+    assert set(measure(Context(model, table), NAMES).values()) == {None}
 
 
 @pytest.mark.slow
@@ -162,11 +162,11 @@ def test_training_images_of_garments_score_as_the_test_images_do(monkeypatch: py
     dataset = load(DataOptions(source="fashion-mini"))
     by = features.classifier_of(dataset)
     assert by.accuracy > 0.8
-    real = by.features(nets.as_tensor(dataset, dataset.test.x))
-    training = by.features(nets.as_tensor(dataset, dataset.train.x[:2000]))
+    real = by.features(classifier.as_tensor(dataset, dataset.test.x))
+    training = by.features(classifier.as_tensor(dataset, dataset.train.x[:2000]))
     found = scores(real, training)
     assert found["coverage"] > 0.9
     assert found["precision"] > 0.9
     assert frechet_distance(real, training) < 0.5
-    blurred = torch.nn.functional.avg_pool2d(nets.as_tensor(dataset, dataset.train.x[:2000]), 5, 1, 2)
+    blurred = torch.nn.functional.avg_pool2d(classifier.as_tensor(dataset, dataset.train.x[:2000]), 5, 1, 2)
     assert frechet_distance(real, by.features(blurred)) > 5

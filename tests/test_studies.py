@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 from latlas import cli, compare, config, experiment, runs, studies
 from latlas.errors import InputError, LatlasError
-from latlas.studies import estimate, plan, probe, results
-from latlas.studies.estimate import Cut, Size, Speed
+from latlas.studies import budget, probe, results, study
+from latlas.studies.budget import Cut, Size, Speed
 
 GOOD = """
 [study]
@@ -54,10 +54,10 @@ Latlas = Callable[..., tuple[int, str, str]]
 
 
 def parsed(text: str) -> studies.Study:
-    return plan.parse(text, "my.toml", None)
+    return study.parse(text, "my.toml", None)
 
 
-# Reading
+# Value
 
 
 def test_a_grid_gives_every_combination_of_every_run() -> None:
@@ -149,13 +149,13 @@ def test_an_entry_begins_with_a_file_beside_the_study(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", studies.study_names())
 def test_the_packages_studies_are_good(name: str) -> None:
-    from latlas.measures import MEASURES
+    from latlas.metrics import METRICS
 
     study = studies.read(name)
     assert study.info.name == name
     assert study.info.summary
     assert study.info.ids
-    assert set(study.info.measures) <= {*MEASURES, "all"}
+    assert set(study.info.measures) <= {*METRICS, "all"}
 
 
 def test_the_studies_hold_what_their_tutorials_compare() -> None:
@@ -182,9 +182,9 @@ def test_the_studies_hold_what_their_tutorials_compare() -> None:
 
 def test_seeds_are_counted_from_the_studys() -> None:
     info = parsed(GOOD.replace("[0, 1]", "[5, 3]")).info
-    assert plan.seeds_of(info, None) == (5, 3)
-    assert plan.seeds_of(info, 1) == (5,)
-    assert plan.seeds_of(info, 4) == (5, 3, 6, 7)
+    assert study.seeds_of(info, None) == (5, 3)
+    assert study.seeds_of(info, 1) == (5,)
+    assert study.seeds_of(info, 4) == (5, 3, 6, 7)
 
 
 # Arithmetic
@@ -193,8 +193,8 @@ def test_seeds_are_counted_from_the_studys() -> None:
 def test_a_runs_seconds_are_the_sum_of_its_parts() -> None:
     size = Size(steps=95, per_epoch=10, valid=7, test=11, snapshots=3)
     speed = Speed(step=2.0, evaluation=0.5, epoch=4.0, snapshot=8.0, start=100.0, compare=1000.0)
-    assert estimate.seconds(size, speed) == 1100 + 190 + 10 * 4 + 3 * 8 + 0.5 * (10 * 7 + 7 + 11)
-    assert estimate.seconds(size, speed, 0.2) == 1100 + 38 + 2 * 4 + 3 * 8 + 0.5 * (2 * 7 + 7 + 11)
+    assert budget.seconds(size, speed) == 1100 + 190 + 10 * 4 + 3 * 8 + 0.5 * (10 * 7 + 7 + 11)
+    assert budget.seconds(size, speed, 0.2) == 1100 + 38 + 2 * 4 + 3 * 8 + 0.5 * (2 * 7 + 7 + 11)
 
 
 SPEEDS = st.builds(Speed, *[st.floats(0, 2)] * 6)
@@ -203,7 +203,7 @@ ROWS = st.lists(st.tuples(SIZES, SPEEDS), min_size=1, max_size=4)
 
 
 def total(work: list[Any], share: float, seeds: int) -> float:
-    return sum(estimate.seconds(size, speed, share) for part in work[:seeds] for size, speed in part)
+    return sum(budget.seconds(size, speed, share) for part in work[:seeds] for size, speed in part)
 
 
 @settings(deadline=None)
@@ -212,16 +212,16 @@ def test_what_is_cut_fits_into_the_budget_and_is_the_most_that_does(
     row: list[tuple[Size, Speed]], seeds: int, part: float, spent: float
 ) -> None:
     work = [row] * seeds
-    budget = part * total(work, 1.0, seeds) + spent
+    given = part * total(work, 1.0, seeds) + spent
     try:
-        cut = estimate.fit(work, budget, spent)
+        cut = budget.fit(work, given, spent)
     except InputError as error:
         # The budget that it names would do.
         named = str(error).rpartition(" ")[2]
-        assert estimate.duration(named) > budget
-        assert estimate.fit(work, estimate.duration(named), spent).seeds == 1
+        assert budget.duration(named) > given
+        assert budget.fit(work, budget.duration(named), spent).seeds == 1
         return
-    room = estimate.MARGIN * budget - spent
+    room = budget.MARGIN * given - spent
     assert total(work, cut.share, cut.seeds) <= room
     for size, _ in row:
         assert size.at(cut.share) >= min(size.steps, size.per_epoch, 0.1 * size.steps)
@@ -235,65 +235,63 @@ def test_what_is_cut_fits_into_the_budget_and_is_the_most_that_does(
 
 def test_steps_are_cut_before_seeds() -> None:
     work = [[(Size(1000, 10, 0, 0), Speed(1.0, 0, 0, 0, 0))]] * 3
-    assert estimate.fit(work, 4000) == Cut(1.0, 3)
-    assert estimate.fit(work, 3000) == Cut(0.9, 3)
-    assert estimate.fit(work, 400) == Cut(0.12, 3)
-    assert estimate.fit(work, 300) == Cut(0.135, 2)
-    assert estimate.fit(work, 200) == Cut(0.18, 1)
+    assert budget.fit(work, 4000) == Cut(1.0, 3)
+    assert budget.fit(work, 3000) == Cut(0.9, 3)
+    assert budget.fit(work, 400) == Cut(0.12, 3)
+    assert budget.fit(work, 300) == Cut(0.135, 2)
+    assert budget.fit(work, 200) == Cut(0.18, 1)
     with pytest.raises(
         InputError, match=r"--budget 1m40s: too short; .*the smallest budget that would do is 1m52s"
     ):
-        estimate.fit(work, 100)
+        budget.fit(work, 100)
 
 
 def test_an_epoch_is_the_least() -> None:
     work = [[(Size(1000, 10, 0, 0), Speed(1.0, 0, 0, 0, 0)), (Size(100, 50, 0, 0), Speed(1.0, 0, 0, 0, 0))]]
-    assert estimate.fit(work, 620) == Cut(0.508, 1)
+    assert budget.fit(work, 620) == Cut(0.508, 1)
     with pytest.raises(InputError, match="with 50 % of its steps"):
-        estimate.fit(work, 600)
+        budget.fit(work, 600)
 
 
 def test_a_closed_form_is_never_cut() -> None:
     closed, trained = Size(0, 10, 0, 0), Size(1000, 10, 0, 0)
     work = [[(closed, Speed(0, 0, 0, 0, 50)), (trained, Speed(1, 0, 0, 0, 0))]]
-    cut = estimate.fit(work, 500)
+    cut = budget.fit(work, 500)
     assert cut == Cut(0.4, 1)
-    assert estimate.told(cut, {"PCA": closed, "AE": trained}, 1, 500) == [
+    assert budget.told(cut, {"PCA": closed, "AE": trained}, 1, 500) == [
         "each run trains 40 % of its steps (400 of 1,000), because of the budget of 8 min 20 s"
     ]
 
 
 def test_a_cut_is_told_exactly() -> None:
     sizes = {"a": Size(60_000, 600, 0, 0), "b": Size(60_000, 600, 0, 0)}
-    assert estimate.told(Cut(0.12, 1), sizes, 3, 600) == [
+    assert budget.told(Cut(0.12, 1), sizes, 3, 600) == [
         "each run trains 12 % of its steps (7,200 of 60,000), because of the budget of 10 min",
         "1 of 3 seeds is trained, because of the budget of 10 min",
     ]
-    assert estimate.told(Cut(1.0, 3), sizes, 3, 600) == []
+    assert budget.told(Cut(1.0, 3), sizes, 3, 600) == []
     sizes["c"] = Size(500, 10, 0, 0)
-    assert "(a, b: 7,200 of 60,000; c: 60 of 500)" in estimate.told(Cut(0.12, 3), sizes, 3, 600)[0]
+    assert "(a, b: 7,200 of 60,000; c: 60 of 500)" in budget.told(Cut(0.12, 3), sizes, 3, 600)[0]
     sizes |= {"d": sizes["a"], "e": sizes["b"]}
-    assert "(4 runs: 7,200 of 60,000; c: 60 of 500)" in estimate.told(Cut(0.12, 3), sizes, 3, 600)[0]
+    assert "(4 runs: 7,200 of 60,000; c: 60 of 500)" in budget.told(Cut(0.12, 3), sizes, 3, 600)[0]
 
 
 def test_what_is_left_follows_what_was_done() -> None:
     todo = [("a", 10.0), ("b", 4.0)]
-    assert estimate.left(todo, []) == 14
-    assert (
-        estimate.left(todo, [("a", 10.0, 30.0)]) == 3 * 14
-    )  # nothing is known of b but that all takes longer
-    assert estimate.left(todo, [("a", 10.0, 30.0), ("b", 10.0, 5.0)]) == 30 + 2
+    assert budget.left(todo, []) == 14
+    assert budget.left(todo, [("a", 10.0, 30.0)]) == 3 * 14  # nothing is known of b but that all takes longer
+    assert budget.left(todo, [("a", 10.0, 30.0), ("b", 10.0, 5.0)]) == 30 + 2
 
 
 @given(seconds=st.integers(1, 10**6))
 def test_a_duration_is_read_as_it_is_written(seconds: int) -> None:
-    assert estimate.duration(estimate.exactly(seconds)) == seconds
+    assert budget.duration(budget.exactly(seconds)) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "soon", "-5m", "5m3h", "0s", "h", "m"])
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"expected a duration, as 90s, 10m, 2h or 1h30m"):
-        estimate.duration(text)
+        budget.duration(text)
 
 
 # Carrying out

@@ -17,12 +17,12 @@ from latlas.build import steps_per_epoch
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
-from latlas.evaluation import evaluate
+from latlas.metrics.elbo import evaluate
 from latlas.models import Model
+from latlas.networks import NETWORKS
 from latlas.runs import Progress
 from latlas.settings import Config
 from latlas.training import EpochEnded, Logged, SnapshotDue, Stopped
-from latlas.tutorials import NETWORKS
 
 QUICK = {"model__latent": 2, "network__hidden": (16,), "training__batch_size": 32, "training__log_every": 3}
 

@@ -22,7 +22,7 @@ from test_report import Page
 
 from latlas import api, compare, experiment
 from latlas.compare import Column, Comparison, Entry
-from latlas.compare.spread import Estimate, close, standard_error
+from latlas.compare.significance import Estimate, close, standard_error
 from latlas.data import Scaling
 from latlas.errors import InputError
 from latlas.runs import Run

@@ -15,12 +15,13 @@ from typing import Any
 import torch
 
 from benchmarks.throughput import processor
-from latlas import config, evaluation, experiment, inference, runs
+from latlas import config, experiment, inference, runs
 from latlas.console import Console
 from latlas.data import Split
 from latlas.data.batches import Batches
 from latlas.files import write_json
 from latlas.machine import choose_device
+from latlas.metrics import elbo
 from latlas.models import Model
 from latlas.runs import Run
 
@@ -118,8 +119,8 @@ class Work:
                 some = items.take(slice(part, None, parts))
                 data = Batches(some, model.item.scaling, model.device, model.dtype)
                 done = partial(console.progress, f"log p(x) of {run.name}, part {part + 1} of {parts}")
-                seed = evaluation.EVALUATION_SEED + part
-                found.append(evaluation.log_likelihood(model, data, self.few(samples, 5), seed, done))
+                seed = elbo.EVALUATION_SEED + part
+                found.append(elbo.log_likelihood(model, data, self.few(samples, 5), seed, done))
         errors = [part.stderr or 0.0 for part in found]
         values = {
             "log_px": statistics.fmean(part.log_px for part in found),

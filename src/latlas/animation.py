@@ -15,7 +15,7 @@ from latlas.build import has_prior, steps_per_epoch
 from latlas.errors import InputError
 from latlas.figures.images import fitting_columns, mosaic, rgb, sheet
 from latlas.files import write_atomic
-from latlas.observer import SILENT, Observer
+from latlas.progress import SILENT, Observer
 from latlas.runs import Run
 
 PANELS = ("samples", "codes", "manifold")

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latlas import assessment, compare, diagnosis, experiment, pages
+from latlas import compare, diagnosis, experiment, html
 from latlas import config as configuration
 from latlas.console import Console
 from latlas.errors import InputError
 from latlas.files import write_atomic
+from latlas.metrics import assessment
 from latlas.runs import Run, dataset_of, find, load
 from latlas.settings import Config
 
@@ -110,15 +111,15 @@ def evaluate(
     """What a run is worth on its test split: numbers by name, each with `value`, `stderr`, `unit`, the `items` and
     `draws` that it came from, and what stands `beside` it.
 
-    `measures` are names of `latlas.measures.MEASURES`, or groups of them; `draws` of z per item for log p(x), then of
+    `measures` are names of `latlas.metrics.METRICS`, or groups of them; `draws` of z per item for log p(x), then of
     every item. Raises InputError for an unknown measure, and data that are missing or have changed.
     """
     found = run if isinstance(run, Run) else find(run)
     effort = assessment.effort(found, draws)
     with Console(quiet) as console:
         dataset = dataset_of(found, data_dir, console.progress)
-        scene = assessment.scene(found, found.model(), dataset, effort=effort, observer=console)
-        return assessment.assess(scene, measures)
+        context = assessment.context(found, found.model(), dataset, effort=effort, observer=console)
+        return assessment.assess(context, measures)
 
 
 def diagnose(
@@ -146,11 +147,11 @@ def compare_runs(
 ) -> compare.Comparison:
     """Compares finished runs, a row each, and writes the page to `out` where one is given.
 
-    `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of `latlas.measures.MEASURES`. Raises
+    `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of `latlas.metrics.METRICS`. Raises
     InputError for an `out` that exists, an unfinished run, one given twice, an unknown measure, and data that are
     missing.
     """
-    path = None if out is None else pages.new_page(out)
+    path = None if out is None else html.new_page(out)
     found = [run if isinstance(run, Run) else find(run) for run in runs]
     with Console(quiet) as console:
         result = compare.gather(

@@ -14,10 +14,10 @@ from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.errors import InputError
 from latlas.models import Model
+from latlas.networks import NETWORKS
 from latlas.posteriors import POSTERIORS
 from latlas.priors import Mixture, Prior, StandardNormal, Vamp
 from latlas.settings import Config
-from latlas.tutorials import NETWORKS
 
 GOOD_STEPS = 2500  # with the default schedule, where small data sets stop getting better quickly
 SMALL_IMAGE = 32 * 32

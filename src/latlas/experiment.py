@@ -14,19 +14,19 @@ import torch
 
 from latlas import data as sources
 from latlas import densities, objectives, pca, records, report, runs, snapshots, training
-from latlas.boards import Board
 from latlas.build import build, description, item_of, resolve, statistics
 from latlas.config import override, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.evaluation import Evaluation, evaluate, trained_bound
 from latlas.files import exclusively
 from latlas.finishing import finish
 from latlas.machine import interruptible, prepare
+from latlas.metrics.elbo import Evaluation, evaluate, trained_bound
 from latlas.models import Model
-from latlas.observer import SILENT, Observer
+from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.settings import Config
+from latlas.tensorboard import Board
 
 
 class Interrupted(KeyboardInterrupt):

@@ -10,16 +10,17 @@ from typing import Any, TypeVar
 
 import torch
 
-from latlas import assessment, diagnosis, gallery, records, report, runs
+from latlas import diagnosis, gallery, records, report, runs
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.diagnosis.words import described
-from latlas.evaluation import Evaluation, Restoration, evaluate, restoration, restore
+from latlas.diagnosis.text import described
 from latlas.files import write_json
+from latlas.metrics import assessment
+from latlas.metrics.elbo import Evaluation, Restoration, evaluate, restoration, restore
 from latlas.models import Model
-from latlas.observer import SILENT, Observer
+from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 
 T = TypeVar("T")
@@ -47,10 +48,11 @@ def finish(
 
     keep()
     if config.evaluation.groups:
-        scene = assessment.scene(run, model, dataset, observer=observer)
+        context = assessment.context(run, model, dataset, observer=observer)
         told = ("not everything could be measured", f"latlas evaluate {run.path}")
         keep(
-            numbers=_or_say(lambda: assessment.assess(scene, config.evaluation.groups), told, observer) or {}
+            numbers=_or_say(lambda: assessment.assess(context, config.evaluation.groups), told, observer)
+            or {}
         )
     if config.evaluation.diagnose:
         told = ("what is wrong could not be found out", f"latlas diagnose {run.path}")

@@ -11,15 +11,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from latlas import densities, figures, measures
+from latlas import densities, figures, metrics
 from latlas.build import has_prior
 from latlas.data import Dataset, Split, load_items
 from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.models import MOST_SAMPLES, Model
-from latlas.observer import SILENT, Observer
 from latlas.posteriors import PointPosterior
+from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 
 Arrays = dict[str, np.ndarray]
@@ -171,13 +171,13 @@ def sample_density(
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
-    """`measures.plausible_share` of images, by the run's own data.
+    """`metrics.plausible_share` of images, by the run's own data.
 
     Raises InputError where nothing can be said.
     """
     dataset = dataset_of(run, data_dir, observer.progress)
     observer.progress("training a classifier of real images", 0, 1)
-    share = measures.plausible_share(dataset, images)
+    share = metrics.plausible_share(dataset, images)
     if share is None:
         raise InputError(
             f"--plausible: {dataset.name}, as this run has it, has no classes of images, or too few images for a small"

@@ -1,4 +1,4 @@
-"""Encoders and decoders: plain networks from tensor to tensor, for any height, width and number of channels.
+"""Encoders and decoders from tensor to tensor: plain networks for any shape, and the four tutorials' own as published.
 
 A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the
 latent size, and gives (encoder, decoder): encoder (B, *shape) -> (B, outputs); decoder (B, latent) -> (B,
@@ -131,3 +131,111 @@ def image_shape(shape: Shape, network: str) -> tuple[int, int, int]:
             "use network.name=mlp"
         )
     return shape[0], shape[1], shape[2]
+
+
+def vanilla(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """The vanilla convolutional VAE for 64x64 RGB: five blocks of 32 to 512 channels (`channels` changes
+    them).
+    """
+    channels, height, width = image_shape(shape, "vanilla")
+    widths = options.channels or (32, 64, 128, 256, 512)
+    sizes = halvings((height, width), len(widths))
+    down: list[nn.Module] = []
+    for before, after in zip((channels, *widths), widths, strict=False):
+        down += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU()]
+    features = widths[-1] * math.prod(sizes[-1])
+    up: list[nn.Module] = [nn.Linear(latent, features), nn.Unflatten(1, (widths[-1], *sizes[-1]))]
+    for level in range(len(widths) - 1, -1, -1):
+        after = widths[max(level - 1, 0)]
+        up += [double(widths[level], after, sizes[level]), nn.BatchNorm2d(after), nn.LeakyReLU()]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, outputs))
+    return encoder, decoder_of(up, nn.Conv2d(widths[0], channels, 3, padding=1))
+
+
+def kmnist(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """The Kuzushiji-MNIST VAE: 28, 56, 112, 224 channels to 896 features; 1-4-8-14-28 pixels back.
+
+    Raises InputError for images other than 28x28: the decoder's kernels make just that size.
+    """
+    channels, height, width = image_shape(shape, "kmnist")
+    if (height, width) != (28, 28):
+        raise InputError(
+            f"network.name = kmnist makes 28x28 images, and these are {height}x{width}: "
+            "use network.name=conv, or --image-size 28x28"
+        )
+    down: list[nn.Module] = []
+    for before, after in ((channels, 28), (28, 56), (56, 112), (112, 224)):
+        down += [nn.Conv2d(before, after, 3, 2, 1), nn.BatchNorm2d(after), nn.LeakyReLU()]
+    up: list[nn.Module] = [nn.Linear(latent, 224), nn.Unflatten(1, (224, 1, 1))]
+    for before, after, stride, padding in ((224, 112, 1, 0), (112, 56, 2, 1), (56, 28, 2, 2)):
+        layer = nn.ConvTranspose2d(before, after, 4, stride, padding, bias=False)
+        up += [layer, nn.BatchNorm2d(after), nn.LeakyReLU()]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(896, outputs))
+    return encoder, decoder_of(up, nn.ConvTranspose2d(28, channels, 4, 2, 1, bias=False))
+
+
+def flowers(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """The Flowers102 VAE: convolutions of 16, 32, 64 channels, each with ReLU and 2x2 max-pooling, and back.
+
+    `batch_norm` adds batch normalisation after each convolution. Raises InputError for images too small.
+    """
+    channels, height, width = image_shape(shape, "flowers")
+    widths = options.channels or (16, 32, 64)
+    sizes = [(height >> i, width >> i) for i in range(len(widths) + 1)]
+    if min(sizes[-1]) < 1:
+        raise InputError(
+            f"network.name = flowers: {len(widths)} halvings of {height}x{width} images leave nothing"
+        )
+
+    def norm(n: int) -> list[nn.Module]:
+        return [nn.BatchNorm2d(n)] if options.batch_norm else []
+
+    down: list[nn.Module] = []
+    for before, after in zip((channels, *widths), widths, strict=False):
+        down += [nn.Conv2d(before, after, 3, padding="same"), *norm(after), nn.ReLU(), nn.MaxPool2d(2)]
+    features = widths[-1] * math.prod(sizes[-1])
+    up: list[nn.Module] = [nn.Linear(latent, features), nn.Unflatten(1, (widths[-1], *sizes[-1]))]
+    for level in range(len(widths) - 1, 0, -1):
+        up += [_twice(widths[level], widths[level - 1], sizes[level]), *norm(widths[level - 1]), nn.ReLU()]
+    encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, outputs))
+    return encoder, decoder_of(up, _twice(widths[0], channels, sizes[0]))
+
+
+def _twice(before: int, after: int, target: tuple[int, int]) -> nn.ConvTranspose2d:
+    height, width = target
+    return nn.ConvTranspose2d(before, after, 2, 2, output_padding=(height % 2, width % 2))
+
+
+def fashion(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """The Fashion-MNIST VAE: convolutions of 32, 64 without padding, then dense; decoder dense 7*7*32, 64,
+    32, out.
+
+    Raises InputError for images under 7 pixels.
+    """
+    channels, height, width = image_shape(shape, "fashion")
+    if min(height, width) < 7:
+        raise InputError(
+            f"network.name = fashion needs images of 7 pixels or more, and these are {height}x{width}"
+        )
+    second = ((height - 3) // 4) * ((width - 3) // 4)
+    encoder = nn.Sequential(
+        nn.Conv2d(channels, 32, 3, 2), nn.ReLU(), nn.Conv2d(32, 64, 3, 2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(64 * second, outputs),
+    )  # fmt: skip
+    sizes = halvings((height, width), 2)
+    body = [
+        nn.Linear(latent, 32 * math.prod(sizes[2])), nn.ReLU(), nn.Unflatten(1, (32, *sizes[2])),
+        double(32, 64, sizes[1]), nn.ReLU(), double(64, 32, sizes[0]), nn.ReLU(),
+    ]  # fmt: skip
+    return encoder, decoder_of(body, nn.ConvTranspose2d(32, channels, 3, padding=1))
+
+
+NETWORKS = {
+    "linear": linear,
+    "mlp": mlp,
+    "conv": conv,
+    "vanilla": vanilla,
+    "kmnist": kmnist,
+    "flowers": flowers,
+    "fashion": fashion,
+}

@@ -13,8 +13,8 @@ from latlas import training
 from latlas._version import __version__
 from latlas.build import unit_of
 from latlas.data import Dataset
-from latlas.evaluation import Evaluation, Restoration
 from latlas.likelihoods import normalised
+from latlas.metrics.elbo import Evaluation, Restoration
 from latlas.models import Model
 from latlas.runs import Progress, Run
 

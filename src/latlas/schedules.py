@@ -40,12 +40,12 @@ BETA_SCHEDULES: dict[str, Callable[[int, int], float]] = {
 }
 
 
-def rate_constant(step: int, steps: int, per_epoch: int) -> float:
+def lr_constant(step: int, steps: int, per_epoch: int) -> float:
     """1 at every step."""
     return 1.0
 
 
-def rate_cosine(step: int, steps: int, per_epoch: int) -> float:
+def lr_cosine(step: int, steps: int, per_epoch: int) -> float:
     """A straight warm-up over the first 200 steps (5 % of a short run), then half a cosine down to 0."""
     warmup = max(1, min(200, steps // 20))
     if step < warmup:
@@ -53,7 +53,7 @@ def rate_cosine(step: int, steps: int, per_epoch: int) -> float:
     return _falling((step - warmup) / max(1, steps - warmup))
 
 
-def rate_one_cycle(step: int, steps: int, per_epoch: int) -> float:
+def lr_one_cycle(step: int, steps: int, per_epoch: int) -> float:
     """Half a cosine from 1/25 up to 1 over 30 % of the steps, and half a cosine down to 0 (Smith and Topin
     2018).
     """
@@ -63,7 +63,7 @@ def rate_one_cycle(step: int, steps: int, per_epoch: int) -> float:
     return _falling((step - top) / max(1, steps - top))
 
 
-def rate_stages(step: int, steps: int, per_epoch: int) -> float:
+def lr_stages(step: int, steps: int, per_epoch: int) -> float:
     """10^(-i/7) in stage i = 0, ..., 7, which lasts 3^i epochs: 3,280 epochs in all (Burda et al. 2016).
 
     Stages do not depend on how long training is: fewer epochs are the first of them (4 stages are 40, 5 are 121),
@@ -79,9 +79,9 @@ def _falling(share: float) -> float:
     return (1 + math.cos(math.pi * min(1.0, share))) / 2
 
 
-RATE_SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
-    "constant": rate_constant,
-    "cosine": rate_cosine,
-    "one-cycle": rate_one_cycle,
-    "stages": rate_stages,
+LR_SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
+    "constant": lr_constant,
+    "cosine": lr_cosine,
+    "one-cycle": lr_one_cycle,
+    "stages": lr_stages,
 }

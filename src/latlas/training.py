@@ -23,7 +23,7 @@ from latlas.errors import LatlasError
 from latlas.models import Model
 from latlas.objectives import Objective, needs
 from latlas.runs import Progress
-from latlas.schedules import BETA_SCHEDULES, RATE_SCHEDULES
+from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import Config
 
 
@@ -231,7 +231,7 @@ def means(sums: dict[str, float]) -> dict[str, float | None]:
 
 def rates(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
     """Learning rate, weight of the regulariser, and capacity in nats at a step, counted from 0."""
-    lr = config.optimizer.lr * RATE_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
+    lr = config.optimizer.lr * LR_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
     capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
     return lr, beta, capacity

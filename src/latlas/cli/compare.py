@@ -42,9 +42,9 @@ def compare(
     """Put runs side by side: one table that ranks what can be ranked, and one page of pictures."""
     from pathlib import Path
 
-    from latlas import pages
+    from latlas import html
 
-    path = pages.new_page(out) if out else Path(DEFAULT)
+    path = html.new_page(out) if out else Path(DEFAULT)
     wanted = tuple(name.strip() for name in measures.split(",") if name.strip())
 
     from latlas.compare import by_name, gather, page, text_table, title_of, to_dict

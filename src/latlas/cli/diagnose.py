@@ -26,7 +26,7 @@ def diagnose(
     from latlas import diagnosis, runs
     from latlas.cli.common import open_run
     from latlas.console import Console
-    from latlas.diagnosis import words
+    from latlas.diagnosis import text
 
     with Console(quiet) as console:
         found = runs.find(run)
@@ -35,8 +35,8 @@ def diagnose(
         findings = diagnosis.of(found, model, dataset, found.finished, console)
     result = {
         "run": str(found.path),
-        "findings": [words.described(finding, found.path) for finding in findings],
+        "findings": [text.described(finding, found.path) for finding in findings],
         "looked_at": diagnosis.LOOKED_AT,
     }
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
-    show(result, as_json, words.told(findings, found.path, width))
+    show(result, as_json, text.told(findings, found.path, width))

@@ -21,8 +21,8 @@ from latlas.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from latlas.measures import Scene
-    from latlas.observer import Observer
+    from latlas.metrics import Context
+    from latlas.progress import Observer
     from latlas.runs import Run
 
 
@@ -99,14 +99,16 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure what a run is worth: ELBO, log p(x), codes, reconstruction, samples and use, beside PCA.
+    """Metric what a run is worth: ELBO, log p(x), codes, reconstruction, samples and use, beside PCA.
 
     What is measured of the whole test split goes into the run's metrics.json and its report as well.
     """
-    from latlas import annealing, assessment, inference
+    from latlas import inference
     from latlas.console import Console
     from latlas.errors import InputError
-    from latlas.evaluation import EVALUATION_SEED
+    from latlas.metrics import ais as annealing
+    from latlas.metrics import assessment
+    from latlas.metrics.elbo import EVALUATION_SEED
     from latlas.runs import dataset_of
 
     with Console(quiet) as console:
@@ -130,8 +132,8 @@ def evaluate(
         items = items if limit is None else items.evenly(limit)
         values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
         if names and data is not None:
-            scene = assessment.scene(found, model, data, items, effort, console)
-            values |= _assessed(scene, names, importance)
+            context = assessment.context(found, model, data, items, effort, console)
+            values |= _assessed(context, names, importance)
             _say_what_is_missing(measure, names, values["numbers"], console)
         if ais is not None:
             few = items.evenly(ais)
@@ -145,7 +147,7 @@ def evaluate(
 
 def _names(run: Run, measure: list[str] | None, importance: int | None) -> tuple[str, ...]:
     """The numbers that were asked for, by name; log p(x) where draws for it were."""
-    from latlas.measures import named
+    from latlas.metrics import named
 
     if measure is None:
         measure = ["likelihood"] if importance else list(run.config.evaluation.groups)
@@ -163,29 +165,30 @@ def _say_what_is_missing(
 
 def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
     """Without the numbers that judge training items by training items."""
-    from latlas.measures import MEASURES
+    from latlas.metrics import METRICS
 
-    kept = tuple(name for name in names if MEASURES[name].group != "use")
+    kept = tuple(name for name in names if METRICS[name].group != "use")
     if kept != names:
         observer.note("use of the codes is left out: it is of items that were not trained on")
     return kept
 
 
-def _assessed(scene: Scene, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:
+def _assessed(context: Context, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:
     """`numbers` by name, and all of `importance` sampling where its draws were asked for."""
-    from latlas import assessment
     from latlas.errors import InputError
+    from latlas.metrics import assessment
 
-    if importance and scene.importance is None:
+    if importance and context.importance is None:
         raise InputError("--importance: posterior.name = point has no density, so this model has no log p(x)")
-    values: dict[str, Any] = {"numbers": assessment.assess(scene, names)}
-    if importance and scene.importance:
-        values["importance"] = scene.importance.to_dict()
+    values: dict[str, Any] = {"numbers": assessment.assess(context, names)}
+    if importance and context.importance:
+        values["importance"] = context.importance.to_dict()
     return values
 
 
 def _keep(run: Run, numbers: dict[str, Any], observer: Observer) -> None:
-    from latlas import assessment, report
+    from latlas import report
+    from latlas.metrics import assessment
 
     if run.finished:
         assessment.keep(run, numbers)

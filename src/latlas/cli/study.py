@@ -70,10 +70,11 @@ def study(
     """Train a list of runs and compare them on one page; the same command goes on where it stopped."""
     from latlas import studies
     from latlas.console import Console
-    from latlas.studies import estimate, execute, prepare
+    from latlas.studies import budget as budgets
+    from latlas.studies import execute, prepare
 
     options = prepare.Options(
-        data=tuple(data or ()), out=out, budget=estimate.duration(budget) if budget else None,
+        data=tuple(data or ()), out=out, budget=budgets.duration(budget) if budget else None,
         seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir,
         again=_again(name, data or [], {"--out": out, "--budget": budget, "--seeds": seeds, "--limit": limit,
                                         "--threads": threads, "--device": device, "--data-dir": data_dir}),
@@ -101,7 +102,7 @@ def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
 
 
 def _headline(plan: Plan) -> str:
-    from latlas.studies.estimate import about
+    from latlas.studies.budget import about
     from latlas.studies.execute import remaining
 
     left = sum(remaining(plan, run) for run in plan.runs)
@@ -111,7 +112,7 @@ def _headline(plan: Plan) -> str:
 def _listing(plan: Plan, rows: list[dict[str, Any]]) -> str:
     """The runs for people: a line each, then the sum."""
     from latlas.cli.common import table
-    from latlas.studies.estimate import about
+    from latlas.studies.budget import about
 
     head = ("run", "data", "seed", "steps", "time", "")
     cells = [

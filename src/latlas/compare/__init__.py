@@ -1,9 +1,9 @@
 """Several runs side by side: one table that ranks only what can be ranked, and one page of pictures."""
 
-from latlas.compare.gathering import by_name, gather
-from latlas.compare.html import page, title_of
+from latlas.compare.collect import by_name, gather
+from latlas.compare.page import page, title_of
 from latlas.compare.ranking import Column, Comparison, Entry, Picture
-from latlas.compare.words import text_table, to_dict
+from latlas.compare.summary import text_table, to_dict
 
 __all__ = [
     "Column",

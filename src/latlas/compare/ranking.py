@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from latlas.compare.spread import Estimate, Source, close
+from latlas.compare.significance import Estimate, Source, close
 from latlas.data import Scaling
-from latlas.measures import MEASURES
+from latlas.metrics import METRICS
 
 Better = Literal["higher", "lower", ""]
 Value = float | str | None
@@ -207,7 +207,7 @@ def _alike(entry: Entry, key: str) -> tuple[Any, ...]:
 
 def _group(key: str) -> str:
     """What a measure is about; "" for a number that is none."""
-    return MEASURES[key].group if key in MEASURES else ""
+    return METRICS[key].group if key in METRICS else ""
 
 
 def _reasons(comparison: Comparison) -> Iterable[str]:

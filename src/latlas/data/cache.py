@@ -18,7 +18,7 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 from latlas.data.catalogue import cache_home
-from latlas.data.images import Header, decode, inspect
+from latlas.data.image_files import Header, decode, inspect
 from latlas.data.progress import Progress
 from latlas.errors import InputError
 

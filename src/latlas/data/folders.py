@@ -13,7 +13,7 @@ import numpy as np
 
 from latlas.data.cache import Decoded, Wanted, decode_files
 from latlas.data.dataset import Split
-from latlas.data.images import SUFFIXES
+from latlas.data.image_files import SUFFIXES
 from latlas.data.options import DataOptions
 from latlas.data.progress import Progress
 from latlas.data.splits import Raw

@@ -17,8 +17,8 @@ from latlas.data.catalogue import NAMED
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
 from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder
-from latlas.data.images import SUFFIXES as IMAGE_SUFFIXES
-from latlas.data.images import decode
+from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_files import decode
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions
 from latlas.data.progress import Progress

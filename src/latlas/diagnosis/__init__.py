@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from latlas.data import Dataset
-from latlas.diagnosis import fit, latents, likelihood, parts
+from latlas.diagnosis import latent_rules, likelihood_rules, network_rules, training_rules
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding
-from latlas.diagnosis.gathering import gather
+from latlas.diagnosis.measurements import gather
 from latlas.models import Model
-from latlas.observer import SILENT, Observer
+from latlas.progress import SILENT, Observer
 from latlas.runs import Run
 
 __all__ = ["LOOKED_AT", "RULES", "Evidence", "Finding", "diagnose", "gather", "of"]
@@ -18,27 +18,27 @@ __all__ = ["LOOKED_AT", "RULES", "Evidence", "Finding", "diagnose", "gather", "o
 Rule = Callable[[Evidence], Finding | None]
 
 RULES: tuple[Rule, ...] = (
-    fit.not_finite,
-    fit.unfinished,
-    latents.collapsed,
-    latents.partly_collapsed,
-    latents.ignored,
-    latents.holes,
-    likelihood.noise_off,
-    likelihood.bernoulli_on_grey,
-    likelihood.gaussian_on_binary,
-    likelihood.outside_range,
-    likelihood.loss_scale,
-    fit.overfits,
-    fit.underfits,
-    fit.rate_too_high,
-    fit.clipped,
-    fit.rate_too_low,
-    parts.dead_units,
-    parts.unlike_test,
-    latents.too_few,
-    latents.too_many,
-    fit.nothing_held_out,
+    training_rules.not_finite,
+    training_rules.unfinished,
+    latent_rules.collapsed,
+    latent_rules.partly_collapsed,
+    latent_rules.ignored,
+    latent_rules.holes,
+    likelihood_rules.noise_off,
+    likelihood_rules.bernoulli_on_grey,
+    likelihood_rules.gaussian_on_binary,
+    likelihood_rules.outside_range,
+    likelihood_rules.loss_scale,
+    training_rules.overfits,
+    training_rules.underfits,
+    training_rules.rate_too_high,
+    training_rules.clipped,
+    training_rules.rate_too_low,
+    network_rules.dead_units,
+    network_rules.unlike_test,
+    latent_rules.too_few,
+    latent_rules.too_many,
+    training_rules.nothing_held_out,
 )
 
 LOOKED_AT = (

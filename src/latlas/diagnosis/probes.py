@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from latlas import densities
 from latlas.diagnosis.evidence import Drift, Gap, Layer
 from latlas.likelihoods import Bernoulli, Gaussian
-from latlas.measures.codes import block_mmd
-from latlas.measures.information import log_prior
+from latlas.metrics.codes import block_mmd
+from latlas.metrics.information import log_prior
 from latlas.models import Model, evaluating
 from latlas.networks import ACTIVATIONS
 

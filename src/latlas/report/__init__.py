@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from latlas import pages
+from latlas import html as pages
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.report import findings, numbers

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from latlas import pages
+from latlas import html as pages
 
 
 def html(findings: Sequence[Mapping[str, Any]] | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
-from latlas import pages
-from latlas.measures.reading import GROUPS
+from latlas import html as pages
+from latlas.metrics.metric import GROUPS
 
 Numbers = Mapping[str, Mapping[str, Any]]
 MOST_PARTS = 16  # numbers per dimension that a row shows

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from latlas.studies.plan import Entry, Study, StudyInfo, read, source_text, study_names
+from latlas.studies.study import Entry, Study, StudyInfo, read, source_text, study_names
 
 __all__ = ["Entry", "Study", "StudyInfo", "read", "source_text", "study_names"]

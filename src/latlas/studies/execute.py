@@ -11,12 +11,12 @@ from typing import Any
 from latlas import experiment
 from latlas._version import __version__
 from latlas.errors import InputError, LatlasError
-from latlas.observer import Observer
+from latlas.progress import Observer
 from latlas.runs import Run
 from latlas.studies import records, results
-from latlas.studies.estimate import about, left
-from latlas.studies.plan import seeds_of
+from latlas.studies.budget import about, left
 from latlas.studies.prepare import Plan, Planned
+from latlas.studies.study import seeds_of
 
 
 class Interrupted(KeyboardInterrupt):

@@ -14,17 +14,18 @@ import torch
 
 from latlas import config as configuration
 from latlas import data as sources
-from latlas import measures, pca, training
+from latlas import metrics, pca, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
 from latlas.errors import InputError
 from latlas.machine import prepare as prepare_machine
-from latlas.observer import Observer
+from latlas.progress import Observer
 from latlas.runs import Run, is_run
 from latlas.settings import Config
-from latlas.studies import estimate, probe, records
-from latlas.studies.estimate import Cut, Size, Speed
-from latlas.studies.plan import Study, seeds_of, slug, unique
+from latlas.studies import budget as budgets
+from latlas.studies import probe, records
+from latlas.studies.budget import Cut, Size, Speed
+from latlas.studies.study import Study, seeds_of, slug, unique
 
 ROOT = Path("studies")
 # What does not change a run's speed; everything else makes a combination of its own.
@@ -90,7 +91,7 @@ class Plan:
 
     def seconds(self, run: Planned) -> float:
         """The estimate of a run, as it was cut."""
-        return estimate.seconds(run.size, self.speeds[run.kind])
+        return budgets.seconds(run.size, self.speeds[run.kind])
 
     @property
     def total(self) -> float:
@@ -127,7 +128,7 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
             cut = Cut(stored["share"], len(seeds) if whole else min(stored["seeds"], len(seeds)))
         else:
             work = [[(r.size, speeds[r.kind]) for r in runs if r.seed == seed] for seed in seeds]
-            cut = estimate.fit(work, budget, time.perf_counter() - begun + baselines)
+            cut = budgets.fit(work, budget, time.perf_counter() - begun + baselines)
         runs = [_cut(r, cut.share) for r in runs if r.seed in seeds[: cut.seeds]]
         cuts = _told(cut, runs, len(seeds), budget)
     for run in runs:
@@ -141,7 +142,7 @@ def measures_of(study: Study) -> tuple[str, ...]:
     Raises InputError for one that there is not.
     """
     try:
-        return measures.named(study.info.measures)
+        return metrics.named(study.info.measures)
     except InputError as error:
         raise InputError(f"{study.where}: study.measures: {error}") from None
 
@@ -258,7 +259,7 @@ def _cut(run: Planned, share: float) -> Planned:
 def _told(cut: Cut, runs: Sequence[Planned], seeds: int, budget: float) -> list[str]:
     several = len({run.data for run in runs}) > 1
     sizes = {f"{r.name} on {r.data}" if several else r.name: r.whole for r in runs}
-    return estimate.told(cut, sizes, seeds, budget)
+    return budgets.told(cut, sizes, seeds, budget)
 
 
 def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:

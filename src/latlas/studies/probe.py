@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from latlas import objectives, snapshots, training
-from latlas.boards import Board
 from latlas.build import build, has_prior, item_of, statistics
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
-from latlas.evaluation import evaluate, trained_bound
 from latlas.machine import prepare
+from latlas.metrics.elbo import evaluate, trained_bound
 from latlas.models import Model
 from latlas.runs import Progress, Run, save_checkpoint
 from latlas.settings import Config
-from latlas.studies.estimate import Speed
+from latlas.studies.budget import Speed
+from latlas.tensorboard import Board
 
 PROBE_SECONDS = 1.0  # of training steps
 WARM_STEPS = 3  # not counted
@@ -117,18 +117,18 @@ def comparing(config: Config, dataset: Dataset, names: Sequence[str], pca: bool)
     """
     from latlas.compare import pictures
     from latlas.compare.ranking import Entry
-    from latlas.measures import Scene
-    from latlas.measures import measure as take
+    from latlas.metrics import Context
+    from latlas.metrics import measure as take
 
     model, prior = build(config, item_of(dataset), statistics(dataset)).eval(), has_prior(config)
     if names:
-        take(Scene(model, dataset, prior), names)
+        take(Context(model, dataset, prior), names)
     entry = Entry(
         "a row", {"latent": config.model.latent}, dataset.fingerprint, dataset.name, "", dataset.scaling
     )
 
     def row() -> None:
-        take(Scene(model, dataset, prior), names)
+        take(Context(model, dataset, prior), names)
         pictures.draw([pictures.scene(entry, model, dataset, prior)], lambda done, total: None)
 
     seconds = _seconds(row)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
-from latlas.studies.estimate import Speed
+from latlas.studies.budget import Speed
 
 NAME = "study.json"
 

@@ -7,10 +7,11 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from latlas import compare, pages, restoring
+from latlas import compare, html
+from latlas.compare import denoising
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
-from latlas.observer import Observer
+from latlas.progress import Observer
 from latlas.runs import Run
 from latlas.studies.prepare import Plan, measures_of
 
@@ -57,10 +58,10 @@ def _restorations(plan: Plan, failed: set[str], found: dict[str, dict[str, Any]]
     parts = []
     for data, groups in groups_of(plan, failed).items():
         runs = [run for group in groups.values() for run in group]
-        rows = restoring.restoration_table(runs, plan.options.data_dir, observer)
+        rows = denoising.restoration_table(runs, plan.options.data_dir, observer)
         found[data]["restoration"] = [row.to_dict() for row in rows]
-        found[data]["text"] += f"\n\n{restoring.text_table(rows)}"
-        parts.append(pages.section(f"Restored on {data}", restoring.html_table(rows)))
+        found[data]["text"] += f"\n\n{denoising.text_table(rows)}"
+        parts.append(html.section(f"Restored on {data}", denoising.html_table(rows)))
     return "".join(parts)
 
 

@@ -1,0 +1,172 @@
+"""Denoising models beside plain ones that are given the same corrupted items: a table from runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from latlas import html
+from latlas.compare.page import scroll
+from latlas.config import ASIDE, settings_of
+from latlas.data import Dataset
+from latlas.data.batches import Batches
+from latlas.metrics.elbo import Restoration, restoration
+from latlas.progress import SILENT, Observer
+from latlas.runs import Run, dataset_of
+from latlas.settings import CorruptionConfig
+
+# What a denoising run and its plain counterpart may differ in; whether the data are the same, their fingerprint says.
+FREE = (*ASIDE, "recipe", "data", "seed", "corruption")
+HEADS = ("data", "latent", "corruption", "corrupted", "plain", "denoising", "result")
+WINS = "wins"
+NUMBERS = (1, 3, 4, 5)  # the columns that hold numbers
+
+
+@dataclass(frozen=True)
+class Row:
+    """One corruption at one latent size: mean squared errors per value on the test split, on the model's scale.
+
+    `corrupted` is that of the items as they are given, not clipped; `denoising` has that of each model trained
+    on this corruption, `plain` that of each model trained on clean items and given the same corrupted ones.
+    """
+
+    data: str
+    latent: int
+    corruption: CorruptionConfig
+    corrupted: float
+    plain: tuple[float, ...]
+    denoising: tuple[float, ...]
+
+    @property
+    def beats_corrupted(self) -> bool:
+        return statistics.fmean(self.denoising) < self.corrupted
+
+    @property
+    def beats_plain(self) -> bool | None:
+        """None where there is no plain model to compare with."""
+        return statistics.fmean(self.denoising) < statistics.fmean(self.plain) if self.plain else None
+
+    @property
+    def verdict(self) -> str:
+        """Whether denoising is better than both, in words; where it is not, what is better."""
+        better = [
+            name
+            for name, beaten in (("corrupted", self.beats_corrupted), ("plain", self.beats_plain))
+            if beaten is False
+        ]
+        if better:
+            return f"loses to {' and '.join(better)}"
+        return WINS if self.plain else "beats corrupted; no plain run"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: means over the runs; a sample standard deviation where there are two or more."""
+        errors: dict[str, Any] = {"corrupted_mse": self.corrupted}
+        for name, values in (("plain", self.plain), ("denoising", self.denoising)):
+            errors[f"{name}_mse"] = statistics.fmean(values) if values else None
+            errors[f"{name}_mse_sd"] = statistics.stdev(values) if len(values) > 1 else None
+            errors[f"{name}_runs"] = len(values)
+        return {
+            "data": self.data,
+            "latent": self.latent,
+            "corruption": self.corruption.model_dump(),
+            **errors,
+            "beats_corrupted": self.beats_corrupted,
+            "beats_plain": self.beats_plain,
+            "verdict": self.verdict,
+        }
+
+
+def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observer = SILENT) -> list[Row]:
+    """A row for each data set, latent size and corruption that some run was trained with; seeds share a row.
+
+    Its plain runs are those without a corruption that are alike otherwise. Every run of a row is given the same
+    corrupted test items, by `evaluation.restoration`. Raises InputError when a run has no weights, or its data are
+    missing or have changed.
+    """
+    groups: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        suffers = run.config.corruption
+        key = "" if suffers.name == "none" else suffers.model_dump_json()
+        groups.setdefault((_counterpart(run), key), []).append(run)
+    wanted = [(part, key) for part, key in groups if key]
+    data: dict[str, Dataset] = {}
+    rows = []
+    for done, (part, key) in enumerate(wanted):
+        observer.progress("restoring", done, len(wanted))
+        denoising, plain = groups[part, key], groups.get((part, ""), [])
+        config = denoising[0].config
+        found = [_restored(run, config.corruption, data, data_dir, observer) for run in (*denoising, *plain)]
+        errors = [result.restored_mse for result in found]
+        rows.append(
+            Row(
+                data=denoising[0].info["data"]["name"],
+                latent=config.model.latent or 0,
+                corruption=config.corruption,
+                corrupted=found[0].corrupted_mse,
+                plain=tuple(errors[len(denoising) :]),
+                denoising=tuple(errors[: len(denoising)]),
+            )
+        )
+    observer.progress("restoring", len(wanted), len(wanted))
+    return sorted(rows, key=lambda r: (r.data, r.latent, r.corruption.name, r.corruption.strength))
+
+
+def _counterpart(run: Run) -> str:
+    """What a denoising run and its plain counterpart have in common."""
+    return repr((run.info["data"]["fingerprint"], settings_of(run.config, FREE)))
+
+
+def _restored(
+    run: Run, corruption: CorruptionConfig, data: dict[str, Dataset], data_dir: str, observer: Observer
+) -> Restoration:
+    """The errors of a run's test split; `data` keeps, by fingerprint, what was read for the run before."""
+    fingerprint = run.info["data"]["fingerprint"]
+    if fingerprint not in data:
+        data.clear()  # one data set at a time: they may be large
+        data[fingerprint] = dataset_of(run, data_dir, observer.progress)
+    model = run.model()
+    items = Batches(data[fingerprint].test, model.item.scaling, model.device, model.dtype)
+    return restoration(model, items, corruption)
+
+
+def text_table(rows: Sequence[Row]) -> str:
+    """The rows for people, in columns."""
+    return html.aligned([HEADS, *map(_cells, rows)], NUMBERS)
+
+
+def html_table(rows: Sequence[Row]) -> str:
+    """The rows as an HTML table in the style of a comparison's page, with what its columns mean."""
+
+    def cell(i: int, text: str, tag: str) -> str:
+        kind = "value" if i in NUMBERS else "best" if text == WINS else ""
+        return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else f"<{tag}>{escape(text)}</{tag}>"
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(cell(i, text, tag) for i, text in enumerate(cells)) + "</tr>\n"
+
+    head = f"<thead>{line(HEADS, 'th')}</thead>\n"
+    body = "".join(line(_cells(row), "td") for row in rows)
+    return f'<p class="muted">{escape(MEANING)}</p>\n' + scroll("Errors of what is restored", head, body)
+
+
+MEANING = (
+    "Mean squared error per value against the clean test items: of the corrupted input, of what a plain model "
+    "restores from it, and of what the denoising model does. It wins where its error is below both. At low noise "
+    "it need not: a code can leave out more of an item than the noise takes away."
+)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    suffers = f"{row.corruption.name} {row.corruption.strength:g}"
+    errors = (_error((row.corrupted,)), _error(row.plain), _error(row.denoising))
+    return (row.data, str(row.latent), suffers, *errors, row.verdict)
+
+
+def _error(values: Sequence[float]) -> str:
+    if not values:
+        return html.rounded(None, 5)
+    spread = f" ± {statistics.stdev(values):.5f}" if len(values) > 1 else ""
+    return html.rounded(statistics.fmean(values), 5) + spread

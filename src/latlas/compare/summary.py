@@ -1,0 +1,110 @@
+"""A comparison as plain values, and as a table of text."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from latlas.compare.ranking import Column, Comparison, Entry
+from latlas.compare.significance import Source
+from latlas.html import aligned, duration, error, rounded
+
+NATS = ("elbo", "distortion", "rate")
+FIXED = ("latent", "parameters")  # what no seed changes
+WITHIN: dict[Source, str] = {
+    "seeds": "the spread over seeds (Welch's t, 5 %)",
+    "seed": "the spread over seeds of one of the two, the other having one seed or none (Student's t, 5 %)",
+    "items": "the standard error over test items (5 %), which says nothing of other seeds",
+}
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON values: rows with `values`, `spread`, `stderrs`, what they are `best` in and `within`
+    the spread of the best in; `groups`, by column, of the rows that rank among each other; `comparable` with the
+    `reasons` why not; `settings` that differ.
+    """
+    ranked = [column.key for column in comparison.ranked]
+    reasons = comparison.reasons
+    return {
+        "data": comparison.title,
+        "unit": comparison.unit,
+        "comparable": not reasons,
+        "reasons": reasons,
+        "notes": list(comparison.notes),
+        "entries": [_entry(comparison, entry, ranked) for entry in comparison.entries],
+        "groups": {key: [[e.name for e in group] for group in comparison.groups(key)] for key in ranked},
+        "settings": {
+            key: dict(zip((e.name for e in comparison.runs), values, strict=True))
+            for key, values in comparison.differing().items()
+        },
+    }
+
+
+def _entry(comparison: Comparison, entry: Entry, ranked: list[str]) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "runs": list(entry.runs),
+        "data": entry.data_name,
+        "values": {key: _finite(value) for key, value in entry.values.items()},
+        "spread": entry.spread,
+        "stderrs": entry.stderrs,
+        "best": [key for key in ranked if entry.name in comparison.best(key)],
+        "within": [key for key in ranked if entry.name in comparison.within(key)],
+    }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def shown(entry: Entry, column: Column) -> str:
+    """A number as people read it; a dash where there is none."""
+    value = entry.number(column.key)
+    if column.key == "training_seconds":
+        return duration(value) or "–"
+    return rounded(value, column.decimals)
+
+
+def uncertainty(entry: Entry, column: Column) -> str:
+    """± the spread over seeds, or the standard error of a single run over the test items; "" where there is none."""
+    number = entry.spread.get(column.key, entry.stderrs.get(column.key))
+    if number is None or column.key in FIXED:
+        return ""
+    if column.key == "training_seconds":
+        return f"± {duration(number)}"
+    return f"± {error(number) if column.key in NATS else rounded(number, column.decimals)}"
+
+
+def legend(comparison: Comparison) -> str:
+    """What the mark of a row that is not distinguishable from the best says; "" where there is none."""
+    told = " or ".join(WITHIN[source] for source in comparison.yardsticks)
+    return f"not distinguishable from the best: the difference is within {told}" if told else ""
+
+
+def text_table(comparison: Comparison) -> str:
+    """The table for a terminal: the best of each group with a star, what is not distinguishable from it with ≈;
+    below it the reasons and notes.
+    """
+    columns = comparison.columns
+    head = ["", *(f"{c.title}{' ↑' * (c.better == 'higher')}{' ↓' * (c.better == 'lower')}" for c in columns)]
+    marks = {c.key: _marks(comparison, c.key) for c in columns}
+    rows = [head]
+    for entry in comparison.entries:
+        cells = (f"{shown(entry, c)} {uncertainty(entry, c)}".strip() for c in columns)
+        marked = [
+            f"{cell} {marks[c.key].get(entry.name, '')}".rstrip()
+            for cell, c in zip(cells, columns, strict=True)
+        ]
+        rows.append([f"{entry.name} ({entry.seeds} seeds)" if entry.seeds > 1 else entry.name, *marked])
+    if comparison.upright:
+        rows = [list(row) for row in zip(*rows, strict=True)]
+    lines = [aligned(rows, range(1, len(rows[0])))]
+    if any(marks.values()):
+        lines.append("* the best of those that compare")
+    if found := legend(comparison):
+        lines.append(f"≈ {found}")
+    return "\n".join([*lines, *(f"not ranked: {reason}" for reason in comparison.reasons), *comparison.notes])
+
+
+def _marks(comparison: Comparison, key: str) -> dict[str, str]:
+    return dict.fromkeys(comparison.within(key), "≈") | dict.fromkeys(comparison.best(key), "*")

@@ -1,0 +1,204 @@
+"""Numbers on codes: what they tell, how they spread, and how near the aggregate posterior is to the prior."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latlas.divergences import mmd
+from latlas.metrics import spread
+from latlas.metrics.context import Context
+from latlas.metrics.information import log_prior
+from latlas.metrics.metric import Metric, Value, mean_of
+
+BLOCK = 250
+ACTIVE = 0.01  # variance of a dimension's mean code above which it is active
+LOOSE = 0.1  # distance of two bounds, in nats and as a share, from which on it is told
+
+
+def block_mmd(x: Tensor, y: Tensor, block: int = BLOCK) -> Tensor | None:
+    """MMD^2 of draws x and y (N, D), kernel exp(-|a - b|^2 / (2 D)): the unbiased estimates of consecutive blocks,
+    (B,), whose mean is an estimate in bounded memory (Zaremba et al. 2013).
+
+    It can be below zero; for equal laws its mean is zero. None for fewer than two draws.
+    """
+    if len(x) < 2:
+        return None
+    count = math.ceil(len(x) / block)
+    pairs = zip(x.tensor_split(count), y.tensor_split(count), strict=True)
+    return torch.stack([mmd(a, b, estimator="unbiased") for a, b in pairs])
+
+
+def mean_code_norm(codes: np.ndarray) -> float:
+    """|1/N sum of codes|, codes (N, D): 0 for codes about the origin."""
+    return float(np.linalg.norm(codes.mean(0)))
+
+
+def _active_units(context: Context) -> Value | None:
+    # Without a prior the codes' scale is arbitrary, and with it what 0.01 means.
+    if not context.prior or len(context.codes) < 2:
+        return None
+    active = context.codes.var(0) > ACTIVE
+    beside = {"all dimensions": float(len(active))}
+    parts = tuple(active.astype(float).tolist())
+    return Value(float(active.sum()), None, len(context.codes), beside=beside, parts=parts)
+
+
+def _kl_by_dimension(context: Context) -> Value | None:
+    kl = context.divergence
+    if kl is None:
+        return None
+    return mean_of(kl, draws=1) if kl.ndim == 1 else mean_of(kl.sum(1), parts=tuple(kl.mean(0).tolist()))
+
+
+def _mutual_information(context: Context) -> Value | None:
+    found = context.aggregate
+    if found is None:
+        return None
+    told = found.own - found.mixture
+    count, value, most = len(told), float(told.mean()), float((found.own - found.others).mean())
+    if context.divergence is not None:  # the rate bounds it as well
+        most = min(most, float(context.divergence[:count].reshape(count, -1).sum(1).mean()))
+    warning = (
+        f"{count:,} items cannot show more than log {count:,} = {math.log(count):.2f} nats: "
+        f"the true value is between {value:.2f} and {most:.2f}"
+    )
+    beside = {"upper bound": max(value, most), "log of the items": math.log(count)}
+    return mean_of(told, draws=1, beside=beside, warning=warning if _loose(value, most) else "")
+
+
+def _marginal_kl(context: Context) -> Value | None:
+    found = context.aggregate
+    if found is None or not context.prior:
+        return None
+    with torch.no_grad():
+        log_pz = log_prior(context.model.prior_value(), context.draws[: len(found.own)])
+    apart = found.mixture - log_pz
+    value, least = float(apart.mean()), max(0.0, float((found.others - log_pz).mean()))
+    warning = (
+        f"too high by what {len(apart):,} items cannot show of the mutual information: "
+        f"the true value is between {least:.2f} and {value:.2f}"
+    )
+    beside = {"lower bound": min(value, least)}
+    return mean_of(apart, draws=1, beside=beside, warning=warning if _loose(least, value) else "")
+
+
+def _loose(low: float, high: float) -> bool:
+    return high - low > LOOSE * max(1.0, low)
+
+
+def _mmd_prior(context: Context) -> Value | None:
+    draws = context.posterior[1]
+    blocks = block_mmd(draws, context.prior_draws(len(draws))) if context.prior else None
+    if blocks is None:
+        return None
+    stderr = float(blocks.std() / math.sqrt(len(blocks))) if len(blocks) > 1 else None
+    return Value(float(blocks.mean()), stderr, len(draws), 1)
+
+
+def _from_prior(
+    distance: Callable[[np.ndarray, np.ndarray], np.ndarray], context: Context, parts: bool
+) -> Value | None:
+    """The mean of a distance's values between draws of the codes and as many of the prior, and between two sets of
+    draws from the prior.
+    """
+    if not context.prior:
+        return None
+    draws = context.posterior[1].numpy()
+    first, second = context.prior_draws(2 * len(draws)).numpy().reshape(2, *draws.shape)
+    values, chance = distance(draws, first), float(distance(second, first).mean())
+    each = tuple(values.tolist()) if parts else ()
+    beside = {"two prior samples": chance}
+    return Value(float(values.mean()), None, len(draws), 1, beside, parts=each)
+
+
+def _wasserstein(context: Context) -> Value | None:
+    return _from_prior(spread.wasserstein, context, parts=True)
+
+
+def _sliced_wasserstein(context: Context) -> Value | None:
+    return _from_prior(spread.sliced_wasserstein, context, parts=False)
+
+
+def _of_draws(found: Value | None, **beside: float) -> Value | None:
+    return None if found is None else replace(found, draws=1, beside={**found.beside, **beside})
+
+
+def _total_correlation(context: Context) -> Value | None:
+    return _of_draws(spread.total_correlation(context.posterior[1].numpy()))
+
+
+def _log_det_cov(context: Context) -> Value | None:
+    draws = context.posterior[1].numpy()
+    prior = spread.log_det_cov(context.prior_draws(len(draws)).numpy()) if context.prior else None
+    return _of_draws(spread.log_det_cov(draws), **({} if prior is None else {"prior": prior.value}))
+
+
+def _effective_dimensions(context: Context) -> Value | None:
+    return spread.effective_dimensions(context.codes)
+
+
+def _mean_code_norm(context: Context) -> Value:
+    return Value(mean_code_norm(context.codes), None, len(context.codes))
+
+
+CODES: dict[str, Metric] = {
+    "active_units": Metric(
+        "active units", "codes", "dimensions", "", "Latent dimensions whose mean code differs between {item}s.",
+        _active_units, 0,
+    ),
+    "effective_dimensions": Metric(
+        "effective dimensions", "codes", "", "",
+        "Over how many directions the mean codes spread evenly: 1 if on a line.",
+        _effective_dimensions, 2,
+    ),
+    "kl_by_dimension": Metric(
+        "rate, by dimension", "codes", "nats per {item}", "",
+        "What the codes may tell at the most; a dimension with 0 says nothing.",
+        _kl_by_dimension, 2,
+    ),
+    "mutual_information": Metric(
+        "mutual information", "codes", "nats per {item}", "",
+        "What a code tells about the {item} that it comes from: the part of the rate that is of use.",
+        _mutual_information, 2,
+    ),
+    "marginal_kl": Metric(
+        "marginal KL", "codes", "nats", "lower",
+        "The rest of the rate: how far the codes of all {item}s together are from the prior.",
+        _marginal_kl,
+    ),
+    "mmd_prior": Metric(
+        "MMD² to prior", "codes", "", "lower",
+        "Distance of the aggregate posterior from the prior; 0 for equal laws, and below it by chance.",
+        _mmd_prior, 4,
+    ),
+    "wasserstein_prior": Metric(
+        "Wasserstein to prior", "codes", "", "lower",
+        "How far the codes of a dimension must move, on average, to lie as the prior's do.",
+        _wasserstein,
+    ),
+    "sliced_wasserstein_prior": Metric(
+        "sliced Wasserstein to prior", "codes", "", "lower",
+        "The same along random directions, which sees dimensions that depend on each other.",
+        _sliced_wasserstein,
+    ),
+    "total_correlation": Metric(
+        "total correlation", "codes", "nats", "lower",
+        "How far the dimensions depend on each other, as far as correlations tell; 0 if they do not.",
+        _total_correlation,
+    ),
+    "log_det_cov": Metric(
+        "log det of covariance", "codes", "", "",
+        "The room that the codes take up, as a logarithm; beside the prior's.",
+        _log_det_cov, 2,
+    ),
+    "mean_code_norm": Metric(
+        "norm of mean code", "codes", "", "lower", "How far the mean of all mean codes lies from the origin.",
+        _mean_code_norm,
+    ),
+}  # fmt: skip

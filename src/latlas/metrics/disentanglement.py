@@ -1,0 +1,285 @@
+"""Numbers on codes of data whose factors are known: does each latent dimension stand for one of them.
+
+All are functions of codes (N, D) and factors (N, F), integers. Only factors that the items tell about count: those
+with two values or more, and four items or more to a value. Constant dimensions say nothing, and give no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from latlas.metrics.metric import Metric, Value
+
+if TYPE_CHECKING:
+    from latlas.metrics.context import Context
+
+ITEMS_TO_A_VALUE = 4  # of a factor, at the least and on average
+BINS = 20
+TREES, MOST_IN_A_TREE = 50, 1000
+VOTES, GROUP, FEWEST_IN_A_GROUP = 800, 64, 10
+COLLAPSED = 0.05  # of the largest standard deviation
+
+
+class Dci(NamedTuple):
+    """Disentanglement (None for one factor alone), completeness (None for one dimension) and informativeness."""
+
+    disentanglement: float | None
+    completeness: float | None
+    informativeness: float
+
+
+def mutual_information(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """I(z_d; v_f) in nats, (D, F): codes in 20 bins of equal width between a dimension's least and greatest value."""
+    from sklearn.metrics import mutual_info_score
+
+    low, width = codes.min(0), np.ptp(codes, axis=0)
+    share = np.divide(codes - low, width, out=np.zeros_like(codes), where=width > 0)
+    binned = np.minimum((BINS * share).astype(np.int64), BINS - 1)
+    return np.array([[mutual_info_score(v, z) for v in factors.T] for z in binned.T])
+
+
+def mig(codes: np.ndarray, factors: np.ndarray) -> float | None:
+    """Mutual information gap: the mean over factors of (I(z_a; v) - I(z_b; v)) / H(v), in [0, 1], where the
+    dimensions a and b know most and second most of the factor v (Chen et al. 2018).
+
+    On codes in 20 bins, as Locatello et al. (2019) do. None without factors that count.
+    """
+    from scipy.stats import entropy
+
+    factors = counted(factors)
+    if not factors.shape[1]:
+        return None
+    information = mutual_information(_standard(codes), factors)
+    entropies = np.array([entropy(np.unique(v, return_counts=True)[1]) for v in factors.T])
+    return float((_gap(information) / entropies).mean())
+
+
+def sap(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float | None:
+    """Separated attribute predictability: the mean over factors of the gap between the two dimensions that predict
+    it best, each alone (Kumar et al. 2018).
+
+    A factor of K values is predicted by at most K - 1 thresholds on the dimension, chosen on one half of the items
+    and judged on the other, both ways. What counts is the balanced accuracy b as (b - 1/K) / (1 - 1/K), so that
+    chance is 0 whatever K; the gaps of the paper, without that, are (K - 1) / K times as large. None without
+    factors that count.
+    """
+    factors, codes = counted(factors), _standard(codes)
+    if not factors.shape[1]:
+        return None
+    scores = [[_predicted(z[:, None], v, seed) for v in factors.T] for z in codes.T]
+    return float(_gap(np.array(scores)).mean())
+
+
+def _predicted(code: np.ndarray, factor: np.ndarray, seed: int) -> float:
+    """How well thresholds on one dimension (N, 1) tell the values of a factor (N,): 1 always, 0 by chance or worse."""
+    from sklearn.model_selection import KFold, cross_val_predict
+    from sklearn.tree import DecisionTreeClassifier
+
+    if not np.ptp(code):
+        return 0.0
+    values = len(np.unique(factor))
+    tree = DecisionTreeClassifier(max_leaf_nodes=values, class_weight="balanced", random_state=seed)
+    told = cross_val_predict(tree, code, factor, cv=KFold(2, shuffle=True, random_state=seed))
+    return max(0.0, _above_chance(factor, told))
+
+
+def _above_chance(truth: np.ndarray, told: np.ndarray) -> float:
+    from sklearn.metrics import balanced_accuracy_score
+
+    return float(balanced_accuracy_score(truth, told, adjusted=True))
+
+
+def dci(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> Dci | None:
+    """Disentanglement, completeness and informativeness (Eastwood and Williams 2018).
+
+    R (D, F) are the importances of the dimensions in a random forest that predicts each factor. Disentanglement is
+    the mean over dimensions, weighed by their share of all importance, of 1 - H(R_d / sum_f R_df) / log F;
+    completeness the mean over factors of 1 - H(R_f / sum_d R_df) / log D; informativeness the mean over factors of
+    the forests' balanced accuracy on items left out of their trees, with chance taken to 0. None without factors
+    that count.
+    """
+    from scipy.stats import entropy
+
+    factors, codes = counted(factors), _standard(codes)
+    if not factors.shape[1]:
+        return None
+    fitted = [_forest(codes, v, seed) for v in factors.T]
+    r = np.stack([importance for importance, _ in fitted], axis=1)
+    informativeness = float(np.mean([score for _, score in fitted]))
+    by_code, by_factor, total = r.sum(1), r.sum(0), r.sum()
+    disentanglement = completeness = None
+    if r.shape[1] > 1:
+        used = r[by_code > 0]
+        each = 1 - entropy(used, axis=1) / np.log(r.shape[1])
+        disentanglement = float(each @ used.sum(1) / total) if total > 0 else 0.0
+    if r.shape[0] > 1:
+        each = 1 - entropy(r[:, by_factor > 0], axis=0) / np.log(r.shape[0])
+        completeness = float(each.sum() / len(by_factor))
+    return Dci(disentanglement, completeness, informativeness)
+
+
+def _forest(codes: np.ndarray, factor: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+    """Importances (D,) of a forest that predicts a factor, and how well it does on items left out of its trees.
+
+    Every split looks at all dimensions: chosen among a few at random, it would often be given none that matters.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    some = min(len(codes), MOST_IN_A_TREE)
+    forest = RandomForestClassifier(
+        TREES, max_features=None, max_samples=some, oob_score=True, random_state=seed
+    ).fit(codes, factor)
+    told = forest.classes_[forest.oob_decision_function_.argmax(1)]
+    return forest.feature_importances_, max(0.0, _above_chance(factor, told))
+
+
+def factor_vae(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float | None:
+    """Accuracy on 800 votes of a majority vote learned from 800 others, each the dimension that varies least among
+    up to 64 items that share one factor's value, with that factor's number (Kim and Mnih 2018).
+
+    Variances are divided by those of all codes. Dimensions with a standard deviation below 5 % of the largest count
+    as collapsed and take no part; 0 where all are. Chance is about 1 / F. Items are drawn from those given; values
+    with fewer than 10 items are left out. None without factors that count.
+    """
+    factors, codes = counted(factors), codes[:, _active(codes)]
+    groups = [[g for g in map(np.flatnonzero, v == np.unique(v)[:, None]) if len(g) >= FEWEST_IN_A_GROUP]
+              for v in factors.T]  # fmt: skip
+    groups = [g for g in groups if g]
+    if not groups:
+        return None
+    if not codes.shape[1]:
+        return 0.0
+    rng, scale = np.random.default_rng(seed), codes.var(0)
+    votes = np.zeros((2, codes.shape[1], len(groups)))
+    for vote in range(2 * VOTES):
+        factor = rng.integers(len(groups))
+        group = groups[factor][rng.integers(len(groups[factor]))]
+        items = rng.choice(group, min(GROUP, len(group)), replace=False)
+        votes[vote % 2, (codes[items].var(0) / scale).argmin(), factor] += 1
+    learned, held_out = votes
+    return float(held_out[np.arange(len(learned)), learned.argmax(1)].sum() / VOTES)
+
+
+def modularity(codes: np.ndarray, factors: np.ndarray) -> float | None:
+    """The mean over dimensions of 1 - sum over f != a of m_f^2 / (m_a^2 (F - 1)), where m_f = I(z; v_f) and a is the
+    factor of which the dimension z knows most (Ridgeway and Mozer 2018).
+
+    On codes in 20 bins. Collapsed dimensions, as in `factor_vae`, and those that know nothing take no part; 0 where
+    all do. It says nothing about whether the codes hold all factors. None for fewer than two factors that count.
+    """
+    factors, codes = counted(factors), codes[:, _active(codes)]
+    if factors.shape[1] < 2:
+        return None
+    if not codes.shape[1]:
+        return 0.0
+    squares = mutual_information(_standard(codes), factors) ** 2
+    best = squares.max(1)
+    squares, best = squares[best > 0], best[best > 0]
+    if not len(best):
+        return 0.0
+    return float((1 - (squares.sum(1) - best) / (best * (factors.shape[1] - 1))).mean())
+
+
+def counted(factors: np.ndarray) -> np.ndarray:
+    """The columns of factors (N, F) that count: two values or more, and four items or more to a value."""
+    return factors[:, _counts(factors)]
+
+
+def _counts(factors: np.ndarray) -> np.ndarray:
+    values = np.array([len(np.unique(v)) for v in factors.T], dtype=np.int64)
+    return (values > 1) & (ITEMS_TO_A_VALUE * values <= len(factors))
+
+
+def _gap(scores: np.ndarray) -> np.ndarray:
+    """Largest less second largest score of each factor, (D, F) -> (F,); beside one dimension alone stands 0."""
+    first, *rest = -np.sort(-scores, axis=0)
+    return first - rest[0] if rest else first
+
+
+def _standard(codes: np.ndarray) -> np.ndarray:
+    """Codes less their mean over their standard deviation; 0 for a dimension that is constant but for rounding."""
+    varies = np.ptp(codes, axis=0) > 1e-12 * np.abs(codes).max(0, initial=0)
+    standard = np.zeros_like(codes)
+    standard[:, varies] = (codes[:, varies] - codes[:, varies].mean(0)) / codes[:, varies].std(0)
+    return standard
+
+
+def _active(codes: np.ndarray) -> np.ndarray:
+    """Which dimensions vary at all beside the one that varies most: (D,) bool."""
+    spread = np.where(_standard(codes).any(0), codes.std(0), 0)
+    return (spread > 0) & (spread >= COLLAPSED * spread.max(initial=0))
+
+
+def _reading(context: Context, value: float | None, beside: float | None) -> Value | None:
+    """A score of a context's codes, beside that of PCA's, with the factors that do not count named."""
+    if context.factors is None or value is None:
+        return None
+    names = context.dataset.factor_names or tuple(map(str, range(context.factors.shape[1])))
+    absent = ", ".join(n for n, kept in zip(names, _counts(context.factors), strict=True) if not kept)
+    warning = (
+        f"without {absent}: one value alone, or fewer than {ITEMS_TO_A_VALUE} items to a value"
+        if absent
+        else ""
+    )
+    others = {} if beside is None else {"PCA": beside}
+    return Value(value, None, len(context.codes), beside=others, warning=warning)
+
+
+def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable[[Context], Value | None]:
+    def compute(context: Context) -> Value | None:
+        if context.factors is None:
+            return None
+        beside = None if context.pca_codes is None else score(context.pca_codes, context.factors)
+        return _reading(context, score(context.codes, context.factors), beside)
+
+    return compute
+
+
+def _part_of_dci(part: str) -> Callable[[Context], Value | None]:
+    def compute(context: Context) -> Value | None:
+        own, beside = (None if found is None else getattr(found, part) for found in context.dci)
+        return _reading(context, own, beside)
+
+    return compute
+
+
+FACTORS: dict[str, Metric] = {
+    "mig": Metric(
+        "MIG", "factors", "", "higher",
+        "Mutual information gap: what the best dimension knows of a factor more than the next; 1: one dimension alone.",
+        _scored(mig),
+    ),
+    "sap": Metric(
+        "SAP", "factors", "", "higher",
+        "How much better the best dimension predicts a factor than the next; 1: it alone, and never wrong.",
+        _scored(sap),
+    ),
+    "dci_disentanglement": Metric(
+        "DCI disentanglement", "factors", "", "higher",
+        "Whether each dimension matters to one factor alone, by the importances in forests that predict the factors.",
+        _part_of_dci("disentanglement"),
+    ),
+    "dci_completeness": Metric(
+        "DCI completeness", "factors", "", "higher",
+        "Whether one dimension alone matters to each factor, by the importances in forests that predict the factors.",
+        _part_of_dci("completeness"),
+    ),
+    "dci_informativeness": Metric(
+        "DCI informativeness", "factors", "", "higher",
+        "How well forests tell the factors from codes they were not trained on: 1 always, 0 by chance.",
+        _part_of_dci("informativeness"),
+    ),
+    "factor_vae": Metric(
+        "FactorVAE score", "factors", "", "higher",
+        "How often the dimension that varies least tells which factor is the same; by chance one over their number.",
+        _scored(factor_vae),
+    ),
+    "modularity": Metric(
+        "modularity", "factors", "", "higher",
+        "Whether each dimension knows of one factor alone, however little; dimensions of noise have about 0.6.",
+        _scored(modularity),
+    ),
+}  # fmt: skip

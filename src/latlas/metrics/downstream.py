@@ -1,0 +1,180 @@
+"""Numbers on what codes are good for: do classes lie together, can a simple method tell them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from latlas.metrics.context import Context
+from latlas.metrics.metric import Metric, Value, share_of
+from latlas.metrics.views import View
+
+NEIGHBOURS = 10
+MOST_SILHOUETTE = 2000  # its time grows with the square
+STEPS = 50  # of L-BFGS: ends it early where there are many values, which is better than later there
+
+
+def voted(view: View, labels: np.ndarray, truth: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
+    """Whether the class of each test item (N,) is the commonest among its k nearest training items, by Euclidean
+    distance: classes `labels` (M,) of the training items and `truth` (N,) of the test items.
+
+    Ties go to the class with the smaller label.
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+
+    judge = KNeighborsClassifier(min(k, len(view.train))).fit(view.train, labels)
+    return judge.predict(view.test) == truth
+
+
+def probed(view: View, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether a linear probe tells the class of each test item: (N,) (Alain and Bengio 2017).
+
+    The probe is multinomial logistic regression of `labels` (M,) on the training items, standardised, with the
+    penalty |w|^2 / 2 beside the summed loss and at most 50 steps of L-BFGS.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return probe.fit(view.train, labels).predict(view.test) == truth
+
+
+def explained(view: View, labels: np.ndarray, truth: np.ndarray) -> Value:
+    """R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2 on test items with labels `truth` (N,), f by ridge regression of
+    `labels` (M,) on the training items, standardised, with the penalty |w|^2 beside the summed squared error.
+
+    The standard error is that of the ratio, to first order.
+    """
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    labels, truth = labels.astype(np.float64), truth.astype(np.float64)
+    judge = make_pipeline(StandardScaler(), Ridge()).fit(view.train, labels)
+    missed = (truth - judge.predict(view.test)) ** 2
+    spread = (truth - truth.mean()) ** 2
+    ratio = missed.mean() / spread.mean()
+    stderr = (missed - ratio * spread).std(ddof=1) / spread.mean() / math.sqrt(len(truth))
+    return Value(float(1 - ratio), float(stderr), len(truth))
+
+
+def silhouette(codes: np.ndarray, labels: np.ndarray) -> float | None:
+    """Mean of (b - a) / max(a, b), in [-1, 1]: a and b are a code's mean distances to the other codes of its own
+    class and to those of the nearest other class (Rousseeuw 1987).
+
+    On the first 2,000 codes (N, D). None where these have fewer than two classes, or one for each code.
+    """
+    from sklearn.metrics import silhouette_score
+
+    codes, labels = codes[:MOST_SILHOUETTE], labels[:MOST_SILHOUETTE]
+    return float(silhouette_score(codes, labels)) if 1 < len(np.unique(labels)) < len(labels) else None
+
+
+def _told(context: Context, hits: Callable[[View, np.ndarray, np.ndarray], np.ndarray]) -> Value | None:
+    """The share of test items whose class is told from each view."""
+    labels, truth = context.training_labels, context.labels
+    if labels is None or truth is None:
+        return None
+    return _beside({name: share_of(hits(view, labels, truth)) for name, view in context.views.items()})
+
+
+def _beside(found: Mapping[str, Value]) -> Value:
+    """The reading of the codes, with those of the other views beside it."""
+    others = {name: reading.value for name, reading in found.items() if name != "codes"}
+    return replace(found["codes"], beside=others)
+
+
+def _probe_accuracy(context: Context) -> Value | None:
+    return _told(context, probed)
+
+
+def _knn_accuracy(context: Context) -> Value | None:
+    return _told(context, voted)
+
+
+def _probe_r2(context: Context) -> Value | None:
+    labels, truth = (
+        None if split.labels is None else np.asarray(split.labels)[rows]
+        for split, rows in ((context.dataset.train, context.training_rows), (context.test, context.rows))
+    )
+    if labels is None or truth is None or not (_numbers(labels) and _numbers(truth)):
+        return None
+    return _beside({name: explained(view, labels, truth) for name, view in context.views.items()})
+
+
+def _numbers(labels: np.ndarray) -> bool:
+    """Whether labels are real numbers that differ."""
+    real = np.issubdtype(labels.dtype, np.floating) and labels.ndim == 1
+    return bool(real and len(labels) > 1 and np.isfinite(labels).all() and labels.std() > 0)
+
+
+def _silhouette(context: Context) -> Value | None:
+    labels = context.labels
+    if labels is None or (own := silhouette(context.codes, labels)) is None:
+        return None
+    others = {name: silhouette(view.test, labels) for name, view in context.views.items() if name != "codes"}
+    beside = {name: value for name, value in others.items() if value is not None}
+    return Value(own, None, min(len(labels), MOST_SILHOUETTE), beside=beside)
+
+
+def _nmi(context: Context) -> Value | None:
+    from sklearn.metrics import normalized_mutual_info_score
+
+    return _agreement(context, normalized_mutual_info_score)
+
+
+def _ari(context: Context) -> Value | None:
+    from sklearn.metrics import adjusted_rand_score
+
+    return _agreement(context, adjusted_rand_score)
+
+
+def _agreement(context: Context, score: Callable[[np.ndarray, np.ndarray], float]) -> Value | None:
+    """How well the clusters of each view agree with the classes."""
+    labels = context.labels
+    if labels is None or len(np.unique(labels)) == len(labels):
+        return None
+    found = {name: float(score(labels, clusters)) for name, clusters in context.clusters.items()}
+    return _beside({name: Value(value, None, len(labels)) for name, value in found.items()})
+
+
+USE: dict[str, Metric] = {
+    "probe_accuracy": Metric(
+        "linear probe", "use", "", "higher",
+        "Share of test {item}s whose class a linear classifier tells from the code.",
+        _probe_accuracy,
+    ),
+    "probe_r2": Metric(
+        "linear probe, R²", "use", "", "higher",
+        "Share of the label's variance that a linear function of the code predicts on test {item}s.",
+        _probe_r2,
+    ),
+    "knn_accuracy": Metric(
+        "k-NN accuracy", "use", "", "higher",
+        "Share of test {item}s whose class is the commonest among the 10 nearest training codes.",
+        _knn_accuracy,
+    ),
+    "nmi": Metric(
+        "NMI of clusters", "use", "", "higher",
+        "How well k-means clusters of the test codes agree with the classes: 1 if they are the same, 0 if unrelated.",
+        _nmi,
+    ),
+    "ari": Metric(
+        "ARI of clusters", "use", "", "higher",
+        "Share of pairs of {item}s that clusters and classes agree on, beyond chance: 1 if they are the same.",
+        _ari,
+    ),
+    "silhouette": Metric(
+        "silhouette", "use", "", "higher",
+        "How much nearer codes lie to their own class than to the nearest other one, from −1 to 1.",
+        _silhouette,
+    ),
+}  # fmt: skip

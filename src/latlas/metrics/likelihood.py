@@ -1,0 +1,152 @@
+"""Numbers on the likelihood: how probable the model finds what it has not seen, and how tight its bound is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from latlas.data import Split
+from latlas.data.batches import Batches
+from latlas.likelihoods import Bernoulli, Gaussian
+from latlas.metrics.context import Context
+from latlas.metrics.elbo import Importance, log_likelihood
+from latlas.metrics.metric import Metric, Value
+from latlas.models import CHUNK_VALUES
+
+LEVELS = 256
+BITS = 8
+PCA = "probabilistic PCA"
+
+
+class Dequantised(Batches):
+    """8-bit items with uniform noise, (x + u) / 256 with u from U[0, 1): each item's noise is its own, by the seed and
+    its row, whatever it is read with.
+    """
+
+    def __init__(self, split: Split, like: Batches, seed: int) -> None:
+        super().__init__(split, like.scaling, torch.device("cpu"), like.dtype)
+        self.device = like.device
+        self.seed = seed
+
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+        """The given rows, in the given order."""
+        stored = np.asarray(self.stored[rows])
+        noise = [np.random.default_rng((self.seed, row)).random(stored.shape[1:]) for row in rows.tolist()]
+        x = torch.from_numpy((stored + np.stack(noise)) / LEVELS).to(self.device, self.dtype)
+        return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+
+
+def _log_px(context: Context) -> Value | None:
+    weighed = context.importance
+    if weighed is None:
+        return None
+    beside = {"ELBO of these": weighed.elbo, **_linear(context, context.batches(context.few))}
+    return Value(
+        weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, warning=weighed.warning
+    )
+
+
+def _linear(context: Context, data: Batches) -> dict[str, float]:
+    """Mean log p(x) of probabilistic PCA on the same items, where the model has a density on the same scale."""
+    if not isinstance(context.model.likelihood, Gaussian) or context.probabilistic_pca is None:
+        return {}
+    step = max(1, CHUNK_VALUES // math.prod(context.dataset.shape))
+    parts = [
+        context.probabilistic_pca.log_prob(
+            data(np.arange(start, min(start + step, len(data)))).flatten(1).cpu().double().numpy()
+        )
+        for start in range(0, len(data), step)
+    ]
+    return {PCA: float(np.concatenate(parts).mean())}
+
+
+def _gap(context: Context) -> Value | None:
+    found = context.importance
+    if found is None:
+        return None
+    return Value(found.gap, found.gap_stderr, found.images, found.samples)
+
+
+def _bound(draws: int) -> Callable[[Context], Value | None]:
+    def compute(context: Context) -> Value | None:
+        found = context.importance
+        each = next((b for b in found.bounds if b.draws == draws), None) if found else None
+        return Value(each.value, each.stderr, found.images, found.samples) if found and each else None
+
+    return compute
+
+
+def _effective_draws(context: Context) -> Value | None:
+    found = context.importance
+    if found is None:
+        return None
+    draws = found.effective * found.samples
+    return Value(draws, None, found.images, found.samples)
+
+
+def _bits_per_dim(context: Context) -> Value | None:
+    """-log2 P(x) / d of data that have few values, P the probability of the stored item.
+
+    0/1 data under a Bernoulli likelihood: log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) /
+    256, u from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al.
+    2016). Never from the density at x itself, which a narrow sigma raises without limit; none for Bernoulli on grey
+    values, which is no probability.
+    """
+    dataset, likelihood = context.dataset, context.model.likelihood
+    nats = math.prod(dataset.shape) * math.log(2)
+    if context.importance is None:
+        return None
+    if isinstance(likelihood, Bernoulli):
+        return _in_bits(context.importance, nats, 0, {}) if context.binary else None
+    if dataset.scaling.kind != "integer" or context.test.x.dtype != np.uint8:
+        return None
+    data = Dequantised(context.few, context.batches(context.few), context.seed)
+    done = lambda n, total: context.observer.progress("counting bits", n, total)  # noqa: E731
+    found = log_likelihood(context.model, data, context.effort.draws, progress=done)
+    return _in_bits(found, nats, BITS, _linear(context, data))
+
+
+def _in_bits(found: Importance, nats: float, added: int, beside: dict[str, float]) -> Value:
+    stderr = None if found.stderr is None else found.stderr / nats
+    # The likelihood is too low, so the bits are too high.
+    warning = found.warning and "of log p(x), which is " + found.warning
+    bits = {name: -value / nats + added for name, value in beside.items()}
+    return Value(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning=warning)
+
+
+LIKELIHOOD: dict[str, Metric] = {
+    "log_px": Metric(
+        "log p(x)", "likelihood", "nats per {item}", "higher",
+        "The logarithm of the probability of what was not seen, by importance sampling: a lower bound, tighter than "
+        "the ELBO.",
+        _log_px, 2,
+    ),
+    "gap": Metric(
+        "tightness gap", "likelihood", "nats per {item}", "lower",
+        "log p(x) minus the ELBO of the same draws: what a better posterior could win, from below.",
+        _gap, 2,
+    ),
+    "iwae_5": Metric(
+        "bound of 5 draws", "likelihood", "nats per {item}", "higher",
+        "The importance-weighted bound L₅: between the ELBO, which is L₁, and log p(x).",
+        _bound(5), 2,
+    ),
+    "iwae_50": Metric(
+        "bound of 50 draws", "likelihood", "nats per {item}", "higher",
+        "The importance-weighted bound L₅₀: never below L₅; where it still climbs, log p(x) is higher yet.",
+        _bound(50), 2,
+    ),
+    "effective_draws": Metric(
+        "effective draws", "likelihood", "draws", "higher",
+        "How many draws of one {item} carry the weight, in the median: with fewer than 10, log p(x) is too low.",
+        _effective_draws, 1,
+    ),
+    "bits_per_dim": Metric(
+        "bits per dimension", "likelihood", "bits", "lower",
+        "What storing one value of the {item} without loss would cost by this model; an 8-bit value has 8.",
+        _bits_per_dim,
+    ),
+}  # fmt: skip
