@@ -226,17 +226,17 @@ def test_older_snapshots_with_samples_alone_can_be_played(folder: Path, tmp_path
     assert len(run.snapshots()) == 4
     assert run.snapshots("codes") == []
     assert animation.animate(run, size=240).panels == ("samples",)
-    with pytest.raises(InputError, match="--what codes: nothing to show"):
+    with pytest.raises(InputError, match="what = codes: nothing to show"):
         animation.animate(run, what="codes")
 
 
 BAD = [
     ("two", {"out": "film.mp4"}, "expected a name ending in .webp or .gif"),
     ("two", {"out": "none/film.gif"}, "does not exist"),
-    ("two", {"what": "sample"}, "--what sample: expected all, samples, codes, manifold"),
-    ("two", {"seconds": 0.1}, "--seconds 0.1"),
-    ("two", {"seconds": float("nan")}, "--seconds nan"),
-    ("two", {"size": 10}, "--size 10"),
+    ("two", {"what": "sample"}, "what = sample: expected all, samples, codes, manifold"),
+    ("two", {"seconds": 0.1}, "seconds = 0.1"),
+    ("two", {"seconds": float("nan")}, "seconds = nan"),
+    ("two", {"size": 10}, "size = 10"),
     ("table", {"what": "samples"}, "rows of a table are not drawn"),
     ("point", {"what": "samples"}, "a plain autoencoder has no prior"),
     ("four", {"what": "manifold"}, "two latent dimensions"),

@@ -240,9 +240,9 @@ def test_what_cannot_be_annealed_is_refused() -> None:
         compared(plain, model, dataset.test)
     config, model = made(dataset)
     for numbers, message in (
-        ((0, 20), "--chains 0"),
-        ((4, 1), "--temperatures 1"),
-        ((4, 20, -1), "--seed -1"),
+        ((0, 20), "chains = 0"),
+        ((4, 1), "temperatures = 1"),
+        ((4, 20, -1), "seed = -1"),
     ):
         with pytest.raises(InputError, match=message):
             compared(config, model, dataset.test, *numbers)

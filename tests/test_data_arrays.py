@@ -38,14 +38,14 @@ def test_both_layouts_give_the_same_images(n: int, height: int, width: int, chan
     if width > 4:
         np.testing.assert_array_equal(orient(planes, "auto", None, "x"), x)
     if height <= 4:
-        with pytest.raises(InputError, match="--layout"):
+        with pytest.raises(InputError, match="data.layout"):
             orient(x, "auto", None, "x")
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(5, 30), st.integers(5, 30), st.integers(5, 30))
 def test_without_a_channel_axis_four_axes_are_refused(a: int, b: int, c: int) -> None:
-    with pytest.raises(InputError, match=f"2x{a}x{b}x{c} has no channel axis of 1 to 4; say --layout"):
+    with pytest.raises(InputError, match=f"2x{a}x{b}x{c} has no channel axis of 1 to 4; say data.layout"):
         orient(np.zeros((2, a, b, c)), "auto", None, "x")
     assert orient(np.zeros((2, a, b, c)), "NHWC", None, "x").shape == (2, a, b, c)
 
@@ -92,8 +92,8 @@ def test_shapes(
 @pytest.mark.parametrize(
     ("shape", "options", "message"),
     [
-        ((30, 3, 28, 3), {}, "30x3x28x3 may be NCHW or NHWC; say which with --layout"),
-        ((30, 28, 3), {}, "30x28x3 may be one image or many; say --layout NHW"),
+        ((30, 3, 28, 3), {}, "30x3x28x3 may be NCHW or NHWC; say which with data.layout"),
+        ((30, 28, 3), {}, "30x28x3 may be one image or many; say data.layout = NHW"),
         ((30, 9, 9, 9), {}, "no channel axis"),
         ((30,), {}, "an array of 1 axes"),
         ((3, 2, 2, 2, 2), {}, "an array of 5 axes"),
@@ -101,7 +101,7 @@ def test_shapes(
         ((30, 28, 20), {"layout": "NHWC"}, "layout NHWC needs 4 axes, the array is 30x28x20"),
         ((30, 28, 20), {"image_size": (10, 10)}, "images are 28x20, not 10x10; arrays are not resized"),
         ((30, 12), {"image_size": (5, 3)}, "12 values an item do not make images of 5x3"),
-        ((30, 12), {"label": "y"}, "--label y: has no meaning for an array"),
+        ((30, 12), {"label": "y"}, "data.label = y: has no meaning for an array"),
     ],
 )
 def test_shapes_refused(

@@ -123,7 +123,7 @@ def test_size_and_channels_are_chosen_and_said(tmp_path: Path) -> None:
     photos(tmp_path / "large", 5, size=(300, 300))
     dataset = read(tmp_path / "large")
     assert dataset.shape == (3, 64, 64)
-    assert any("files of 300x300; --image-size" in n for n in dataset.notes)
+    assert any("files of 300x300; data.image_size" in n for n in dataset.notes)
 
 
 def test_broken_files_are_named_or_refused(tmp_path: Path) -> None:

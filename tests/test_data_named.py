@@ -73,8 +73,8 @@ def test_a_part_of_a_set_is_refused_by_name(tmp_path: Path) -> None:
         ({"source": "fashon-mnist"}, "did you mean 'fashion-mnist'"),
         ({"source": ""}, "'' is neither"),
         ({"source": "digits", "image_size": (9, 9)}, "digits: images are 8x8; image_size is for"),
-        ({"source": "digits", "label": "y"}, "--label y: has no meaning for a named set"),
-        ({"source": "digits", "layout": "NHW"}, "--layout NHW: has no meaning for a named set"),
+        ({"source": "digits", "label": "y"}, "data.label = y: has no meaning for a named set"),
+        ({"source": "digits", "layout": "NHW"}, "data.layout = NHW: has no meaning for a named set"),
     ],
 )
 def test_bad_names_and_options(options: dict[str, object], message: str) -> None:

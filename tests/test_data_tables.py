@@ -104,7 +104,7 @@ def test_the_constant_column_is_named(tmp_path: Path) -> None:
 
 
 BAD = {
-    "text": (frame(), {}, "not numbers in column 'kind'; take labels out with --label 'kind'"),
+    "text": (frame(), {}, "not numbers in column 'kind'; take labels out with data.label = 'kind'"),
     "dates": (
         frame().drop(columns="kind").assign(day=pd.Timestamp("2024-01-01"), b="x"),
         {},
@@ -128,7 +128,7 @@ BAD = {
     ),
     "labels only": (frame()[["kind"]], {"label": "kind"}, "no rows or no columns of numbers"),
     "no rows": (frame(0).drop(columns="kind"), {}, "no rows or no columns of numbers"),
-    "layout": (frame(), {"label": "kind", "layout": "NHW"}, "--layout NHW: has no meaning for a table"),
+    "layout": (frame(), {"label": "kind", "layout": "NHW"}, "data.layout = NHW: has no meaning for a table"),
     "image size": (
         frame().drop(columns="kind"),
         {"image_size": (2, 2)},

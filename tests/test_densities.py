@@ -362,7 +362,7 @@ def test_samples_are_judged_by_the_runs_own_images(
     [
         (
             "",
-            "an autoencoder has no prior to sample from; fit a density to its codes, with --density factored",
+            "an autoencoder has no prior to sample from; fit a density to its codes: factored, full",
         ),
         ("--density gauss", "density 'gauss': expected factored"),
         ("--density full -n 0", "-n 0: at least 1 is needed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,16 +50,19 @@ LAYERS = {
     "report": "one page from a run folder",
     "records": "what a run writes down about itself",
     "inference": "a trained run in use: codes, samples, reconstructions",
+    "evaluation": "what a run is worth on its own data or on other items",
     "finishing": "what comes after training: numbers, findings, pictures, the report",
     "experiment": "training as one call: validates, logs, draws, writes the report",
     "compare": "several runs side by side, as one table and one page",
     "studies": "a list of runs, trained in turn and compared",
     "console": "progress and notes on a terminal",
-    "api": "what `import latlas` offers",
-    "cli": "parses and calls, nothing else",
+    "listing": "what there is: runs, data sets, recipes",
+    "api": "all that a command can do, as a call",
+    "cli": "parses, calls and prints, nothing else",
     "__init__": "the package's face: passes on names of the others when asked for them",
     "__main__": "python -m latlas",
 }
+LIBRARY = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] != "cli")
 HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "pyarrow", "PIL", "pooch")
 
 
@@ -199,6 +203,59 @@ def test_files_and_functions_stay_short(path: Path) -> None:
     ]
     sizes = {f"{f.name}, line {f.lineno}": length(f, signature=path.parent.name != "cli") for f in functions}
     assert {name: size for name, size in sizes.items() if size > 45} == {}
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many a function takes, itself (`self`, `cls`) and its options by name (`**options`) not counted."""
+    names = [a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
+    return len(names) - (names[:1] in (["self"], ["cls"]))
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_functions_take_seven_parameters_at_most(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [f"{f.name}, line {f.lineno}" for f in functions if parameters(f) > 7] == []
+
+
+FLAG = re.compile(r"(?<![\w-])--[a-z][\w-]*")
+STYLE = re.compile(r":root|var\(--")  # names of colours begin with -- as well
+
+
+def flags_named(tree: ast.AST) -> list[str]:
+    """The command line's options that strings name, but for those of a whole command (`latlas train --resume RUN`)."""
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(p.value) if isinstance(p, ast.Constant) else "{}" for p in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
+            text = node.value
+        else:
+            continue
+        begun = re.sub(r"\blatlas [a-z]+\b.*", "", text, flags=re.S)
+        found += [f"line {node.lineno}: {flag}" for flag in FLAG.findall(begun) if not STYLE.search(text)]
+    return found
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_library_names_no_option_of_the_command_line(path: Path) -> None:
+    assert flags_named(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "flags"),
+    [
+        ('raise InputError("take more draws (--importance)")', ["--importance"]),
+        ('x = f"--steps {steps}: at least 2"', ["--steps"]),
+        ('x = f"{a} needs --label, see latlas train --resume {b}"', ["--label"]),
+        ('x = f"unfinished: latlas train --resume {b} --quiet"', []),
+        ('x = "body { color: var(--ink); } :root { --ink: #fff; }"', []),
+        ('x = "dash -- dash, a--b"', []),
+    ],
+)
+def test_a_flag_in_a_string_is_found(line: str, flags: list[str]) -> None:
+    assert [found.rpartition(" ")[2] for found in flags_named(ast.parse(line))] == flags
 
 
 def project_files() -> list[Path]:

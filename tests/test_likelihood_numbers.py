@@ -125,7 +125,7 @@ def test_a_warning_comes_with_a_wrong_encoder_and_not_with_a_right_one() -> None
     assert exact - wrong.log_px > wrong.bias > 0.5
     assert wrong.low > 0.9
     assert wrong.warning.startswith("too low by about ")
-    assert "fewer than 10 effective draws of 100; take more draws (--importance)" in wrong.warning
+    assert "fewer than 10 effective draws of 100; raise evaluation.draws" in wrong.warning
     found = measure(Context(model, table_dataset(data.stored), effort=Effort(100)), ["log_px", "gap"])
     assert [bool(reading.warning) for reading in found.values()] == [True, False]  # said once
 

@@ -5,8 +5,27 @@ from typing import TYPE_CHECKING, Any
 from latlas._version import __version__
 
 if TYPE_CHECKING:
-    from latlas.api import compare_runs, diagnose, evaluate, load, resume, train
+    from latlas.api import (
+        animate,
+        compare_runs,
+        decode,
+        diagnose,
+        encode,
+        evaluate,
+        evaluation_of,
+        load,
+        morph,
+        plan_study,
+        reconstruct,
+        resume,
+        sample,
+        study,
+        train,
+        vary,
+        write_report,
+    )
     from latlas.errors import InputError, LatlasError
+    from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
     from latlas.models import Model
     from latlas.runs import Run
 
@@ -16,34 +35,52 @@ __all__ = [
     "Model",
     "Run",
     "__version__",
+    "animate",
     "compare_runs",
+    "data_info",
+    "decode",
     "diagnose",
+    "encode",
     "evaluate",
+    "evaluation_of",
+    "fetch_data",
+    "list_data",
+    "list_recipes",
+    "list_runs",
     "load",
+    "morph",
+    "plan_study",
+    "reconstruct",
     "resume",
+    "sample",
+    "show_recipe",
+    "study",
     "train",
+    "vary",
+    "write_report",
 ]
 
+# Where a name is defined; all others are in api.
 _HOMES = {
     "InputError": "errors",
     "LatlasError": "errors",
     "Model": "models",
     "Run": "runs",
-    "compare_runs": "api",
-    "diagnose": "api",
-    "evaluate": "api",
-    "load": "api",
-    "resume": "api",
-    "train": "api",
+    "data_info": "listing",
+    "fetch_data": "listing",
+    "list_data": "listing",
+    "list_recipes": "listing",
+    "list_runs": "listing",
+    "show_recipe": "listing",
 }
 
 
 def __getattr__(name: str) -> Any:
     # torch takes a second to import: only those pay who use it.
-    if name in _HOMES:
+    if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module(f"latlas.{_HOMES[name]}"), name)
+        return getattr(import_module(f"latlas.{_HOMES.get(name, 'api')}"), name)
     raise AttributeError(f"module 'latlas' has no attribute {name!r}")
 
 

@@ -67,15 +67,15 @@ def animate(
 
 def _check(path: Path, what: str, seconds: float, size: int) -> None:
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"--out {path}: expected a name ending in .webp or .gif")
+        raise InputError("expected a name ending in .webp or .gif", field="out", value=path)
     if not path.parent.is_dir():
-        raise InputError(f"--out {path}: the folder {path.parent} does not exist")
+        raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
     if what not in ("all", *PANELS):
-        raise InputError(f"--what {what}: expected all, {', '.join(PANELS)}")
+        raise InputError(f"expected all, {', '.join(PANELS)}", field="what", value=what)
     if not 0.5 <= seconds <= 120:
-        raise InputError(f"--seconds {seconds:g}: expected 0.5 to 120")
+        raise InputError("expected 0.5 to 120", field="seconds", value=seconds)
     if not SMALLEST <= size <= LARGEST:
-        raise InputError(f"--size {size}: expected {SMALLEST} to {LARGEST} pixels")
+        raise InputError(f"expected {SMALLEST} to {LARGEST} pixels", field="size", value=size)
 
 
 def _kept(run: Run, what: str, most: int) -> tuple[list[int], dict[str, np.ndarray]]:
@@ -85,32 +85,34 @@ def _kept(run: Run, what: str, most: int) -> tuple[list[int], dict[str, np.ndarr
     last = max((step for of in found.values() for step in of), default=None)
     shown = {n: of for n, of in found.items() if last in of and not (n == "samples" and kind == "table")}
     if not shown:
-        raise InputError(_nothing(run, what, kind))
+        raise _nothing(run, what, kind)
     if "codes" in shown and not all(np.isfinite(codes).all() for codes in shown["codes"].values()):
         raise InputError(f"{run.path}: its snapshots hold codes that are not finite; the training diverged")
     steps = sorted(set.intersection(*(set(of) for of in shown.values())))
     if len(steps) < 2:
         raise InputError(
-            f"{run.path}: one snapshot only, and a film needs two; train with more:"
-            " --set training.snapshot_every=50"
+            f"{run.path}: one snapshot only, and a film needs two; train with more, as by"
+            " training.snapshot_every = 50"
         )
     chosen = [steps[i] for i in figures.some(len(steps), most)]
     return chosen, {name: np.stack([of[step] for step in chosen]) for name, of in shown.items()}
 
 
-def _nothing(run: Run, what: str, kind: str | None) -> str:
+def _nothing(run: Run, what: str, kind: str | None) -> InputError:
     """Why there is nothing to show."""
     if not run.snapshot_files():
-        return f"{run.path}: no snapshots; a run keeps them while it trains, and one by training.method = pca never"
+        return InputError(
+            f"{run.path}: no snapshots; a run keeps them while it trains, and one by training.method = pca never"
+        )
     reasons = {
         "all": "its snapshots hold nothing that can be drawn",
         "samples": "rows of a table are not drawn"
         if kind == "table"
         else "a plain autoencoder has no prior to sample",
         "codes": "its snapshots are of an earlier version, which kept no codes",
-        "manifold": "only images with two latent dimensions (--latent 2) have one in their snapshots",
+        "manifold": "only images with two latent dimensions (model.latent = 2) have one in their snapshots",
     }
-    return f"--what {what}: nothing to show in {run.path}: {reasons[what]}"
+    return InputError(f"nothing to show in {run.path}: {reasons[what]}", field="what", value=what)
 
 
 def _per_epoch(run: Run) -> int:

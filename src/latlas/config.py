@@ -30,7 +30,7 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         for place, reason in (_explain(dict(e)) for e in error.errors()):
             reasons.setdefault(place, []).append(reason)
         lines = "; ".join(place + ", or ".join(said) for place, said in reasons.items())
-        raise InputError(f"{where}: {lines}") from None
+        raise InputError(lines, field=where) from None
 
 
 def _explain(error: dict[str, Any]) -> tuple[str, str]:
@@ -57,7 +57,7 @@ def _unknown_key(key: str) -> str:
 
 
 def known_keys() -> dict[str, str]:
-    """Every key that --set takes, with its description."""
+    """Every key of a configuration, with its description."""
     keys: dict[str, str] = {}
     for name, field in Config.model_fields.items():
         section = field.annotation
@@ -84,7 +84,9 @@ def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
         if isinstance(target, dict):
             target[last] = value
         else:
-            raise InputError(f"{where}: unknown key {key} ({'.'.join(sections)} is a value, not a section)")
+            raise InputError(
+                f"unknown key {key} ({'.'.join(sections)} is a value, not a section)", field=where
+            )
     return parse(values, where)
 
 
@@ -97,7 +99,7 @@ def assignments(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
-            raise InputError(f"--set {pair}: expected KEY=VALUE, for example --set likelihood.name=gaussian")
+            raise InputError("expected KEY=VALUE, as likelihood.name=gaussian", field="settings", value=pair)
         changes[key.strip()] = _value(text.strip())
     return changes
 

@@ -13,7 +13,25 @@ class LatlasError(Exception):
 
 
 class InputError(LatlasError):
-    """The call or its data are wrong: names the file, field or value and what was expected; exit code 2."""
+    """The call or its data are wrong: names the file, field or value and what was expected; exit code 2.
+
+    `field` is the argument of the call (`draws`) or the key of the configuration (`data.label`) that is wrong, and
+    `value` what it was: "draws = 0: at least 1 is needed". The command line says its own option instead.
+    """
+
+    def __init__(self, message: str, *, field: str = "", value: object = None) -> None:
+        super().__init__(message)
+        self.message, self.field, self.value = message, field, value
+
+    def __str__(self) -> str:
+        return self.about(self.field)
+
+    def about(self, name: str, equals: str = " = ") -> str:
+        """The error's line, with the field called by that name."""
+        value = self.value
+        if value is not None:
+            name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
+        return f"{name}: {self.message}" if name else self.message
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:

@@ -105,7 +105,7 @@ def resume(
         "training.threads": threads or info["threads"],
         "training.device": device or config.training.device,
     }
-    where = prepare(override(config, here, "resume").training)
+    where = prepare(override(config, here, "device, threads").training)
     for key, now in (
         ("torch", torch.__version__),
         ("device", where.type),

@@ -156,11 +156,11 @@ def new_page(out: str | os.PathLike[str]) -> Path:
     """
     path = Path(out).expanduser()
     if path.exists() or path.is_symlink():
-        raise InputError(f"--out {out}: exists already; choose another name")
+        raise InputError("exists already; choose another name", field="out", value=out)
     if not path.parent.is_dir():
-        raise InputError(f"--out {out}: the folder {path.parent} does not exist")
+        raise InputError(f"the folder {path.parent} does not exist", field="out", value=out)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError(f"--out {out}: expected a name ending in .html")
+        raise InputError("expected a name ending in .html", field="out", value=out)
     return path
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,19 @@ from latlas.runs import Run, dataset_of
 
 Arrays = dict[str, np.ndarray]
 MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a call made of a run: `arrays` by name, the file `path` that holds them (None: none was asked for), a
+    `title` in words, and `about`, what else there is to say of them.
+    """
+
+    run: Run
+    arrays: Arrays
+    path: Path | None
+    title: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def items(
@@ -45,7 +59,7 @@ def items(
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
-        raise InputError(f"--split {split}: empty in this run (data.validation = 0)")
+        raise InputError("empty in this run (data.validation = 0)", field="split", value=split)
     return chosen
 
 
@@ -100,11 +114,11 @@ def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> 
 
     Raises InputError for a row outside the split.
     """
-    for name, row in (("--from", start), ("--to", end)):
+    for name, row in (("start", start), ("end", end)):
         if not 0 <= row < len(items):
-            raise InputError(f"{name} {row}: rows of this split are 0 to {len(items) - 1}")
+            raise InputError(f"rows of this split are 0 to {len(items) - 1}", field=name, value=row)
     if steps < 2:
-        raise InputError(f"--steps {steps}: at least 2 are needed")
+        raise InputError("at least 2 are needed", field="steps", value=steps)
     ends = np.asarray(items.x[np.array([start, end])])
     first, last = model.encode(ends)
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
@@ -124,8 +138,9 @@ def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = Fal
     """
     if not has_prior(run.config):
         raise InputError(
-            f"{run.path.name}: an autoencoder has no prior to sample from; fit a density to its codes, with"
-            " --density factored (or full, mixture, flow)"
+            f"{run.path.name}: an autoencoder has no prior to sample from; fit a density to its codes: factored, full,"
+            " mixture or flow",
+            field="density",
         )
     return {"samples": model.sample(n, seed, noise)}
 
@@ -180,8 +195,9 @@ def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observ
     share = metrics.plausible_share(dataset, images)
     if share is None:
         raise InputError(
-            f"--plausible: {dataset.name}, as this run has it, has no classes of images, or too few images for a small"
-            " classifier to be sure of them"
+            f"{dataset.name}, as this run has it, has no classes of images, or too few images for a small classifier"
+            " to be sure of them",
+            field="plausible",
         )
     return share
 
@@ -192,9 +208,11 @@ def one(items: Split, row: int | None = None, what: str = "this split") -> Split
     Raises InputError where it is not said which, or there is no such row.
     """
     if row is None and len(items) > 1:
-        raise InputError(f"{what}: {len(items):,} items; say which one with --row, or give an image file")
+        raise InputError(
+            f"{what} has {len(items):,} items; say which one, or give an image file", field="row"
+        )
     if not 0 <= (row or 0) < len(items):
-        raise InputError(f"--row {row}: rows of {what} are 0 to {len(items) - 1}")
+        raise InputError(f"rows of {what} are 0 to {len(items) - 1}", field="row", value=row)
     return items.take(np.array([row or 0]))
 
 
@@ -228,16 +246,16 @@ def vary(
 def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
     """Raises InputError for a number of samples, or a seed, that is out of range."""
     if not 1 <= n <= most:
-        raise InputError(f"-n {n}: at least 1 is needed, and at most {most:,} come at once")
+        raise InputError(f"at least 1 is needed, and at most {most:,} come at once", field="n", value=n)
     if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+        raise InputError("expected a whole number from 0 to 2^63 - 1", field="seed", value=seed)
 
 
 def check_variations(n: int, scale: float, seed: int) -> None:
     """Raises InputError for what `vary` cannot draw."""
     check_count(n, seed, MOST_VARIATIONS)
     if not 0 <= scale <= MOST_SCALE:
-        raise InputError(f"--scale {scale:g}: expected a number from 0 to {MOST_SCALE:g}")
+        raise InputError(f"expected a number from 0 to {MOST_SCALE:g}", field="scale", value=scale)
 
 
 def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
@@ -245,11 +263,12 @@ def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
     exist.
     """
     if not path.parent.is_dir():
-        raise InputError(f"--out {path}: the folder {path.parent} does not exist")
+        raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
     if path.suffix.lower() not in (".npz", ".png") or (path.suffix.lower() == ".png" and not picture):
-        raise InputError(f"--out {path}: expected a name ending in {'.npz or .png' if picture else '.npz'}")
+        endings = ".npz or .png" if picture else ".npz"
+        raise InputError(f"expected a name ending in {endings}", field="out", value=path)
     if path.suffix.lower() == ".png" and not images:
-        raise InputError(f"--out {path}: these items are not images; use .npz")
+        raise InputError("these items are not images; use .npz", field="out", value=path)
 
 
 def save(

@@ -22,14 +22,25 @@ def prepare(training: TrainingConfig) -> torch.device:
 
     Raises InputError for a device that this machine lacks.
     """
-    if training.threads is not None:
-        torch.set_num_threads(training.threads)
+    use_threads(training.threads)
     if training.deterministic:
         # cuBLAS gives equal bits only with a workspace of fixed size, and reads this before its first call.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     keep_memory()
     return choose_device(training.device)
+
+
+def use_threads(count: int | None) -> None:
+    """Takes that many CPU threads in this process; as many as now where None.
+
+    Raises InputError for less than one.
+    """
+    if count is None:
+        return
+    if count < 1:
+        raise InputError("at least 1 is needed", field="threads", value=count)
+    torch.set_num_threads(count)
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,7 +54,7 @@ def choose_device(name: str) -> torch.device:
     kind, _, number = name.partition(":")
     if not have.get(kind) or (number and int(number) >= torch.cuda.device_count()):
         here = ", ".join(k for k, there in have.items() if there)
-        raise InputError(f"--device {name}: not on this machine (here: {here})")
+        raise InputError(f"not on this machine (here: {here})", field="device", value=name)
     return torch.device(name)
 
 

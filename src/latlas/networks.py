@@ -161,7 +161,7 @@ def kmnist(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> N
     if (height, width) != (28, 28):
         raise InputError(
             f"network.name = kmnist makes 28x28 images, and these are {height}x{width}: "
-            "use network.name=conv, or --image-size 28x28"
+            "use network.name = conv, or data.image_size = 28x28"
         )
     down: list[nn.Module] = []
     for before, after in ((channels, 28), (28, 56), (56, 112), (112, 224)):

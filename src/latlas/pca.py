@@ -47,7 +47,7 @@ def check(config: Config, dataset: Dataset) -> None:
     if (likelihood.name, likelihood.output) != ("gaussian", "identity") or isinstance(likelihood.sigma, str):
         raise InputError(
             "training.method = pca is the closed form of likelihood.name = gaussian with likelihood.output ="
-            " identity and a number for likelihood.sigma: take --recipe pca, or set these three"
+            " identity and a number for likelihood.sigma: take the recipe pca, or set these three"
         )
     if config.corruption.name != "none":
         raise InputError(
@@ -61,7 +61,7 @@ def check(config: Config, dataset: Dataset) -> None:
     if latent > min(count, size):
         raise InputError(
             f"model.latent = {latent}: PCA of {count:,} {items(dataset.kind)} of {size:,} values has at most"
-            f" {min(count, size):,} components; set a smaller --latent"
+            f" {min(count, size):,} components; set a smaller model.latent"
         )
 
 

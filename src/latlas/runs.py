@@ -140,6 +140,11 @@ class Run:
                 found.append((step, arrays[key]))
         return found
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether anything is trained yet."""
+        return (self.path / "model.safetensors").exists()
+
     def model(self) -> Model:
         """The model with its best weights by validation (the newest where nothing was held out), on the CPU.
 
@@ -226,7 +231,9 @@ def dataset_of(run: Run, data_dir: str = "", progress: ReadingProgress | None = 
 def refuse_existing(out: Path | None) -> None:
     """Raises InputError when the folder for a new run exists."""
     if out is not None and (out.exists() or out.is_symlink()):
-        raise InputError(f"--out {out}: exists already; choose another folder, or continue it with --resume")
+        raise InputError(
+            "exists already; choose another folder, or resume the run in it", field="out", value=out
+        )
 
 
 def create(out: Path | None, stem: str, contents: dict[str, str | dict[str, Any]]) -> Run:

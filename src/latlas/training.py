@@ -217,7 +217,7 @@ def _not_finite(step: int, loss: float) -> str:
     what = "gradient" if math.isfinite(loss) else "loss"
     return (
         f"step {step}: the {what} is not finite; most likely the learning rate is too high"
-        " (try half of it with --lr) or gradients need a bound (--set optimizer.clip=100);"
+        " (try half of optimizer.lr) or gradients need a bound (optimizer.clip = 100);"
         " the last good checkpoint is kept"
     )
 

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints; nothing else."""
+"""The command line: parses, calls `latlas.api`, prints; nothing else."""
 
 from __future__ import annotations
 
@@ -84,9 +84,25 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, InputError):
+            return _say(_by_option(error, command, arguments), 2)
         if isinstance(error, LatlasError):
-            return _say(str(error), 2 if isinstance(error, InputError) else 1)
+            return _say(str(error), 1)
         return _say(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
+    """The error's line; the option that fills the field stands for it, where the command has one."""
+    keys = {}
+    if "." in error.field:
+        from latlas.api import SHORT
+
+        keys = {key: name for name, key in SHORT.items()}
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word, command)
+    names = {p.name: p.opts[0] for p in command.params if p.param_type_name == "option"}
+    options = [names.get(keys.get(field, field), "") for field in error.field.split(", ")]
+    return error.about(", ".join(options), " ") if all(options) else str(error)
 
 
 def _say(text: str, code: int, prefix: str = "error: ") -> int:

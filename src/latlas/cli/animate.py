@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latlas.cli.common import Json, Quiet, RunArgument, out_path, show
+from latlas.cli.common import Json, Quiet, RunArgument, option, show
 
 
 def register(app: typer.Typer) -> None:
@@ -16,33 +16,21 @@ def register(app: typer.Typer) -> None:
 
 def animate(
     run: RunArgument,
-    what: Annotated[
-        str, typer.Option("--what", metavar="PANEL", help="all, samples, codes or manifold.")
-    ] = "all",
-    out: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE", help="A .webp or .gif; else animation.webp in the run.", show_default=False
-        ),
-    ] = "",
+    what: Annotated[str, typer.Option(metavar="PANEL", help="all, samples, codes or manifold.")] = "all",
+    out: Annotated[str, option(metavar="FILE", help="A .webp or .gif; else animation.webp in the run.")] = "",
     seconds: Annotated[float, typer.Option(metavar="S", help="How long the film is.")] = 8.0,
     size: Annotated[int, typer.Option(metavar="PIXELS", help="The longer side of a frame.")] = 960,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Play a run's snapshots in order: samples, codes and the latent plane, from before training to its end."""
-    from latlas import animation, report, runs
-    from latlas.console import Console
+    from latlas import api, runs
 
     found = runs.find(run)
-    path = out_path(out, found, "animation.webp")
-    with Console(quiet) as console:
-        film = animation.animate(found, path, what, seconds, size, console)
-    if path.parent.resolve() == found.path.resolve() and (found.path / "report.html").exists():
-        report.write_report(found.path)
+    film = api.animate(found, out or None, what, seconds=seconds, size=size, quiet=quiet)
     value = {
-        "run": str(found.path), "out": str(path), "panels": list(film.panels), "frames": len(film.steps),
+        "run": str(found.path), "out": str(film.path), "panels": list(film.panels), "frames": len(film.steps),
         "steps": list(film.steps), "seconds": film.seconds, "width": film.width, "height": film.height,
-        "bytes": path.stat().st_size,
+        "bytes": film.path.stat().st_size,
     }  # fmt: skip
-    show(value, as_json, f"{len(film.steps)} frames of {', '.join(film.panels)}: {path}")
+    show(value, as_json, f"{len(film.steps)} frames of {', '.join(film.panels)}: {film.path}")

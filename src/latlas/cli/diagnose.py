@@ -1,4 +1,4 @@
-"""What is wrong with a run, and what to change."""
+"""latlas diagnose"""
 
 from __future__ import annotations
 
@@ -23,16 +23,11 @@ def diagnose(
     """Say what is wrong with a run: the evidence, the cause, and the setting to change."""
     import shutil
 
-    from latlas import diagnosis, runs
-    from latlas.cli.common import open_run
-    from latlas.console import Console
+    from latlas import api, diagnosis, runs
     from latlas.diagnosis import text
 
-    with Console(quiet) as console:
-        found = runs.find(run)
-        dataset = runs.dataset_of(found, data_dir, console.progress)
-        model = open_run(run, device, threads)[1] if (found.path / "model.safetensors").exists() else None
-        findings = diagnosis.of(found, model, dataset, found.finished, console)
+    found = runs.find(run)
+    findings = api.diagnose(found, data_dir=data_dir, device=device, threads=threads, quiet=quiet)
     result = {
         "run": str(found.path),
         "findings": [text.described(finding, found.path) for finding in findings],

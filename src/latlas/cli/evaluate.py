@@ -1,8 +1,8 @@
-"""What a trained run is worth."""
+"""latlas evaluate"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,14 +16,9 @@ from latlas.cli.common import (
     Split,
     Threads,
     number,
-    open_run,
+    option,
     show,
 )
-
-if TYPE_CHECKING:
-    from latlas.metrics import Context
-    from latlas.progress import Observer
-    from latlas.runs import Run
 
 
 def register(app: typer.Typer) -> None:
@@ -41,56 +36,46 @@ def evaluate(
     run: RunArgument,
     source: SourceArgument = "",
     split: Split = "test",
-    measure: Annotated[
+    measures: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
+            "--measure",
             metavar="NAME",
             help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, use, factors;"
             " all; none. Else as the run's configuration says.",
-            show_default=False,
         ),
     ] = None,
-    importance: Annotated[
+    draws: Annotated[
         int | None,
-        typer.Option(
-            metavar="K", min=1, help="Draws per item for log p(x), taken of every item.", show_default=False
-        ),
+        option("--importance", metavar="K", min=1, help="Draws per item for log p(x), taken of every item."),
     ] = None,
     limit: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", min=1, help="Only N items, evenly spaced over the split.", show_default=False
-        ),
+        int | None, option(metavar="N", min=1, help="Only N items, evenly spaced over the split.")
     ] = None,
     ais: Annotated[
         int | None,
-        typer.Option(
+        option(
             metavar="N",
             min=1,
             help="Also log p(x) without the encoder, by annealed importance sampling, of N items spread evenly.",
-            show_default=False,
         ),
     ] = None,
     chains: Annotated[int, typer.Option(metavar="N", help="Chains per item (--ais).")] = 16,
     temperatures: Annotated[int, typer.Option(metavar="N", help="Steps of annealing (--ais).")] = 300,
     samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per image for the ELBO.")] = 1,
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Seed of the ELBO's draws.", show_default=False)
-    ] = None,
+    seed: Annotated[int | None, option(metavar="N", min=0, help="Seed of the ELBO's draws.")] = None,
     corrupt: Annotated[
         str,
-        typer.Option(
+        option(
             metavar="NAME",
             help="Also corrupt the items and restore them: gaussian, masking, none; else as in training.",
-            show_default=False,
         ),
     ] = "",
     strength: Annotated[
         float | None,
-        typer.Option(
+        option(
             metavar="X",
             help="Standard deviation of the noise, or share of masked values; else as in training.",
-            show_default=False,
         ),
     ] = None,
     data_dir: DataDir = "",
@@ -103,108 +88,31 @@ def evaluate(
 
     What is measured of the whole test split goes into the run's metrics.json and its report as well.
     """
-    from latlas import inference
-    from latlas.console import Console
-    from latlas.errors import InputError
-    from latlas.metrics import ais as annealing
-    from latlas.metrics import assessment
-    from latlas.metrics.elbo import EVALUATION_SEED
-    from latlas.runs import dataset_of
+    from latlas import api
 
-    with Console(quiet) as console:
-        found, model = open_run(run, device, threads)
-        corruption = assessment.corruption(found, corrupt, strength)
-        effort = assessment.effort(found, importance, limit)
-        names = _names(found, measure, importance)
-        seed = EVALUATION_SEED if seed is None else seed
-        if source and split != "test":
-            raise InputError(
-                f"--split {split}: splits are of the run's own data; leave it out, or the source"
-            )
-        if ais is not None:
-            annealing.check(found.config, chains, temperatures, seed)
-        if not found.finished:
-            console.note("the run is unfinished: these are the numbers of its best weights so far")
-        if split == "train" and not source:
-            names = _unseen(names, console)
-        data = dataset_of(found, data_dir, console.progress) if names or not source else None
-        items = inference.items(found, model, split, source, data_dir, console, data)
-        items = items if limit is None else items.evenly(limit)
-        values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
-        if names and data is not None:
-            context = assessment.context(found, model, data, items, effort, console)
-            values |= _assessed(context, names, importance)
-            _say_what_is_missing(measure, names, values["numbers"], console)
-        if ais is not None:
-            few = items.evenly(ais)
-            annealed = assessment.annealed(found, model, few, chains, temperatures, seed, console)
-            values["numbers"] = {**values.get("numbers", {}), **annealed}
-        if "numbers" in values and not source and split == "test" and limit is None:
-            _keep(found, values["numbers"], console)
-    result = {"run": str(found.path), "split": None if source else split, "source": source or None, **values}
-    show(result, as_json, _text(source or split, values, corruption))
+    result = api.evaluation_of(
+        run,
+        [] if measures == ["none"] else measures,
+        keep=True,
+        source=source, split=split, limit=limit, draws=draws, samples=samples, seed=seed,
+        ais=ais, chains=chains, temperatures=temperatures, corrupt=corrupt, strength=strength,
+        data_dir=data_dir, device=device, threads=threads, quiet=quiet,
+    )  # fmt: skip
+    show(result, as_json, _text(result))
 
 
-def _names(run: Run, measure: list[str] | None, importance: int | None) -> tuple[str, ...]:
-    """The numbers that were asked for, by name; log p(x) where draws for it were."""
-    from latlas.metrics import named
-
-    if measure is None:
-        measure = ["likelihood"] if importance else list(run.config.evaluation.groups)
-    return () if measure == ["none"] else named(measure)
-
-
-def _say_what_is_missing(
-    asked: list[str] | None, names: tuple[str, ...], numbers: dict[str, Any], observer: Observer
-) -> None:
-    """Of what was asked for by name, which numbers these items or this model have no meaning for."""
-    missing = [name for name in names if name not in numbers]
-    if asked is not None and missing:
-        observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")
-
-
-def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
-    """Without the numbers that judge training items by training items."""
-    from latlas.metrics import METRICS
-
-    kept = tuple(name for name in names if METRICS[name].group != "use")
-    if kept != names:
-        observer.note("use of the codes is left out: it is of items that were not trained on")
-    return kept
-
-
-def _assessed(context: Context, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:
-    """`numbers` by name, and all of `importance` sampling where its draws were asked for."""
-    from latlas.errors import InputError
-    from latlas.metrics import assessment
-
-    if importance and context.importance is None:
-        raise InputError("--importance: posterior.name = point has no density, so this model has no log p(x)")
-    values: dict[str, Any] = {"numbers": assessment.assess(context, names)}
-    if importance and context.importance:
-        values["importance"] = context.importance.to_dict()
-    return values
-
-
-def _keep(run: Run, numbers: dict[str, Any], observer: Observer) -> None:
-    from latlas import report
-    from latlas.metrics import assessment
-
-    if run.finished:
-        assessment.keep(run, numbers)
-        observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
-
-
-def _text(what: str, values: dict[str, Any], corruption: Any) -> str:
+def _text(values: dict[str, Any]) -> str:
     from latlas.report import numbers
 
+    what = values["source"] or values["split"]
     text = f"{what}, {values['images']:,} items: distortion {number(values['distortion'])}"
     if values["elbo"] is not None:
         text += f", rate {number(values['rate'])}, ELBO {number(values['elbo'])} ± {number(values['elbo_stderr'])}"
     text += f" {values['unit'] or ''}, mse {values['mse']:.5f}"
-    if corruption.name != "none":
+    if "corruption" in values:
+        corruption = values["corruption"]
         text += (
-            f"\n{corruption.name} {corruption.strength:g}: corrupted mse {values['corrupted_mse']:.5f},"
+            f"\n{corruption['name']} {corruption['strength']:g}: corrupted mse {values['corrupted_mse']:.5f},"
             f" restored mse {values['restored_mse']:.5f}"
         )
     return "\n\n".join(filter(None, [text, numbers.text(values.get("numbers", {}))]))

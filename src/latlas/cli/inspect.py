@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from latlas.cli.common import DataDir, Json, Quiet, number, show, table
-from latlas.errors import InputError
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of the names that list prints.")]
 
@@ -37,52 +35,17 @@ def runs(
     as_json: Json = False,
 ) -> None:
     """List the runs, oldest first."""
-    from latlas import runs as folders
+    from latlas import listing
 
-    found = []
-    for run in folders.runs(root):
-        try:
-            found.append(_run_row(run))
-        except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
+    found = listing.list_runs(root)
     head = ("run", "data", "recipe", "latent", "epochs", "test ELBO", "mse", "")
     rows = [
-        (
-            r["name"],
-            r["data"],
-            r["recipe"],
-            r["latent"],
-            r["epochs"],
-            number(r["elbo"]),
-            number(r["mse"], 5),
-            "" if r["finished"] else "unfinished",
-        )
+        (*(r[key] for key in ("name", "data", "recipe", "latent", "epochs")), number(r["elbo"]), number(r["mse"], 5),
+         "" if r["finished"] else "unfinished")
         for r in found
-    ]
-    show(
-        found,
-        as_json,
-        table(head, rows) if rows else f"no runs under {root}/; begin with: latlas train fashion-mini",
-    )
-
-
-def _run_row(run: Any) -> dict[str, Any]:
-    metrics, config, info = run.metrics, run.config, run.info
-    test = metrics.get("splits", {}).get("test", {})
-    return {
-        "run": str(run.path),
-        "name": run.name,
-        "data": info["data"]["name"],
-        "recipe": config.recipe.name,
-        "latent": config.model.latent,
-        "epochs": metrics.get("epochs", "-"),
-        "elbo": test.get("elbo"),
-        "distortion": test.get("distortion"),
-        "rate": test.get("rate"),
-        "mse": test.get("mse"),
-        "created": info["created"],
-        "finished": run.finished,
-    }
+    ]  # fmt: skip
+    none = f"no runs under {root}/; begin with: latlas train fashion-mini"
+    show(found, as_json, table(head, rows) if rows else none)
 
 
 def data(context: typer.Context) -> None:
@@ -93,9 +56,9 @@ def data(context: typer.Context) -> None:
 
 def data_list(data_dir: DataDir = "", as_json: Json = False) -> None:
     """List the named sets and whether they are on this machine."""
-    from latlas.data import source_info, sources
+    from latlas import listing
 
-    found = [source_info(name, data_dir) for name in sources()]
+    found = listing.list_data(data_dir)
     rows = [
         (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"]) for i in found
     ]
@@ -104,9 +67,9 @@ def data_list(data_dir: DataDir = "", as_json: Json = False) -> None:
 
 def data_info(name: NameArgument, data_dir: DataDir = "", as_json: Json = False) -> None:
     """Say everything about one named set: size, licence, folder, files, checksums."""
-    from latlas.data import source_info
+    from latlas import listing
 
-    info = source_info(name, data_dir)
+    info = listing.data_info(name, data_dir)
     lines = [
         f"{key}: {', '.join(map(str, v)) if isinstance(v, list | tuple) else v}" for key, v in info.items()
     ]
@@ -117,11 +80,9 @@ def data_fetch(
     name: NameArgument, data_dir: DataDir = "", as_json: Json = False, quiet: Quiet = False
 ) -> None:
     """Download a named set, check its sums, and put it where train finds it."""
-    from latlas.console import Console
-    from latlas.data import fetch
+    from latlas import listing
 
-    with Console(quiet) as console:
-        folder = fetch(name, data_dir, console.progress)
+    folder = listing.fetch_data(name, data_dir, quiet=quiet)
     show({"name": name, "folder": str(folder)}, as_json, f"{name}: {folder}")
 
 
@@ -133,32 +94,16 @@ def recipes(context: typer.Context) -> None:
 
 def recipes_list(as_json: Json = False) -> None:
     """List the recipes (train --recipe NAME) and the studies (study NAME) with what they show."""
-    from latlas import config, studies
+    from latlas import listing
 
-    recipes_ = [config.recipe(name).recipe for name in config.recipe_names()]
-    values: list[dict[str, Any]] = [
-        {"name": r.name, "kind": "recipe", "ids": list(r.ids), "data": r.data, "summary": r.summary}
-        for r in recipes_
-    ]
-    for study in (studies.read(name).info for name in studies.study_names()):
-        about = {"ids": list(study.ids), "data": ", ".join(study.data), "summary": study.summary}
-        values.append({"name": study.name, "kind": "study", **about})
+    values = listing.list_recipes()
     rows = [(v["name"], v["kind"], v["data"] or "any", " ".join(v["ids"]), v["summary"]) for v in values]
     show(values, as_json, table(("name", "kind", "data", "ids", "what it is"), rows))
 
 
 def recipes_show(name: NameArgument, as_json: Json = False) -> None:
     """Print a recipe's whole configuration, every setting explained, or a study's file."""
-    from latlas import config, studies
-    from latlas.errors import unknown
+    from latlas import listing
 
-    if name in studies.study_names():
-        import tomllib
-
-        text = studies.source_text(name)
-        show(tomllib.loads(text), as_json, text.rstrip())
-        return
-    if name not in config.recipe_names():
-        raise unknown("recipe or study", name, [*config.recipe_names(), *studies.study_names()])
-    recipe = config.recipe(name)
-    show(recipe.model_dump(mode="json"), as_json, config.to_toml(recipe, comments=True).rstrip())
+    recipe = listing.show_recipe(name)
+    show(recipe.values, as_json, recipe.text)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from latlas.cli.common import (
+    Count,
     DataDir,
     Device,
     Json,
@@ -16,8 +17,7 @@ from latlas.cli.common import (
     Seed,
     SourceArgument,
     Split,
-    open_run,
-    out_path,
+    option,
     show,
 )
 
@@ -38,16 +38,15 @@ def register(app: typer.Typer) -> None:
 
 def sample(
     run: RunArgument,
-    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")] = 64,
+    n: Count = 64,
     seed: Seed = 0,
     noise: Annotated[bool, typer.Option("--noise", help="Draw from p(x given z), not its mean.")] = False,
     density: Annotated[
         str,
-        typer.Option(
+        option(
             metavar="NAME",
             help="Draw codes not from the prior but from a density fitted to the run's training codes: "
             "factored, full, mixture or flow.",
-            show_default=False,
         ),
     ] = "",
     plausible: Annotated[
@@ -60,30 +59,18 @@ def sample(
     quiet: Quiet = False,
 ) -> None:
     """Draw new items from the prior, or from a density fitted to the codes, and decode them."""
-    from latlas import inference
-    from latlas.console import Console
+    from latlas import api
 
-    inference.check_count(count, seed)
-    found, model = open_run(run, device)
-    images = model.item.kind == "image"
-    path = out_path(out, found, f"samples{'-' * bool(density)}{density}.{'png' if images else 'npz'}")
-    inference.check_path(path, images=images)
-    result = {"run": str(found.path), "samples": count, "seed": seed, "noise": noise}
+    made = api.sample(
+        run, n, seed=seed, noise=noise, density=density, plausible=plausible, out=out,
+        data_dir=data_dir, device=device, quiet=quiet,
+    )  # fmt: skip
+    told, about = made.title, made.about
     if density:
-        with Console(quiet) as console:
-            fit = inference.fitted(found, model, density, seed, data_dir, console)
-        arrays = inference.sample_density(model, fit.density, count, seed, noise)
-        title = f"{count} samples from {fit.density.what}"
-        result |= {"density": density, "codes": fit.codes, "test_log_density": fit.test}
-        told = f", {fit.codes:,} codes; test codes {fit.test:.2f} nats per code"
-    else:
-        arrays, title, told = inference.sample(found, model, count, seed, noise), f"{count} samples", ""
+        told += f", {about['codes']:,} codes; test codes {about['test_log_density']:.2f} nats per code"
     if plausible:
-        with Console(quiet) as console:
-            share = inference.plausible(found, arrays["samples"], data_dir, console)
-        result["plausible_share"], told = share, f"{told}, {share:.1%} plausible"
-    inference.save(path, arrays, "samples", title)
-    show(result | {"out": str(path)}, as_json, f"{title}{told}: {path}")
+        told += f", {about['plausible_share']:.1%} plausible"
+    show({"run": str(made.run.path), **about, "out": str(made.path)}, as_json, f"{told}: {made.path}")
 
 
 def decode(
@@ -96,20 +83,12 @@ def decode(
     as_json: Json = False,
 ) -> None:
     """Decode codes into the means of p(x given z)."""
-    from pathlib import Path
+    from latlas import api
 
-    from latlas import inference
-
-    found, model = open_run(run, device)
-    decoded = model.decode(inference.read_codes(Path(codes)))
-    path = inference.save(
-        out_path(out, found, "decoded.npz"), {"decoded": decoded}, "decoded", "Decoded codes"
-    )
-    show(
-        {"run": str(found.path), "out": str(path), "items": len(decoded)},
-        as_json,
-        f"{len(decoded):,} items: {path}",
-    )
+    made = api.decode(run, codes, out=out, device=device)
+    items = len(made.arrays["decoded"])
+    result = {"run": str(made.run.path), "out": str(made.path), "items": items}
+    show(result, as_json, f"{items:,} items: {made.path}")
 
 
 def morph(
@@ -126,19 +105,14 @@ def morph(
     quiet: Quiet = False,
 ) -> None:
     """Walk in a straight line between the codes of two items."""
-    from latlas import figures, inference
-    from latlas.console import Console
+    from latlas import api
 
-    with Console(quiet) as console:
-        found, model = open_run(run, device)
-        items = inference.items(found, model, split, source, data_dir, console)
-    arrays = inference.morph(model, items, start, end, steps)
-    picture = arrays["images"].ndim == 4
-    path = out_path(out, found, f"morph-{start}-{end}.{'png' if picture else 'npz'}")
-    draw = lambda: figures.morph(arrays["images"][None], arrays["t"], arrays["ends"][None])  # noqa: E731
-    inference.save(path, arrays, "images", draw=draw)
-    result = {"run": str(found.path), "out": str(path), "from": start, "to": end, "steps": steps}
-    show(result, as_json, f"morph from {start} to {end}: {path}")
+    made = api.morph(
+        run, start, end, source=source, split=split, steps=steps, out=out,
+        data_dir=data_dir, device=device, quiet=quiet,
+    )  # fmt: skip
+    result = {"run": str(made.run.path), "out": str(made.path), "from": start, "to": end, "steps": steps}
+    show(result, as_json, f"morph from {start} to {end}: {made.path}")
 
 
 def vary(
@@ -150,11 +124,10 @@ def vary(
         ),
     ] = "",
     row: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Row of the split, or of IMAGE if it holds many.", show_default=False),
+        int | None, option(metavar="N", help="Row of the split, or of IMAGE if it holds many.")
     ] = None,
     split: Split = "test",
-    count: Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")] = 8,
+    n: Count = 8,
     scale: Annotated[
         float,
         typer.Option(
@@ -172,27 +145,12 @@ def vary(
 
     An autoencoder gives a code without noise: it gets that of the training codes, their standard deviations.
     """
-    from latlas import figures, inference
-    from latlas.console import Console
+    from latlas import api
 
-    inference.check_variations(count, scale, seed)
-    found, model = open_run(run, device)
-    with Console(quiet) as console:
-        items = inference.items(found, model, split, image, data_dir, console)
-        item = inference.one(items, row, image or f"the {split} split")
-        point = found.config.posterior.name == "point"
-        spread = inference.spread(found, model, data_dir, console) if point else None
-    arrays = inference.vary(model, item, count, scale, seed, spread)
-    how = (
-        f"its code plus noise, {scale:g} times the standard deviations of the training codes"
-        if point
-        else f"draws from its posterior, the noise times {scale:g}"
-    )
-    pictorial = arrays["images"].ndim == 4
-    path = out_path(out, found, f"vary.{'png' if pictorial else 'npz'}")
-    first, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {how}."
-    draw = lambda: figures.variations(*first, arrays["images"], "Variations on an image", subtitle)  # noqa: E731
-    inference.save(path, arrays, "images", draw=draw)
-    result = {"run": str(found.path), "out": str(path), "image": image or None, "row": row, "split": split,
-              "samples": count, "scale": scale, "seed": seed}  # fmt: skip
-    show(result, as_json, f"{count} variation{'s' * (count > 1)}, {how}: {path}")
+    made = api.vary(
+        run, image, row, split=split, n=n, scale=scale, seed=seed, out=out,
+        data_dir=data_dir, device=device, quiet=quiet,
+    )  # fmt: skip
+    result = {"run": str(made.run.path), "out": str(made.path), "image": image or None, "row": row, "split": split,
+              "samples": n, "scale": scale, "seed": seed}  # fmt: skip
+    show(result, as_json, f"{made.title}: {made.path}")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from latlas.cli.common import DataDir, Device, Json, Quiet, Threads, show
-
-if TYPE_CHECKING:
-    from latlas.studies.prepare import Plan
+from latlas.cli.common import DataDir, Device, Json, Quiet, Threads, TrainLimit, option, show, table
 
 EXAMPLES = """Examples: latlas study ae-vs-pca --budget 10m · latlas study my-study.toml ./my-photos --seeds 3 ·
 latlas study elbo-vs-mmd --dry-run"""
@@ -31,33 +28,16 @@ def study(
         typer.Argument(metavar="[DATA]...", help="Other data than the study's.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder of the runs and the page (else studies/NAME).",
-            show_default=False,
-        ),
+        Path | None, option(metavar="DIR", help="Folder of the runs and the page (else studies/NAME).")
     ] = None,
     budget: Annotated[
         str,
-        typer.Option(
-            "--budget",
-            metavar="TIME",
-            help="Fit into this time, as 90s, 10m or 1h30m: fewer steps, then fewer seeds.",
-            show_default=False,
+        option(
+            metavar="TIME", help="Fit into this time, as 90s, 10m or 1h30m: fewer steps, then fewer seeds."
         ),
     ] = "",
-    seeds: Annotated[
-        int | None,
-        typer.Option("--seeds", metavar="N", min=1, help="Train each run N times.", show_default=False),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            "--limit", metavar="N", min=1, help="Train on the first N images only.", show_default=False
-        ),
-    ] = None,
+    seeds: Annotated[int | None, option(metavar="N", min=1, help="Train each run N times.")] = None,
+    limit: TrainLimit = None,
     threads: Threads = None,
     device: Device = "",
     data_dir: DataDir = "",
@@ -68,72 +48,42 @@ def study(
     quiet: Quiet = False,
 ) -> None:
     """Train a list of runs and compare them on one page; the same command goes on where it stopped."""
-    from latlas import studies
-    from latlas.console import Console
-    from latlas.studies import budget as budgets
-    from latlas.studies import execute, prepare
+    from latlas import api
+    from latlas.studies import execute
 
-    options = prepare.Options(
-        data=tuple(data or ()), out=out, budget=budgets.duration(budget) if budget else None,
-        seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir,
-        again=_again(name, data or [], {"--out": out, "--budget": budget, "--seeds": seeds, "--limit": limit,
-                                        "--threads": threads, "--device": device, "--data-dir": data_dir}),
-    )  # fmt: skip
-    wanted = studies.read(name)
-    with Console(quiet) as console:
-        plan = prepare.plan(wanted, options, console)
-        if not dry_run:
-            console.note(_headline(plan))
-            for line in plan.cuts:
-                console.note(line)
-            values = execute.carry_out(plan, console)
+    options: Any = {"out": out, "budget": budget or None, "seeds": seeds, "limit": limit, "threads": threads,
+                    "device": device, "data_dir": data_dir}  # fmt: skip
     if dry_run:
-        listed = [{**execute.row(plan, run), "state": execute.run_state(plan, run)} for run in plan.runs]
-        result = {"study": wanted.info.name, "folder": str(plan.out), "runs": listed, "cuts": list(plan.cuts),
-                  "estimate_seconds": round(plan.total, 1)}  # fmt: skip
-        show(result, as_json, _listing(plan, listed))
-    else:
-        show(_result(plan, values), as_json, _summary(plan, values))
+        plan = api.plan_study(name, data or (), quiet=quiet, **options)
+        listed = execute.listed(plan)
+        show(listed, as_json, "\n".join([_listing(listed["runs"]), execute.headline(plan), *plan.cuts]))
+        return
+    try:
+        values = api.study(name, data or (), quiet=quiet, **options)
+    except execute.Interrupted:
+        again = _again(name, data or [], options)
+        raise KeyboardInterrupt(f"stopped; what is trained is kept; go on with: {again}") from None
+    show(values, as_json, _summary(values))
 
 
 def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
-    given = [word for key, value in options.items() if value for word in (key, str(value))]
+    given = [
+        word for key, value in options.items() if value for word in (f"--{key.replace('_', '-')}", str(value))
+    ]
     return shlex.join(["latlas", "study", name, *data, *given])
 
 
-def _headline(plan: Plan) -> str:
-    from latlas.studies.budget import about
-    from latlas.studies.execute import remaining
-
-    left = sum(remaining(plan, run) for run in plan.runs)
-    return f"{plan.out}: {len(plan.runs)} runs, about {about(left)}"
-
-
-def _listing(plan: Plan, rows: list[dict[str, Any]]) -> str:
-    """The runs for people: a line each, then the sum."""
-    from latlas.cli.common import table
+def _listing(rows: list[dict[str, Any]]) -> str:
+    """The runs for people, a line each."""
     from latlas.studies.budget import about
 
     head = ("run", "data", "seed", "steps", "time", "")
-    cells = [
-        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", about(r["estimate_seconds"]), r["state"])
-        for r in rows
-    ]
-    return "\n".join([table(head, cells), _headline(plan), *plan.cuts])
+    return table(head, [
+        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", about(r["estimate_seconds"]), r["state"]) for r in rows
+    ])  # fmt: skip
 
 
-def _result(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:
-    """What study --json prints."""
-    from latlas.studies.results import PAGE, TABLE
-
-    keys = ("study", "title", "data", "seeds", "budget", "cuts", "estimate_seconds", "runs", "results")
-    places = {"folder": plan.out, "page": plan.out / PAGE, "table": plan.out / TABLE}
-    return {**{k: values[k] for k in keys}, **{k: str(v) for k, v in places.items()}}
-
-
-def _summary(plan: Plan, values: dict[str, Any]) -> str:
-    """The same for people."""
-    from latlas.studies.results import PAGE
-
+def _summary(values: dict[str, Any]) -> str:
+    """What a study found, for people."""
     tables = [f"{name}\n{result['text']}" for name, result in values["results"].items()]
-    return "\n\n".join([*tables, *([". ".join(plan.cuts)] if plan.cuts else []), f"page: {plan.out / PAGE}"])
+    return "\n\n".join([*tables, *filter(None, [". ".join(values["cuts"])]), f"page: {values['page']}"])

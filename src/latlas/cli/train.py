@@ -7,22 +7,27 @@ from typing import Annotated, Any
 
 import typer
 
-from latlas.cli.common import Json, Quiet, number, show
+from latlas.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    Threads,
+    TrainLimit,
+    number,
+    option,
+    show,
+)
 from latlas.errors import InputError
 
 EXAMPLES = """Examples: latlas train fashion-mini --latent 2 ·
 latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian ·
 latlas train table.csv --label species · latlas train --resume runs/fashion-mini-vae-1"""
-DATA, MODEL, RUN = "Data", "Model and training", "Run"
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(epilog=EXAMPLES)(train)
-
-
-def _option(panel: str, name: str, text: str, metavar: str | None = None, **more: Any) -> Any:
-    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel, show_default=False, **more)
 
 
 def train(
@@ -34,69 +39,59 @@ def train(
             help="A named set (latlas data), a folder of images, an .npy, .npz, .csv or .parquet file.",
         ),
     ] = "",
-    recipe: Annotated[
-        str, _option(MODEL, "--recipe", "A recipe (latlas recipes); vae unless said.", "NAME")
-    ] = "",
-    config: Annotated[Path | None, _option(MODEL, "--config", "A TOML file of settings.", "FILE")] = None,
-    latent: Annotated[int | None, _option(MODEL, "--latent", "Latent dimensions.", "N")] = None,
-    epochs: Annotated[int | None, _option(MODEL, "--epochs", "Passes over the training images.", "N")] = None,
-    steps: Annotated[
-        int | None, _option(MODEL, "--steps", "Optimiser steps, instead of epochs.", "N")
-    ] = None,
-    batch_size: Annotated[int | None, _option(MODEL, "--batch-size", "Images per step.", "N")] = None,
-    lr: Annotated[float | None, _option(MODEL, "--lr", "Learning rate.", "X")] = None,
-    beta: Annotated[float | None, _option(MODEL, "--beta", "Weight of the rate.", "X")] = None,
-    seed: Annotated[int | None, _option(MODEL, "--seed", "Seed of weights, order and noise.", "N")] = None,
+    recipe: Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); vae unless said.")] = "",
+    config: Annotated[Path | None, option(metavar="FILE", help="A TOML file of settings.")] = None,
+    latent: Annotated[int | None, option(metavar="N", help="Latent dimensions.")] = None,
+    epochs: Annotated[int | None, option(metavar="N", help="Passes over the training images.")] = None,
+    steps: Annotated[int | None, option(metavar="N", help="Optimiser steps, instead of epochs.")] = None,
+    batch_size: Annotated[int | None, option(metavar="N", help="Images per step.")] = None,
+    lr: Annotated[float | None, option(metavar="X", help="Learning rate.")] = None,
+    beta: Annotated[float | None, option(metavar="X", help="Weight of the rate.")] = None,
+    seed: Annotated[int | None, option(metavar="N", help="Seed of weights, order and noise.")] = None,
     patience: Annotated[
-        int | None,
-        _option(MODEL, "--patience", "Stop after N epochs in which validation got no better.", "N"),
+        int | None, option(metavar="N", help="Stop after N epochs in which validation got no better.")
     ] = None,
-    setting: Annotated[
+    settings: Annotated[
         list[str] | None,
-        _option(MODEL, "--set", "Any setting (latlas recipes show vae lists them).", "KEY=VALUE"),
+        option("--set", metavar="KEY=VALUE", help="Any setting (latlas recipes show vae lists them)."),
     ] = None,
-    limit: Annotated[int | None, _option(DATA, "--limit", "Train on the first N images only.", "N")] = None,
-    image_size: Annotated[str, _option(DATA, "--image-size", "Resize images to this.", "HxW")] = "",
+    limit: TrainLimit = None,
+    image_size: Annotated[str, option(metavar="HxW", help="Resize images to this.")] = "",
     layout: Annotated[
-        str | None, _option(DATA, "--layout", "Axes of an array: NHWC, NCHW, NHW or ND.", "AXES")
+        str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")
     ] = None,
-    label: Annotated[str | None, _option(DATA, "--label", "A table's column of labels.", "COLUMN")] = None,
-    strict: Annotated[bool, _option(DATA, "--strict", "Refuse a folder with broken files.")] = False,
-    data_dir: Annotated[str | None, _option(DATA, "--data-dir", "Where named sets are.", "DIR")] = None,
-    out: Annotated[Path | None, _option(RUN, "--out", "Run folder; must not exist.", "DIR")] = None,
-    resume: Annotated[str, _option(RUN, "--resume", "Continue this run to its end.", "RUN")] = "",
-    device: Annotated[str | None, _option(RUN, "--device", "auto, cpu, cuda, cuda:1 or mps.", "NAME")] = None,
-    threads: Annotated[int | None, _option(RUN, "--threads", "CPU threads.", "N", min=1)] = None,
+    label: Annotated[str | None, option(metavar="COLUMN", help="A table's column of labels.")] = None,
+    strict: Annotated[bool, option("--strict", help="Refuse a folder with broken files.")] = False,
+    data_dir: DataDir = "",
+    out: Annotated[Path | None, option(metavar="DIR", help="Run folder; must not exist.")] = None,
+    resume: Annotated[str, option(metavar="RUN", help="Continue this run to its end.")] = "",
+    device: Device = "",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model on your data: numbers, pictures and a report go to the run folder."""
-    options = {
+    options: dict[str, Any] = {
         "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
-        "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size),
+        "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size, "image_size"),
         "layout": layout, "label": label, "strict": strict or None,
     }  # fmt: skip
+    where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:
-        others = {"DATA": source, "recipe": recipe, "config": config, "set": setting, "out": out}
+        others = {"DATA": source, "recipe": recipe, "config": config, "set": settings, "out": out}
         _refuse_beside_resume(options | {name: value or None for name, value in others.items()})
-    from latlas import api, experiment
+    from latlas import api
     from latlas.config import assignments
-    from latlas.console import Console
 
-    with Console(quiet) as console:
-        if resume:
-            run = experiment.resume(resume, console, threads, device or "", data_dir or "")
-        else:
-            settings = assignments(setting or [])
-            config_ = api.configure(
-                source,
-                recipe,
-                config,
-                settings,
-                options | {"device": device, "threads": threads, "data_dir": data_dir},
-            )
-            run = experiment.train(config_, out, console)
-    show(result(run.path, run.metrics), as_json, summary(run.path, run.metrics))
+    if resume:
+        run = api.resume(resume, quiet=quiet, **{key: value for key, value in where.items() if value})
+    else:
+        changes = assignments(settings or [])
+        run = api.train(
+            source, recipe, config=config, out=out, settings=changes, quiet=quiet, **options, **where
+        )
+    metrics = run.metrics
+    show(result(run.path, metrics), as_json, summary(run.path, metrics))
 
 
 def _refuse_beside_resume(options: dict[str, Any]) -> None:
@@ -105,7 +100,7 @@ def _refuse_beside_resume(options: dict[str, Any]) -> None:
         raise InputError(f"--resume continues the run as it was begun; leave out {', '.join(given)}")
 
 
-def parse_size(text: str, flag: str = "--image-size") -> tuple[int, int] | None:
+def parse_size(text: str, field: str) -> tuple[int, int] | None:
     """HxW as two whole numbers; one number is a square.
 
     Raises InputError for anything else.
@@ -114,7 +109,7 @@ def parse_size(text: str, flag: str = "--image-size") -> tuple[int, int] | None:
     if not text:
         return None
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"{flag} {text}: expected two whole numbers, as 28x28")
+        raise InputError("expected two whole numbers, as 28x28", field=field, value=text)
     return int(parts[0]), int(parts[-1])
 
 

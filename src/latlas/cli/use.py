@@ -15,8 +15,7 @@ from latlas.cli.common import (
     RunArgument,
     SourceArgument,
     Split,
-    open_run,
-    out_path,
+    option,
     show,
 )
 from latlas.cli.train import parse_size
@@ -41,18 +40,12 @@ def reconstruct(
     quiet: Quiet = False,
 ) -> None:
     """Reconstruct a split or other data, at the posterior's mean."""
-    from latlas import inference
-    from latlas.console import Console
+    from latlas import api
 
-    with Console(quiet) as console:
-        found, model = open_run(run, device)
-        items = inference.items(found, model, split, source, data_dir, console)
-        arrays = inference.reconstruct(model, items)
-    path = inference.save(
-        out_path(out, found, "reconstructions.npz"), arrays, "reconstruction", "Reconstructions"
-    )
-    result = {"run": str(found.path), "out": str(path), "items": len(items)}
-    show(result, as_json, f"{len(items):,} reconstructions: {path}")
+    made = api.reconstruct(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
+    items = len(made.arrays["index"])
+    result = {"run": str(made.run.path), "out": str(made.path), "items": items}
+    show(result, as_json, f"{items:,} reconstructions: {made.path}")
 
 
 def encode(
@@ -66,45 +59,29 @@ def encode(
     quiet: Quiet = False,
 ) -> None:
     """Write the codes of a split or of other data: posterior means and standard deviations."""
-    from latlas import inference
-    from latlas.console import Console
+    from latlas import api
 
-    with Console(quiet) as console:
-        found, model = open_run(run, device)
-        items = inference.items(found, model, split, source, data_dir, console)
-        arrays = inference.encode(model, items)
-    path = inference.save(out_path(out, found, "codes.npz"), arrays)
-    result = {"run": str(found.path), "out": str(path), "items": len(items), "latent": model.latent}
-    show(result, as_json, f"{len(items):,} codes of {model.latent} dimensions: {path}")
+    made = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
+    items, latent = made.arrays["mean"].shape
+    result = {"run": str(made.run.path), "out": str(made.path), "items": items, "latent": latent}
+    show(result, as_json, f"{items:,} codes of {latent} dimensions: {made.path}")
 
 
 def report(
     run: RunArgument,
     redraw: Annotated[bool, typer.Option("--redraw", help="Draw the pictures anew, from the data.")] = False,
-    grid: Annotated[
-        str,
-        typer.Option(metavar="RxC", help="Rows and columns of the manifold (redraws).", show_default=False),
-    ] = "",
+    grid: Annotated[str, option(metavar="RxC", help="Rows and columns of the manifold (redraws).")] = "",
     span: Annotated[
         tuple[float, float] | None,
-        typer.Option(
-            metavar="LO HI",
-            help="The manifold's range (redraws); else the prior's quantiles.",
-            show_default=False,
-        ),
+        option(metavar="LO HI", help="The manifold's range (redraws); else the prior's quantiles."),
     ] = None,
     data_dir: DataDir = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Write report.html again from the run folder, with new pictures if asked."""
-    from latlas import finishing, runs
-    from latlas import report as pages
-    from latlas.console import Console
+    from latlas import api
 
-    found = runs.find(run)
-    if redraw or grid or span:
-        with Console(quiet) as console:
-            finishing.redraw(found, parse_size(grid, "--grid"), span, data_dir, console)
-    path = pages.write_report(found.path)
-    show({"run": str(found.path), "report": str(path)}, as_json, f"report: {path}")
+    size = parse_size(grid, "grid")
+    path = api.write_report(run, redraw=redraw, grid=size, span=span, data_dir=data_dir, quiet=quiet)
+    show({"run": str(path.parent), "report": str(path)}, as_json, f"report: {path}")

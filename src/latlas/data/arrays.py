@@ -148,7 +148,7 @@ def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where
         have = "x".join(map(str, images.shape[1:3]))
         want = "x".join(map(str, image_size))
         raise InputError(
-            f"{where}: images are {have}, not {want}; arrays are not resized, leave --image-size out"
+            f"{where}: images are {have}, not {want}; arrays are not resized, leave data.image_size out"
         )
     return np.ascontiguousarray(images)
 
@@ -159,16 +159,18 @@ def _guess(x: np.ndarray, shape: str, where: str) -> str:
     if x.ndim == 3 and x.shape[2] > 4:
         return "NHW"
     if x.ndim == 3:
-        raise InputError(f"{where}: {shape} may be one image or many; say --layout NHW for many grey images")
+        raise InputError(
+            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
+        )
     if x.ndim != 4:
         raise InputError(
             f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W) or (N, H, W, C)"
         )
     first, last = x.shape[1] in range(1, 5), x.shape[3] in range(1, 5)
     if first and last:
-        raise InputError(f"{where}: {shape} may be NCHW or NHWC; say which with --layout")
+        raise InputError(f"{where}: {shape} may be NCHW or NHWC; say which with data.layout")
     if not first and not last:
-        raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say --layout NCHW or NHWC")
+        raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = NCHW or NHWC")
     return "NCHW" if first else "NHWC"
 
 

@@ -147,7 +147,7 @@ def _size_note(size: tuple[int, int], sizes: set[tuple[int, int]], wanted: Wante
         return f"images of {size[0]}x{size[1]}, as the files are"
     how = "short side, then centre crop" if wanted.resize == "crop" else "squashed"
     found = f"{len(sizes)} sizes" if len(sizes) > 1 else "x".join(map(str, min(sizes, default=size)))
-    hint = "" if wanted.size is not None else "; --image-size HxW to choose"
+    hint = "" if wanted.size is not None else "; data.image_size = HxW to choose"
     return f"images resized to {size[0]}x{size[1]} ({how}; files of {found}{hint})"
 
 

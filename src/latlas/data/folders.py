@@ -122,7 +122,7 @@ def label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray | None, 
 def refuse_broken(root: Path, decoded: Decoded, strict: bool) -> None:
     """Raises InputError where files are broken and that is not allowed."""
     if strict and decoded.broken:
-        raise InputError(f"{root}: {_broken_text(decoded)}; mend or remove them, or leave --strict out")
+        raise InputError(f"{root}: {_broken_text(decoded)}; mend or remove them, or leave data.strict false")
 
 
 def broken_notes(decoded: Decoded) -> list[str]:

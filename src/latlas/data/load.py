@@ -106,7 +106,8 @@ def safe_name(path: Path) -> str:
 def _refuse_unused(options: DataOptions, fields: tuple[str, ...], what: str) -> None:
     for field in fields:
         if getattr(options, field) != DataOptions.model_fields[field].default:
-            raise InputError(f"--{field} {getattr(options, field)}: has no meaning for {what}; leave it out")
+            value = getattr(options, field)
+            raise InputError(f"has no meaning for {what}; leave it out", field=f"data.{field}", value=value)
 
 
 def _idx_home(path: Path) -> Path | None:

@@ -86,7 +86,7 @@ def _check_there(entry: Named, folder: Path) -> None:
     if gone:
         raise InputError(
             f"{entry.name}: {gone} in {folder}; run `latlas data fetch {entry.name}`, or put its files into"
-            f" {entry.folder} under --data-dir or LATLAS_DATA"
+            f" {entry.folder} under data.data_dir or LATLAS_DATA"
         )
 
 

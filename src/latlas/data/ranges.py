@@ -105,7 +105,7 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> R
         some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise InputError(
             f"{where}: column{'s' * (len(names) > 1)} {some} constant in training;"
-            " leave out what never varies (for pixels give --image-size HxW)"
+            " leave out what never varies (for pixels give data.image_size = HxW)"
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))

@@ -117,7 +117,7 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
     if texts:
         raise InputError(
             f"{path}: not numbers in column{'s' * (len(texts) > 1)} {_quoted(texts)}; "
-            f"take labels out with --label {texts[0]!r}, leave other columns out or turn them into numbers"
+            f"take labels out with data.label = {texts[0]!r}, leave other columns out or turn them into numbers"
         )
     missing = frame.isna().sum()
     if missing.any():

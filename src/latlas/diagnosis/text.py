@@ -17,12 +17,15 @@ INDENT = "  "
 
 def commands(finding: Finding, run: Path) -> list[str]:
     """The command lines that mend it: training again with its settings, and what helps at once."""
-    config = shlex.quote(str(run / "config.toml"))
-    sets = " ".join(
-        f"--set {shlex.quote(f'{key}={_written(value)}')}" for key, value in finding.settings.items()
-    )
-    again = [f"latlas train --config {config} {sets}"] if finding.settings else []
+    sets = [f"{key}={_written(value)}" for key, value in finding.settings.items()]
+    again = [_command_line("train", config=[str(run / "config.toml")], set=sets)] if sets else []
     return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]
+
+
+def _command_line(command: str, **options: Sequence[str]) -> str:
+    """A command with each option as often as it has values."""
+    words = [f"--{name} {shlex.quote(value)}" for name, values in options.items() for value in values]
+    return " ".join(["latlas", command, *words])
 
 
 def _written(value: Any) -> str:

@@ -26,9 +26,7 @@ from latlas.progress import SILENT, Observer
 from latlas.settings import Config
 
 CHAINS, TEMPERATURES, SIMULATED = 16, 300, 10
-DIVERGED = (
-    "log p(x) by annealing is not finite: the model has diverged; train with a lower learning rate (--lr)"
-)
+DIVERGED = "log p(x) by annealing is not finite: the model has diverged; train with a lower optimizer.lr"
 DRAWS = 1000  # of importance sampling beside it
 POWER = 3  # of the schedule: increments are smallest near the prior, where log p(x | z) differs most between chains
 LEAPS = 2  # leapfrog steps of a transition; more temperatures win more than more steps
@@ -284,15 +282,17 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
 def check(config: Config, chains: int, temperatures: int, seed: int) -> None:
     """Raises InputError for a model without a prior, or a number out of range."""
     if not has_prior(config):
-        raise InputError("--ais: a plain autoencoder has no prior, hence no p(x) that one could estimate")
+        raise InputError(
+            "a plain autoencoder has no prior, hence no p(x) that one could estimate", field="ais"
+        )
     if not 1 <= chains <= 200:
-        raise InputError(f"--chains {chains}: at least 1 is needed, and at most 200 are taken")
+        raise InputError("at least 1 is needed, and at most 200 are taken", field="chains", value=chains)
     if not 2 <= temperatures <= 100_000:
         raise InputError(
-            f"--temperatures {temperatures}: at least 2 are needed, and at most 100,000 are taken"
+            "at least 2 are needed, and at most 100,000 are taken", field="temperatures", value=temperatures
         )
     if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+        raise InputError("expected a whole number from 0 to 2^63 - 1", field="seed", value=seed)
 
 
 def compared(

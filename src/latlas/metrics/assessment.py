@@ -38,9 +38,9 @@ def evaluate(
     With them come those of `elbo.restoration` under a corruption, the run's own unless another is given.
     """
     if not 1 <= samples <= 10_000:
-        raise InputError(f"--samples {samples}: at least 1 is needed, and at most 10,000 are taken")
+        raise InputError("at least 1 is needed, and at most 10,000 are taken", field="samples", value=samples)
     if not 0 <= seed < 2**63:
-        raise InputError(f"--seed {seed}: expected a whole number from 0 to 2^63 - 1")
+        raise InputError("expected a whole number from 0 to 2^63 - 1", field="seed", value=seed)
     batches = Batches(items, model.item.scaling, model.device, model.dtype)
     done = lambda n, total: observer.progress("evaluating", n, total)  # noqa: E731
     result = elbo.evaluate(model, batches, samples, seed, done)
@@ -67,11 +67,13 @@ def corruption(run: Run, name: str = "", strength: float | None = None) -> Corru
     """
     own = run.config.corruption
     if strength is not None and (name or own.name) == "none":
-        raise InputError(f"--strength {strength:g}: of what? say --corrupt gaussian or --corrupt masking")
+        raise InputError(
+            "of what? choose to corrupt by gaussian or masking", field="strength", value=strength
+        )
     changes: dict[str, Any] = {"corruption.name": name or own.name}
     if strength is not None:
         changes["corruption.strength"] = strength
-    return override(run.config, changes, "--corrupt, --strength").corruption
+    return override(run.config, changes, "corrupt, strength").corruption
 
 
 def effort(run: Run, importance: int | None = None, limit: int | None = None) -> Effort:
@@ -82,7 +84,9 @@ def effort(run: Run, importance: int | None = None, limit: int | None = None) ->
     """
     if importance is not None and not 1 <= importance <= MOST_DRAWS:
         raise InputError(
-            f"--importance {importance}: at least 1 draw is needed, and at most {MOST_DRAWS:,} are taken"
+            f"at least 1 draw is needed, and at most {MOST_DRAWS:,} are taken",
+            field="draws",
+            value=importance,
         )
     own = run.config.evaluation
     whole = importance is not None or limit is not None

@@ -72,7 +72,7 @@ def evaluate(
     if bad:
         raise LatlasError(
             f"the numbers of {bad:,} of {len(data):,} images are not finite: the model has diverged; train with a "
-            "lower learning rate (--lr) or a bound on the gradient (--set optimizer.clip=100)"
+            "lower optimizer.lr or a bound on the gradient (optimizer.clip = 100)"
         )
     return Evaluation(
         images=len(data),
@@ -210,7 +210,7 @@ class Importance:
         least = "" if self.bias is None or self.bias <= 0 else f" by about {self.bias:.2g} nats or more"
         return (
             f"too low{least}: {self.low:.0%} of the items have fewer than {ENOUGH} effective draws of "
-            f"{self.samples:,}; take more draws (--importance)"
+            f"{self.samples:,}; raise evaluation.draws"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -248,7 +248,7 @@ def log_likelihood(
     if bad:
         raise LatlasError(
             f"log p(x) of {bad:,} of {len(data):,} images is not finite: the model has diverged; train with a lower "
-            "learning rate (--lr)"
+            "optimizer.lr"
         )
     return Importance(
         images=len(data),

@@ -94,8 +94,10 @@ def fit(work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: floa
         return Cut(low / 1000, seeds)
     need = (sum(seconds(size, speed, least) for size, speed in work[0]) + spent) / MARGIN
     raise InputError(
-        f"--budget {exactly(budget)}: too short; with {100 * least:.3g} % of its steps and one seed the study takes"
-        f" about {about(need)}, measuring among it: the smallest budget that would do is {exactly(need)}"
+        f"too short; with {100 * least:.3g} % of its steps and one seed the study takes"
+        f" about {about(need)}, measuring among it: the smallest budget that would do is {exactly(need)}",
+        field="budget",
+        value=exactly(budget),
     )
 
 
@@ -130,7 +132,7 @@ def duration(text: str) -> float:
         else 0
     )
     if total <= 0:
-        raise InputError(f"--budget {text}: expected a duration, as 90s, 10m, 2h or 1h30m")
+        raise InputError("expected a duration, as 90s, 10m, 2h or 1h30m", field="budget", value=text)
     return float(total)
 
 

@@ -20,7 +20,7 @@ from latlas.studies.study import seeds_of
 
 
 class Interrupted(KeyboardInterrupt):
-    """A study was asked to stop; the same command goes on with it."""
+    """A study was asked to stop; the same call goes on with it."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
         state.results = results.write(plan, set(state.failed), _failures(state), observer)
     except KeyboardInterrupt:
         records.write(plan.out, record(plan, state))
-        raise Interrupted(f"stopped; what is trained is kept; go on with: {plan.options.again}") from None
+        raise Interrupted("stopped; what is trained is kept; the same call goes on with it") from None
     values = record(plan, state)
     records.write(plan.out, values)
     if state.failed:
@@ -212,4 +212,30 @@ def row(plan: Plan, run: Planned) -> dict[str, Any]:
     }
 
 
-__all__ = ["Interrupted", "carry_out", "record", "remaining", "row", "run_state", "title"]
+def listed(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values: its runs with how far each is, what a budget cut, and the seconds of all of it."""
+    return {
+        "study": plan.study.info.name,
+        "folder": str(plan.out),
+        "runs": [{**row(plan, run), "state": run_state(plan, run)} for run in plan.runs],
+        "cuts": list(plan.cuts),
+        "estimate_seconds": round(plan.total, 1),
+    }
+
+
+def headline(plan: Plan) -> str:
+    """Where the study is, how many runs it has, and how long what is left of them takes."""
+    return f"{plan.out}: {len(plan.runs)} runs, about {about(sum(remaining(plan, run) for run in plan.runs))}"
+
+
+__all__ = [
+    "Interrupted",
+    "carry_out",
+    "headline",
+    "listed",
+    "record",
+    "remaining",
+    "row",
+    "run_state",
+    "title",
+]

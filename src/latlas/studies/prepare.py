@@ -41,7 +41,7 @@ Probe = tuple[Config, Dataset, float]  # and the seconds that reading the data t
 
 @dataclass(frozen=True)
 class Options:
-    """What a call adds to a study; `again` is the command that goes on with it."""
+    """What a call adds to a study."""
 
     data: tuple[str, ...] = ()
     out: Path | None = None
@@ -51,7 +51,6 @@ class Options:
     threads: int | None = None
     device: str = ""
     data_dir: str = ""
-    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,7 +250,7 @@ def _cut(run: Planned, share: float) -> Planned:
         changes["objective.warmup"] = max(1, round(share * warmup))
     return replace(
         run,
-        config=configuration.override(run.config, changes, "--budget"),
+        config=configuration.override(run.config, changes, "budget"),
         size=replace(run.size, steps=steps),
     )
 
@@ -268,7 +267,7 @@ def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:
     """
     if not folder.exists():
         return
-    advice = "choose another --out, or take this folder away"
+    advice = "choose another folder for the study, or take this one away"
     if not is_run(folder):
         raise InputError(f"{folder}: exists already and is no run; {advice}")
     run = Run(folder)
@@ -277,7 +276,7 @@ def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:
         value = wanted[key]
         if there.get(key) != value and key in LENGTH:
             raise InputError(
-                f"{folder}: was trained for another number of steps, by another budget; leave --budget out to go on"
+                f"{folder}: was trained for another number of steps, by another budget; leave the budget out to go on"
                 f" with it, or {advice}"
             )
         if there.get(key) != value:

@@ -50,7 +50,7 @@ def read(out: Path, study: str) -> dict[str, Any]:
     if not path.is_file():
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
             raise InputError(
-                f"--out {out}: exists already and is no study ({NAME} is missing); choose another"
+                f"exists already and is no study ({NAME} is missing); choose another", field="out", value=out
             )
         return {}
     try:
@@ -59,7 +59,7 @@ def read(out: Path, study: str) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(values, dict) or values.get("study") != study:
         named = values.get("study") if isinstance(values, dict) else None
-        raise InputError(f"--out {out}: holds the study {named!r}, not {study!r}; choose another")
+        raise InputError(f"holds the study {named!r}, not {study!r}; choose another", field="out", value=out)
     try:
         Written.model_validate(values)
     except ValidationError:

@@ -25,7 +25,7 @@ from latlas.settings import Config
 DECIDED = {
     "seed": "[study] seeds",
     "data.source": "[study] data",
-    "data.data_dir": "--data-dir",
+    "data.data_dir": "data_dir",
     "recipe": "recipe",
 }
 # A study's page has its own pictures, and its comparison the measures that it asks for.
