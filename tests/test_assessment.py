@@ -191,6 +191,9 @@ def test_python_gives_the_same_numbers_and_findings(
     assert say(capsys, *words)[0] == 0
     found = api.evaluate(tmp_path / "run", ["codes"], quiet=True)
     told = json.loads(say(capsys, "evaluate", tmp_path / "run", "--measure", "codes", "--json", "-q")[1])
+    assert {name: found.pop(name)["value"] for name in ("elbo", "distortion", "rate", "mse")} == {
+        name: told[name] for name in ("elbo", "distortion", "rate", "mse")
+    }
     assert json.loads(json.dumps(found)) == told["numbers"]
     findings = [finding.name for finding in api.diagnose(tmp_path / "run", quiet=True)]
     told = json.loads(say(capsys, "diagnose", tmp_path / "run", "--json", "-q")[1])

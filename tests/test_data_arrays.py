@@ -38,7 +38,7 @@ def test_both_layouts_give_the_same_images(n: int, height: int, width: int, chan
     if width > 4:
         np.testing.assert_array_equal(orient(planes, "auto", None, "x"), x)
     if height <= 4:
-        with pytest.raises(InputError, match="data.layout"):
+        with pytest.raises(InputError, match=r"data\.layout"):
             orient(x, "auto", None, "x")
 
 

@@ -118,6 +118,17 @@ def test_imports_point_upwards() -> None:
     assert upward_imports(PACKAGE, list(LAYERS)) == []
 
 
+# What computes; the command line leaves it to the calls of api.
+WORKERS = ("metrics", "models", "inference", "evaluation", "experiment", "finishing", "training", "gallery",
+           "animation", "densities", "machine", "build", "snapshots")  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "cli").glob("*.py")), ids=lambda p: p.name)
+def test_the_command_line_computes_nothing(path: Path) -> None:
+    modules = imported_modules(ast.parse(path.read_text(encoding="utf-8")), ["latlas", "cli"])
+    assert [m for _, m in modules if m.startswith("latlas.") and m.split(".")[1] in WORKERS] == []
+
+
 def test_every_layer_has_its_file() -> None:
     assert [n for n in LAYERS if not (PACKAGE / f"{n}.py").exists() and not (PACKAGE / n).is_dir()] == []
 

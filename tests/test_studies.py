@@ -241,7 +241,7 @@ def test_steps_are_cut_before_seeds() -> None:
     assert budget.fit(work, 300) == Cut(0.135, 2)
     assert budget.fit(work, 200) == Cut(0.18, 1)
     with pytest.raises(
-        InputError, match=r"--budget 1m40s: too short; .*the smallest budget that would do is 1m52s"
+        InputError, match=r"budget = 1m40s: too short; .*the smallest budget that would do is 1m52s"
     ):
         budget.fit(work, 100)
 
@@ -416,7 +416,7 @@ def test_a_budget_cuts_steps_and_seeds_and_says_so_everywhere(latlas: Latlas) ->
     assert latlas("study", "small.toml", "--budget", "25s", "-q")[0] == 0
     code, _, err = latlas("study", "small.toml", "--budget", "200s")
     assert code == 2
-    assert "was trained for another number of steps, by another budget; leave --budget out to go on" in err
+    assert "was trained for another number of steps, by another budget; leave the budget out to go on" in err
 
 
 def test_a_budget_that_is_too_short_names_one_that_would_do(latlas: Latlas) -> None:
@@ -479,7 +479,7 @@ def test_what_the_folder_holds_is_not_taken_for_something_else(latlas: Latlas) -
     for change, message in (
         (
             ("0.003", "0.004"),
-            "was trained with optimizer.lr = 0.003, and now it would be 0.004; choose another --out",
+            "was trained with optimizer.lr = 0.003, and now it would be 0.004; choose another folder",
         ),
         (('"small"', '"other"'), "--out studies/small: holds the study 'small', not 'other'"),
     ):

@@ -163,8 +163,8 @@ def test_an_autoencoders_noise_is_as_wide_as_its_training_codes(work: Path) -> N
 
 BAD = [
     ("vary", "Missing argument"),
-    ("vary W/photos", "the test split: 2 items; say which one with --row"),
-    ("vary W/ae W/ramps.npz", "ramps.npz: 60 items; say which one with --row"),
+    ("vary W/photos", "--row: the test split has 2 items; say which one"),
+    ("vary W/ae W/ramps.npz", "ramps.npz has 60 items; say which one"),
     ("vary W/photos --row 2", "--row 2: rows of the test split are 0 to 1"),
     ("vary W/photos --row -1", "--row -1: rows of"),
     ("vary W/photos W/other.jpg --row 1", "--row 1: rows of"),

@@ -1,0 +1,297 @@
+"""Python's calls: one for every command, with the same results, and errors that speak of the call's own arguments."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from helpers import images
+
+import latlas
+from latlas import api, cli
+from latlas.config import known_keys
+from latlas.errors import InputError
+from latlas.runs import Run
+from latlas.studies import execute
+
+PACKAGE = Path(latlas.__file__).parent
+SMALL: dict[str, Any] = {"steps": 15, "latent": 2, "quiet": True, "threads": 1}
+SETTINGS = {"network.hidden": [16], "pictures.draw": False}
+
+# What each command does, as a call.
+CALLS = {
+    "train": "train resume", "evaluate": "evaluate evaluation_of", "diagnose": "diagnose", "sample": "sample",
+    "reconstruct": "reconstruct", "encode": "encode", "decode": "decode", "morph": "morph", "vary": "vary",
+    "report": "write_report", "animate": "animate", "compare": "compare_runs", "study": "study plan_study",
+    "runs": "list_runs", "data list": "list_data", "data info": "data_info", "data fetch": "fetch_data",
+    "recipes list": "list_recipes", "recipes show": "show_recipe",
+}  # fmt: skip
+
+
+def commands() -> dict[str, Any]:
+    """Every command of the command line by name, those of a group as `data list`."""
+    found: dict[str, Any] = {}
+    for name, command in typer.main.get_command(cli.app).commands.items():  # type: ignore[attr-defined]
+        group = getattr(command, "commands", None)
+        found |= {name: command} if group is None else {f"{name} {sub}": c for sub, c in group.items()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an array, and a run of a VAE and of an autoencoder."""
+    folder = tmp_path_factory.mktemp("work")
+    np.savez(folder / "ramps.npz", x=images(120), y=np.arange(120) % 3)
+    for name, recipe in (("vae", "vae"), ("ae", "ae")):
+        latlas.train(folder / "ramps.npz", recipe, out=folder / name, settings=SETTINGS, **SMALL)
+    return folder
+
+
+Printed = Callable[..., Any]
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
+    """What a command prints with --json."""
+
+    def run(*words: object) -> Any:
+        assert cli.run([*map(str, words), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_every_command_has_its_call() -> None:
+    assert set(CALLS) == set(commands())
+    named = {name for names in CALLS.values() for name in names.split()}
+    assert named | {"load"} == {name for name in latlas.__all__ if name[0].islower()}
+    assert all(callable(getattr(latlas, name)) and getattr(latlas, name).__doc__ for name in named)
+    assert set(api.__all__) == named | {"load"}
+
+
+def test_shared_options_are_the_same_everywhere() -> None:
+    helps: dict[str, set[str]] = {}
+    for command in commands().values():
+        for option in command.params:
+            helps.setdefault(option.opts[0], set()).add(str(option.help))
+    shared = ("--split", "--data-dir", "--device", "--threads", "--json", "--quiet", "-n")
+    assert {name: len(helps[name]) for name in shared} == dict.fromkeys(shared, 1)
+
+
+def test_fields_of_errors_are_arguments_or_settings() -> None:
+    parameters = {option.name for command in commands().values() for option in command.params}
+    fields = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "InputError":
+                values = [k.value for k in node.keywords if k.arg == "field"]
+                fields |= {str(v.value): path.name for v in values if isinstance(v, ast.Constant)}
+    assert len(fields) > 15
+    assert {f: where for f, where in fields.items() if f not in parameters | set(known_keys())} == {}
+    assert set(api.SHORT) <= parameters
+    assert set(api.SHORT.values()) <= set(known_keys())
+
+
+# The call and how its error begins, the command and how its line begins; no command where typer refuses the value.
+WRONG: list[tuple[Callable[[Path], object], str, str, str]] = [
+    (lambda w: latlas.evaluate(w / "vae", draws=0), "draws = 0: at least 1",
+     "evaluate W/vae --importance 2000000", "--importance 2000000: at least 1"),
+    (lambda w: latlas.evaluate(w / "vae", samples=0), "samples = 0: at",
+     "evaluate W/vae --samples 0", "--samples 0: at"),
+    (lambda w: latlas.evaluate(w / "vae", limit=0), "limit = 0: at least 1", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", ais=0), "ais = 0: at least 1", "", ""),
+    (lambda w: latlas.evaluate(w / "ae", ais=1), "ais: a plain", "evaluate W/ae --ais 1", "--ais: a plain"),
+    (lambda w: latlas.evaluate(w / "ae", draws=5), "draws: posterior.name = point",
+     "evaluate W/ae --importance 5", "--importance: posterior.name = point"),
+    (lambda w: latlas.evaluate(w / "vae", ais=1, chains=0), "chains = 0: at",
+     "evaluate W/vae --ais 1 --chains 0", "--chains 0: at"),
+    (lambda w: latlas.evaluate(w / "vae", strength=0.5), "strength = 0.5: of what?",
+     "evaluate W/vae --strength 0.5", "--strength 0.5: of what?"),
+    (lambda w: latlas.evaluate(w / "vae", corrupt="fog"), "corrupt, strength: corruption.name = 'fog'",
+     "evaluate W/vae --corrupt fog", "--corrupt, --strength: corruption.name = 'fog'"),
+    (lambda w: latlas.evaluate(w / "vae", threads=0), "threads = 0: at least 1", "", ""),
+    (lambda w: latlas.encode(w / "vae", device="cuda:99"), "device = cuda:99: not on",
+     "encode W/vae --device cuda:99", "--device cuda:99: not on"),
+    (lambda w: latlas.sample(w / "vae", 0), "n = 0: at least 1", "sample W/vae -n 0", "-n 0: at least 1"),
+    (lambda w: latlas.sample(w / "vae", out="x.gif"), "out = x.gif: expected",
+     "sample W/vae --out x.gif", "--out x.gif: expected"),
+    (lambda w: latlas.morph(w / "vae", 0, 99), "end = 99: rows of", "morph W/vae --from 0 --to 99", "--to 99: rows of"),
+    (lambda w: latlas.vary(w / "vae"), "row: the test split has 12", "vary W/vae", "--row: the test split has 12"),
+    (lambda w: latlas.vary(w / "vae", row=2, scale=-1.0), "scale = -1: expected",
+     "vary W/vae --row 2 --scale -1", "--scale -1: expected"),
+    (lambda w: latlas.train(w / "ramps.npz", latent=0), "latent: model.latent = 0",
+     "train W/ramps.npz --latent 0", "--latent: model.latent = 0"),
+    (lambda w: latlas.train(w / "ramps.npz", label="y"), "data.label = y: has no",
+     "train W/ramps.npz --label y", "--label y: has no"),
+    (lambda w: latlas.train("digits", settings={"model.latent": 0}), "settings: model.latent = 0",
+     "train digits --set model.latent=0", "--set: model.latent = 0"),
+    (lambda w: latlas.animate(w / "vae", size=1), "size = 1: expected", "animate W/vae --size 1", "--size 1: expected"),
+    (lambda w: latlas.plan_study("ae-vs-pca", budget="soon"), "budget = soon: expected",
+     "study ae-vs-pca --budget soon", "--budget soon: expected"),
+    (lambda w: latlas.plan_study("ae-vs-pca", seeds=0), "seeds = 0: at least 1", "", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "message", "command", "line"), WRONG, ids=[m for _, m, *_ in WRONG])
+def test_errors_speak_of_what_was_called(
+    work: Path, capsys: pytest.CaptureFixture[str], call: Callable[[Path], object], message: str, command: str,
+    line: str,
+) -> None:  # fmt: skip
+    with pytest.raises(InputError) as caught:
+        call(work)
+    assert str(caught.value).startswith(message)
+    assert "--" not in str(caught.value)
+    if command:
+        capsys.readouterr()
+        assert cli.run(command.replace("W/", f"{work}/").split()) == 2
+        assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {line}")
+
+
+def test_unknown_options_are_refused_by_name(work: Path) -> None:
+    for call in (latlas.evaluate, latlas.encode, latlas.diagnose, latlas.sample, latlas.resume):
+        with pytest.raises(TypeError, match="unknown option 'frames' \\(known: data_dir, device"):
+            call(work / "vae", frames=3)  # type: ignore[operator]
+    with pytest.raises(TypeError, match="unknown option 'frames'"):
+        latlas.study("ae-vs-pca", frames=3)  # type: ignore[call-arg]
+
+
+def test_evaluating_gives_what_the_command_prints(work: Path, printed: Printed) -> None:
+    few = ("--ais", 2, "--chains", 2, "--temperatures", 5, "--corrupt", "gaussian", "--strength", 0.5, "-q")
+    told = printed("evaluate", work / "vae", "--measure", "codes", "--limit", 7, "--importance", 20, *few)
+    options: Any = {"limit": 7, "draws": 20, "ais": 2, "chains": 2, "temperatures": 5, "corrupt": "gaussian",
+                    "strength": 0.5, "quiet": True}  # fmt: skip
+    record = latlas.evaluation_of(work / "vae", ["codes"], **options)
+    assert json.loads(json.dumps(record)) == told
+    numbers = latlas.evaluate(Run(work / "vae"), ["codes"], **options)
+    assert {"annealed_log_px", "active_units", "restored_mse", "elbo", "rate"} <= set(numbers)
+    assert json.loads(json.dumps({name: numbers[name] for name in told["numbers"]})) == told["numbers"]
+    for name in ("elbo", "distortion", "rate", "mse", "corrupted_mse", "restored_mse"):
+        assert (numbers[name]["value"], numbers[name]["items"]) == (told[name], 7)
+    assert numbers["elbo"]["stderr"] == told["elbo_stderr"]
+    assert "elbo" not in latlas.evaluate(work / "ae", (), quiet=True)
+
+
+def test_only_what_is_to_be_kept_is_kept(work: Path) -> None:
+    path = work / "vae" / "metrics.json"
+    before = path.read_bytes()
+    latlas.evaluate(work / "vae", ["active_units"], quiet=True)
+    for part in ({"limit": 5}, {"split": "valid"}, {"source": str(work / "ramps.npz")}):
+        latlas.evaluation_of(work / "vae", ["active_units"], keep=True, quiet=True, **part)  # type: ignore[arg-type]
+    assert path.read_bytes() == before
+    latlas.evaluation_of(work / "vae", ["active_units"], keep=True, quiet=True)
+    assert set(Run(work / "vae").metrics["numbers"]) == {"active_units"}
+
+
+def test_arrays_are_those_that_the_command_writes(work: Path, tmp_path: Path, printed: Printed) -> None:
+    run, file = work / "vae", tmp_path / "arrays.npz"
+    calls: dict[str, tuple[tuple[object, ...], Callable[[], api.Output]]] = {
+        "encode": (("--split", "valid"), lambda: latlas.encode(run, split="valid", quiet=True)),
+        "reconstruct": ((work / "ramps.npz",), lambda: latlas.reconstruct(run, str(work / "ramps.npz"), quiet=True)),
+        "sample": (("-n", 5, "--seed", 3), lambda: latlas.sample(run, 5, seed=3, quiet=True)),
+        "morph": (("--from", 1, "--to", 2), lambda: latlas.morph(run, 1, 2, quiet=True)),
+        "vary": (("--row", 3, "--scale", 2), lambda: latlas.vary(run, row=3, scale=2.0, quiet=True)),
+    }  # fmt: skip
+    before = sorted(run.rglob("*"))
+    for command, (words, call) in calls.items():
+        made = call()
+        assert (made.path, made.run) == (None, Run(run))
+        printed(command, run, *words, "--out", file)
+        with np.load(file) as written:
+            assert set(written) == set(made.arrays)
+            for name, array in made.arrays.items():
+                np.testing.assert_array_equal(written[name], array)
+    assert sorted(run.rglob("*")) == before
+    codes = latlas.encode(run, quiet=True).arrays["mean"]
+    assert latlas.encode(run, out="", quiet=True).path == run / "codes.npz"
+    from_array, from_file = (latlas.decode(run, c, quiet=True) for c in (codes, run / "codes.npz"))
+    np.testing.assert_array_equal(from_array.arrays["decoded"], from_file.arrays["decoded"])
+    about = latlas.sample(work / "ae", 4, density="full", quiet=True).about
+    assert (about["density"], about["codes"]) == ("full", 97)
+
+
+def test_a_study_is_planned_and_carried_out(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.toml").write_text(
+        '[study]\nname = "small"\npca = false\n[settings]\n"training.steps" = 10\n"network.hidden" = [8]\n'
+        '[[runs]]\nname = "two"\n"model.latent" = 2\n[[runs]]\nname = "three"\n"model.latent" = 3\n'
+    )
+    options: Any = {"out": "here", "threads": 1, "quiet": True}
+    plan = latlas.plan_study("small.toml", str(work / "ramps.npz"), **options)
+    assert [run.name for run in plan.runs] == ["two", "three"]
+    assert not Path("here").exists()
+    found = latlas.study("small.toml", [str(work / "ramps.npz")], **options)
+    assert [run["state"] for run in found["runs"]] == ["finished", "finished"]
+    assert Path(found["page"]).is_file()
+    assert set(found["results"]) == {"ramps"}
+
+
+def test_a_stopped_study_says_the_command_that_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise execute.Interrupted("stopped; the same call goes on with it")
+
+    monkeypatch.setattr(api, "study", stop)
+    assert (
+        cli.run(["study", "ae-vs-pca", "my photos", "--data-dir", "there", "--budget", "10m", "--seeds", "2"])
+        == 130
+    )
+    line = "go on with: latlas study ae-vs-pca 'my photos' --budget 10m --seeds 2 --data-dir there\n"
+    assert capsys.readouterr().err.endswith(line)
+
+
+def test_listings_are_what_the_commands_print(
+    work: Path, printed: Printed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert latlas.list_runs(work) == printed("runs", "--root", work)
+    assert json.loads(json.dumps(latlas.list_data())) == printed("data", "list")
+    assert json.loads(json.dumps(latlas.data_info("mnist"))) == printed("data", "info", "mnist")
+    assert latlas.list_recipes() == printed("recipes", "list")
+    for name in ("vae", "ae-vs-pca"):
+        assert json.loads(json.dumps(latlas.show_recipe(name).values)) == printed("recipes", "show", name)
+        assert cli.run(["recipes", "show", name]) == 0
+        assert capsys.readouterr().out == latlas.show_recipe(name).text + "\n"
+    with pytest.raises(InputError, match="comes with latlas"):
+        latlas.fetch_data("digits")
+
+
+def test_a_damaged_run_is_left_out_of_the_list(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    for name in ("vae", "ae"):
+        shutil.copytree(work / name, tmp_path / name)
+    (tmp_path / "ae" / "metrics.json").write_text("{")
+    assert [row["name"] for row in latlas.list_runs(tmp_path)] == ["vae"]
+    assert "left out:" in capsys.readouterr().err
+
+
+def test_reports_films_and_pages_are_written(work: Path, tmp_path: Path) -> None:
+    run = work / "vae"
+    assert latlas.write_report(run) == run / "report.html"
+    assert not (run / "figures").exists()
+    latlas.write_report(run, grid=(2, 2), quiet=True)
+    assert (run / "figures" / "manifold.png").exists()
+    film = latlas.animate(run, seconds=1, size=240, quiet=True)
+    assert film.path == run / "animation.webp"
+    assert b"data:image/webp" in (run / "report.html").read_bytes()
+    page = tmp_path / "page.html"
+    assert len(latlas.compare_runs([run, work / "ae"], page, pca=False, quiet=True).entries) == 2
+    assert page.is_file()
+
+
+def test_a_run_is_gone_on_with(work: Path, tmp_path: Path) -> None:
+    toml = tmp_path / "more.toml"
+    toml.write_text("[optimizer]\nlr = 0.01\n")
+    run = latlas.train(work / "ramps.npz", config=toml, out=tmp_path / "run", settings=SETTINGS, **SMALL)
+    assert run.config.optimizer.lr == 0.01
+    assert latlas.resume(run, quiet=True) == latlas.resume(run.path, threads=1, quiet=True) == run
