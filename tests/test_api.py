@@ -181,7 +181,7 @@ def test_only_what_is_to_be_kept_is_kept(work: Path) -> None:
     path = work / "vae" / "metrics.json"
     before = path.read_bytes()
     latlas.evaluate(work / "vae", ["active_units"], quiet=True)
-    for part in ({"limit": 5}, {"split": "valid"}, {"source": str(work / "ramps.npz")}):
+    for part in ({"limit": 5}, {"split": "valid"}, {"source": work / "ramps.npz"}):
         latlas.evaluation_of(work / "vae", ["active_units"], keep=True, quiet=True, **part)  # type: ignore[arg-type]
     assert path.read_bytes() == before
     latlas.evaluation_of(work / "vae", ["active_units"], keep=True, quiet=True)
@@ -192,7 +192,7 @@ def test_arrays_are_those_that_the_command_writes(work: Path, tmp_path: Path, pr
     run, file = work / "vae", tmp_path / "arrays.npz"
     calls: dict[str, tuple[tuple[object, ...], Callable[[], api.Output]]] = {
         "encode": (("--split", "valid"), lambda: latlas.encode(run, split="valid", quiet=True)),
-        "reconstruct": ((work / "ramps.npz",), lambda: latlas.reconstruct(run, str(work / "ramps.npz"), quiet=True)),
+        "reconstruct": ((work / "ramps.npz",), lambda: latlas.reconstruct(run, work / "ramps.npz", quiet=True)),
         "sample": (("-n", 5, "--seed", 3), lambda: latlas.sample(run, 5, seed=3, quiet=True)),
         "morph": (("--from", 1, "--to", 2), lambda: latlas.morph(run, 1, 2, quiet=True)),
         "vary": (("--row", 3, "--scale", 2), lambda: latlas.vary(run, row=3, scale=2.0, quiet=True)),

@@ -114,7 +114,7 @@ class ItemOptions(Where, total=False):
 class EvaluateOptions(Where, total=False):
     """Those of `Where`, and what `latlas.evaluation.Asked` explains."""
 
-    source: str
+    source: PathLike
     split: str
     limit: int | None
     draws: int | None
@@ -171,10 +171,9 @@ def _model(run: Run, options: Mapping[str, Any]) -> Model:
     return run.model().to(machine.choose_device(options.get("device") or "auto"))
 
 
-def _items(use: _Use, source: str, options: ItemOptions) -> Split:
-    return inference.items(
-        use.run, use.model, options.get("split", "test"), source, use.data_dir, use.observer
-    )
+def _items(use: _Use, source: PathLike, options: ItemOptions) -> Split:
+    split = options.get("split", "test")
+    return inference.items(use.run, use.model, split, os.fspath(source), use.data_dir, use.observer)
 
 
 def _path(out: PathLike | None, run: Run, usual: str) -> Path | None:
@@ -301,6 +300,7 @@ def evaluation_of(
     """
     names = {field.name for field in fields(evaluation.Asked)}
     given = {key: value for key, value in options.items() if key in names and value is not None}
+    given["source"] = os.fspath(options.get("source", ""))
     with _use(run, options, EvaluateOptions) as use:
         asked = evaluation.Asked(measures, **given)  # type: ignore[arg-type]
         return evaluation.evaluate(use.run, use.model, asked, use.data_dir, keep, use.observer)
@@ -362,7 +362,7 @@ def sample(
 
 
 def encode(
-    run: RunLike, source: str = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
+    run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
     """Codes of a split of the run's own data, or of all of another source: `mean` (N, D), `std` (N, D) where the
     posterior has one, `labels` where there are any, and each item's row, `index`. `out` ends in .npz.
@@ -375,7 +375,7 @@ def encode(
 
 
 def reconstruct(
-    run: RunLike, source: str = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
+    run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
     """Items of a split, or of another source, as `original` and `reconstruction` at the posterior's mean: images
     (N, H, W, C) in [0, 1], tables in data units. `out` ends in .npz or .png.
@@ -406,7 +406,7 @@ def morph(
     start: int,
     end: int,
     *,
-    source: str = "",
+    source: PathLike = "",
     steps: int = 11,
     out: PathLike | None = None,
     **options: Unpack[ItemOptions],
@@ -426,7 +426,7 @@ def morph(
 
 def vary(
     run: RunLike,
-    image: str = "",
+    image: PathLike = "",
     row: int | None = None,
     *,
     n: int = 8,
@@ -445,7 +445,7 @@ def vary(
     inference.check_variations(n, scale, seed)
     with _use(run, options, ItemOptions) as use:
         items = _items(use, image, options)
-        item = inference.one(items, row, image or f"the {options.get('split', 'test')} split")
+        item = inference.one(items, row, os.fspath(image) or f"the {options.get('split', 'test')} split")
         point = use.run.config.posterior.name == "point"
         spread = inference.spread(use.run, use.model, use.data_dir, use.observer) if point else None
     arrays = inference.vary(use.model, item, n, scale, seed, spread)

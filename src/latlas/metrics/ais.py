@@ -26,7 +26,7 @@ from latlas.progress import SILENT, Observer
 from latlas.settings import Config
 
 CHAINS, TEMPERATURES, SIMULATED = 16, 300, 10
-DIVERGED = "log p(x) by annealing is not finite: the model has diverged; train with a lower optimizer.lr"
+DIVERGED = "log p(x) by annealing is not finite: the model has diverged; train with a lower learning rate (optimizer.lr)"
 DRAWS = 1000  # of importance sampling beside it
 POWER = 3  # of the schedule: increments are smallest near the prior, where log p(x | z) differs most between chains
 LEAPS = 2  # leapfrog steps of a transition; more temperatures win more than more steps

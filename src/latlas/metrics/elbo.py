@@ -72,7 +72,7 @@ def evaluate(
     if bad:
         raise LatlasError(
             f"the numbers of {bad:,} of {len(data):,} images are not finite: the model has diverged; train with a "
-            "lower optimizer.lr or a bound on the gradient (optimizer.clip = 100)"
+            "lower learning rate (optimizer.lr) or a bound on the gradient (optimizer.clip = 100)"
         )
     return Evaluation(
         images=len(data),
@@ -248,7 +248,7 @@ def log_likelihood(
     if bad:
         raise LatlasError(
             f"log p(x) of {bad:,} of {len(data):,} images is not finite: the model has diverged; train with a lower "
-            "optimizer.lr"
+            "learning rate (optimizer.lr)"
         )
     return Importance(
         images=len(data),
