@@ -11,10 +11,8 @@ from helpers import image_dataset, made
 
 from latlas import api
 from latlas.cli import run as latlas
-from latlas.metrics import METRICS, Context, Effort, Value, assessment
+from latlas.metrics import METRICS, Context, Effort, Value, assessment, display
 from latlas.metrics import metric as readings
-from latlas.report import findings as told
-from latlas.report import numbers
 from latlas.runs import Run, find
 
 SMALL = ("--beta", "200", "--limit", "1000", "--steps", "40", "--latent", "2", "--quiet", "--threads", "1")
@@ -148,13 +146,15 @@ def test_a_reading_is_written_as_people_read_it() -> None:
         "better": "higher",
     }
     full = Value(0.7, 0.0102, 2000, 5, {"PCA": 0.65}, by="judge <1>", warning="Few draws.")
-    text = numbers.text({"knn": about | full.to_dict()})
+    text = display.text({"knn": about | full.to_dict()})
     assert "  0.700 ± 0.010    PCA 0.650  2,000 items × 5 draws" in text
     assert "! k-NN: Few draws." in text
-    html = numbers.html({"knn": about | full.to_dict()})
-    assert "judge &lt;1&gt;" in html
-    assert "Few draws." in html
-    assert numbers.html({}) == numbers.text({}) == ""
+    (row,) = display.tables({"knn": about | full.to_dict()})["Use of the codes"].rows
+    assert [str(cell) for cell in row.cells] == ["k-NN", "0.700 ± 0.010", "PCA 0.650"]
+    assert row.why == "Near ones. Of 2,000 items × 5 draws, by judge <1>."
+    assert (row.key, row.warning) == ("knn", "Few draws.")
+    assert not display.tables({})
+    assert display.text({}) == ""
 
 
 def test_means_and_shares_have_their_standard_errors() -> None:
@@ -164,16 +164,6 @@ def test_means_and_shares_have_their_standard_errors() -> None:
     assert readings.mean_of([1.0]).stderr is None
     share = readings.share_of([True] * 9 + [False])
     assert (share.value, share.stderr) == (0.9, pytest.approx((0.9 * 0.1 / 9) ** 0.5))
-
-
-def test_findings_stand_in_the_report_or_nothing_was_sought() -> None:
-    finding = {"level": "worth a look", "title": "A <hole>", "evidence": "e", "cause": "c", "remedy": "r",
-               "commands": ["latlas train"]}  # fmt: skip
-    html = told.html([finding])
-    assert "A &lt;hole&gt;" in html
-    assert "worth-a-look" in html
-    assert "nothing wrong was found" in told.html([])
-    assert told.html(None) == ""
 
 
 def test_costly_numbers_take_some_items_and_all_where_asked() -> None:

@@ -21,7 +21,7 @@ from test_report import Page
 
 import latlas
 from latlas import api, cli, compare, experiment, figures
-from latlas.compare import Column, Comparison, Entry
+from latlas.compare import Column, Comparison, Entry, Picture
 from latlas.data import Scaling
 from latlas.errors import InputError
 from latlas.runs import Run, dataset_of
@@ -378,6 +378,26 @@ def test_the_page_refers_to_nothing_outside_itself(whole: Comparison, work: Path
         assert said in page.text.replace("\u200b", "")
     elbo = f"{Run(work / 'v2').metrics['splits']['test']['elbo']:.2f}".replace("-", "−")
     assert elbo in page.text
+
+
+def test_hostile_names_and_notes_stay_text(unrendered: None) -> None:
+    nasty = "</table></style><script>alert('x')</script>&amp;\"{{ 7 * 7 }}"
+    settings = {"model.latent": 2, nasty: 0}
+    rows = [
+        replace(entry(nasty, data_name=nasty, settings=settings), spread={"elbo": 1.0}, runs=("a", "b")),
+        entry("plain", "density", elbo=-90, data_name=nasty, settings=settings | {nasty: nasty}),
+    ]
+    columns = (*COLUMNS, Column("more", nasty, nasty, 1, "higher", nasty))
+    pictures = tuple(Picture(part, nasty, figures.png(None), nasty) for part in ("latent", "decoded"))
+    hostile = replace(
+        compared(*rows), title=nasty, unit=nasty, columns=columns, pictures=pictures, notes=(nasty,)
+    )
+    page = Page(compare.page([hostile, hostile], nasty, nasty, [nasty]))
+    assert page.open == []
+    assert page.all("script") == []
+    assert len(page.all("style")) == 1
+    assert page.text.replace("\u200b", "").count(nasty) > 20
+    assert "49" not in page.text
 
 
 @pytest.mark.browser

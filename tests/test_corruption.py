@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import figures, finishing, gallery, objectives, pca, studies, training
+from latlas import compare, figures, finishing, gallery, objectives, pca, studies, training
 from latlas.cli import run as command
 from latlas.compare import denoising
 from latlas.compare.denoising import Row
@@ -429,9 +429,11 @@ def test_tables_of_restoration_show_means_and_spreads() -> None:
     assert "0.04000 ± 0.01414" in lines[1]
     assert lines[1].endswith("wins")
     assert lines[2].endswith("loses to corrupted")
-    html = denoising.html_table(rows)
-    assert "d&lt;1&gt;" in html
-    assert "masking 0.3" in Text(html).text
+    html = compare.page([], "Denoising", restored={"d<1>": denoising.table(rows)})
+    assert "Restored on d&lt;1&gt;" in html
+    assert '<td class="wins">wins</td>' in html
+    for said in ("0.04000 ± 0.01414", "masking 0.3", "loses to corrupted"):
+        assert said in Text(html).text
 
 
 def test_seeds_share_a_row_and_other_training_is_no_counterpart(tmp_path: Path) -> None:

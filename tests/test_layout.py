@@ -19,6 +19,7 @@ LAYERS = {
     "errors": "what everything may raise",
     "files": "writing a file whole or not at all",
     "progress": "what long work tells the person who waits",
+    "text": "numbers, lists and tables as people read them",
     "data": "sources to arrays; knows nothing of models",
     "afterwards": "the shape of what is measured and drawn after training",
     "settings": "the shape of a configuration",
@@ -45,7 +46,7 @@ LAYERS = {
     "tensorboard": "TensorBoard's view of a run",
     "snapshots": "what is kept of a model while it trains",
     "animation": "a run's snapshots, played in order",
-    "html": "what every HTML page shares",
+    "html": "pages from templates/",
     "report": "one page from a run folder",
     "records": "what a run writes down about itself",
     "inference": "a trained run in use: codes, samples, reconstructions",
@@ -59,7 +60,7 @@ LAYERS = {
     "__init__": "the package's face: passes on names of the others when asked for them",
     "__main__": "python -m latlas",
 }
-HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "pyarrow", "PIL", "pooch")
+HEAVY = ("torch", "pandas", "sklearn", "scipy", "matplotlib", "pyarrow", "PIL", "pooch", "jinja2")
 
 
 def imported_modules(tree: ast.AST, package: list[str]) -> Iterator[tuple[int, str]]:

@@ -196,7 +196,7 @@ def _keep(run: Run, numbers: dict[str, Any], observer: Observer) -> None:
 
 
 def _text(what: str, values: dict[str, Any], corruption: Any) -> str:
-    from latlas.report import numbers
+    from latlas.metrics import display
 
     text = f"{what}, {values['images']:,} items: distortion {number(values['distortion'])}"
     if values["elbo"] is not None:
@@ -207,4 +207,4 @@ def _text(what: str, values: dict[str, Any], corruption: Any) -> str:
             f"\n{corruption.name} {corruption.strength:g}: corrupted mse {values['corrupted_mse']:.5f},"
             f" restored mse {values['restored_mse']:.5f}"
         )
-    return "\n\n".join(filter(None, [text, numbers.text(values.get("numbers", {}))]))
+    return "\n\n".join(filter(None, [text, display.text(values.get("numbers", {}))]))

@@ -12,7 +12,7 @@ from typing import Any
 
 from latlas.build import has_prior, items, unit_of
 from latlas.compare import pictures as drawing
-from latlas.compare.ranking import Better, Column, Comparison, Entry, Value, listed
+from latlas.compare.ranking import Better, Column, Comparison, Entry, Value
 from latlas.config import settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
@@ -24,6 +24,7 @@ from latlas.models import Model
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
+from latlas.text import listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the test split

@@ -5,11 +5,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-from latlas import html
-from latlas.compare.page import scroll
+from latlas import text
 from latlas.config import ASIDE, settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
@@ -17,12 +15,13 @@ from latlas.metrics.elbo import Restoration, restoration
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.settings import CorruptionConfig
+from latlas.text import Cell, Table, aligned, listed, rounded
 
 # What a denoising run and its plain counterpart may differ in; whether the data are the same, their fingerprint says.
 FREE = (*ASIDE, "recipe", "data", "seed", "corruption")
 HEADS = ("data", "latent", "corruption", "corrupted", "plain", "denoising", "result")
 WINS = "wins"
-NUMBERS = (1, 3, 4, 5)  # the columns that hold numbers
+NUMERIC = (1, 3, 4, 5)  # the columns that hold numbers
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Row:
             if beaten is False
         ]
         if better:
-            return f"loses to {' and '.join(better)}"
+            return f"loses to {listed(better)}"
         return WINS if self.plain else "beats corrupted; no plain run"
 
     def to_dict(self) -> dict[str, Any]:
@@ -132,41 +131,23 @@ def _restored(
     return restoration(model, items, corruption)
 
 
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table: of several models, the mean error and its sample standard deviation."""
+    return Table([Cell(head) for head in HEADS], [text.Row(_cells(row)) for row in rows], NUMERIC)
+
+
 def text_table(rows: Sequence[Row]) -> str:
-    """The rows for people, in columns."""
-    return html.aligned([HEADS, *map(_cells, rows)], NUMBERS)
+    """The rows for a terminal."""
+    return aligned([HEADS, *([str(cell) for cell in _cells(row)] for row in rows)], NUMERIC)
 
 
-def html_table(rows: Sequence[Row]) -> str:
-    """The rows as an HTML table in the style of a comparison's page, with what its columns mean."""
-
-    def cell(i: int, text: str, tag: str) -> str:
-        kind = "value" if i in NUMBERS else "best" if text == WINS else ""
-        return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else f"<{tag}>{escape(text)}</{tag}>"
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(cell(i, text, tag) for i, text in enumerate(cells)) + "</tr>\n"
-
-    head = f"<thead>{line(HEADS, 'th')}</thead>\n"
-    body = "".join(line(_cells(row), "td") for row in rows)
-    return f'<p class="muted">{escape(MEANING)}</p>\n' + scroll("Errors of what is restored", head, body)
-
-
-MEANING = (
-    "Mean squared error per value against the clean test items: of the corrupted input, of what a plain model "
-    "restores from it, and of what the denoising model does. It wins where its error is below both. At low noise "
-    "it need not: a code can leave out more of an item than the noise takes away."
-)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row) -> list[Cell]:
+    errors = map(_error, ((row.corrupted,), row.plain, row.denoising))
+    result = Cell(row.verdict, style="wins" if row.verdict == WINS else "")
     suffers = f"{row.corruption.name} {row.corruption.strength:g}"
-    errors = (_error((row.corrupted,)), _error(row.plain), _error(row.denoising))
-    return (row.data, str(row.latent), suffers, *errors, row.verdict)
+    return [Cell(row.data), Cell(str(row.latent)), Cell(suffers), *errors, result]
 
 
-def _error(values: Sequence[float]) -> str:
-    if not values:
-        return html.rounded(None, 5)
-    spread = f" ± {statistics.stdev(values):.5f}" if len(values) > 1 else ""
-    return html.rounded(statistics.fmean(values), 5) + spread
+def _error(values: Sequence[float]) -> Cell:
+    mean = statistics.fmean(values) if values else None
+    return Cell(rounded(mean, 5), f"± {statistics.stdev(values):.5f}" if len(values) > 1 else "")

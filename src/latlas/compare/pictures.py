@@ -12,10 +12,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latlas import figures, gallery
-from latlas.compare.ranking import Entry, Part, Picture, listed
+from latlas.compare.ranking import Entry, Part, Picture
 from latlas.data import Dataset
 from latlas.gallery import Scene
 from latlas.models import Model
+from latlas.text import listed
 
 DOTS = 2000  # test items in each scatter
 GRID = (15, 15)  # of each manifold

@@ -10,11 +10,11 @@ from typing import Any, Literal, get_args
 from latlas.compare.significance import Estimate, Source, close
 from latlas.data import Scaling
 from latlas.metrics import METRICS
+from latlas.text import listed
 
 Better = Literal["higher", "lower", ""]
 Value = float | str | None
 Part = Literal["reconstructions", "samples", "latent", "decoded"]  # of the page
-MOST_NAMES = 6  # that a sentence lists
 MOST_COLUMNS = 9  # that a page shows at once
 SOURCES: tuple[Source, ...] = get_args(Source)
 
@@ -271,10 +271,3 @@ def _about(entry: Entry, sets: Sequence[Sequence[Entry]]) -> str:
 def names(entries: Sequence[Entry]) -> str:
     """The rows by name, as a part of a sentence."""
     return listed([entry.name for entry in entries])
-
-
-def listed(parts: Sequence[str]) -> str:
-    """a, b and c; of many the first few."""
-    if len(parts) > MOST_NAMES:
-        return f"{', '.join(parts[: MOST_NAMES - 1])} and {len(parts) - MOST_NAMES + 1} others"
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
