@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from latlas.data.options import DataOptions, Positive, Section
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion"]
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
-Group = Literal["likelihood", "codes", "reconstruction", "samples", "use", "factors"]
+# Names that groups of numbers had before: still read, in configurations and in metrics.json.
+OLD_GROUPS = {"use": "downstream", "factors": "disentanglement"}
+Group = Annotated[
+    Literal["likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement"],
+    BeforeValidator(lambda name: OLD_GROUPS.get(name, name) if isinstance(name, str) else name),
+]
 
 
 class RecipeInfo(Section):
@@ -233,7 +238,7 @@ class EvaluationConfig(Section):
 
     groups: Annotated[
         tuple[Group, ...], Field(description="groups of numbers; none: the ELBO and its terms alone")
-    ] = ("likelihood", "codes", "reconstruction", "samples", "use", "factors")
+    ] = ("likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement")
     draws: Annotated[int, Field(ge=1, le=1_000_000, description="draws of z per item for log p(x)")] = 100
     items: Annotated[
         int, Field(ge=1, description="test items, evenly spaced, that costly numbers such as log p(x) take")

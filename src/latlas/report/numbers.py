@@ -8,6 +8,7 @@ from typing import Any
 
 from latlas import html as pages
 from latlas.metrics.metric import GROUPS
+from latlas.settings import OLD_GROUPS
 
 Numbers = Mapping[str, Mapping[str, Any]]
 MOST_PARTS = 16  # numbers per dimension that a row shows
@@ -43,9 +44,14 @@ def html(numbers: Numbers) -> str:
 
 def _groups(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
     for group, title in GROUPS.items():
-        members = {name: about for name, about in numbers.items() if about.get("group") == group}
+        members = {name: about for name, about in numbers.items() if _group(about) == group}
         if members:
             yield title, members
+
+
+def _group(about: Mapping[str, Any]) -> str:
+    group = about.get("group", "")
+    return OLD_GROUPS.get(group, group)
 
 
 def _value(about: Mapping[str, Any]) -> str:
