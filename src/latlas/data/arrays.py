@@ -23,7 +23,7 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
 
     Known factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
 
-    Raises InputError for a file that cannot be read (or only by unpickling) and for axes that cannot be told.
+    Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
     arrays = _arrays(path)
     xs, ys, unused = _roles(arrays, path)

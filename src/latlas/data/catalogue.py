@@ -42,7 +42,7 @@ class Named(Section):
         return self
 
     def image_files(self, folder: Path) -> list[Path]:
-        """Where each image lies in the set's folder, in order; none where images are not files of their own."""
+        """The path of each image in the set's folder, in order; none where images are not files of their own."""
         count = sum(self.items) if self.images else 0
         return [folder / self.images.format(number) for number in range(1, count + 1)]
 
@@ -67,7 +67,7 @@ NAMED = read(Path(__file__).with_suffix(".toml"))
 
 
 def named(name: str) -> Named:
-    """The named set.
+    """The entry of a named set.
 
     Raises InputError with the nearest name as a hint.
     """

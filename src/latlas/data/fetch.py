@@ -1,4 +1,4 @@
-"""Downloads a named set: from the first mirror that gives the right bytes, and never a half file."""
+"""Downloads a named set from the first mirror whose files have the right SHA-256; leaves no incomplete file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latlas.errors import InputError, LatlasError
 from latlas.files import usual_mode
 from latlas.progress import OnProgress
 
-_TIMEOUT = 30.0  # seconds without an answer, or between two pieces of one
+_TIMEOUT = 30.0  # seconds to wait for an answer, or for its next piece
 # Another mirror does not help with these.
 _DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
 
@@ -27,7 +27,7 @@ _DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM,
 def fetch(
     name: str, data_dir: str = "", progress: OnProgress | None = None, urls: Sequence[str] | None = None
 ) -> Path:
-    """The folder of a named set, with every file that was not there yet downloaded and its SHA-256 checked.
+    """Downloads the files of a named set that are missing, checks their SHA-256, and returns the set's folder.
 
     `urls` replaces the mirrors: addresses under which the files lie by name.
 
@@ -81,7 +81,7 @@ def _download(
 ) -> Path:
     import pooch
 
-    # pooch announces each download on its logger; progress says it already.
+    # pooch logs each download, which progress shows already.
     pooch.get_logger().setLevel(logging.ERROR)
     bar = _Bar(f"downloading {file}", progress)
     failures = []

@@ -122,7 +122,7 @@ READERS: dict[str, Callable[[Named, DataOptions, OnProgress | None], Raw]] = {
 
 
 def missing_files(entry: Named, folder: Path) -> str:
-    """What of a set's files is not in its folder, in a few words; empty where all are."""
+    """Which files of a set its folder lacks, in a few words; empty where it has all."""
     if not entry.images:
         roles = idx_files(folder) if folder.is_dir() else {}
         missing = [

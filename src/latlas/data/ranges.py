@@ -1,4 +1,4 @@
-"""From dtype and values to what the data is: image, vector or table, binary or not, and how it is scaled."""
+"""What data is, by its dtype and values: image, vector or table, binary or not, and how it is scaled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array 
 
 @dataclass(frozen=True)
 class Range:
-    """What the training values say: kind, whether all are 0 or 1, scaling, dtype to store, a note or ''."""
+    """The range of training values: kind, whether all are 0 or 1, scaling, dtype to store, a note or ''."""
 
     kind: Kind
     binary: bool
@@ -26,7 +26,7 @@ class Range:
 
 
 def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    """The array in runs of whole items, small enough to work on."""
+    """The array in blocks of consecutive items that are small enough to work on."""
     step = max(1, _BLOCK // max(1, x[:1].size))
     return (x[i : i + step] for i in range(0, len(x), step))
 

@@ -15,7 +15,7 @@ from latlas.data.options import DataOptions
 from latlas.data.ranges import blocks, check_numeric, convert, decide
 from latlas.errors import InputError
 
-_TEST, _VALID = 1, 2  # streams of the split's seed: holding out one must not move the other
+_TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def code_labels(
 
 
 def assemble(raw: Raw, options: DataOptions) -> Dataset:
-    """A data set: the splits, stored and scaled as the range of the training split alone says.
+    """A data set with its three splits, stored and scaled by the range of the training split alone.
 
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
