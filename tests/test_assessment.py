@@ -35,7 +35,7 @@ def test_a_run_is_measured_and_diagnosed_at_its_end(
     assert code == 0, err
     run = find(tmp_path / "run")
     found = run.metrics["numbers"]
-    assert {about["group"] for about in found.values()} == set(readings.GROUPS) - {"factors"}
+    assert {about["group"] for about in found.values()} == set(readings.GROUPS) - {"disentanglement"}
     for about in found.values():
         assert about["items"] > 0
         assert {"title", "unit", "better", "why", "value"} <= set(about)
@@ -56,9 +56,9 @@ def test_a_run_is_measured_and_diagnosed_at_its_end(
 
 def _evaluated_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = run.metrics["numbers"]
-    code, out, _ = say(capsys, "evaluate", run.path, "--measure", "use", "--json", "-q")
+    code, out, _ = say(capsys, "evaluate", run.path, "--measure", "downstream", "--json", "-q")
     assert code == 0
-    assert set(json.loads(out)["numbers"]) == {name for name in before if METRICS[name].group == "use"}
+    assert set(json.loads(out)["numbers"]) == {name for name in before if METRICS[name].group == "downstream"}
     assert run.metrics["numbers"] == before  # the same again, and the others left as they are
     code, out, _ = say(capsys, "evaluate", run.path, "--measure", "log_px", "--importance", 30, "-q")
     assert (run.metrics["numbers"]["log_px"]["draws"], run.metrics["numbers"]["log_px"]["items"]) == (
@@ -139,7 +139,7 @@ def test_annealed_numbers_are_kept_beside_the_others(
 def test_a_reading_is_written_as_people_read_it() -> None:
     about = {
         "title": "k-NN",
-        "group": "use",
+        "group": "downstream",
         "unit": "",
         "decimals": 3,
         "why": "Near ones.",

@@ -19,7 +19,7 @@ from latlas.data import DataOptions, Dataset, load
 from latlas.data.batches import Batches
 from latlas.data.binarise import drawn_once
 from latlas.data.dataset import Scaling
-from latlas.data.splits import Raw, assemble, whole
+from latlas.data.splits import Raw, as_split, assemble
 from latlas.errors import InputError
 from latlas.networks import conv, mlp
 from latlas.progress import Observer
@@ -32,7 +32,7 @@ UINT8 = Scaling("integer", (0.0,), (255.0,))
 
 def loaded(x: np.ndarray, how: str, seed: int = 0, **options: Any) -> Dataset:
     fields = DataOptions.model_validate({"binarise": how, "binarise_seed": seed, **options})
-    return assemble(Raw("x", "x", {"train": whole(x)}), fields)
+    return assemble(Raw("x", "x", {"train": as_split(x)}), fields)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_frequencies_are_the_grey_values(dtype: type, top: float) -> None:
     levels = np.array([0, 0.1, 0.35, 0.8, 1]) * top
     x = np.broadcast_to(levels.astype(dtype), (40_000, 5)).reshape(-1, 5, 1, 1)
     scaling = Scaling() if top == 1 else Scaling("integer", (0.0,), (float(top),))
-    drawn = drawn_once(whole(x), scaling, 0, "test").x
+    drawn = drawn_once(as_split(x), scaling, 0, "test").x
     assert drawn.dtype == x.dtype
     assert set(np.unique(drawn)) == {0, top}
     share = (drawn == top).mean(0).ravel()
@@ -54,7 +54,7 @@ def test_frequencies_are_the_grey_values(dtype: type, top: float) -> None:
 
 def test_items_are_drawn_independently() -> None:
     x = np.full((4000, 6, 1, 1), 128, np.uint8)
-    ones = drawn_once(whole(x), UINT8, 0, "test").x[:, :, 0, 0] == 255
+    ones = drawn_once(as_split(x), UINT8, 0, "test").x[:, :, 0, 0] == 255
     correlations = np.corrcoef(ones.T) - np.eye(6)
     assert np.abs(correlations).max() < 4 / np.sqrt(4000)
 

@@ -141,6 +141,9 @@ def test_epochs_given_override_a_recipes_steps_however_they_are_given(tmp_path: 
         ("optimizer.clip=none", None),
         ("corruption.name=none", "none"),
         ("network.name = conv", "conv"),
+        ('evaluation.groups=["codes", "downstream"]', ("codes", "downstream")),
+        ('evaluation.groups=["use", "factors"]', ("downstream", "disentanglement")),
+        ("evaluation.groups=[]", ()),
     ],
 )
 def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
@@ -170,6 +173,8 @@ def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
         ("training.device=tpu", "training.device = 'tpu'"),
         ("objective.name=reconstruction --set objective.beta=4", "has nothing to weigh"),
         ("objective.free_bits=1 --set objective.kl=monte-carlo", "objective.free_bits needs the ELBO with a KL"),
+        ('evaluation.groups=["codes", "uses"]', "evaluation.groups = 'uses': expected 'likelihood', 'codes',"),
+        ("evaluation.groups=[[]]", r"evaluation.groups = \[\]: expected"),
         ("seed=-1", "seed = -1: expected greater than or equal to 0"),
     ],
 )  # fmt: skip

@@ -21,7 +21,6 @@ LAYERS = {
     "progress": "what long work tells the person who waits",
     "text": "numbers, lists and tables as people read them",
     "data": "sources to arrays; knows nothing of models",
-    "afterwards": "the shape of what is measured and drawn after training",
     "settings": "the shape of a configuration",
     "config": "one strict value per run, from recipes, files and flags",
     "networks": "tensor to tensor, for any shape; the tutorials' own, layer by layer",

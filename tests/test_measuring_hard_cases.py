@@ -216,7 +216,7 @@ def test_training_items_are_not_judged_by_training_items(
         "--split",
         "train",
         "--measure",
-        "use",
+        "downstream",
         "--measure",
         "active_units",
         "--json",

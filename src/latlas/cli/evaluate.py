@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=f"Examples: latlas evaluate {run} --importance 5000 --limit 200 · "
         f"latlas evaluate {run} --ais 20 --measure none · "
-        f"latlas evaluate {run} --measure use --measure sharpness --json · "
+        f"latlas evaluate {run} --measure downstream --measure sharpness --json · "
         f"latlas evaluate {run} --corrupt gaussian --strength 0.5 --measure none"
     )(evaluate)
 
@@ -45,8 +45,8 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, use, factors;"
-            " all; none. Else as the run's configuration says.",
+            help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, downstream,"
+            " disentanglement; all; none. Else as the run's configuration says.",
             show_default=False,
         ),
     ] = None,
@@ -99,7 +99,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Metric what a run is worth: ELBO, log p(x), codes, reconstruction, samples and use, beside PCA.
+    """Measure what a run is worth: ELBO, log p(x), codes, reconstruction, samples, downstream tasks, beside PCA.
 
     What is measured of the whole test split goes into the run's metrics.json and its report as well.
     """
@@ -167,10 +167,10 @@ def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
     """Without the numbers that judge training items by training items."""
     from latlas.metrics import METRICS
 
-    kept = tuple(name for name in names if METRICS[name].group != "use")
-    if kept != names:
-        observer.note("use of the codes is left out: it is of items that were not trained on")
-    return kept
+    others = tuple(name for name in names if METRICS[name].group != "downstream")
+    if others != names:
+        observer.note("downstream tasks are left out: they are measured on items that were not trained on")
+    return others
 
 
 def _assessed(context: Context, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:

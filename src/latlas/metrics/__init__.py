@@ -18,6 +18,7 @@ from latlas.metrics.metric import GROUPS, Metric, Value
 from latlas.metrics.plausibility import share_of_plausible
 from latlas.metrics.reconstruction import RECONSTRUCTION
 from latlas.metrics.samples import SAMPLES
+from latlas.settings import OLD_GROUPS
 
 __all__ = [
     "GROUPS",
@@ -35,10 +36,11 @@ METRICS: dict[str, Metric] = {**LIKELIHOOD, **CODES, **RECONSTRUCTION, **SAMPLES
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of METRICS, each once; a group stands for its members and "all" for every one.
+    """Names of METRICS, each once; a group, also by its old name, stands for its members and "all" for every one.
 
     Raises InputError with the nearest known name.
     """
+    names = [OLD_GROUPS.get(name, name) for name in names]
     for name in names:
         if name not in (*METRICS, *GROUPS, "all"):
             raise unknown("measure", name, [*METRICS, *GROUPS, "all"])

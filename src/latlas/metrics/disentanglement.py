@@ -248,37 +248,37 @@ def _part_of_dci(part: str) -> Callable[[Context], Value | None]:
 
 FACTORS: dict[str, Metric] = {
     "mig": Metric(
-        "MIG", "factors", "", "higher",
+        "MIG", "disentanglement", "", "higher",
         "Mutual information gap: what the best dimension knows of a factor more than the next; 1: one dimension alone.",
         _scored(mig),
     ),
     "sap": Metric(
-        "SAP", "factors", "", "higher",
+        "SAP", "disentanglement", "", "higher",
         "How much better the best dimension predicts a factor than the next; 1: it alone, and never wrong.",
         _scored(sap),
     ),
     "dci_disentanglement": Metric(
-        "DCI disentanglement", "factors", "", "higher",
+        "DCI disentanglement", "disentanglement", "", "higher",
         "Whether each dimension matters to one factor alone, by the importances in forests that predict the factors.",
         _part_of_dci("disentanglement"),
     ),
     "dci_completeness": Metric(
-        "DCI completeness", "factors", "", "higher",
+        "DCI completeness", "disentanglement", "", "higher",
         "Whether one dimension alone matters to each factor, by the importances in forests that predict the factors.",
         _part_of_dci("completeness"),
     ),
     "dci_informativeness": Metric(
-        "DCI informativeness", "factors", "", "higher",
+        "DCI informativeness", "disentanglement", "", "higher",
         "How well forests tell the factors from codes they were not trained on: 1 always, 0 by chance.",
         _part_of_dci("informativeness"),
     ),
     "factor_vae": Metric(
-        "FactorVAE score", "factors", "", "higher",
+        "FactorVAE score", "disentanglement", "", "higher",
         "How often the dimension that varies least tells which factor is the same; by chance one over their number.",
         _scored(factor_vae),
     ),
     "modularity": Metric(
-        "modularity", "factors", "", "higher",
+        "modularity", "disentanglement", "", "higher",
         "Whether each dimension knows of one factor alone, however little; dimensions of noise have about 0.6.",
         _scored(modularity),
     ),

@@ -148,32 +148,32 @@ def _agreement(context: Context, score: Callable[[np.ndarray, np.ndarray], float
 
 USE: dict[str, Metric] = {
     "probe_accuracy": Metric(
-        "linear probe", "use", "", "higher",
+        "linear probe", "downstream", "", "higher",
         "Share of test {item}s whose class a linear classifier tells from the code.",
         _probe_accuracy,
     ),
     "probe_r2": Metric(
-        "linear probe, R²", "use", "", "higher",
+        "linear probe, R²", "downstream", "", "higher",
         "Share of the label's variance that a linear function of the code predicts on test {item}s.",
         _probe_r2,
     ),
     "knn_accuracy": Metric(
-        "k-NN accuracy", "use", "", "higher",
+        "k-NN accuracy", "downstream", "", "higher",
         "Share of test {item}s whose class is the commonest among the 10 nearest training codes.",
         _knn_accuracy,
     ),
     "nmi": Metric(
-        "NMI of clusters", "use", "", "higher",
+        "NMI of clusters", "downstream", "", "higher",
         "How well k-means clusters of the test codes agree with the classes: 1 if they are the same, 0 if unrelated.",
         _nmi,
     ),
     "ari": Metric(
-        "ARI of clusters", "use", "", "higher",
+        "ARI of clusters", "downstream", "", "higher",
         "Share of pairs of {item}s that clusters and classes agree on, beyond chance: 1 if they are the same.",
         _ari,
     ),
     "silhouette": Metric(
-        "silhouette", "use", "", "higher",
+        "silhouette", "downstream", "", "higher",
         "How much nearer codes lie to their own class than to the nearest other one, from −1 to 1.",
         _silhouette,
     ),

@@ -18,8 +18,8 @@ GROUPS = {
     "codes": "Codes",
     "reconstruction": "Reconstruction",
     "samples": "Samples",
-    "use": "Use of the codes",
-    "factors": "Known factors",
+    "downstream": "Downstream tasks",
+    "disentanglement": "Disentanglement",
 }
 
 
