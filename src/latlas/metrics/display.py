@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from latlas.metrics.metric import GROUPS
+from latlas.settings import OLD_GROUPS
 from latlas.text import Cell, Row, Table, aligned, error, rounded, sentence
 
 Numbers = Mapping[str, Mapping[str, Any]]
@@ -60,9 +61,14 @@ def tables(numbers: Numbers) -> dict[str, Table]:
 
 def _groups(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
     for group, title in GROUPS.items():
-        members = {name: about for name, about in numbers.items() if about.get("group") == group}
+        members = {name: about for name, about in numbers.items() if _group(about) == group}
         if members:
             yield title, members
+
+
+def _group(about: Mapping[str, Any]) -> str:
+    group = about.get("group", "")
+    return OLD_GROUPS.get(group, group)
 
 
 def _value(about: Mapping[str, Any]) -> str:
