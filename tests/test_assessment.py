@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from helpers import image_dataset, made
 
-from latlas import api
+from latlas import api, metrics
 from latlas.cli import run as latlas
-from latlas.metrics import METRICS, Context, Effort, Value, assessment
+from latlas.metrics import METRICS, Context, Effort, Value
 from latlas.metrics import metric as readings
 from latlas.report import findings as told
 from latlas.report import numbers
@@ -37,16 +37,14 @@ def test_a_run_is_measured_and_diagnosed_at_its_end(
     assert code == 0, err
     run = find(tmp_path / "run")
     found = run.metrics["numbers"]
-    assert {about["group"] for about in found.values()} == set(readings.GROUPS) - {"factors"}
+    assert {about["group"] for about in found.values()} == set(readings.GROUPS) - {"factors", "bound"}
     for about in found.values():
         assert about["items"] > 0
         assert {"title", "unit", "better", "why", "value"} <= set(about)
     assert (found["log_px"]["items"], found["log_px"]["draws"]) == (50, 10)
     assert set(found["probe_accuracy"]["beside"]) == {"PCA", "raw values"}
     assert found["log_px"]["value"] > run.metrics["splits"]["test"]["elbo"] - 5 * found["log_px"]["stderr"]
-    assert found["reconstruction_mse"]["value"] == pytest.approx(
-        run.metrics["splits"]["test"]["mse"], rel=1e-4
-    )
+    assert found["mse"]["value"] == pytest.approx(run.metrics["splits"]["test"]["mse"], rel=1e-4)
     # At such a beta the codes collapse, and the run says so.
     assert run.metrics["findings"]
     html = (run.path / "report.html").read_text()
@@ -82,7 +80,7 @@ def test_what_fails_while_measuring_does_not_lose_the_run(
     def fail(*_: Any) -> None:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(assessment, "assess", fail)
+    monkeypatch.setattr(metrics, "numbers", fail)
     asked = ("--set", 'evaluation.groups=["codes"]', "--set", "pictures.draw=false")
     words = [word for word in SMALL if word != "--quiet"]
     code, _, err = say(capsys, "train", "digits", *words, *asked, "--out", tmp_path / "run")

@@ -30,7 +30,8 @@ def test_its_numbers_come_out_again(old: Path, capsys: pytest.CaptureFixture[str
     for key, value in written["splits"]["test"].items():
         assert found[key] == pytest.approx(value, rel=1e-5), key
     for name, number in written["numbers"].items():
-        if name in found["numbers"]:
+        # What a classifier judged was judged by another one then.
+        if name in found["numbers"] and "by" not in number:
             assert found["numbers"][name]["value"] == pytest.approx(number["value"], rel=1e-3, abs=1e-5), name
 
 

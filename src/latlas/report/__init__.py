@@ -130,9 +130,8 @@ def _numbers(metrics: Mapping[str, Any], kind: str) -> str:
     shown = [s for s in ("test", "valid", "train") if splits.get(s)]
     if not shown:
         return ""
-    unit = str(metrics.get("unit", "nats per image"))
     rows = []
-    for key, name, units, decimals, why in pages.terms(unit, kind):
+    for key, name, units, decimals, why in pages.terms(kind):
         if all(splits[s].get(key) is None for s in shown):
             continue
         cells = "".join(f'<td class="value">{_value(splits[s], key, decimals)}</td>' for s in shown)
