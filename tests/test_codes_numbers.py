@@ -14,7 +14,7 @@ from scipy.stats import wasserstein_distance
 from latlas.data import Dataset, Scaling
 from latlas.metrics import METRICS, Context, Value
 from latlas.metrics import measure as readings
-from latlas.metrics.downstream import explained, probed, voted
+from latlas.metrics.downstream import MOST_VALUES, View, explained, probed, raw_values, voted
 from latlas.metrics.information import aggregate
 from latlas.metrics.spread import (
     effective_dimensions,
@@ -23,7 +23,6 @@ from latlas.metrics.spread import (
     total_correlation,
     wasserstein,
 )
-from latlas.metrics.views import MOST_VALUES, View, raw_values
 from latlas.models import Model
 from latlas.posteriors import GaussianPosterior
 

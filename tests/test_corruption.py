@@ -25,7 +25,8 @@ from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
 from latlas.errors import InputError
-from latlas.metrics.elbo import evaluate, restoration, restore
+from latlas.metrics.elbo import evaluate
+from latlas.metrics.reconstruction import restoration, restore
 from latlas.models import Model
 from latlas.progress import SILENT
 from latlas.runs import Progress, Run, dataset_of
@@ -327,7 +328,7 @@ def test_a_denoising_run_shows_what_it_restores(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = trained["denoising-ae"], []
-    monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[-1]) or [])
+    monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[4]) or [])
     for any_run in trained.values():
         finishing.redraw(any_run, None, None)
     assert [settings.restore is None for settings in asked] == [False, True]

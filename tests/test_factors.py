@@ -12,7 +12,7 @@ from test_measures import identity
 
 from latlas.metrics import GROUPS, METRICS, Context, disentanglement, measure
 from latlas.metrics.disentanglement import (
-    FACTORS,
+    DISENTANGLEMENT,
     counted,
     dci,
     factor_vae,
@@ -194,7 +194,7 @@ def test_readings_of_a_model_whose_codes_are_the_factors() -> None:
     parts = {part: replace(dataset.split(part), factors=known) for part in ("train", "valid", "test")}
     dataset = replace(dataset, **parts, factor_names=("a", "b", "c", "row"))
     found = measure(Context(model, dataset, prior=False), ["disentanglement"])
-    assert list(found) == list(FACTORS)
+    assert list(found) == list(DISENTANGLEMENT)
     for reading in found.values():
         assert reading.value == pytest.approx(1, abs=1e-9)
         assert reading.items == len(V)

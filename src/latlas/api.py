@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latlas import compare, diagnosis, experiment, html
+from latlas import compare, diagnosis, experiment, html, metrics
 from latlas import config as configuration
 from latlas.console import Console
 from latlas.errors import InputError
 from latlas.files import write_atomic
-from latlas.metrics import assessment
 from latlas.runs import Run, dataset_of, find, load
 from latlas.settings import Config
 
@@ -115,11 +114,11 @@ def evaluate(
     every item. Raises InputError for an unknown measure, and data that are missing or have changed.
     """
     found = run if isinstance(run, Run) else find(run)
-    effort = assessment.effort(found, draws)
+    effort = metrics.effort_of(found, draws)
     with Console(quiet) as console:
         dataset = dataset_of(found, data_dir, console.progress)
-        context = assessment.context(found, found.model(), dataset, effort=effort, observer=console)
-        return assessment.assess(context, measures)
+        context = metrics.context_of(found, found.model(), dataset, effort=effort, observer=console)
+        return metrics.numbers(context, measures)
 
 
 def diagnose(
@@ -133,7 +132,8 @@ def diagnose(
     found = run if isinstance(run, Run) else find(run)
     with Console(quiet) as console:
         dataset = dataset_of(found, data_dir, console.progress)
-        return diagnosis.of(found, found.model(), dataset, found.finished, console)
+        context = metrics.context_of(found, found.model(), dataset, observer=console)
+        return diagnosis.of(found, dataset, context, found.finished)
 
 
 def compare_runs(

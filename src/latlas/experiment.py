@@ -21,7 +21,8 @@ from latlas.data.batches import Batches
 from latlas.files import exclusively
 from latlas.finishing import finish
 from latlas.machine import interruptible, prepare
-from latlas.metrics.elbo import Evaluation, evaluate, trained_bound
+from latlas.metrics.elbo import Evaluation, evaluate
+from latlas.metrics.importance import trained_bound
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run

@@ -81,23 +81,3 @@ def new_page(out: str | os.PathLike[str]) -> Path:
     if path.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"--out {out}: expected a name ending in .html")
     return path
-
-
-def terms(unit: str, kind: str) -> tuple[tuple[str, str, str, int, str], ...]:
-    """The numbers of a run: key in metrics.json, name, unit, decimals to show, and what it means."""
-    item = unit.rpartition(" ")[2]
-    scale = "in standardised units" if kind == "table" else "on a scale from 0 to 1"
-    return (
-        ("elbo", "ELBO", unit, 2, "Evidence lower bound, −(distortion + rate): at most the logarithm of the "
-         "probability that the model gives to what it has not seen. Higher is better."),
-        ("distortion", "Distortion", unit, 2, f"How badly the decoder predicts each {item} from its code: "
-         "minus the expected log p(x|z). Lower is better."),
-        ("rate", "Rate", unit, 2, f"How much a code tells about its {item}: the divergence KL(q(z|x), p(z)) "
-         "of the code from the prior. Near 0, the codes say nothing."),
-        ("mse", "Mean squared error", f"per value, {scale}", 5, f"Between each {item} and what is decoded "
-         "from its mean code. Lower is better."),
-        ("corrupted_mse", "Corrupted", f"per value, {scale}", 5, f"Mean squared error of each {item} as the "
-         "denoising model is given it: noise added, or values masked. Noise may leave the scale: it is not clipped."),
-        ("restored_mse", "Restored", f"per value, {scale}", 5, f"Mean squared error of what the model makes of "
-         f"the corrupted {item}, against the clean one. Below the row above: it restores."),
-    )  # fmt: skip

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from latlas import densities, figures, metrics
+from latlas import densities, figures
 from latlas.build import has_prior
 from latlas.data import Dataset, Split, load_items
 from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_atomic
+from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.posteriors import PointPosterior
 from latlas.progress import SILENT, Observer
@@ -171,19 +172,19 @@ def sample_density(
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
-    """`metrics.plausible_share` of images, by the run's own data.
+    """Share of images (N, H, W, C) in [0, 1] that a small classifier, trained on the run's own data, takes for real.
 
     Raises InputError where nothing can be said.
     """
     dataset = dataset_of(run, data_dir, observer.progress)
     observer.progress("training a classifier of real images", 0, 1)
-    share = metrics.plausible_share(dataset, images)
+    share = plausible_share(dataset, torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
     if share is None:
         raise InputError(
             f"--plausible: {dataset.name}, as this run has it, has no classes of images, or too few images for a small"
             " classifier to be sure of them"
         )
-    return share
+    return share.value
 
 
 def one(items: Split, row: int | None = None, what: str = "this split") -> Split:

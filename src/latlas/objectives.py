@@ -67,13 +67,12 @@ def iwae(p: Pass, beta: float = 1.0, capacity: float = 0.0, gradient: str = "sta
     Each draw counts by its share of the weights, v_k = w_k / sum_j w_j. `gradient`: `standard` is that of the bound
     as it stands; `dreg` is equal to it in expectation, with less noise for the encoder: sum_k v_k (1 - beta + beta
     v_k) d log w_k/dz_k dz_k/dphi with q's own parameters held (Tucker et al. 2018, at beta 1: v_k^2), for all other
-    parameters the standard one. It needs log_qz_held, and is marked on p.z: a Pass serves one such loss.
+    parameters the standard one. It is marked on p.z: a Pass serves one such loss.
     """
     doubly = gradient == "dreg"
     bound, log_w = p.bound(beta, held=doubly), p.log_weights(beta)
     if bound is None or log_w is None:
-        lacks = "log_qz_held: call the model with held=True" if doubly else "a posterior with a density"
-        raise ValueError(f"the importance-weighted bound needs {lacks}")
+        raise ValueError("the importance-weighted bound needs a posterior with a density")
     if doubly and p.z.requires_grad:
         share = log_w.detach().softmax(0)[..., None]
         # What arrives at z has the decoder's factor v_k already.
@@ -86,7 +85,6 @@ def needs(options: ObjectiveConfig) -> dict[str, Any]:
     return {
         "samples": options.samples,
         "prior_draws": options.name == "infovae",
-        "held": options.gradient == "dreg",
     }
 
 

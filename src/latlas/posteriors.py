@@ -269,3 +269,9 @@ def joined(parts: Sequence[PosteriorValue]) -> PosteriorValue:
         entries = [getattr(part, item.name) for part in parts]
         values[item.name] = torch.cat(entries) if isinstance(entries[0], Tensor) else entries[0]
     return type(first)(**values)  # type: ignore[arg-type]
+
+
+def selected(q: PosteriorValue, rows: Tensor | slice) -> PosteriorValue:
+    """The posteriors of some items, in the order of `rows`."""
+    values = {item.name: getattr(q, item.name) for item in fields(q)}
+    return type(q)(**{k: v[rows] if isinstance(v, Tensor) else v for k, v in values.items()})  # type: ignore[arg-type]

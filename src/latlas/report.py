@@ -12,7 +12,7 @@ from latlas import html
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.html import Embedded
-from latlas.metrics import display
+from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run
 from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
 
@@ -104,11 +104,14 @@ def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
         Cell({"valid": "validation"}.get(name, name), f"{rounded(split.get('images'), 0)} items")
         for name, split in splits.items()
     ]
-    rows = [
-        Row((Cell(name, unit), *(_value(split, key, decimals) for split in splits.values())), why)
-        for key, name, unit, decimals, why in html.terms(str(metrics.get("unit", "nats per image")), kind)
-        if any(split.get(key) is not None for split in splits.values())
-    ]
+    numbers, rows = metrics.get("numbers", {}), []
+    for key in OF_SPLITS:
+        if any(split.get(key) is not None for split in splits.values()):
+            metric = METRICS[key]
+            cells = (_value(split, key, metric.decimals) for split in splits.values())
+            beside = display.beside(numbers.get(key, {}))
+            why = f"{metric.words(metric.why, kind)}{f' On the test items: {beside}.' if beside else ''}"
+            rows.append(Row((Cell(metric.heading, metric.words(metric.unit, kind)), *cells), why))
     return Table((Cell("Term"), *heads), rows, numeric=range(1, len(splits) + 1))
 
 

@@ -23,7 +23,7 @@ def diagnose(
     """Say what is wrong with a run: the evidence, the cause, and the setting to change."""
     import shutil
 
-    from latlas import diagnosis, runs
+    from latlas import diagnosis, metrics, runs
     from latlas.cli.common import open_run
     from latlas.console import Console
     from latlas.diagnosis import text
@@ -32,7 +32,8 @@ def diagnose(
         found = runs.find(run)
         dataset = runs.dataset_of(found, data_dir, console.progress)
         model = open_run(run, device, threads)[1] if (found.path / "model.safetensors").exists() else None
-        findings = diagnosis.of(found, model, dataset, found.finished, console)
+        context = None if model is None else metrics.context_of(found, model, dataset, observer=console)
+        findings = diagnosis.of(found, dataset, context, found.finished)
     result = {
         "run": str(found.path),
         "findings": [text.described(finding, found.path) for finding in findings],

@@ -103,26 +103,29 @@ def evaluate(
 
     What is measured of the whole test split goes into the run's metrics.json and its report as well.
     """
-    from latlas import inference
+    from latlas import inference, metrics
+    from latlas.build import unit_of
     from latlas.console import Console
     from latlas.errors import InputError
-    from latlas.metrics import ais as annealing
-    from latlas.metrics import assessment
-    from latlas.metrics.elbo import EVALUATION_SEED
+    from latlas.metrics.ais import AIS, check
+    from latlas.metrics.context import EVALUATION_SEED
     from latlas.runs import dataset_of
 
     with Console(quiet) as console:
         found, model = open_run(run, device, threads)
-        corruption = assessment.corruption(found, corrupt, strength)
-        effort = assessment.effort(found, importance, limit)
-        names = _names(found, measure, importance)
+        corruption = metrics.corruption_of(found, corrupt, strength)
         seed = EVALUATION_SEED if seed is None else seed
+        annealing = None if ais is None else metrics.Annealing(ais, chains, temperatures, seed)
+        effort = metrics.effort_of(
+            found, importance, limit is not None, samples=samples, seed=seed, annealing=annealing
+        )
+        names = _names(found, measure, importance)
         if source and split != "test":
             raise InputError(
                 f"--split {split}: splits are of the run's own data; leave it out, or the source"
             )
-        if ais is not None:
-            annealing.check(found.config, chains, temperatures, seed)
+        if annealing is not None:
+            check(annealing)
         if not found.finished:
             console.note("the run is unfinished: these are the numbers of its best weights so far")
         if split == "train" and not source:
@@ -130,15 +133,18 @@ def evaluate(
         data = dataset_of(found, data_dir, console.progress) if names or not source else None
         items = inference.items(found, model, split, source, data_dir, console, data)
         items = items if limit is None else items.evenly(limit)
-        values = assessment.evaluate(found, model, items, samples, seed, corruption, console)
-        if names and data is not None:
-            context = assessment.context(found, model, data, items, effort, console)
-            values |= _assessed(context, names, importance)
+        context = metrics.context_of(found, model, data, items, effort, console, corruption)
+        values = metrics.of_split(context) | {
+            "samples": samples, "seed": seed, "unit": unit_of(found.info["data"]["kind"]),
+            "normalised": found.metrics.get("normalised"), "finished": found.finished,
+        }  # fmt: skip
+        if corruption.name != "none":
+            values["corruption"] = corruption.model_dump()
+        if names:
+            values |= _measured(context, names, importance)
             _say_what_is_missing(measure, names, values["numbers"], console)
-        if ais is not None:
-            few = items.evenly(ais)
-            annealed = assessment.annealed(found, model, few, chains, temperatures, seed, console)
-            values["numbers"] = {**values.get("numbers", {}), **annealed}
+        if annealing is not None:
+            values["numbers"] = {**values.get("numbers", {}), **metrics.numbers(context, tuple(AIS))}
         if "numbers" in values and not source and split == "test" and limit is None:
             _keep(found, values["numbers"], console)
     result = {"run": str(found.path), "split": None if source else split, "source": source or None, **values}
@@ -158,7 +164,9 @@ def _say_what_is_missing(
     asked: list[str] | None, names: tuple[str, ...], numbers: dict[str, Any], observer: Observer
 ) -> None:
     """Of what was asked for by name, which numbers these items or this model have no meaning for."""
-    missing = [name for name in names if name not in numbers]
+    from latlas.metrics.ais import AIS
+
+    missing = [name for name in names if name not in numbers and name not in AIS]
     if asked is not None and missing:
         observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")
 
@@ -173,25 +181,24 @@ def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
     return others
 
 
-def _assessed(context: Context, names: tuple[str, ...], importance: int | None) -> dict[str, Any]:
+def _measured(context: Context, names: tuple[str, ...], draws: int | None) -> dict[str, Any]:
     """`numbers` by name, and all of `importance` sampling where its draws were asked for."""
+    from latlas import metrics
     from latlas.errors import InputError
-    from latlas.metrics import assessment
+    from latlas.metrics.likelihood import importance
 
-    if importance and context.importance is None:
+    if draws and context.once(importance) is None:
         raise InputError("--importance: posterior.name = point has no density, so this model has no log p(x)")
-    values: dict[str, Any] = {"numbers": assessment.assess(context, names)}
-    if importance and context.importance:
-        values["importance"] = context.importance.to_dict()
-    return values
+    values: dict[str, Any] = {"numbers": metrics.numbers(context, names)}
+    found = context.once(importance) if draws else None
+    return values if found is None else {**values, "importance": found.to_dict()}
 
 
 def _keep(run: Run, numbers: dict[str, Any], observer: Observer) -> None:
-    from latlas import report
-    from latlas.metrics import assessment
+    from latlas import metrics, report
 
     if run.finished:
-        assessment.keep(run, numbers)
+        metrics.keep(run, numbers)
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
 
 

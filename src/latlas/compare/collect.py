@@ -6,21 +6,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
-from latlas.build import has_prior, items, unit_of
+from latlas.build import items, unit_of
 from latlas.compare import pictures as drawing
-from latlas.compare.ranking import Better, Column, Comparison, Entry, Value
+from latlas.compare.ranking import Column, Comparison, Entry, Value
 from latlas.config import settings_of
 from latlas.data import Dataset
-from latlas.data.batches import Batches
 from latlas.errors import InputError
-from latlas.html import terms
-from latlas.metrics import METRICS, Context, assessment, measure, named
-from latlas.metrics.elbo import evaluate
-from latlas.models import Model
+from latlas.metrics import METRICS, Context, context_of, measure, named
+from latlas.metrics.elbo import test_terms
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
@@ -28,7 +24,6 @@ from latlas.text import listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the test split
-BETTER: dict[str, Better] = {"elbo": "higher", "distortion": "lower", "mse": "lower", "restored_mse": "lower"}
 
 Wanted = tuple[Sequence[str], tuple[str, ...]]  # further columns, measures
 
@@ -38,9 +33,7 @@ class _Subject:
     """What is drawn and measured of a row."""
 
     entry: Entry
-    model: Model
-    dataset: Dataset
-    prior: bool
+    context: Context
 
 
 def gather(
@@ -80,7 +73,7 @@ def gather(
     unit = unit_of(kind) if len(kinds) == 1 else "nats per item"
     drawn: tuple[Any, ...] = ()
     if pictures:
-        contexts = [drawing.scene(s.entry, s.model, s.dataset, s.prior) for s in subjects]
+        contexts = [drawing.scene(s.entry, s.context) for s in subjects]
         drawn = drawing.draw(contexts, lambda n, total: observer.progress("drawing", n, total))
     return Comparison(
         title, unit, entries, _columns(entries, unit, kind, (columns, wanted)), drawn, tuple(notes)
@@ -142,12 +135,11 @@ def _subject(
 ) -> _Subject:
     first, config = runs[0], runs[0].config
     columns, measures = wanted
-    rows, prior = [], has_prior(config)
-    model = first.model()
+    rows = []
+    context = context_of(first, first.model(), dataset, observer=observer)
     for run in runs:
-        context = assessment.context(run, model if run is first else run.model(), dataset, observer=observer)
-        asked = _measured(context, measures, name)
-        rows.append(_numbers(run, columns) | asked)
+        own = context if run is first else context_of(run, run.model(), dataset, observer=observer)
+        rows.append(_numbers(run, columns) | _measured(own, measures))
     test = first.metrics["splits"]["test"]
     settings = settings_of(config)
     values = {key: _mean([row[key] for row in rows]) for key in rows[0] if not key.endswith("_stderr")}
@@ -163,11 +155,11 @@ def _subject(
     entry = Entry(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
         scale="cross-entropy" if first.metrics.get("normalised") is False else scale,
-        scaling=model.item.scaling, spread=spread,
+        scaling=context.model.item.scaling, spread=spread,
         stderrs=_errors({**test, **rows[0]}, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip
-    return _Subject(entry, model, dataset, prior)
+    return _Subject(entry, context)
 
 
 def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
@@ -201,11 +193,11 @@ def _mean(values: list[Value]) -> Value:
     return fmean(values)  # type: ignore[arg-type]
 
 
-def _measured(context: Context, measures: tuple[str, ...], name: str) -> dict[str, Value]:
+def _measured(context: Context, measures: tuple[str, ...]) -> dict[str, Value]:
     """Measures by name, and their standard errors over the items as NAME_stderr."""
     if not measures:
         return {}
-    found = measure(context, measures, partial(context.observer.progress, f"measuring {name}"))
+    found = measure(context, measures)
     values: dict[str, Value] = {key: None if r is None else r.value for key, r in found.items()}
     return values | {f"{key}_stderr": r.stderr for key, r in found.items() if r is not None}
 
@@ -230,7 +222,7 @@ def _baselines(
     for done, size in enumerate(sizes):
         observer.progress("fitting PCA", done, len(sizes))
         try:
-            found.append(_baseline(size, subjects[0].dataset, measures, observer))
+            found.append(_baseline(size, subjects[0].context.dataset, measures, observer))
         except InputError as error:
             notes.append(f"PCA at {size} dimensions is left out: {error}.")
     if found:
@@ -245,10 +237,10 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     started = time.perf_counter()
     model = fit(dataset, latent)
     seconds = round(time.perf_counter() - started, 3)
-    test = Batches(dataset.test, dataset.scaling, model.device, model.dtype)
     name = f"PCA (latent {latent})"
-    measured = _measured(Context(model, dataset, prior=False, observer=observer), measures, name)
-    found = evaluate(model, test).to_dict()
+    context = Context(model, dataset, prior=False, observer=observer)
+    measured = _measured(context, measures)
+    found = context.once(test_terms).summary.to_dict()
     values: dict[str, Value] = {
         "mse": found["mse"],
         "latent": latent,
@@ -259,24 +251,21 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     }
     errors = _errors({**found, **measured}, values)
     entry = Entry(name, values, dataset.fingerprint, dataset.name, "", model.item.scaling, stderrs=errors)
-    return _Subject(entry, model, dataset, False)
+    return _Subject(entry, context)
 
 
 def _columns(entries: Sequence[Entry], unit: str, kind: str, wanted: Wanted) -> tuple[Column, ...]:
     """The columns in which at least one row has a value."""
     further, measures = wanted
-    known = {key: (title, decimals, why) for key, title, _, decimals, why in terms(unit, kind)}
     columns = []
-    for key in dict.fromkeys((*NUMBERS, *further)):
-        title, decimals, why = known.get(key, (key.replace("_", " "), 4, ""))
-        shown = unit if key in NUMBERS[:3] else ""
-        columns.append(Column(key, title, shown, decimals, BETTER.get(key, ""), why))
-    for name in measures:
-        title, about = METRICS[name].title, METRICS[name]
-        capital = title[:1].upper() + title[1:] if title[1:2].islower() else title  # k-NN stays as it is
-        one = items(kind)[:-1]
-        why, unit_ = (text.replace("{item}", one) for text in (about.why, about.unit))
-        columns.append(Column(name, capital, unit_, about.decimals, about.better, why))
+    for key in dict.fromkeys((*NUMBERS, *further, *measures)):
+        metric = METRICS.get(key)
+        if metric is None:  # a number that a run wrote in metrics.json beside those that have a definition
+            columns.append(Column(key, key.replace("_", " "), "", 4, ""))
+            continue
+        shown = unit if metric.group == "bound" else "" if key in NUMBERS else metric.words(metric.unit, kind)
+        why = metric.words(metric.why, kind)
+        columns.append(Column(key, metric.heading, shown, metric.decimals, metric.better, why))
     columns += [
         Column("latent", "Latent", "dimensions", 0, ""),
         Column("parameters", "Parameters", "", 0, ""),

@@ -11,7 +11,7 @@ from latlas import text
 from latlas.config import ASIDE, settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.metrics.elbo import Restoration, restoration
+from latlas.metrics.reconstruction import Restoration, restoration
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.settings import CorruptionConfig
@@ -82,8 +82,8 @@ def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observe
     """A row for each data set, latent size and corruption that some run was trained with; seeds share a row.
 
     Its plain runs are those without a corruption that are alike otherwise. Every run of a row is given the same
-    corrupted test items, by `evaluation.restoration`. Raises InputError when a run has no weights, or its data are
-    missing or have changed.
+    corrupted test items, by `restoration`. Raises InputError when a run has no weights, or its data are missing or
+    have changed.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from latlas.metrics import OF_SPLITS, OLD_NAMES
 from latlas.metrics.metric import GROUPS
 from latlas.settings import OLD_GROUPS
 from latlas.text import Cell, Row, Table, aligned, error, rounded, sentence
@@ -41,7 +42,7 @@ def text(numbers: Numbers) -> str:
     for title, members in _groups(numbers):
         rows = [[title, "", "", "", ""]]
         for about in members.values():
-            cells = (_value(about), about["unit"], _beside(about), _origin(about))
+            cells = (_value(about), about["unit"], beside(about), _origin(about))
             rows.append([f"  {about['title']}", *cells])
         blocks.append(aligned(rows, right=(1,)))
         blocks += [
@@ -51,7 +52,8 @@ def text(numbers: Numbers) -> str:
 
 
 def tables(numbers: Numbers) -> dict[str, Table]:
-    """A table for each group, by its title, each number explained."""
+    """A table for each group, by its title, each number explained; without those that stand beside each split."""
+    numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in OF_SPLITS}
     head = (Cell("Number"), Cell("Value"), Cell("Beside it"))
     return {
         title: Table(head, [_row(name, about) for name, about in members.items()], numeric=(1,))
@@ -78,10 +80,10 @@ def _value(about: Mapping[str, Any]) -> str:
     return shown if stderr is None else f"{shown} ± {rounded(stderr, decimals)}"
 
 
-def _beside(about: Mapping[str, Any]) -> str:
-    beside = about.get("beside", {})
+def beside(about: Mapping[str, Any]) -> str:
+    """The same number of what it is to be compared with."""
     decimals = int(about.get("decimals", 3))
-    return ", ".join(f"{name} {rounded(value, decimals)}" for name, value in beside.items())
+    return ", ".join(f"{name} {rounded(value, decimals)}" for name, value in about.get("beside", {}).items())
 
 
 def _origin(about: Mapping[str, Any]) -> str:
@@ -99,7 +101,7 @@ def _row(name: str, about: Mapping[str, Any]) -> Row:
     by = f", by {about['by']}" if about.get("by") else ""
     why = [about["why"], f"Of {_origin(about)}{by}.", f"Per dimension: {each}." if parts else ""]
     return Row(
-        (Cell(about["title"], about["unit"]), Cell(_value(about)), Cell(_beside(about))),
+        (Cell(about["title"], about["unit"]), Cell(_value(about)), Cell(beside(about))),
         why=" ".join(filter(None, why)),
         key=name,
         warning=sentence(about["warning"]) if about.get("warning") else "",

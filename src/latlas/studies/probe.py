@@ -16,7 +16,8 @@ from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.machine import prepare
-from latlas.metrics.elbo import evaluate, trained_bound
+from latlas.metrics.elbo import evaluate
+from latlas.metrics.importance import trained_bound
 from latlas.models import Model
 from latlas.runs import Progress, Run, save_checkpoint
 from latlas.settings import Config
@@ -129,7 +130,7 @@ def comparing(config: Config, dataset: Dataset, names: Sequence[str], pca: bool)
 
     def row() -> None:
         take(Context(model, dataset, prior), names)
-        pictures.draw([pictures.scene(entry, model, dataset, prior)], lambda done, total: None)
+        pictures.draw([pictures.scene(entry, Context(model, dataset, prior))], lambda done, total: None)
 
     seconds = _seconds(row)
     if not pca:
