@@ -13,7 +13,6 @@ from latlas import training
 from latlas._version import __version__
 from latlas.build import unit_of
 from latlas.data import Dataset
-from latlas.likelihoods import normalised
 from latlas.metrics.elbo import Evaluation, Restoration
 from latlas.models import Model
 from latlas.runs import Progress, Run
@@ -75,7 +74,7 @@ def metrics(
         "training_seconds": round(progress.seconds, 3),
         "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
         "unit": unit_of(dataset.kind),
-        "normalised": normalised(config.likelihood.name, dataset.binary),
+        "normalised": model.likelihood.normalised(dataset.binary),
         "splits": {name: value.to_dict() | restored.get(name, {}) for name, value in splits.items()},
         "finished": True,
     }

@@ -18,6 +18,7 @@ from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.html import terms
+from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, assessment, measure, named
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model
@@ -158,11 +159,11 @@ def _subject(
             key: [row[key] for row in rows] for key, value in values.items() if isinstance(value, int | float)
         }
         spread = {key: stdev(float(v or 0) for v in numbers) for key, numbers in several.items()}
-    scale = "density" if config.likelihood.name == "gaussian" else "probability"
+    likelihood = LIKELIHOODS[config.likelihood.name]
     entry = Entry(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
-        scale="cross-entropy" if first.metrics.get("normalised") is False else scale,
-        scaling=model.item.scaling, spread=spread,
+        scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
+        scaling=model.item.scaling, spread=spread, likelihood=likelihood.title,
         stderrs=_errors({**test, **rows[0]}, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip

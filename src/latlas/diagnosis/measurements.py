@@ -16,7 +16,7 @@ from latlas.build import has_prior, statistics
 from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
 from latlas.diagnosis import probes
-from latlas.diagnosis.evidence import Evidence, Latents, Noise, Scores, rate_weight
+from latlas.diagnosis.evidence import Evidence, Latents, Noise, Scores
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.settings import Config
@@ -63,8 +63,8 @@ def gather(
     average = torch.from_numpy(statistics(dataset).mean).to(model.device, model.dtype)
     known = replace(
         known,
-        scores={name: _scores(config, model, p, average) for name, p in passed.items()},
-        noise=_noise(passed["train"], average),
+        scores={name: _scores(known.weight, model, p, average) for name, p in passed.items()},
+        noise=_noise(model, passed["train"], average),
         latents=_latents(model, passed["test"]),
         outside=passed["test"].outside,
         layers=probes.layers(model, passed["test"].x, passed["test"].z),
@@ -80,8 +80,7 @@ def few(dataset: Dataset, split: Split, model: Model, most: int) -> Tensor:
     return Batches(chosen, dataset.scaling, model.device, model.dtype)(np.arange(len(chosen)))
 
 
-def _scores(config: Config, model: Model, p: probes.Passed, average: Tensor) -> Scores:
-    weight = rate_weight(config)
+def _scores(weight: float, model: Model, p: probes.Passed, average: Tensor) -> Scores:
     cost = p.distortion + (weight * p.rate if p.rate is not None and weight else 0)
     baseline = probes.without_codes(model, average, p.x)
     gain = baseline - cost
@@ -101,9 +100,11 @@ def _stderr(values: Tensor) -> float:
     return values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.inf
 
 
-def _noise(p: probes.Passed, average: Tensor) -> Noise:
+def _noise(model: Model, p: probes.Passed, average: Tensor) -> Noise:
     spread = (p.x - average).square().mean().item()
-    return Noise(p.variance.mean().item(), p.squared.mean().item(), spread)
+    residual = p.squared.mean().item()
+    best = model.likelihood.calibration(p.error.double()) if residual > 0 else None
+    return Noise(p.variance.mean().item(), residual, spread, *(best or ()))
 
 
 def _latents(model: Model, p: probes.Passed) -> Latents:

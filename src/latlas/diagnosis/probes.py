@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from latlas import densities
 from latlas.diagnosis.evidence import Drift, Gap, Layer
-from latlas.likelihoods import Bernoulli, Gaussian
 from latlas.metrics.codes import block_mmd
 from latlas.metrics.information import log_prior
 from latlas.models import Model, evaluating
@@ -25,12 +24,13 @@ BLOCK = 100  # items per block of the MMD: ten blocks of 1,000 items give it a s
 
 @dataclass(frozen=True)
 class Passed:
-    """Items x (N, *shape) through the model with one draw each: mean codes and draws z (N, D), distortion and rate
-    (N,) in nats (rate None without a density), squared error and the likelihood's variance per value (N,), and the
-    share of means outside [0, 1]; all but x in double precision on the CPU.
+    """Items x (N, *shape) through the model with one draw each: the `error` x - mean of p(x | z); mean codes and draws
+    z (N, D), distortion and rate (N,) in nats (rate None without a density), squared error and the likelihood's
+    variance per value (N,), and the share of means outside [0, 1]; all but x and error in double precision on the CPU.
     """
 
     x: Tensor
+    error: Tensor
     mean: Tensor
     z: Tensor
     distortion: Tensor
@@ -46,6 +46,7 @@ def through(model: Model, x: Tensor, seed: int = 0) -> Passed:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((1, len(x), model.latent), generator=generator, dtype=x.dtype).to(x.device)
     found: list[tuple[Tensor, ...]] = []
+    errors = []
     with torch.no_grad(), evaluating(model):
         prior = model.prior_value()
         for rows in model.chunks(len(x)):
@@ -56,24 +57,18 @@ def through(model: Model, x: Tensor, seed: int = 0) -> Passed:
             log_qz, kl = q.log_prob(z), prior.kl(q)
             rate = None if log_qz is None else (log_qz - prior.log_prob(z))[0]
             rate = rate if kl is None else kl.sum(-1)
-            squared = (mean - x[rows]).flatten(1).square().mean(1)
+            errors.append(x[rows] - mean)
+            squared = errors[-1].flatten(1).square().mean(1)
             outside = ((mean < -1 / 255) | (mean > 1 + 1 / 255)).flatten(1).double().mean(1)
             nothing = squared.new_zeros(len(squared), 0)
             found.append((q.mean, z[0], -model.likelihood.log_prob(raw, x[rows])[0],
                           nothing if rate is None else rate, nothing if kl is None else kl, squared,
-                          variance_of(model, mean).flatten(1).mean(1), outside))  # fmt: skip
+                          model.likelihood.variance(raw)[0].flatten(1).mean(1), outside))  # fmt: skip
     mean, z, distortion, rate, kl, squared, variance, outside = (
         torch.cat(parts).cpu().double() for parts in zip(*found, strict=True)
     )
-    return Passed(x, mean, z, distortion, rate if rate.ndim == 1 else None, kl if kl.shape[1] else None, squared,
-                  variance, outside.mean().item())  # fmt: skip
-
-
-def variance_of(model: Model, mean: Tensor) -> Tensor:
-    """The variance that p(x | z) gives each value, shaped as `mean` (N, *shape)."""
-    if isinstance(model.likelihood, Gaussian):
-        return model.likelihood.sigma.square().detach().expand_as(mean)
-    return mean * (1 - mean)
+    return Passed(x, torch.cat(errors), mean, z, distortion, rate if rate.ndim == 1 else None,
+                  kl if kl.shape[1] else None, squared, variance, outside.mean().item())  # fmt: skip
 
 
 def without_codes(model: Model, average: Tensor, x: Tensor) -> Tensor:
@@ -135,7 +130,8 @@ def layers(model: Model, x: Tensor, z: Tensor) -> tuple[Layer, ...]:
         for hook in hooks:
             hook.remove()
     found = {name: (high - low).cpu().double() for name, (low, high) in ranges.items()}
-    return tuple(Layer(name, len(r), int((r <= SAME * r.max()).sum())) for name, r in found.items())
+    flat = {name: isinstance(model.get_submodule(name), nn.ReLU) for name in found}
+    return tuple(Layer(n, len(r), int((r <= SAME * r.max()).sum()), flat[n]) for n, r in found.items())
 
 
 def spectrum(white: Tensor) -> tuple[np.ndarray, Tensor]:
@@ -204,6 +200,6 @@ def density_gap(model: Model, train: np.ndarray, test: Tensor, seed: int = 0) ->
 
 def noise_at(model: Model, average: Tensor) -> Tensor:
     """The likelihood's variance of each value (*shape) about the training mean: what a first mode has to beat."""
-    if isinstance(model.likelihood, Bernoulli):
-        average = average.clamp(1e-3, 1 - 1e-3)
-    return variance_of(model, average[None])[0].clamp(min=1e-12).cpu().double()
+    with torch.no_grad():
+        variance = model.likelihood.variance(model.likelihood.raw(average))
+    return variance.clamp(min=1e-12).cpu().double()

@@ -308,7 +308,8 @@ def compared(
     data = Batches(items, model.item.scaling, model.device, model.dtype)
     done = lambda n, total: observer.progress("annealing", n, total)  # noqa: E731
     result = annealed(model, data, chains, temperatures, seed=seed, progress=done)
-    point = config.posterior.name == "point"
-    weighed = None if point else log_likelihood(model, data, DRAWS, seed).log_px
+    weighed = None
+    if model.posterior_family.has_density:
+        weighed = log_likelihood(model, data, DRAWS, seed).log_px
     hidden = None if weighed is None else result.log_px - weighed
     return result.to_dict() | {"importance": weighed, "hidden": hidden}

@@ -23,8 +23,7 @@ from latlas.metrics.quality import Errors, reconstruction_errors
 from latlas.metrics.views import View, clustered, pca_codes, raw_values
 from latlas.models import Model
 from latlas.pca import Probabilistic, fit, probabilistic
-from latlas.posteriors import Point, PosteriorValue
-from latlas.priors import StandardNormal
+from latlas.posteriors import PosteriorValue
 from latlas.progress import SILENT, Observer
 
 MOST_ITEMS = 5000
@@ -137,7 +136,7 @@ class Context:
     @cached_property
     def importance(self) -> Importance | None:
         """log p(x) of `few` by importance sampling; None for a posterior without a density."""
-        if isinstance(self.model.posterior_family, Point):
+        if not self.model.posterior_family.has_density:
             return None
         done = lambda n, total: self.observer.progress("weighing draws", n, total)  # noqa: E731
         return log_likelihood(self.model, self.batches(self.few), self.effort.draws, progress=done)
@@ -251,7 +250,7 @@ class Context:
         In two dimensions the quantiles (i + 1/2) / 20 of the standard normal on either axis, else draws from the
         prior. Without a prior these are taken to the mean and covariance of the mean codes.
         """
-        latent, normal = self.model.latent, isinstance(self.model.prior, StandardNormal)
+        latent, normal = self.model.latent, self.model.prior.standard_normal
         if self.prior and not normal:
             return self.prior_draws(SIDE**2)
         if latent == 2:

@@ -18,8 +18,8 @@ from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.metrics.importance import drawing, portions, weighed
 from latlas.models import Model, evaluating
-from latlas.posteriors import Point
-from latlas.settings import CorruptionConfig, ObjectiveConfig
+from latlas.objectives import Objective
+from latlas.settings import CorruptionConfig
 
 EVALUATION_SEED = 20_000
 DRAWS = 100  # of z for one item at once: bounds memory
@@ -228,7 +228,7 @@ def log_likelihood(
 
     Raises InputError for a point posterior, LatlasError where numbers are not finite.
     """
-    if isinstance(model.posterior_family, Point):
+    if not model.posterior_family.has_density:
         raise InputError(
             "importance sampling: posterior.name = point has no density, so this model has no log p(x)"
         )
@@ -269,13 +269,13 @@ def log_likelihood(
     )
 
 
-def trained_bound(model: Model, data: Batches, options: ObjectiveConfig) -> float | None:
+def trained_bound(model: Model, data: Batches, objective: Objective) -> float | None:
     """The mean importance-weighted bound of a split, with as many draws as it was trained for; None where the
-    objective is another.
+    objective's epochs are scored without it.
 
     Raises LatlasError where numbers are not finite.
     """
-    return log_likelihood(model, data, options.samples).log_px if options.name == "iwae" else None
+    return log_likelihood(model, data, objective.samples).log_px if objective.scored_by_bound else None
 
 
 def _stderr(values: Tensor) -> float | None:

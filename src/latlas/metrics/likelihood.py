@@ -10,7 +10,6 @@ import torch
 
 from latlas.data import Split
 from latlas.data.batches import Batches
-from latlas.likelihoods import Bernoulli, Gaussian
 from latlas.metrics.context import Context
 from latlas.metrics.elbo import Importance, log_likelihood
 from latlas.metrics.metric import Metric, Value
@@ -43,15 +42,17 @@ def _log_px(context: Context) -> Value | None:
     weighed = context.importance
     if weighed is None:
         return None
-    beside = {"ELBO of these": weighed.elbo, **_linear(context, context.batches(context.few))}
+    beside = {"ELBO of these": weighed.elbo}
+    if context.model.likelihood.scale == "density":
+        beside |= _linear(context, context.batches(context.few))
     return Value(
         weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, warning=weighed.warning
     )
 
 
 def _linear(context: Context, data: Batches) -> dict[str, float]:
-    """Mean log p(x) of probabilistic PCA on the same items, where the model has a density on the same scale."""
-    if not isinstance(context.model.likelihood, Gaussian) or context.probabilistic_pca is None:
+    """Mean log p(x) of probabilistic PCA on the same items, where it has a density."""
+    if context.probabilistic_pca is None:
         return {}
     step = max(1, CHUNK_VALUES // math.prod(context.dataset.shape))
     parts = [
@@ -90,17 +91,17 @@ def _effective_draws(context: Context) -> Value | None:
 def _bits_per_dim(context: Context) -> Value | None:
     """-log2 P(x) / d of data that have few values, P the probability of the stored item.
 
-    0/1 data under a Bernoulli likelihood: log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) /
-    256, u from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al.
-    2016). Never from the density at x itself, which a narrow sigma raises without limit; none for Bernoulli on grey
-    values, which is no probability.
+    Under a normalised probability log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) / 256, u
+    from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al. 2016).
+    Never from the density at x itself, which a narrow sigma raises without limit; none for a likelihood that is not
+    normalised on these items.
     """
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
     if context.importance is None:
         return None
-    if isinstance(likelihood, Bernoulli):
-        return _in_bits(context.importance, nats, 0, {}) if context.binary else None
+    if likelihood.scale == "probability":
+        return _in_bits(context.importance, nats, 0, {}) if likelihood.normalised(context.binary) else None
     if dataset.scaling.kind != "integer" or context.test.x.dtype != np.uint8:
         return None
     data = Dequantised(context.few, context.batches(context.few), context.seed)

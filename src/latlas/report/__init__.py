@@ -161,7 +161,7 @@ def _caveat(metrics: Mapping[str, Any]) -> str:
     if metrics.get("normalised") is not False:
         return ""
     return (
-        '<p class="note">Bernoulli on grey values is not a normalised likelihood: these numbers compare '
+        '<p class="note">On these values it is not a normalised likelihood: these numbers compare '
         "with other runs of the same likelihood on the same data, not with Gaussian ones, and there are no "
         "bits per dimension.</p>\n"
     )
