@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn import functional
 
 from latlas import config as configuration
-from latlas import experiment, inference, objectives, pca, runs, training
-from latlas.build import resolve
+from latlas import experiment, inference, pca, runs, training
+from latlas.build import objective_of, resolve
 from latlas.data import DataOptions, Dataset, load
 from latlas.data.batches import Batches
 from latlas.data.binarise import drawn_once
@@ -145,7 +145,7 @@ def test_the_target_is_the_drawn_item_and_the_corruption_comes_after_it() -> Non
     model.forward = watched  # type: ignore[method-assign]
     data = Batches(dataset.train, dataset.scaling, CPU)
     optimizer = training.optimizer_for(config, model)
-    objective = objectives.build(config.objective, 48)
+    objective = objective_of(config, (48,))
     list(training.train(model, data, objective, optimizer, config, Progress()))
     assert set(seen[0]["target"].unique().tolist()) == {0.0, 1.0}
     assert seen[0]["input"].unique().numel() > 100
@@ -228,7 +228,7 @@ def test_a_stage_reaches_the_optimiser() -> None:
     )  # fmt: skip
     data, optimizer = Batches(dataset.train, dataset.scaling, CPU), training.optimizer_for(config, model)
     assert optimizer.param_groups[0]["eps"] == 1e-4
-    objective = objectives.build(config.objective, 48)
+    objective = objective_of(config, (48,))
     events = training.train(model, data, objective, optimizer, config, Progress())
     lr = [e.lr for e in events if isinstance(e, training.EpochEnded)]
     assert lr == pytest.approx([1e-3 * 10 ** (-i / 7) for i in (0, 1, 1, 1, 2)])

@@ -45,8 +45,14 @@ def entry(
 ) -> Entry:
     """A row with an ELBO, or none, of which 5 nats are rate."""
     values: dict[str, Any] = {"elbo": elbo, "distortion": 50.0 if elbo is None else -5 - elbo, "mse": mse}
+    likelihood = "Bernoulli" if scale in ("probability", "cross-entropy") else "Gaussian"
     values |= {"rate": None if elbo is None else 5.0, "purity": more.pop("purity", None)}
-    rest = {"data_name": "ramps", "scaling": Scaling(), "runs": (f"runs/{name}",)} | more
+    rest = {
+        "data_name": "ramps",
+        "scaling": Scaling(),
+        "runs": (f"runs/{name}",),
+        "likelihood": likelihood,
+    } | more
     return Entry(name, values, data, scale=scale, **rest)
 
 
@@ -89,9 +95,8 @@ def test_a_cross_entropy_ranks_only_among_its_like() -> None:
 def test_a_probability_of_0_1_data_never_meets_a_density() -> None:
     rows = entry("a", "probability", -80), entry("b", "density", -60)
     assert best(*rows)["elbo"] == best(*rows)["distortion"] == set()
-    assert (
-        "a (Bernoulli, a probability of 0/1 data) and b (Gaussian, a density)" in compared(*rows).reasons[0]
-    )
+    said = "a (Bernoulli, a probability of the stored values) and b (Gaussian, a density)"
+    assert said in compared(*rows).reasons[0]
 
 
 def test_a_point_posterior_has_no_elbo_to_rank() -> None:

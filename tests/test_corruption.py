@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import compare, figures, finishing, gallery, objectives, pca, studies, training
+from latlas import compare, figures, finishing, gallery, pca, studies, training
+from latlas.build import objective_of
 from latlas.cli import run as command
 from latlas.compare import denoising
 from latlas.compare.denoising import Row
@@ -135,7 +136,7 @@ def loop(
     stop: Any = lambda: False,
 ) -> Iterator[training.Event]:  # fmt: skip
     config, model, optimizer = begun
-    data, objective = batches(dataset, "train", model), objectives.build(config.objective, dataset.shape[-1])
+    data, objective = batches(dataset, "train", model), objective_of(config, dataset.shape)
     return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
 
 

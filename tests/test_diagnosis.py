@@ -16,8 +16,8 @@ import torch
 from helpers import batches, image_dataset, made, split
 from torch import nn
 
-from latlas import cli, densities, diagnosis, objectives, pca, training
-from latlas.build import GOOD_STEPS, has_prior
+from latlas import cli, densities, diagnosis, pca, training
+from latlas.build import GOOD_STEPS, has_prior, objective_of
 from latlas.config import override
 from latlas.data import Dataset, Scaling
 from latlas.diagnosis import (
@@ -70,7 +70,7 @@ def trained(dataset: Dataset, **settings: Any) -> tuple[Config, Model, list[dict
     """A model trained by the loop, with the log rows that a run would have."""
     config, model = made(dataset, **(QUICK | settings))
     optimizer = training.optimizer_for(config, model)
-    objective = objectives.build(config.objective, math.prod(dataset.shape))
+    objective = objective_of(config, dataset.shape)
     rows: list[dict[str, Any]] = []
     data, held = batches(dataset, "train", model), batches(dataset, "valid", model)
     for event in training.train(model, data, objective, optimizer, config, Progress()):
@@ -280,7 +280,7 @@ def test_a_wrong_sigma_is_named_with_the_right_one(sigma: float, said: str) -> N
     found = finding(e, likelihood_rules.noise_off)
     assert said in found.title
     assert e.noise is not None
-    assert f"deviation {math.sqrt(e.noise.residual):.3g}" in found.evidence
+    assert f"leave over is {math.sqrt(e.noise.residual):.3g}." in found.evidence
     plain = changed(e, objective__beta=1.0, **PLAIN)
     assert likelihood_rules.noise_off(plain) is None
 
@@ -291,8 +291,8 @@ def test_a_likelihood_for_other_data_is_named() -> None:
     assert finding(grey, likelihood_rules.bernoulli_on_grey).settings["likelihood.name"] == "gaussian"
     assert likelihood_rules.bernoulli_on_grey(replace(grey, binary=True)) is None
     assert likelihood_rules.bernoulli_on_grey(replace(grey, noise=Noise(0.104, 0.0254, 0.087))) is None
-    assert finding(replace(images, binary=True), likelihood_rules.gaussian_on_binary).settings
-    out = changed(replace(images, outside=0.1), network__name="mlp")
+    assert finding(replace(images, binary=True), likelihood_rules.density_on_binary).settings
+    out = replace(images, outside=0.1, layers=(Layer("encoder.2", 10, 0),))
     assert finding(out, likelihood_rules.outside_range).settings == {"likelihood.output": "sigmoid"}
     assert likelihood_rules.outside_range(changed(out, likelihood__output="sigmoid")) is None
 
@@ -423,6 +423,12 @@ def test_dead_units_are_counted_where_they_are() -> None:
     assert finding(e, network_rules.dead_units).settings["network.activation"] == "silu"
     few = replace(e, layers=(Layer("encoder.2", 100, 5),))
     assert network_rules.dead_units(few) is None
+    fixed = finding(changed(e, network__name="fashion"), network_rules.dead_units)
+    assert "A ReLU is flat" in fixed.cause
+    assert "network.activation" not in fixed.settings, "this network's activation is its own"
+    steep = finding(replace(e, layers=(Layer("encoder.2", 10, 6),)), network_rules.dead_units)
+    assert "ReLU" not in steep.cause
+    assert set(steep.settings) == {"optimizer.lr"}
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from helpers import configured, image_dataset, table_dataset
 
-from latlas import likelihoods
+from latlas.data import Dataset
 from latlas.errors import InputError
-from latlas.likelihoods import Bernoulli, Gaussian
+from latlas.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, Likelihood, LocationScale
 from latlas.settings import LikelihoodConfig
 
 ALL = [
@@ -19,6 +23,7 @@ ALL = [
     Gaussian(0.3, "identity"),
     Gaussian("learned", "sigmoid", start=0.2),
 ]
+BOUNDED = {"bernoulli"}  # these take values inside [0, 1] only
 IDS = ["bernoulli", "sigmoid", "tanh", "identity", "learned"]
 
 
@@ -71,28 +76,23 @@ def test_a_sigma_per_pixel_agrees_with_torch_distributions() -> None:
 
 @pytest.mark.parametrize("likelihood", ALL, ids=IDS)
 class TestEvery:
-    def test_raw_is_the_inverse_of_mean(self, likelihood: likelihoods.Likelihood) -> None:
+    def test_raw_is_the_inverse_of_mean(self, likelihood: Likelihood) -> None:
         mean = torch.linspace(0.01, 0.99, 9, dtype=torch.float64)
         torch.testing.assert_close(likelihood.mean(likelihood.raw(mean)), mean)
 
-    def test_the_sample_has_the_mean_and_spread_of_the_density(
-        self, likelihood: likelihoods.Likelihood
-    ) -> None:
+    def test_the_sample_has_the_mean_and_spread_of_the_density(self, likelihood: Likelihood) -> None:
         raw = torch.full((100_000,), 0.4, dtype=torch.float64)
         x = likelihood.sample(raw, torch.Generator().manual_seed(0))
-        mean = likelihood.mean(raw)[0]
-        variance = mean * (1 - mean) if isinstance(likelihood, Bernoulli) else likelihood.sigma.double() ** 2
+        mean, variance = likelihood.mean(raw)[0], likelihood.variance(raw)[0]
         torch.testing.assert_close(x.mean(), mean, atol=0.01, rtol=0)
-        torch.testing.assert_close(x.var(), variance, atol=0.01, rtol=0)
+        torch.testing.assert_close(x.var(), variance, atol=0.01, rtol=0, check_dtype=False)
 
-    def test_the_terms_are_sums_over_values_for_each_item(self, likelihood: likelihoods.Likelihood) -> None:
+    def test_the_terms_are_sums_over_values_for_each_item(self, likelihood: Likelihood) -> None:
         raw, x = draw(2, 3, 4), torch.rand(3, 4, dtype=torch.float64).round()
         doubled = likelihood.log_prob(torch.cat([raw, raw], 2), torch.cat([x, x], 1))
         torch.testing.assert_close(doubled, 2 * likelihood.log_prob(raw, x))
 
-    def test_one_sample_of_the_code_more_changes_nothing_for_the_others(
-        self, likelihood: likelihoods.Likelihood
-    ) -> None:
+    def test_one_sample_of_the_code_more_changes_nothing_for_the_others(self, likelihood: Likelihood) -> None:
         raw, x = draw(3, 2, 4), torch.rand(2, 4, dtype=torch.float64).round()
         torch.testing.assert_close(likelihood.log_prob(raw, x)[:1], likelihood.log_prob(raw[:1], x))
 
@@ -119,25 +119,73 @@ def test_a_learned_sigma_never_falls_below_its_bound() -> None:
     assert likelihood.log_sigma.grad is not None
 
 
+def options(**settings: Any) -> LikelihoodConfig:
+    return LikelihoodConfig.model_validate(settings)
+
+
+TABLE, IMAGES = table_dataset(np.random.default_rng(0).normal(size=(9, 4))), image_dataset(20)
+
+
 @pytest.mark.parametrize(
-    ("kind", "name", "output"),
-    [("table", "bernoulli", "auto"), ("table", "gaussian", "sigmoid"), ("image", "bernoulli", "tanh")],
+    ("data", "name", "output", "why"),
+    [
+        (TABLE, "bernoulli", "auto", "likelihood.name = bernoulli takes values inside"),
+        (TABLE, "gaussian", "sigmoid", "likelihood.output = sigmoid gives values inside"),
+        (IMAGES, "bernoulli", "tanh", "likelihood.output = tanh: a bernoulli's output is always the sigmoid"),
+    ],
 )
-def test_a_likelihood_that_cannot_take_the_data_is_refused(kind: str, name: str, output: str) -> None:
-    options = LikelihoodConfig.model_validate({"name": name, "output": output})
-    with pytest.raises(InputError, match=r"likelihood\."):
-        likelihoods.check(options, kind)
+def test_a_likelihood_that_cannot_take_the_data_says_why(
+    data: Dataset, name: str, output: str, why: str
+) -> None:
+    refusal = LIKELIHOODS[name].refusal(options(name=name, output=output), data)
+    assert refusal.startswith(why)
+    with pytest.raises(InputError, match=re.escape(refusal)):
+        configured(data, likelihood__name=name, likelihood__output=output)
+
+
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+@pytest.mark.parametrize("data", [TABLE, IMAGES], ids=["table", "images"])
+def test_a_likelihood_takes_data_with_its_own_output_or_says_why_not(name: str, data: Dataset) -> None:
+    likelihood = LIKELIHOODS[name]
+    chosen = options(name=name, output=likelihood.default_output(data.kind))
+    bounded = name in BOUNDED
+    assert bool(likelihood.refusal(chosen, data)) == (bounded and data.kind == "table")
 
 
 def test_only_bernoulli_on_grey_values_is_not_normalised() -> None:
-    assert not likelihoods.normalised("bernoulli", binary=False)
-    assert likelihoods.normalised("bernoulli", binary=True)
-    assert likelihoods.normalised("gaussian", binary=False)
+    assert [(name, binary) for name, each in LIKELIHOODS.items() for binary in (True, False)
+            if not each.normalised(binary)] == [("bernoulli", False)]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("kind", "output", "least"), [("image", "sigmoid", 1 / 255), ("table", "identity", 1e-3)]
 )
 def test_the_least_sigma_is_the_kinds(kind: str, output: str, least: float) -> None:
-    options = LikelihoodConfig.model_validate({"name": "gaussian", "output": output})
-    assert likelihoods.build(options, kind, (1, 2, 2), 1e-9).sigma.item() == pytest.approx(least, rel=2e-3)
+    made = Gaussian.from_config(options(name="gaussian", output=output), kind, (1, 2, 2), 1e-9)
+    assert made.sigma.item() == pytest.approx(least, rel=2e-3)
+
+
+CALIBRATED = [Gaussian]
+
+
+@pytest.mark.parametrize("family", CALIBRATED, ids=lambda family: family.__name__)
+@pytest.mark.parametrize("sigma", [0.1, 0.7])
+def test_the_best_sigma_has_the_greatest_likelihood(family: type[LocationScale], sigma: float) -> None:
+    """And what another one costs is the difference of the log-densities."""
+    errors, nothing = 0.3 * draw(50, 4), torch.zeros(1, 50, 4, dtype=torch.float64)
+
+    def nats(sigma: float) -> float:
+        return family(sigma, "identity").double().log_prob(nothing, errors).sum().item() / errors.numel()
+
+    found = family(sigma, "identity").double().calibration(errors)
+    assert found is not None
+    best, lost = found
+    assert lost == pytest.approx(nats(best) - nats(sigma))
+    assert nats(best) > max(nats(0.99 * best), nats(1.01 * best))
+    per_pixel = family("per-pixel", "identity", sigma, shape=(4,)).double().calibration(errors)
+    assert per_pixel == pytest.approx((best, lost))
+
+
+def test_weights_of_older_runs_keep_their_names() -> None:
+    assert list(Gaussian().state_dict()) == list(Gaussian(0.5).state_dict()) == ["log_sigma"]
+    assert list(Bernoulli().state_dict()) == []

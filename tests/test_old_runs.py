@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from latlas import cli, runs
-from latlas.metrics import GROUPS
-from latlas.metrics import display
+from latlas.metrics import GROUPS, display
 from latlas.metrics.display import text
 
 OLD = Path(__file__).parent / "fixtures" / "run-of-format-1"

@@ -19,7 +19,6 @@ from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
-from latlas.posteriors import PointPosterior
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 
@@ -218,7 +217,7 @@ def vary(
     noise = np.random.default_rng(seed).standard_normal((n, 1, model.latent)) * scale
     with torch.no_grad():
         codes = posterior.rsample(torch.from_numpy(noise).to(posterior.mean))[:, 0].cpu().numpy()
-    if isinstance(posterior, PointPosterior):
+    if not posterior.has_density:
         if spread is None:
             raise InputError("vary: an autoencoder's code has no spread of its own; give one")
         codes = codes + (spread * noise[:, 0]).astype(codes.dtype)

@@ -1,18 +1,89 @@
-"""p(x | z) as functions of the decoder's raw outputs; a likelihood owns its sigmoid or tanh and its sigma."""
+"""p(x | z) as functions of the decoder's raw outputs; a likelihood owns its sigmoid or tanh and its sigma.
+
+Each class says about itself what others need to know of it (`Likelihood`), and builds itself from a configuration.
+"""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from latlas.errors import InputError
+from latlas.data import Dataset
 from latlas.settings import LikelihoodConfig
 
 LOG_2PI = math.log(2 * math.pi)
 SMALLEST_SIGMA = {"image": 1 / 255, "vector": 1 / 255, "table": 1e-3}
+
+Scale = Literal["density", "probability"]
+Shape = tuple[int, ...]
+
+
+class Likelihood(Protocol):
+    """What an nn.Module offers to be a likelihood; raw outputs are (K, B, *shape), items x (B, *shape).
+
+    `title` is what people call it. `scale` says whether exp(log_prob) is a density over values or a probability of
+    them; numbers of one scale rank beside each other. `has_sigma`: whether `likelihood.sigma` means something to it.
+    """
+
+    title: ClassVar[str]
+    scale: ClassVar[Scale]
+    has_sigma: ClassVar[bool]
+
+    @staticmethod
+    def normalised(binary: bool) -> bool:
+        """Whether exp(log_prob) sums or integrates to one over the data's space; `binary` data are 0 or 1."""
+        ...
+
+    @staticmethod
+    def default_output(kind: str) -> str:
+        """What `likelihood.output = auto` stands for with data of this kind: image, vector or table."""
+        ...
+
+    @staticmethod
+    def refusal(options: LikelihoodConfig, data: Dataset) -> str:
+        """Why it cannot take these data with these options, and what to set instead; "" where it can."""
+        ...
+
+    @classmethod
+    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
+        """The likelihood that resolved options name, of items (*shape); `spread` is the data's standard deviation."""
+        ...
+
+    @property
+    def sigma(self) -> Tensor | None:
+        """The standard deviation, on the model's scale, where it has one: one number, or one per value (*shape)."""
+        ...
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """log p(x | z) in nats, summed over an item's values: (K, B)."""
+        ...
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """The mean of p(x | z), same shape as raw."""
+        ...
+
+    def variance(self, raw: Tensor) -> Tensor:
+        """The variance of each value under p(x | z), same shape as raw."""
+        ...
+
+    def raw(self, mean: Tensor) -> Tensor:
+        """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
+        ...
+
+    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of x from p(x | z), same shape as raw."""
+        ...
+
+    def calibration(self, errors: Tensor) -> tuple[float, float] | None:
+        """The sigma of greatest likelihood where x - mean is `errors`, and how many nats per value the present sigma
+        costs beside it; None where there is no closed form.
+        """
+        ...
 
 
 class Bernoulli(nn.Module):
@@ -23,6 +94,27 @@ class Bernoulli(nn.Module):
     a normalised likelihood.
     """
 
+    title: ClassVar[str] = "Bernoulli"
+    scale: ClassVar[Scale] = "probability"
+    has_sigma: ClassVar[bool] = False
+    sigma: ClassVar[None] = None
+
+    @staticmethod
+    def normalised(binary: bool) -> bool:
+        return binary
+
+    @staticmethod
+    def default_output(kind: str) -> str:
+        return "sigmoid"
+
+    @staticmethod
+    def refusal(options: LikelihoodConfig, data: Dataset) -> str:
+        return _outside_unit_interval(options, data)
+
+    @classmethod
+    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
+        return cls()
+
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-probability in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
         loss = functional.binary_cross_entropy_with_logits(raw, x.expand_as(raw), reduction="none")
@@ -32,6 +124,11 @@ class Bernoulli(nn.Module):
         """The mean of p(x | z), same shape as raw."""
         return torch.sigmoid(raw)
 
+    def variance(self, raw: Tensor) -> Tensor:
+        """m (1 - m), same shape as raw."""
+        mean = self.mean(raw)
+        return mean * (1 - mean)
+
     def raw(self, mean: Tensor) -> Tensor:
         """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
         return torch.logit(mean.clamp(1e-3, 1 - 1e-3))
@@ -40,14 +137,21 @@ class Bernoulli(nn.Module):
         """One draw of x from p(x | z), same shape as raw."""
         return torch.bernoulli(self.mean(raw), generator=generator)
 
+    def calibration(self, errors: Tensor) -> None:
+        return None
 
-class Gaussian(nn.Module):
-    """N(m, sigma^2 I): log p(x | z) = -|x - m|^2 / (2 sigma^2) - d log sigma - d/2 log(2 pi).
+
+class LocationScale(nn.Module, ABC):
+    """What likelihoods with a location m and a standard deviation sigma share.
 
     m is sigmoid(raw), (tanh(raw) + 1) / 2 or raw itself; sigma is one number, fixed or learned, or one learned
     number for each value of an item of that `shape`. A learned sigma is `smallest` (1/255 for images) plus a
     learned part, and starts at `start`.
     """
+
+    title: ClassVar[str]
+    scale: ClassVar[Scale] = "density"
+    has_sigma: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -55,7 +159,7 @@ class Gaussian(nn.Module):
         output: str = "sigmoid",
         start: float = 1.0,
         smallest: float = 1 / 255,
-        shape: tuple[int, ...] = (),
+        shape: Shape = (),
     ) -> None:
         super().__init__()
         self.output = output
@@ -68,6 +172,27 @@ class Gaussian(nn.Module):
         else:
             self.register_buffer("log_sigma", first)
 
+    @classmethod
+    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
+        return cls(options.sigma, options.output, spread, SMALLEST_SIGMA[kind], shape)
+
+    @staticmethod
+    def normalised(binary: bool) -> bool:
+        return True
+
+    @staticmethod
+    def default_output(kind: str) -> str:
+        return "identity" if kind == "table" else "sigmoid"
+
+    @staticmethod
+    def refusal(options: LikelihoodConfig, data: Dataset) -> str:
+        if data.kind != "table" or options.output not in ("sigmoid", "tanh"):
+            return ""
+        return (
+            f"likelihood.output = {options.output} gives values inside [0, 1], and a standardised table"
+            " has others: use likelihood.output=identity"
+        )
+
     @property
     def sigma(self) -> Tensor:
         """The standard deviation, on the model's scale: one number, or one for each value (*shape)."""
@@ -76,6 +201,45 @@ class Gaussian(nn.Module):
     def _log_sigma(self) -> Tensor:
         # A sum, not a clamp: below a clamp there is no gradient, and sigma could never come back.
         return torch.log(self.smallest + self.log_sigma.exp()) if self.learned else self.log_sigma
+
+    @abstractmethod
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """log p(x | z) in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
+
+    @abstractmethod
+    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of x from p(x | z), same shape as raw."""
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """The mean of p(x | z), which is m: same shape as raw."""
+        if self.output == "sigmoid":
+            return torch.sigmoid(raw)
+        return (torch.tanh(raw) + 1) / 2 if self.output == "tanh" else raw
+
+    def variance(self, raw: Tensor) -> Tensor:
+        """sigma^2, same shape as raw."""
+        return self.sigma.square().expand_as(raw)
+
+    def raw(self, mean: Tensor) -> Tensor:
+        """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
+        if self.output == "identity":
+            return mean
+        logit = torch.logit(mean.clamp(1e-3, 1 - 1e-3))
+        return logit if self.output == "sigmoid" else logit / 2
+
+    def calibration(self, errors: Tensor) -> tuple[float, float] | None:
+        """No closed form, unless a likelihood says otherwise."""
+        return None
+
+    def _over(self, best: Tensor) -> float:
+        """By which factor sigma is larger than `best`; of many sigmas, the root of their mean square."""
+        return float(self.sigma.detach().square().mean().sqrt() / best)
+
+
+class Gaussian(LocationScale):
+    """N(m, sigma^2 I): log p(x | z) = -|x - m|^2 / (2 sigma^2) - d log sigma - d/2 log(2 pi)."""
+
+    title: ClassVar[str] = "Gaussian"
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-density in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
@@ -87,55 +251,28 @@ class Gaussian(nn.Module):
         summed = squared.flatten(2).sum(2)
         return -0.5 * summed * torch.exp(-2 * log_sigma) - x[0].numel() * (log_sigma + 0.5 * LOG_2PI)
 
-    def mean(self, raw: Tensor) -> Tensor:
-        """The mean of p(x | z), same shape as raw."""
-        if self.output == "sigmoid":
-            return torch.sigmoid(raw)
-        return (torch.tanh(raw) + 1) / 2 if self.output == "tanh" else raw
-
-    def raw(self, mean: Tensor) -> Tensor:
-        """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
-        if self.output == "identity":
-            return mean
-        logit = torch.logit(mean.clamp(1e-3, 1 - 1e-3))
-        return logit if self.output == "sigmoid" else logit / 2
-
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One draw of x from p(x | z), same shape as raw."""
         noise = torch.randn(raw.shape, generator=generator, device=raw.device, dtype=raw.dtype)
         return self.mean(raw) + self.sigma * noise
 
-
-Likelihood = Bernoulli | Gaussian
-
-
-def build(options: LikelihoodConfig, kind: str, shape: tuple[int, ...], spread: float = 1.0) -> Likelihood:
-    """The likelihood that resolved options name, of items (*shape); `spread` is the data's standard deviation,
-    where a learned sigma starts.
-    """
-    if options.name == "bernoulli":
-        return Bernoulli()
-    return Gaussian(options.sigma, options.output, spread, SMALLEST_SIGMA[kind], shape)
+    def calibration(self, errors: Tensor) -> tuple[float, float]:
+        """The root of the mean squared error; a sigma f times as large costs (1 / f^2 - 1) / 2 + log f."""
+        best = errors.square().mean().sqrt()
+        f = self._over(best)
+        return best.item(), 0.5 * (1 / f**2 - 1) + math.log(f)
 
 
-def check(options: LikelihoodConfig, kind: str) -> None:
-    """Raises InputError where the likelihood cannot take such data."""
-    if kind == "table" and options.name == "bernoulli":
-        raise InputError(
-            "likelihood.name = bernoulli takes values inside [0, 1], and a standardised table has others: "
+def _outside_unit_interval(options: LikelihoodConfig, data: Dataset) -> str:
+    """Why a likelihood of values inside [0, 1], whose parameter is sigmoid(raw), cannot take these data."""
+    if data.kind == "table":
+        return (
+            f"likelihood.name = {options.name} takes values inside [0, 1], and a standardised table has others: "
             "use likelihood.name=gaussian"
         )
-    if kind == "table" and options.output in ("sigmoid", "tanh"):
-        raise InputError(
-            f"likelihood.output = {options.output} gives values inside [0, 1], and a standardised table"
-            " has others: use likelihood.output=identity"
-        )
-    if options.name == "bernoulli" and options.output in ("tanh", "identity"):
-        raise InputError(f"likelihood.output = {options.output}: a bernoulli's output is always the sigmoid")
+    if options.output in ("tanh", "identity"):
+        return f"likelihood.output = {options.output}: a {options.name}'s output is always the sigmoid"
+    return ""
 
 
-def normalised(name: str, binary: bool) -> bool:
-    """Whether log p(x | z) integrates to one over the data's space: not so for Bernoulli on values between 0
-    and 1.
-    """
-    return name != "bernoulli" or binary
+LIKELIHOODS: dict[str, type[Likelihood]] = {"bernoulli": Bernoulli, "gaussian": Gaussian}

@@ -17,8 +17,8 @@ from latlas.data import Like
 from latlas.data.ranges import check_fit, check_numeric
 from latlas.errors import InputError
 from latlas.likelihoods import Likelihood
-from latlas.posteriors import PointPosterior, Posterior, PosteriorValue, joined
-from latlas.priors import Prior, PriorValue, Vamp
+from latlas.posteriors import Posterior, PosteriorValue, joined
+from latlas.priors import Prior, PriorValue
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 MOST_SAMPLES = 1_000_000
@@ -138,7 +138,7 @@ class Model(nn.Module):
         q = self.infer(x) if q is None else q
         prior = self.prior_value() if prior is None else prior
         shape = (samples, len(x), self.latent)
-        stochastic = not isinstance(q, PointPosterior)
+        stochastic = q.has_density
         noise = (
             torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
             if stochastic
@@ -157,7 +157,7 @@ class Model(nn.Module):
         the last two where `q` and `prior` are given.
         """
         raw = self.raw(z)
-        point = isinstance(q, PointPosterior)
+        point = q is not None and not q.has_density
         return Pass(
             z=z,
             log_px=self.likelihood.log_prob(raw, x),
@@ -170,8 +170,9 @@ class Model(nn.Module):
 
     def prior_value(self) -> PriorValue:
         """p(z) as it is now, differentiable: a VampPrior depends on the encoder."""
-        if not isinstance(self.prior, Vamp):
+        if not self.prior.asks_encoder:
             return self.prior(self.infer)
+        # In evaluation mode: batch normalisation must not mix pseudo-inputs with data.
         with evaluating(self.encoder):
             return self.prior(self.infer)
 
@@ -253,10 +254,9 @@ class Model(nn.Module):
 
     def pseudo_inputs(self) -> np.ndarray | None:
         """What a VampPrior asks its encoder for, (C, H, W, C') or (C, D); None of any other prior."""
-        if not isinstance(self.prior, Vamp):
-            return None
         with torch.no_grad():
-            return self.to_numpy(self.prior.pseudo_inputs)
+            asked = self.prior.pseudo_inputs
+            return None if asked is None else self.to_numpy(asked)
 
     def to_tensor(self, x: np.ndarray) -> Tensor:
         """Data as stored, (N, H, W, C) or (N, D), to the model's scale and layout, on its device."""

@@ -13,7 +13,6 @@ from latlas import training
 from latlas._version import __version__
 from latlas.build import unit_of
 from latlas.data import Dataset
-from latlas.likelihoods import normalised
 from latlas.models import Model
 from latlas.runs import Progress, Run
 
@@ -69,7 +68,7 @@ def metrics(
         "training_seconds": round(progress.seconds, 3),
         "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
         "unit": unit_of(dataset.kind),
-        "normalised": normalised(config.likelihood.name, dataset.binary),
+        "normalised": model.likelihood.normalised(dataset.binary),
         "splits": {name: dict(numbers) for name, numbers in splits.items()},
         "finished": True,
     }

@@ -15,6 +15,7 @@ from latlas.compare.ranking import Column, Comparison, Entry, Value
 from latlas.config import settings_of
 from latlas.data import Dataset
 from latlas.errors import InputError
+from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, context_of, measure, named
 from latlas.metrics.elbo import test_terms
 from latlas.pca import fit
@@ -151,11 +152,11 @@ def _subject(
             key: [row[key] for row in rows] for key, value in values.items() if isinstance(value, int | float)
         }
         spread = {key: stdev(float(v or 0) for v in numbers) for key, numbers in several.items()}
-    scale = "density" if config.likelihood.name == "gaussian" else "probability"
+    likelihood = LIKELIHOODS[config.likelihood.name]
     entry = Entry(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
-        scale="cross-entropy" if first.metrics.get("normalised") is False else scale,
-        scaling=context.model.item.scaling, spread=spread,
+        scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
+        scaling=context.model.item.scaling, spread=spread, likelihood=likelihood.title,
         stderrs=_errors({**test, **rows[0]}, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from latlas.compare.significance import Estimate, Source, close
 from latlas.data import Scaling
 from latlas.metrics import METRICS
+from latlas.objectives import OBJECTIVES
 from latlas.text import listed
 
 Better = Literal["higher", "lower", ""]
@@ -19,9 +20,9 @@ MOST_COLUMNS = 9  # that a page shows at once
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 SCALES = {
-    "cross-entropy": "Bernoulli on grey values, a cross-entropy and no normalised likelihood",
-    "probability": "Bernoulli, a probability of 0/1 data",
-    "density": "Gaussian, a density",
+    "cross-entropy": " on grey values, a cross-entropy and no normalised likelihood",
+    "probability": ", a probability of the stored values",
+    "density": ", a density",
 }
 
 
@@ -45,7 +46,8 @@ class Entry:
     images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. `spread` is the
     sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
     the test items. `data` is the fingerprint of the data, `scale` what kind of number the likelihood is: density,
-    probability or cross-entropy ("" for PCA). `settings` is the configuration by dotted key.
+    probability or cross-entropy ("" for PCA), `likelihood` what people call it. `settings` is the configuration by
+    dotted key.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Entry:
     stderrs: dict[str, float] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    likelihood: str = ""
 
     @property
     def baseline(self) -> bool:
@@ -72,7 +75,8 @@ class Entry:
     @property
     def drawn_to_prior(self) -> bool:
         """Whether something drew the codes to a prior: not so in PCA and plain autoencoders."""
-        return self.number("elbo") is not None or self.settings.get("objective.name") == "infovae"
+        objective = OBJECTIVES.get(self.settings.get("objective.name", ""))
+        return self.number("elbo") is not None or (objective is not None and objective.matches_prior)
 
     def number(self, key: str) -> float | None:
         """The value where it is a number."""
@@ -231,7 +235,7 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
             )
         scales = _split(group, lambda e: e.scale)
         if len(scales) > 1:
-            parts = [f"{names(part)} ({SCALES[part[0].scale]})" for part in scales]
+            parts = [f"{names(part)} ({_likelihoods(part)})" for part in scales]
             yield f"ELBO, distortion and rate do not compare between {listed(parts)}; the mean squared error does."
         without = [entry for entry in group if entry.number("elbo") is None]
         if 0 < len(without) < len(group):
@@ -253,6 +257,11 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
     if len(damages) > 1 and len(sets) == 1:
         models = listed([names(part) for part in damages])
         yield f"The inputs of {models} are damaged otherwise: their restored errors do not rank."
+
+
+def _likelihoods(entries: Sequence[Entry]) -> str:
+    """The likelihoods of rows of one scale, and what kind of number that is."""
+    return listed(list(dict.fromkeys(e.likelihood for e in entries))) + SCALES[entries[0].scale]
 
 
 def _split(entries: Sequence[Entry], by: Any) -> list[list[Entry]]:

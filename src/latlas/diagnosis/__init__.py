@@ -25,7 +25,7 @@ RULES: tuple[Rule, ...] = (
     latent_rules.holes,
     likelihood_rules.noise_off,
     likelihood_rules.bernoulli_on_grey,
-    likelihood_rules.gaussian_on_binary,
+    likelihood_rules.density_on_binary,
     likelihood_rules.outside_range,
     likelihood_rules.loss_scale,
     training_rules.overfits,

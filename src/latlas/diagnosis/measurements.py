@@ -15,8 +15,7 @@ from latlas import densities, training
 from latlas.build import statistics
 from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
-from latlas.diagnosis.evidence import Drift, Evidence, Gap, Latents, Layer, Noise, Scores, rate_weight
-from latlas.likelihoods import Bernoulli, Gaussian
+from latlas.diagnosis.evidence import Drift, Evidence, Gap, Latents, Layer, Noise, Scores
 from latlas.metrics import Context
 from latlas.metrics.codes import block_mmd
 from latlas.metrics.information import log_prior
@@ -67,8 +66,8 @@ def gather(
     average = torch.from_numpy(statistics(dataset).mean).to(model.device, model.dtype)
     known = replace(
         known,
-        scores={name: _scores(config, model, p, average) for name, p in passed.items()},
-        noise=_noise(passed["train"], average),
+        scores={name: _scores(known.weight, model, p, average) for name, p in passed.items()},
+        noise=_noise(model, passed["train"], average),
         latents=_latents(model, passed["test"]),
         outside=passed["test"].outside,
         layers=layers(model, passed["test"].x, passed["test"].z),
@@ -104,12 +103,13 @@ def _read(split: Split, rows: np.ndarray, dataset: Dataset, model: Model) -> Ten
 
 @dataclass(frozen=True)
 class Passed:
-    """Items x (N, *shape) through the model with one draw each: mean codes and draws z (N, D), distortion and rate
-    (N,) in nats (rate None without a density), squared error and the likelihood's variance per value (N,), and the
-    share of means outside [0, 1]; all but x in double precision on the CPU.
+    """Items x (N, *shape) through the model with one draw each: the `error` x - mean of p(x | z); mean codes and draws
+    z (N, D), distortion and rate (N,) in nats (rate None without a density), squared error and the likelihood's
+    variance per value (N,), and the share of means outside [0, 1]; all but x and error in double precision on the CPU.
     """
 
     x: Tensor
+    error: Tensor
     mean: Tensor
     z: Tensor
     distortion: Tensor
@@ -125,6 +125,7 @@ def through(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = N
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((1, len(x), model.latent), generator=generator, dtype=x.dtype).to(x.device)
     parts: list[tuple[Tensor, ...]] = []
+    errors = []
     with torch.no_grad(), evaluating(model):
         prior = model.prior_value()
         for rows in model.chunks(len(x)):
@@ -132,21 +133,21 @@ def through(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = N
             p = model.at(of_x.rsample(noise[:, rows]), x[rows], of_x, prior)
             assert p.raw is not None
             mean = model.likelihood.mean(p.raw)[0]
-            squared = (mean - x[rows]).flatten(1).square().mean(1)
+            errors.append(x[rows] - mean)
+            squared = errors[-1].flatten(1).square().mean(1)
             outside = ((mean < -1 / 255) | (mean > 1 + 1 / 255)).flatten(1).double().mean(1)
             nothing = squared.new_zeros(len(squared), 0)
             parts.append((of_x.mean, p.z[0], p.distortion, nothing if p.rate is None else p.rate,
                           nothing if p.kl is None else p.kl, squared,
-                          variance_of(model, mean).flatten(1).mean(1), outside))  # fmt: skip
+                          model.likelihood.variance(p.raw)[0].flatten(1).mean(1), outside))  # fmt: skip
     mean, z, distortion, rate, kl, squared, variance, outside = (
         torch.cat(part).cpu().double() for part in zip(*parts, strict=True)
     )
-    return Passed(x, mean, z, distortion, rate if rate.ndim == 1 else None, kl if kl.shape[1] else None, squared,
-                  variance, outside.mean().item())  # fmt: skip
+    return Passed(x, torch.cat(errors), mean, z, distortion, rate if rate.ndim == 1 else None,
+                  kl if kl.shape[1] else None, squared, variance, outside.mean().item())  # fmt: skip
 
 
-def _scores(config: Config, model: Model, p: Passed, average: Tensor) -> Scores:
-    weight = rate_weight(config)
+def _scores(weight: float, model: Model, p: Passed, average: Tensor) -> Scores:
     cost = p.distortion + (weight * p.rate if p.rate is not None and weight else 0)
     baseline = without_codes(model, average, p.x)
     gain = baseline - cost
@@ -167,9 +168,11 @@ def _error(values: Tensor) -> float:
     return math.inf if known is None else known
 
 
-def _noise(p: Passed, average: Tensor) -> Noise:
+def _noise(model: Model, p: Passed, average: Tensor) -> Noise:
     spread = (p.x - average).square().mean().item()
-    return Noise(p.variance.mean().item(), p.squared.mean().item(), spread)
+    residual = p.squared.mean().item()
+    best = model.likelihood.calibration(p.error.double()) if residual > 0 else None
+    return Noise(p.variance.mean().item(), residual, spread, *(best or ()))
 
 
 def _latents(model: Model, p: Passed) -> Latents:
@@ -198,13 +201,6 @@ def _against_training(context: Context, dataset: Dataset, test: Passed, average:
         codes = densities.draws(model, train.evenly(MOST_CODES).x, seed=7)
         found["gap"] = density_gap(model, codes, test.z)
     return found
-
-
-def variance_of(model: Model, mean: Tensor) -> Tensor:
-    """The variance that p(x | z) gives each value, shaped as `mean` (N, *shape)."""
-    if isinstance(model.likelihood, Gaussian):
-        return model.likelihood.sigma.square().detach().expand_as(mean)
-    return mean * (1 - mean)
 
 
 def without_codes(model: Model, average: Tensor, x: Tensor) -> Tensor:
@@ -266,7 +262,8 @@ def layers(model: Model, x: Tensor, z: Tensor) -> tuple[Layer, ...]:
         for hook in hooks:
             hook.remove()
     found = {name: (high - low).cpu().double() for name, (low, high) in ranges.items()}
-    return tuple(Layer(name, len(r), int((r <= SAME * r.max()).sum())) for name, r in found.items())
+    flat = {name: isinstance(model.get_submodule(name), nn.ReLU) for name in found}
+    return tuple(Layer(n, len(r), int((r <= SAME * r.max()).sum()), flat[n]) for n, r in found.items())
 
 
 def spectrum(white: Tensor) -> tuple[np.ndarray, Tensor]:
@@ -335,6 +332,6 @@ def density_gap(model: Model, train: np.ndarray, test: Tensor, seed: int = 0) ->
 
 def noise_at(model: Model, average: Tensor) -> Tensor:
     """The likelihood's variance of each value (*shape) about the training mean: what a first mode has to beat."""
-    if isinstance(model.likelihood, Bernoulli):
-        average = average.clamp(1e-3, 1 - 1e-3)
-    return variance_of(model, average[None])[0].clamp(min=1e-12).cpu().double()
+    with torch.no_grad():
+        variance = model.likelihood.variance(model.likelihood.raw(average))
+    return variance.clamp(min=1e-12).cpu().double()

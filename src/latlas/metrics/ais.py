@@ -22,7 +22,6 @@ from latlas.metrics.elbo import Progress
 from latlas.metrics.importance import log_likelihood
 from latlas.metrics.metric import Metric, Value, standard_error
 from latlas.models import Model, evaluating
-from latlas.posteriors import Point
 from latlas.priors import PriorValue
 
 SIMULATED = 10
@@ -316,7 +315,7 @@ def without_encoder(context: Context) -> tuple[Annealed, float | None] | None:
     data = context.batches(context.test.take(rows))
     done = lambda n, total: context.observer.progress("annealing", n, total)  # noqa: E731
     found = annealed(context.model, data, effort, progress=done)
-    if isinstance(context.model.posterior_family, Point):
+    if not context.model.posterior_family.has_density:
         return found, None
     q = context.posteriors(rows)
     return found, log_likelihood(context.model, data, DRAWS, effort.seed, q).log_px

@@ -19,7 +19,6 @@ from latlas.errors import InputError, LatlasError
 from latlas.models import Model
 from latlas.pca import fit
 from latlas.posteriors import PosteriorValue, selected
-from latlas.priors import StandardNormal
 from latlas.progress import SILENT, Observer
 from latlas.settings import CorruptionConfig
 
@@ -219,7 +218,7 @@ class Context:
         In two dimensions the quantiles (i + 1/2) / 20 of the standard normal on either axis, else draws from the
         prior. Without a prior these are taken to the mean and covariance of the mean codes.
         """
-        latent, normal = self.model.latent, isinstance(self.model.prior, StandardNormal)
+        latent, normal = self.model.latent, self.model.prior.standard_normal
         if self.prior and not normal:
             return self.prior_draws(SIDE**2)
         if latent == 2:

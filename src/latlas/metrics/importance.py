@@ -17,9 +17,9 @@ from latlas.metrics.context import EVALUATION_SEED
 from latlas.metrics.elbo import Progress
 from latlas.metrics.metric import standard_error
 from latlas.models import CHUNK_VALUES, Model, evaluating
-from latlas.posteriors import Point, PosteriorValue, selected
+from latlas.objectives import Objective
+from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
-from latlas.settings import ObjectiveConfig
 
 BLOCK = 1000  # draws of z whose weights are kept at once: a multiple of every k that bounds are asked for
 LARGEST = 2**20  # values decoded at once on a CPU: more takes memory and is no faster
@@ -98,7 +98,7 @@ def log_likelihood(
 
     Raises InputError for a point posterior, LatlasError where numbers are not finite.
     """
-    if isinstance(model.posterior_family, Point):
+    if not model.posterior_family.has_density:
         raise InputError(
             "importance sampling: posterior.name = point has no density, so this model has no log p(x)"
         )
@@ -146,13 +146,13 @@ def _summary(items: Tensor, samples: int) -> Importance:
     )
 
 
-def trained_bound(model: Model, data: Batches, options: ObjectiveConfig) -> float | None:
+def trained_bound(model: Model, data: Batches, objective: Objective) -> float | None:
     """The mean importance-weighted bound of a split, with as many draws as it was trained for; None where the
-    objective is another.
+    objective's epochs are scored without it.
 
     Raises LatlasError where numbers are not finite.
     """
-    return log_likelihood(model, data, options.samples).log_px if options.name == "iwae" else None
+    return log_likelihood(model, data, objective.samples).log_px if objective.scored_by_bound else None
 
 
 def _error(values: Tensor) -> float | None:

@@ -11,18 +11,11 @@ from torch import Tensor
 
 from latlas.metrics.context import Context
 from latlas.models import evaluating
-from latlas.posteriors import (
-    FlowPosterior,
-    FullGaussianPosterior,
-    PointPosterior,
-    PosteriorValue,
-    selected,
-)
+from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
 
 MOST_ITEMS = 2000
 MOST_WORK = 2**27  # of all pairs of items, in values per density; bounds the time
-FLOW_WORK = 2**9  # values that one density of a flow is worth
 BLOCK_VALUES = 2**22  # that are worked on at a time; bounds memory
 ROWS = 500  # codes whose density under the prior is taken at a time
 
@@ -45,11 +38,13 @@ def aggregate(q: PosteriorValue, z: Tensor) -> Aggregate | None:
 
     None for a posterior without a density and for fewer than two items.
     """
-    count = _affordable(q, z)
-    if isinstance(q, PointPosterior) or count < 2:
+    if not q.has_density:
+        return None
+    count = min(len(z), MOST_ITEMS, math.isqrt(MOST_WORK // q.density_work))
+    if count < 2:
         return None
     q, z = selected(q, slice(0, count)), z[:count]
-    size = max(1, BLOCK_VALUES // (count * _work(q, z)))
+    size = max(1, BLOCK_VALUES // (count * q.density_work))
     parts = [_block(q, z, start, min(start + size, count)) for start in range(0, count, size)]
     own, mixture, others = torch.cat(parts, 1).cpu().numpy()
     return Aggregate(own, mixture - math.log(count), others - math.log(count - 1))
@@ -66,17 +61,6 @@ def _block(q: PosteriorValue, z: Tensor, start: int, stop: int) -> Tensor:
     mixture = pairs.logsumexp(1)
     pairs[rows - start, rows] = -math.inf
     return torch.stack([own, mixture, pairs.logsumexp(1)])
-
-
-def _work(q: PosteriorValue, z: Tensor) -> int:
-    latent = z.shape[1]
-    if isinstance(q, FlowPosterior):
-        return FLOW_WORK
-    return max(latent, latent**2 // 4) if isinstance(q, FullGaussianPosterior) else latent
-
-
-def _affordable(q: PosteriorValue, z: Tensor) -> int:
-    return min(len(z), MOST_ITEMS, math.isqrt(MOST_WORK // _work(q, z)))
 
 
 def log_prior(prior: PriorValue, z: Tensor) -> np.ndarray:

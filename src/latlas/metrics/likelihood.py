@@ -10,13 +10,11 @@ import torch
 
 from latlas.data import Split
 from latlas.data.batches import Batches
-from latlas.likelihoods import Bernoulli, Gaussian
 from latlas.metrics.context import Context
 from latlas.metrics.importance import Importance, log_likelihood
 from latlas.metrics.metric import Metric, Value
 from latlas.models import CHUNK_VALUES
 from latlas.pca import Probabilistic, probabilistic
-from latlas.posteriors import Point
 
 LEVELS = 256
 BITS = 8
@@ -43,7 +41,7 @@ class Dequantised(Batches):
 
 def importance(context: Context) -> Importance | None:
     """log p(x) of the context's `few` items by importance sampling; None for a posterior without a density."""
-    if isinstance(context.model.posterior_family, Point):
+    if not context.model.posterior_family.has_density:
         return None
     done = lambda n, total: context.observer.progress("importance sampling", n, total)  # noqa: E731
     data, q = context.batches(context.few), context.posteriors(context.few_rows)
@@ -65,7 +63,7 @@ def _log_px(context: Context) -> Value | None:
 
 def _linear(context: Context, data: Batches) -> dict[str, float]:
     """Mean log p(x) of probabilistic PCA on the same items, where the model has a density on the same scale."""
-    density = context.once(probabilistic_pca) if isinstance(context.model.likelihood, Gaussian) else None
+    density = context.once(probabilistic_pca) if context.model.likelihood.scale == "density" else None
     if density is None:
         return {}
     step = max(1, CHUNK_VALUES // math.prod(context.dataset.shape))
@@ -105,18 +103,18 @@ def _effective_draws(context: Context) -> Value | None:
 def _bits_per_dim(context: Context) -> Value | None:
     """-log2 P(x) / d of data that have few values, P the probability of the stored item.
 
-    0/1 data under a Bernoulli likelihood: log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) /
-    256, u from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al.
-    2016). Never from the density at x itself, which a narrow sigma raises without limit; none for Bernoulli on grey
-    values, which is no probability.
+    Under a normalised probability log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) / 256, u
+    from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al. 2016).
+    Never from the density at x itself, which a narrow sigma raises without limit; none for a likelihood that is not
+    normalised on these items.
     """
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
     found = context.once(importance)
     if found is None:
         return None
-    if isinstance(likelihood, Bernoulli):
-        return _in_bits(found, nats, 0, {}) if context.binary else None
+    if likelihood.scale == "probability":
+        return _in_bits(found, nats, 0, {}) if likelihood.normalised(context.binary) else None
     if dataset.scaling.kind != "integer" or context.test.x.dtype != np.uint8:
         return None
     data = Dequantised(context.few, context.batches(context.few), context.seed)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from latlas import objectives, snapshots, training
-from latlas.build import build, has_prior, item_of, statistics
+from latlas import snapshots, training
+from latlas.build import build, has_prior, item_of, objective_of, statistics
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
@@ -45,13 +44,15 @@ def measure(config: Config, dataset: Dataset, loading: float) -> Speed:
     test = dataset.test.take(slice(0, PROBE_IMAGES))
     part = Batches(test, dataset.scaling, device, model.dtype)
 
+    objective = objective_of(config, dataset.shape)
+
     def evaluation() -> float:
         seconds = 0.0
         for _ in range(2):  # the first one allocates
             begun = time.perf_counter()
             with contextlib.suppress(LatlasError):  # as in training
                 evaluate(model, part)
-                trained_bound(model, part, config.objective)
+                trained_bound(model, part, objective)
             seconds = time.perf_counter() - begun
         return seconds / len(test)
 
@@ -80,7 +81,7 @@ def _train(model: Model, data: Batches, test: Batches, config: Config, folder: P
 
     optimizer, progress, row = training.optimizer_for(config, model), Progress(), {"step": 1, "valid": None}
     board = Board(folder, 0)
-    objective = objectives.build(config.objective, math.prod(model.item.shape))
+    objective = objective_of(config, model.item.shape)
     # A loss that is not finite ends the run when its turn comes; how fast it is can be told all the same.
     with contextlib.suppress(LatlasError):
         for event in training.train(model, data, objective, optimizer, config, progress, enough):
