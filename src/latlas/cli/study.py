@@ -74,8 +74,8 @@ def study(
     from latlas.studies import execute, prepare
 
     options = prepare.Options(
-        data=tuple(data or ()), out=out, budget=budgets.duration(budget) if budget else None,
-        seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir,
+        data=tuple(data or ()), out=out, budget=budgets.parse_duration(budget) if budget else None,
+        seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir, measure=dry_run,
         again=_again(name, data or [], {"--out": out, "--budget": budget, "--seeds": seeds, "--limit": limit,
                                         "--threads": threads, "--device": device, "--data-dir": data_dir}),
     )  # fmt: skip
@@ -88,9 +88,9 @@ def study(
                 console.note(line)
             values = execute.carry_out(plan, console)
     if dry_run:
-        listed = [{**execute.row(plan, run), "state": execute.run_state(plan, run)} for run in plan.runs]
+        listed = [{**execute.row(run), "state": execute.run_state(plan, run)} for run in plan.runs]
         result = {"study": wanted.info.name, "folder": str(plan.out), "runs": listed, "cuts": list(plan.cuts),
-                  "estimate_seconds": round(plan.total, 1)}  # fmt: skip
+                  "estimate_seconds": execute.tenths(plan.total)}  # fmt: skip
         show(result, as_json, _listing(plan, listed))
     else:
         show(_result(plan, values), as_json, _summary(plan, values))
@@ -102,21 +102,19 @@ def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
 
 
 def _headline(plan: Plan) -> str:
-    from latlas.studies.budget import about
-    from latlas.studies.execute import remaining
+    from latlas.studies.execute import time_left, time_left_text
 
-    left = sum(remaining(plan, run) for run in plan.runs)
-    return f"{plan.out}: {len(plan.runs)} runs, about {about(left)}"
+    return f"{plan.out}: {len(plan.runs)} runs, {time_left_text(time_left(plan, plan.runs))}"
 
 
 def _listing(plan: Plan, rows: list[dict[str, Any]]) -> str:
     """The runs for people: a line each, then the sum."""
     from latlas.cli.common import table
-    from latlas.studies.budget import about
+    from latlas.studies.budget import rounded
 
     head = ("run", "data", "seed", "steps", "time", "")
     cells = [
-        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", about(r["estimate_seconds"]), r["state"])
+        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", rounded(r["estimate_seconds"]), r["state"])
         for r in rows
     ]
     return "\n".join([table(head, cells), _headline(plan), *plan.cuts])

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ValidationError
 
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
-from latlas.studies.budget import Speed
 
 NAME = "study.json"
 
@@ -19,7 +18,7 @@ class Row(BaseModel):
     """A run, as study.json has it."""
 
     folder: str
-    state: str
+    estimate_seconds: float | None = None
 
 
 class Budget(BaseModel):
@@ -34,7 +33,6 @@ class Budget(BaseModel):
 class Written(BaseModel):
     """What the planning of a study reads of its study.json."""
 
-    speeds: dict[str, Speed] = {}
     baseline_seconds: float = 0.0
     budget: Budget | None = None
     asked_seeds: int | None = None
