@@ -83,15 +83,13 @@ def study(
     with Console(quiet) as console:
         plan = prepare.plan(wanted, options, console)
         if not dry_run:
-            console.note(_headline(plan))
+            console.note(execute.headline(plan))
             for line in plan.cuts:
                 console.note(line)
             values = execute.carry_out(plan, console)
     if dry_run:
-        listed = [{**execute.row(run), "state": execute.run_state(plan, run)} for run in plan.runs]
-        result = {"study": wanted.info.name, "folder": str(plan.out), "runs": listed, "cuts": list(plan.cuts),
-                  "estimate_seconds": execute.tenths(plan.total)}  # fmt: skip
-        show(result, as_json, _listing(plan, listed))
+        listed = execute.listed(plan)
+        show(listed, as_json, "\n".join([_listing(listed["runs"]), execute.headline(plan), *plan.cuts]))
     else:
         show(_result(plan, values), as_json, _summary(plan, values))
 
@@ -101,14 +99,8 @@ def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
     return shlex.join(["latlas", "study", name, *data, *given])
 
 
-def _headline(plan: Plan) -> str:
-    from latlas.studies.execute import time_left, time_left_text
-
-    return f"{plan.out}: {len(plan.runs)} runs, {time_left_text(time_left(plan, plan.runs))}"
-
-
-def _listing(plan: Plan, rows: list[dict[str, Any]]) -> str:
-    """The runs for people: a line each, then the sum."""
+def _listing(rows: list[dict[str, Any]]) -> str:
+    """The runs for people, a line each."""
     from latlas.cli.common import table
     from latlas.studies.budget import rounded
 
@@ -117,7 +109,7 @@ def _listing(plan: Plan, rows: list[dict[str, Any]]) -> str:
         (r["name"], r["data"], r["seed"], f"{r['steps']:,}", rounded(r["estimate_seconds"]), r["state"])
         for r in rows
     ]
-    return "\n".join([table(head, cells), _headline(plan), *plan.cuts])
+    return table(head, cells)
 
 
 def _result(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:

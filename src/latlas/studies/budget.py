@@ -1,4 +1,4 @@
-"""How long a study takes, from measured seconds, and how a budget cuts its plan."""
+"""How long runs take, from measured seconds, and how a budget cuts the plan of a study."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from latlas.errors import InputError
 
-LEAST_SHARE = 0.1  # of its steps that a run keeps whatever the budget
-MARGIN = 0.9  # of a budget that is planned for; measurements of a second are not exact
+LEAST_SHARE = 0.1  # of its steps, which a run keeps whatever the budget
+MARGIN = 0.9  # the share of a budget that the plan may take; measurements of a second are not exact
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ def seconds(size: Size, speed: Speed, share: float = 1.0) -> float:
 
 @dataclass(frozen=True)
 class Cut:
-    """What of a study is carried out: the same share of every run's steps, and the first so many seeds."""
+    """The part of a study that a budget leaves: the same share of every run's steps, and the first so many seeds."""
 
     share: float
     seeds: int
 
 
 def fit(work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: float = 0.0) -> Cut:
-    """The largest part of the work that fits into nine tenths of the budget beside the seconds `spent` elsewhere;
-    `work` holds the runs of each seed.
+    """The largest part of the work that fits into nine tenths of the budget less the seconds `spent` elsewhere; `work`
+    holds the runs of each seed.
 
-    Fewer steps first, in equal proportion and never below an epoch or a tenth of any run's, then fewer seeds.
+    Steps are cut first, in equal proportion and never below an epoch or a tenth of any run's, then seeds.
     Raises InputError with the smallest budget that would do.
     """
     least = max(size.least_share for runs in work for size, _ in runs)

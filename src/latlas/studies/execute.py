@@ -98,14 +98,14 @@ def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
 
 
 def _unchanged(plan: Plan, before: dict[str, Any]) -> bool:
-    """Whether study.json holds the results of this very plan, and everything that was written is there."""
-    asked = record(plan, State())
+    """Whether study.json has the results of exactly this plan, and all files are there."""
+    now = record(plan, State())
     keys = ("about", "latlas", "budget", "cuts")
     return (
         bool(before.get("results"))
-        and all(before.get(key) == asked[key] for key in keys)
-        and [row["folder"] for row in before["runs"]] == [row["folder"] for row in asked["runs"]]
-        and all(row["state"] == "finished" for row in asked["runs"])
+        and all(before.get(key) == now[key] for key in keys)
+        and [row["folder"] for row in before["runs"]] == [row["folder"] for row in now["runs"]]
+        and all(row["state"] == "finished" for row in now["runs"])
         and all((plan.out / name).is_file() for name in (results.PAGE, results.TABLE))
     )
 
@@ -139,7 +139,7 @@ def title(planned: Planned) -> str:
 
 
 class _RunObserver:
-    """What a run says, as a part of a study: its progress, with the study's; its notes are in its report.
+    """Passes on a run's progress with that of the study; its notes are left out, for its report has them.
 
     `whole` and `later` are the seconds that this run and those after it take to train, None where unknown.
     """
@@ -171,7 +171,7 @@ def _failures(state: State) -> list[str]:
 
 
 def record(plan: Plan, state: State) -> dict[str, Any]:
-    """study.json: the plan, the estimate, what was cut, what became of each run, and the results."""
+    """The content of study.json: the plan, the estimate, what was cut, the state of each run, and the results."""
     cut, info = plan.cut, plan.study.info
     rows = []
     for run in plan.runs:
@@ -218,3 +218,19 @@ def row(run: Planned) -> dict[str, Any]:
 def tenths(seconds: float | None) -> float | None:
     """Seconds as study.json has them."""
     return None if seconds is None else round(seconds, 1)
+
+
+def listed(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values: its runs with the state of each, what a budget cut, and the seconds of all of it."""
+    return {
+        "study": plan.study.info.name,
+        "folder": str(plan.out),
+        "runs": [{**row(run), "state": run_state(plan, run)} for run in plan.runs],
+        "cuts": list(plan.cuts),
+        "estimate_seconds": tenths(plan.total),
+    }
+
+
+def headline(plan: Plan) -> str:
+    """Where the study is, how many runs it has, and how long those that are left take."""
+    return f"{plan.out}: {len(plan.runs)} runs, {time_left_text(time_left(plan, plan.runs))}"
