@@ -130,7 +130,7 @@ def test_other_data_rank_nothing_and_the_reason_names_the_runs() -> None:
 def test_data_scaled_otherwise_rank_neither_errors_nor_likelihoods() -> None:
     rows = entry("a"), entry("b", scaling=Scaling("minmax", (0.0,), (2.0,)), mse=0.01)
     assert set().union(*best(*rows).values()) == set()
-    assert "scaled otherwise for a and b" in compared(*rows).reasons[0]
+    assert "scaled differently for a and b" in compared(*rows).reasons[0]
 
 
 def test_plain_values_say_what_compares() -> None:

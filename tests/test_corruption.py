@@ -32,7 +32,7 @@ from latlas.models import Model
 from latlas.progress import SILENT
 from latlas.runs import Progress, Run, dataset_of
 from latlas.settings import Config, CorruptionConfig
-from latlas.studies import execute, prepare, probe
+from latlas.studies import execute, prepare
 from latlas.training import Logged, Stopped
 
 NOISE = CorruptionConfig(name="gaussian", strength=0.5)
@@ -478,8 +478,7 @@ def test_the_study_asks_every_corruption_at_both_sizes_beside_plain_runs() -> No
 
 
 @pytest.mark.slow
-def test_a_study_ends_with_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.02)
+def test_a_study_ends_with_the_table(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         """[study]
 name = "mine"

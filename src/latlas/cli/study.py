@@ -74,8 +74,8 @@ def study(
     from latlas.studies import execute, prepare
 
     options = prepare.Options(
-        data=tuple(data or ()), out=out, budget=budgets.duration(budget) if budget else None,
-        seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir,
+        data=tuple(data or ()), out=out, budget=budgets.parse_duration(budget) if budget else None,
+        seeds=seeds, limit=limit, threads=threads, device=device, data_dir=data_dir, measure=dry_run,
         again=_again(name, data or [], {"--out": out, "--budget": budget, "--seeds": seeds, "--limit": limit,
                                         "--threads": threads, "--device": device, "--data-dir": data_dir}),
     )  # fmt: skip
@@ -83,15 +83,13 @@ def study(
     with Console(quiet) as console:
         plan = prepare.plan(wanted, options, console)
         if not dry_run:
-            console.note(_headline(plan))
+            console.note(execute.headline(plan))
             for line in plan.cuts:
                 console.note(line)
             values = execute.carry_out(plan, console)
     if dry_run:
-        listed = [{**execute.row(plan, run), "state": execute.run_state(plan, run)} for run in plan.runs]
-        result = {"study": wanted.info.name, "folder": str(plan.out), "runs": listed, "cuts": list(plan.cuts),
-                  "estimate_seconds": round(plan.total, 1)}  # fmt: skip
-        show(result, as_json, _listing(plan, listed))
+        listed = execute.listed(plan)
+        show(listed, as_json, "\n".join([_listing(listed["runs"]), execute.headline(plan), *plan.cuts]))
     else:
         show(_result(plan, values), as_json, _summary(plan, values))
 
@@ -101,25 +99,17 @@ def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
     return shlex.join(["latlas", "study", name, *data, *given])
 
 
-def _headline(plan: Plan) -> str:
-    from latlas.studies.budget import about
-    from latlas.studies.execute import remaining
-
-    left = sum(remaining(plan, run) for run in plan.runs)
-    return f"{plan.out}: {len(plan.runs)} runs, about {about(left)}"
-
-
-def _listing(plan: Plan, rows: list[dict[str, Any]]) -> str:
-    """The runs for people: a line each, then the sum."""
+def _listing(rows: list[dict[str, Any]]) -> str:
+    """The runs for people, a line each."""
     from latlas.cli.common import table
-    from latlas.studies.budget import about
+    from latlas.studies.budget import rounded
 
     head = ("run", "data", "seed", "steps", "time", "")
     cells = [
-        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", about(r["estimate_seconds"]), r["state"])
+        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", rounded(r["estimate_seconds"]), r["state"])
         for r in rows
     ]
-    return "\n".join([table(head, cells), _headline(plan), *plan.cuts])
+    return table(head, cells)
 
 
 def _result(plan: Plan, values: dict[str, Any]) -> dict[str, Any]:

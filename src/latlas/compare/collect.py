@@ -1,4 +1,4 @@
-"""From run folders to a comparison: numbers as the runs wrote them, PCA beside them, measures and pictures."""
+"""From run folders to a comparison: the numbers that the runs wrote, measures, rows of PCA, and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latlas.data import Dataset
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, context_of, measure, named
-from latlas.metrics.elbo import test_terms
+from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
@@ -26,12 +26,12 @@ from latlas.text import listed
 MOST_PCA = 6  # latent sizes that get a row of PCA
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the test split
 
-Wanted = tuple[Sequence[str], tuple[str, ...]]  # further columns, measures
+Names = tuple[Sequence[str], tuple[str, ...]]  # of further columns, and of measures
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is drawn and measured of a row."""
+    """A row, and the model and data of which its pictures are drawn."""
 
     entry: Entry
     context: Context
@@ -55,7 +55,7 @@ def gather(
     for no run, one given twice, an unfinished one, groups that differ in more than the seed or have a seed twice, an
     unknown measure and data that are missing or have changed.
     """
-    wanted = named(measures)
+    measure_names = named(measures)
     _check(groups)
     sets: dict[str, Dataset] = {}
     subjects = []
@@ -63,10 +63,10 @@ def gather(
         fingerprint = runs[0].info["data"]["fingerprint"]
         if fingerprint not in sets:
             sets[fingerprint] = dataset_of(runs[0], data_dir, observer.progress)
-        subjects.append(_subject(name, runs, sets[fingerprint], (columns, wanted), observer))
+        subjects.append(_subject(name, runs, sets[fingerprint], (columns, measure_names), observer))
     notes: list[str] = []
     if pca:
-        subjects += _baselines(subjects, wanted, notes, observer)
+        subjects += _baselines(subjects, measure_names, notes, observer)
     entries = tuple(s.entry for s in subjects)
     kinds = dict.fromkeys(dataset.kind for dataset in sets.values())
     kind = next(iter(kinds)) if len(kinds) == 1 else "image"
@@ -77,7 +77,7 @@ def gather(
         contexts = [drawing.scene(s.entry, s.context) for s in subjects]
         drawn = drawing.draw(contexts, lambda n, total: observer.progress("drawing", n, total))
     return Comparison(
-        title, unit, entries, _columns(entries, unit, kind, (columns, wanted)), drawn, tuple(notes)
+        title, unit, entries, _columns(entries, unit, kind, (columns, measure_names)), drawn, tuple(notes)
     )
 
 
@@ -87,15 +87,15 @@ def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
     Raises InputError for a run that is given twice.
     """
     names = [run.path.resolve().name for run in runs]
-    found: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run, name in zip(runs, names, strict=True):
         label = name if names.count(name) == 1 else str(run.path)
-        found.setdefault(label, []).append(run)
-    _refuse_twins([run for group in found.values() for run in group])
-    return found
+        groups.setdefault(label, []).append(run)
+    _refuse_duplicates([run for group in groups.values() for run in group])
+    return groups
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
+def _refuse_duplicates(runs: Sequence[Run]) -> None:
     places = Counter(run.path.resolve() for run in runs)
     for run in runs:
         if places[run.path.resolve()] > 1:
@@ -106,7 +106,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
     if not groups or not all(groups.values()):
         raise InputError("nothing to compare: at least one run is needed, in each group")
     runs = [run for group in groups.values() for run in group]
-    _refuse_twins(runs)
+    _refuse_duplicates(runs)
     for run in runs:
         if not run.finished or not run.metrics.get("splits", {}).get("test"):
             raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
@@ -115,7 +115,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
 
 
 def _check_row(name: str, runs: Sequence[Run]) -> None:
-    """Runs of one row differ in their seed, each from each, and in nothing else: their number is that of seeds."""
+    """Raises InputError unless the runs of a row have a seed each, and differ in nothing else."""
     first, *others = (settings_of(run.config) for run in runs)
     for run, other in zip(runs[1:], others, strict=True):
         differing = [key for key in first if key != "seed" and first[key] != other[key]]
@@ -131,11 +131,9 @@ def _check_row(name: str, runs: Sequence[Run]) -> None:
         raise InputError(f"{name}: {times} runs have the seed {seed}; the spread over seeds needs each once")
 
 
-def _subject(
-    name: str, runs: Sequence[Run], dataset: Dataset, wanted: Wanted, observer: Observer
-) -> _Subject:
+def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, observer: Observer) -> _Subject:
     first, config = runs[0], runs[0].config
-    columns, measures = wanted
+    columns, measures = names
     rows = []
     context = context_of(first, first.model(), dataset, observer=observer)
     for run in runs:
@@ -164,7 +162,7 @@ def _subject(
 
 
 def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
-    """A run's own numbers, as it wrote them."""
+    """The numbers that a run wrote itself."""
     metrics, config = run.metrics, run.config
     test = metrics["splits"]["test"]
     return {
@@ -180,13 +178,13 @@ def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
 
 
 def _errors(numbers: Mapping[str, Any], keys: Iterable[str]) -> dict[str, float]:
-    """The standard errors over the items of a split that a run wrote beside its numbers, as KEY_stderr."""
-    found = {key: numbers.get(f"{key}_stderr") for key in keys}
-    return {key: value for key, value in found.items() if value is not None}
+    """By key, the standard error over the items, which `numbers` have as KEY_stderr where it is known."""
+    errors = {key: numbers.get(f"{key}_stderr") for key in keys}
+    return {key: value for key, value in errors.items() if value is not None}
 
 
 def _mean(values: list[Value]) -> Value:
-    """The mean of numbers; what all share of anything else, and None where one has none."""
+    """The mean of numbers; of other values the one that all have, else None."""
     if all(value == values[0] for value in values):
         return values[0]
     if any(value is None or isinstance(value, str) for value in values):
@@ -206,32 +204,32 @@ def _measured(context: Context, measures: tuple[str, ...]) -> dict[str, Value]:
 def _baselines(
     subjects: Sequence[_Subject], measures: tuple[str, ...], notes: list[str], observer: Observer
 ) -> list[_Subject]:
-    """PCA at each latent size of the runs; why it is left out, where it is, goes to `notes`."""
+    """PCA at each latent size of the runs; adds to `notes` why it is left out, where it is."""
     entries = [s.entry for s in subjects]
     if len({entry.data for entry in entries}) > 1:
         notes.append(
             "PCA is left out: it is fitted to one training split, and the data of these runs differ."
         )
         return []
-    there = {e.values["latent"] for e in entries if e.settings.get("training.method") == "pca"}
-    sizes = sorted({int(e.values["latent"] or 1) for e in entries} - {int(t or 1) for t in there})
+    trained = {e.values["latent"] for e in entries if e.settings.get("training.method") == "pca"}
+    sizes = sorted({int(e.values["latent"] or 1) for e in entries} - {int(size or 1) for size in trained})
     if len(sizes) > MOST_PCA:
-        kept = [sizes[round(i * (len(sizes) - 1) / (MOST_PCA - 1))] for i in range(MOST_PCA)]
-        notes.append(f"PCA is shown at {listed([str(s) for s in kept])} of {len(sizes)} latent sizes.")
-        sizes = kept
-    found = []
+        chosen = [sizes[round(i * (len(sizes) - 1) / (MOST_PCA - 1))] for i in range(MOST_PCA)]
+        notes.append(f"PCA is shown at {listed([str(s) for s in chosen])} of {len(sizes)} latent sizes.")
+        sizes = chosen
+    baselines = []
     for done, size in enumerate(sizes):
         observer.progress("fitting PCA", done, len(sizes))
         try:
-            found.append(_baseline(size, subjects[0].context.dataset, measures, observer))
+            baselines.append(_baseline(size, subjects[0].context.dataset, measures, observer))
         except InputError as error:
             notes.append(f"PCA at {size} dimensions is left out: {error}.")
-    if found:
+    if baselines:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(
             "PCA has no likelihood and no prior here, hence no ELBO; where codes are drawn, a Gaussian stands in."
         )
-    return found
+    return baselines
 
 
 def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer: Observer) -> _Subject:
@@ -241,7 +239,7 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     name = f"PCA (latent {latent})"
     context = Context(model, dataset, prior=False, observer=observer)
     measured = _measured(context, measures)
-    found = context.once(test_terms).summary.to_dict()
+    found = context.once(terms_of_items).summary.to_dict()
     values: dict[str, Value] = {
         "mse": found["mse"],
         "latent": latent,
@@ -255,9 +253,9 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     return _Subject(entry, context)
 
 
-def _columns(entries: Sequence[Entry], unit: str, kind: str, wanted: Wanted) -> tuple[Column, ...]:
+def _columns(entries: Sequence[Entry], unit: str, kind: str, names: Names) -> tuple[Column, ...]:
     """The columns in which at least one row has a value."""
-    further, measures = wanted
+    further, measures = names
     columns = []
     for key in dict.fromkeys((*NUMBERS, *further, *measures)):
         metric = METRICS.get(key)

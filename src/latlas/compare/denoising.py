@@ -1,4 +1,4 @@
-"""Denoising models beside plain ones that are given the same corrupted items: a table from runs."""
+"""A table of denoising runs beside plain ones: what each restores from the same corrupted items."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from latlas.runs import Run, dataset_of
 from latlas.settings import CorruptionConfig
 from latlas.text import Cell, Table, aligned, listed, rounded
 
-# What a denoising run and its plain counterpart may differ in; whether the data are the same, their fingerprint says.
+# Settings in which a denoising run and its plain counterpart may differ; that their data are the same, the
+# fingerprints say.
 FREE = (*ASIDE, "recipe", "data", "seed", "corruption")
 HEADS = ("data", "latent", "corruption", "corrupted", "plain", "denoising", "result")
 WINS = "wins"
@@ -50,7 +51,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether denoising is better than both, in words; where it is not, what is better."""
+        """Whether denoising is better than both, in words, or which of them is better."""
         better = [
             name
             for name, beaten in (("corrupted", self.beats_corrupted), ("plain", self.beats_plain))
@@ -87,41 +88,42 @@ def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observe
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        suffers = run.config.corruption
-        key = "" if suffers.name == "none" else suffers.model_dump_json()
+        corruption = run.config.corruption
+        key = "" if corruption.name == "none" else corruption.model_dump_json()
         groups.setdefault((_counterpart(run), key), []).append(run)
-    wanted = [(part, key) for part, key in groups if key]
+    corrupted = [(part, key) for part, key in groups if key]
     data: dict[str, Dataset] = {}
     rows = []
-    for done, (part, key) in enumerate(wanted):
-        observer.progress("restoring", done, len(wanted))
+    for done, (part, key) in enumerate(corrupted):
+        observer.progress("restoring", done, len(corrupted))
         denoising, plain = groups[part, key], groups.get((part, ""), [])
         config = denoising[0].config
-        found = [_restored(run, config.corruption, data, data_dir, observer) for run in (*denoising, *plain)]
-        errors = [result.restored_mse for result in found]
+        both = (*denoising, *plain)
+        results = [_restored(run, config.corruption, data, data_dir, observer) for run in both]
+        errors = [result.restored_mse for result in results]
         rows.append(
             Row(
                 data=denoising[0].info["data"]["name"],
                 latent=config.model.latent or 0,
                 corruption=config.corruption,
-                corrupted=found[0].corrupted_mse,
+                corrupted=results[0].corrupted_mse,
                 plain=tuple(errors[len(denoising) :]),
                 denoising=tuple(errors[: len(denoising)]),
             )
         )
-    observer.progress("restoring", len(wanted), len(wanted))
+    observer.progress("restoring", len(corrupted), len(corrupted))
     return sorted(rows, key=lambda r: (r.data, r.latent, r.corruption.name, r.corruption.strength))
 
 
 def _counterpart(run: Run) -> str:
-    """What a denoising run and its plain counterpart have in common."""
+    """A key that a denoising run and its plain counterpart have in common."""
     return repr((run.info["data"]["fingerprint"], settings_of(run.config, FREE)))
 
 
 def _restored(
     run: Run, corruption: CorruptionConfig, data: dict[str, Dataset], data_dir: str, observer: Observer
 ) -> Restoration:
-    """The errors of a run's test split; `data` keeps, by fingerprint, what was read for the run before."""
+    """The errors of a run's test split; `data` holds the data set of the run before, by its fingerprint."""
     fingerprint = run.info["data"]["fingerprint"]
     if fingerprint not in data:
         data.clear()  # one data set at a time: they may be large

@@ -10,7 +10,7 @@ from latlas.compare.significance import Source
 from latlas.text import Cell, aligned, duration, error, rounded
 
 NATS = ("elbo", "distortion", "rate")
-FIXED = ("latent", "parameters")  # what no seed changes
+FIXED = ("latent", "parameters")  # columns without a spread over seeds
 MARKS = {"best": "*", "within": "≈"}
 WITHIN: dict[Source, str] = {
     "seeds": "the spread over seeds (Welch's t, 5 %)",
@@ -20,9 +20,9 @@ WITHIN: dict[Source, str] = {
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values: rows with `values`, `spread`, `stderrs`, what they are `best` in and `within`
-    the spread of the best in; `groups`, by column, of the rows that rank among each other; `comparable` with the
-    `reasons` why not; `settings` that differ.
+    """The comparison as JSON values: rows with `values`, `spread`, `stderrs`, the columns in which they are the `best`
+    and those in which they are `within` the spread of the best; `groups`, by column, of the rows that rank; whether
+    all are `comparable`, else the `reasons`; `settings` that differ.
     """
     ranked = [column.key for column in comparison.ranked]
     reasons = comparison.reasons
@@ -77,9 +77,9 @@ def uncertainty(entry: Entry, column: Column) -> str:
 
 
 def legend(comparison: Comparison) -> str:
-    """What the mark of a row that is not distinguishable from the best says; "" where there is none."""
-    told = " or ".join(WITHIN[source] for source in comparison.yardsticks)
-    return f"not distinguishable from the best: the difference is within {told}" if told else ""
+    """The explanation of the mark ≈, for rows that are not distinguishable from the best; "" where no row has it."""
+    spreads = " or ".join(WITHIN[source] for source in comparison.variations)
+    return f"not distinguishable from the best: the difference is within {spreads}" if spreads else ""
 
 
 def cells(comparison: Comparison) -> list[list[Cell]]:

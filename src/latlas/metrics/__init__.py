@@ -17,7 +17,7 @@ from latlas.metrics.codes import CODES
 from latlas.metrics.context import Annealing, Context, Effort
 from latlas.metrics.disentanglement import DISENTANGLEMENT
 from latlas.metrics.downstream import DOWNSTREAM
-from latlas.metrics.elbo import ELBO, test_terms
+from latlas.metrics.elbo import ELBO, terms_of_items
 from latlas.metrics.likelihood import LIKELIHOOD
 from latlas.metrics.metric import GROUPS, Metric, Value
 from latlas.metrics.reconstruction import RECONSTRUCTION, restored
@@ -168,7 +168,7 @@ def of_split(context: Context) -> dict[str, Any]:
     Raises LatlasError where they are not finite.
     """
     damage = context.once(restored)
-    return context.once(test_terms).summary.to_dict() | ({} if damage is None else damage.to_dict())
+    return context.once(terms_of_items).summary.to_dict() | ({} if damage is None else damage.to_dict())
 
 
 def numbers(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -157,7 +157,7 @@ def similar_rows(context: Context) -> np.ndarray:
     return chosen
 
 
-def test_terms(context: Context) -> Terms:
+def terms_of_items(context: Context) -> Terms:
     """The terms of a context's test items."""
     done = lambda n, total: context.observer.progress("evaluating", n, total)  # noqa: E731
     model, data, effort = context.model, context.batches(context.test), context.effort
@@ -166,7 +166,7 @@ def test_terms(context: Context) -> Terms:
 
 def _of_items(name: str) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        values = getattr(context.once(test_terms), name)
+        values = getattr(context.once(terms_of_items), name)
         return None if values is None else mean_of(values.numpy(), draws=context.effort.samples)
 
     return compute

@@ -19,7 +19,7 @@ from latlas.metrics.elbo import (
     similar_rows,
     squared_error,
     terms,
-    test_terms,
+    terms_of_items,
 )
 from latlas.metrics.metric import Metric, Value, mean_of
 from latlas.models import Model, evaluating
@@ -98,7 +98,7 @@ def pca_terms(context: Context) -> Terms | None:
 
 def _beside_pca(context: Context, values: Callable[[Terms], np.ndarray | None]) -> Value | None:
     """The mean of what `values` takes of the terms of each item, beside PCA's."""
-    of_model = context.once(test_terms)
+    of_model = context.once(terms_of_items)
     finite(of_model.squared, "reconstructions")
     own, of_pca = values(of_model), context.once(pca_terms)
     if own is None:

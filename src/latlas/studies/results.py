@@ -1,4 +1,4 @@
-"""What a study found: one page, one table as CSV, and the same numbers as plain values."""
+"""The results of a study: one page, one table as CSV, and the same numbers as plain values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from latlas.compare import Comparison
 
 PAGE, TABLE = "study.html", "results.csv"
-FIXED = ("latent", "parameters", "seed")  # what no seed changes
+FIXED = ("latent", "parameters", "seed")  # columns without a spread over seeds
 
 
 def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer) -> dict[str, Any]:
@@ -69,13 +69,13 @@ def _restorations(
 
 
 def groups_of(plan: Plan, failed: set[str]) -> dict[str, dict[str, list[Run]]]:
-    """By data set and by row the runs of its seeds, in the study's order."""
-    found: dict[str, dict[str, list[Run]]] = {}
+    """The runs by data set and row, one for each seed, in the study's order."""
+    groups: dict[str, dict[str, list[Run]]] = {}
     for run in plan.runs:
         if run.folder not in failed:
-            found.setdefault(run.data, {}).setdefault(run.name, []).append(Run(plan.out / run.folder))
+            groups.setdefault(run.data, {}).setdefault(run.name, []).append(Run(plan.out / run.folder))
     order = [entry.name for entry in plan.study.entries]
-    return {data: {name: rows[name] for name in order if name in rows} for data, rows in found.items()}
+    return {data: {name: rows[name] for name in order if name in rows} for data, rows in groups.items()}
 
 
 def table(comparisons: dict[str, Comparison]) -> str:
