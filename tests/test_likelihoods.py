@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from helpers import configured, image_dataset, table_dataset
 
 from latlas.data import Dataset
 from latlas.errors import InputError
-from latlas.likelihoods import LIKELIHOODS, Bernoulli, Gaussian, Likelihood, LocationScale
+from latlas.likelihoods import (
+    LIKELIHOODS,
+    Bernoulli,
+    ContinuousBernoulli,
+    Gaussian,
+    Likelihood,
+    LocationScale,
+)
 from latlas.settings import LikelihoodConfig
 
 ALL = [
     Bernoulli(),
+    ContinuousBernoulli(),
     Gaussian(0.3, "sigmoid"),
     Gaussian(0.3, "tanh"),
     Gaussian(0.3, "identity"),
     Gaussian("learned", "sigmoid", start=0.2),
 ]
-BOUNDED = {"bernoulli"}  # these take values inside [0, 1] only
-IDS = ["bernoulli", "sigmoid", "tanh", "identity", "learned"]
+BOUNDED = {"bernoulli", "continuous-bernoulli"}  # these take values inside [0, 1] only
+IDS = ["bernoulli", "continuous-bernoulli", "sigmoid", "tanh", "identity", "learned"]
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -72,6 +82,65 @@ def test_a_sigma_per_pixel_agrees_with_torch_distributions() -> None:
     with torch.no_grad():
         likelihood.log_sigma.fill_(-50)
     assert (likelihood.sigma >= 1 / 255).all()
+
+
+ETAS = [-800.0, -30.0, -0.51, -0.5, -0.49, -1e-3, -1e-9, 0.0, 1e-12, 0.02, 0.5, 3.0, 100.0, 800.0]
+
+
+def integrals(log_density: Callable[[torch.Tensor], torch.Tensor]) -> tuple[float, float, float]:
+    """Of p, x p and x^2 p over [0, 1], by Gauss-Legendre quadrature on 200 panels."""
+    nodes, weights = np.polynomial.legendre.leggauss(12)
+    x = torch.from_numpy((np.arange(200)[:, None] + (nodes + 1) / 2) / 200).flatten()
+    p = log_density(x[:, None]).exp() * torch.from_numpy(np.tile(weights, 200)) / 400
+    return tuple((p * x**n).sum().item() for n in range(3))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("eta", ETAS)
+def test_the_continuous_bernoulli_integrates_to_one_with_its_mean_and_variance(eta: float) -> None:
+    likelihood, raw = ContinuousBernoulli(), torch.tensor(eta, dtype=torch.float64)
+    one, first, second = integrals(lambda x: likelihood.log_prob(raw.expand(1, len(x), 1), x)[0])
+    assert one == pytest.approx(1, abs=1e-12)
+    assert likelihood.mean(raw).item() == pytest.approx(first, abs=1e-12)
+    assert likelihood.variance(raw).item() == pytest.approx(second - first**2, abs=1e-12)
+
+
+def test_the_continuous_bernoulli_agrees_with_torch_distributions_away_from_one_half() -> None:
+    raw = torch.cat([torch.linspace(-8, -1, 40), torch.linspace(1, 8, 40)]).double()[None, :, None]
+    x = torch.rand(80, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    other, likelihood = torch.distributions.ContinuousBernoulli(logits=raw), ContinuousBernoulli()
+    torch.testing.assert_close(likelihood.log_prob(raw, x), other.log_prob(x)[..., 0])
+    torch.testing.assert_close(likelihood.mean(raw), other.mean)
+    torch.testing.assert_close(likelihood.variance(raw), other.variance)
+
+
+def test_the_gradient_of_the_continuous_bernoulli_is_right_about_one_half_and_far_from_it() -> None:
+    likelihood, x = ContinuousBernoulli(), torch.full((len(ETAS), 1), 0.3, dtype=torch.float64)
+    raw = torch.tensor(ETAS, dtype=torch.float64)[None, :, None].requires_grad_()
+    assert torch.autograd.gradcheck(lambda eta: likelihood.log_prob(eta, x), raw)
+    (gradient,) = torch.autograd.grad(likelihood.log_prob(raw, x).sum(), raw)
+    torch.testing.assert_close(gradient, (x - likelihood.mean(raw)), rtol=0, atol=1e-14)
+    single = raw.detach().float().requires_grad_()
+    likelihood.log_prob(single, x.float()).sum().backward()
+    torch.testing.assert_close(single.grad, gradient.float(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        likelihood.log_prob(single, x.float()), likelihood.log_prob(raw, x).float(), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_the_continuous_bernoullis_mean_has_its_inverse() -> None:
+    near = 0.5 + torch.tensor([-1e-6, 1e-9, 0.0], dtype=torch.float64)
+    mean = torch.cat([torch.linspace(0.01, 0.99, 981, dtype=torch.float64), near])
+    likelihood = ContinuousBernoulli()
+    torch.testing.assert_close(likelihood.mean(likelihood.raw(mean)), mean, rtol=0, atol=1e-10)
+    assert likelihood.raw(torch.tensor([0.0, 1.0])).isfinite().all()
+
+
+@pytest.mark.parametrize("eta", [-60.0, 0.0, 1e-7, 5.0])
+def test_draws_of_the_continuous_bernoulli_follow_its_distribution_function(eta: float) -> None:
+    x = ContinuousBernoulli().sample(torch.full((50_000,), eta).double(), torch.Generator().manual_seed(0))
+    exact = torch.special.expm1(eta * x) / math.expm1(eta) if eta else x  # uniform, if it is right
+    assert scipy.stats.kstest(exact.numpy(), "uniform").pvalue > 1e-3
+    assert ContinuousBernoulli().sample(torch.tensor([-1e4, 1e4])).isfinite().all()
 
 
 @pytest.mark.parametrize("likelihood", ALL, ids=IDS)
@@ -132,6 +201,7 @@ TABLE, IMAGES = table_dataset(np.random.default_rng(0).normal(size=(9, 4))), ima
         (TABLE, "bernoulli", "auto", "likelihood.name = bernoulli takes values inside"),
         (TABLE, "gaussian", "sigmoid", "likelihood.output = sigmoid gives values inside"),
         (IMAGES, "bernoulli", "tanh", "likelihood.output = tanh: a bernoulli's output is always the sigmoid"),
+        (TABLE, "continuous-bernoulli", "auto", "likelihood.name = continuous-bernoulli takes values inside"),
     ],
 )
 def test_a_likelihood_that_cannot_take_the_data_says_why(
