@@ -19,9 +19,10 @@ SMALL = ["network.hidden=[16]", "pictures.draw=false", "evaluation.diagnose=true
 SOURCES = {
     "bernoulli": ["digits"],
     "continuous-bernoulli": ["digits", "fashion-mini"],
+    "discretised-logistic": ["fashion-mini"],
     "gaussian": ["digits"],
 }
-BITS = {("continuous-bernoulli", "fashion-mini")}  # of 8-bit values
+BITS = {("continuous-bernoulli", "fashion-mini"), ("discretised-logistic", "fashion-mini")}  # of 8-bit values
 DENSITIES = {name for name, each in LIKELIHOODS.items() if each.scale == "density"}
 
 
@@ -87,6 +88,23 @@ def test_runs_are_loaded_as_they_were_and_draw_noise(runs: dict[tuple[str, str],
         noisy, x = model.sample(5, noise=True), model.sample(5)
         assert np.isfinite(noisy).all()
         assert model.reconstruct(x).shape == x.shape == noisy.shape
+
+
+def test_bits_of_a_probability_are_its_own_and_stand_beside_pca(runs: dict[tuple[str, str], Run]) -> None:
+    numbers = runs["discretised-logistic", "fashion-mini"].metrics["numbers"]
+    bits, log_px = numbers["bits_per_dim"], numbers["log_px"]["value"]
+    assert bits["value"] == pytest.approx(-log_px / (784 * math.log(2)))
+    of_density = runs["continuous-bernoulli", "fashion-mini"].metrics["numbers"]["bits_per_dim"]
+    assert bits["beside"] == pytest.approx(of_density["beside"])
+    assert set(bits["beside"]) == {"probabilistic PCA"}
+
+
+def test_data_that_are_no_bytes_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "run")
+    setting = "likelihood.name=discretised-logistic"
+    assert cli.run(["train", "digits", "--out", out, "--quiet", "--set", setting]) == 2
+    assert "a probability of 8-bit integers, and these data are real numbers" in capsys.readouterr().err
+    assert not Path(out).exists()
 
 
 def test_exactly_the_densities_rank(runs: dict[tuple[str, str], Run]) -> None:

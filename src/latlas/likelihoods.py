@@ -17,6 +17,7 @@ from latlas.data import Dataset
 from latlas.settings import LikelihoodConfig
 
 LOG_2PI = math.log(2 * math.pi)
+HALF_STEP = 1 / 510  # between neighbouring 8-bit values on [0, 1]
 SMALLEST_SIGMA = {"image": 1 / 255, "vector": 1 / 255, "table": 1e-3}
 
 Scale = Literal["density", "probability"]
@@ -274,7 +275,10 @@ class LocationScale(nn.Module, ABC):
         """One draw of x from p(x | z), same shape as raw."""
 
     def mean(self, raw: Tensor) -> Tensor:
-        """The mean of p(x | z), which is m: same shape as raw."""
+        """The mean of p(x | z), same shape as raw: m, unless a likelihood says otherwise."""
+        return self._location(raw)
+
+    def _location(self, raw: Tensor) -> Tensor:
         if self.output == "sigmoid":
             return torch.sigmoid(raw)
         return (torch.tanh(raw) + 1) / 2 if self.output == "tanh" else raw
@@ -285,9 +289,12 @@ class LocationScale(nn.Module, ABC):
 
     def raw(self, mean: Tensor) -> Tensor:
         """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
+        return self._raw_at(mean)
+
+    def _raw_at(self, location: Tensor) -> Tensor:
         if self.output == "identity":
-            return mean
-        logit = torch.logit(mean.clamp(1e-3, 1 - 1e-3))
+            return location
+        logit = torch.logit(location.clamp(1e-3, 1 - 1e-3))
         return logit if self.output == "sigmoid" else logit / 2
 
     def calibration(self, errors: Tensor) -> tuple[float, float] | None:
@@ -324,6 +331,69 @@ class Gaussian(LocationScale):
         best = errors.square().mean().sqrt()
         f = self._over(best)
         return best.item(), 0.5 * (1 / f**2 - 1) + math.log(f)
+
+
+class DiscretisedLogistic(LocationScale):
+    """The probability of 8-bit values k / 255 where a logistic around m is rounded to them, and clipped: P(k) = S(b) -
+    S(a), S the sigmoid, a and b = (k / 255 -+ 1/510 - m) / s, s = sigma sqrt(3) / pi, and a = -inf at k = 0, b = inf at
+    k = 255 (Kingma et al. 2016; Salimans et al. 2017).
+
+    m may lie outside [0, 1]: what is black or white throughout has it far out. `mean` is that of the clipped logistic,
+    `variance` that of the logistic before, sigma^2.
+    """
+
+    title: ClassVar[str] = "discretised logistic"
+    scale: ClassVar[Scale] = "probability"
+
+    @staticmethod
+    def default_output(kind: str) -> str:
+        return "identity"
+
+    @staticmethod
+    def refusal(options: LikelihoodConfig, data: Dataset) -> str:
+        if data.scaling.kind == "integer" and data.scaling.scale == (255.0,):
+            return ""
+        held = {"integer": "16-bit integers", "standard": "a standardised table"}.get(
+            data.scaling.kind, "real numbers"
+        )
+        held, other = ("0 or 1", "bernoulli") if data.binary else (held, "gaussian")
+        return (
+            f"likelihood.name = {options.name} is a probability of 8-bit integers, and these data are {held}: use"
+            f" likelihood.name={other}"
+        )
+
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """Log-probability in nats of the 8-bit values nearest to x: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
+        scale, centred = self._scale(), torch.round(255 * x) / 255 - self._location(raw)
+        above = functional.logsigmoid((centred + HALF_STEP) / scale)
+        below = functional.logsigmoid((HALF_STEP - centred) / scale)
+        # S(b) - S(a) = S(b) S(-a) (1 - exp(a - b)): no difference of nearly equal numbers.
+        width = torch.log(-torch.expm1(-2 * HALF_STEP / scale))
+        black, white = x < HALF_STEP, x > 1 - HALF_STEP
+        each = torch.where(white, 0.0, above) + torch.where(black, 0.0, below)
+        return (each + torch.where(black | white, 0.0, width)).flatten(2).sum(2)
+
+    def mean(self, raw: Tensor) -> Tensor:
+        """The mean of p(x | z), up to rounding: s log(1 + exp(m / s)) - s log(1 + exp((m - 1) / s))."""
+        scale, location = self._scale(), self._location(raw)
+        return scale * (
+            functional.logsigmoid((1 - location) / scale) - functional.logsigmoid(-location / scale)
+        )
+
+    def raw(self, mean: Tensor) -> Tensor:
+        """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
+        scale, mean = self._scale(), mean.clamp(1e-3, 1 - 1e-3)
+        from_ends = torch.log(-torch.expm1(-mean / scale)) - torch.log(-torch.expm1((mean - 1) / scale))
+        return self._raw_at(mean + scale * from_ends)
+
+    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of x from p(x | z), on the grid k / 255: same shape as raw."""
+        level = torch.rand(raw.shape, generator=generator, device=raw.device, dtype=raw.dtype)
+        drawn = self._location(raw) + self._scale() * torch.logit(level)
+        return (torch.round(255 * drawn) / 255).clamp(0, 1)
+
+    def _scale(self) -> Tensor:
+        return self.sigma * (math.sqrt(3) / math.pi)
 
 
 # log(sinh(u) / u) = sum_n c_n u^(2n), n from 1, up to rounding where |u| < NEAR.
@@ -390,4 +460,5 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
     "bernoulli": Bernoulli,
     "continuous-bernoulli": ContinuousBernoulli,
     "gaussian": Gaussian,
+    "discretised-logistic": DiscretisedLogistic,
 }
