@@ -22,11 +22,20 @@ PARTS: dict[str, list[str]] = {
     "network": sorted(NETWORKS),
     "posterior": sorted(POSTERIORS),
     "prior": list(PRIORS),
-    "likelihood": ["bernoulli", "fixed", "learned", "per-pixel"],
+    "likelihood": [
+        "bernoulli",
+        "continuous-bernoulli",
+        "discretised-logistic",
+        "fixed",
+        "learned",
+        "per-pixel",
+    ],
     "objective": ["reconstruction", "elbo", "free-bits", "capacity", "iwae", "dreg", "mmd", "infovae"],
 }
 LIKELIHOODS: dict[str, dict[str, Any]] = {
     "bernoulli": {"likelihood__name": "bernoulli"},
+    "continuous-bernoulli": {"likelihood__name": "continuous-bernoulli"},
+    "discretised-logistic": {"likelihood__name": "discretised-logistic"},
     "fixed": {"likelihood__name": "gaussian", "likelihood__sigma": 0.5},
     "learned": {"likelihood__name": "gaussian", "likelihood__sigma": "learned"},
     "per-pixel": {"likelihood__name": "gaussian", "likelihood__sigma": "per-pixel"},

@@ -87,19 +87,19 @@ class LikelihoodConfig(Section):
     """p(x | z)."""
 
     name: Annotated[
-        Literal["auto", "bernoulli", "gaussian"],
+        Literal["auto", "bernoulli", "continuous-bernoulli", "gaussian", "discretised-logistic"],
         Field(description="auto: bernoulli for 0/1 data and grey images, else gaussian"),
     ] = "auto"
     sigma: Annotated[
         Annotated[float, Field(gt=0)] | Literal["learned", "per-pixel"],
         Field(
-            description="standard deviation of the gaussian, on the model's scale: a number, learned, or"
-            " per-pixel, one learned for each value of an item"
+            description="standard deviation, of a likelihood that has one, on the model's scale: a number,"
+            " learned, or per-pixel, one learned for each value of an item"
         ),
     ] = "learned"
     output: Annotated[
         Literal["auto", "sigmoid", "tanh", "identity"],
-        Field(description="maps raw decoder outputs to the gaussian's mean; tanh as (t + 1) / 2"),
+        Field(description="maps raw decoder outputs to the mean where there is a sigma; tanh as (t + 1) / 2"),
     ] = "auto"
 
 

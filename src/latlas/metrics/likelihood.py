@@ -111,13 +111,15 @@ def _bits_per_dim(context: Context) -> Value | None:
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
     found = context.once(importance)
-    if found is None:
+    if found is None or not likelihood.normalised(context.binary):
         return None
+    data = None
+    if dataset.scaling.kind == "integer" and context.test.x.dtype == np.uint8:
+        data = Dequantised(context.few, context.batches(context.few), context.seed)
     if likelihood.scale == "probability":
-        return _in_bits(found, nats, 0, {}) if likelihood.normalised(context.binary) else None
-    if dataset.scaling.kind != "integer" or context.test.x.dtype != np.uint8:
+        return _in_bits(found, nats, 0, {} if data is None else _linear(context, data))
+    if data is None:
         return None
-    data = Dequantised(context.few, context.batches(context.few), context.seed)
     done = lambda n, total: context.observer.progress("counting bits", n, total)  # noqa: E731
     dequantised = log_likelihood(context.model, data, context.effort.draws, progress=done)
     return _in_bits(dequantised, nats, BITS, _linear(context, data))
@@ -127,7 +129,7 @@ def _in_bits(found: Importance, nats: float, added: int, beside: dict[str, float
     stderr = None if found.stderr is None else found.stderr / nats
     # The likelihood is too low, so the bits are too high.
     warning = found.warning and "of log p(x), which is " + found.warning
-    bits = {name: -value / nats + added for name, value in beside.items()}
+    bits = {name: -value / nats + BITS for name, value in beside.items()}  # of dequantised items
     return Value(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning=warning)
 
 
