@@ -83,8 +83,8 @@ def ours(task_name: str) -> tuple[int, float]:
     """Images and seconds of one epoch of latlas's loop, with its logging every 50 steps."""
     import torch
 
-    from latlas import config, objectives, training
-    from latlas.build import build, item_of, resolve, statistics
+    from latlas import config, training
+    from latlas.build import build, item_of, objective_of, resolve, statistics
     from latlas.data.batches import Batches
     from latlas.machine import prepare
     from latlas.runs import Progress
@@ -100,7 +100,7 @@ def ours(task_name: str) -> tuple[int, float]:
         model = build(resolved, item_of(data), statistics(data)).to(device)
         batches = Batches(data.train, data.scaling, device)
         optimizer = training.optimizer_for(resolved, model)
-        objective = objectives.build(resolved.objective)
+        objective = objective_of(resolved, data.shape)
         start = time.perf_counter()
         for _ in training.train(model, batches, objective, optimizer, resolved, Progress()):
             pass

@@ -40,7 +40,7 @@ def settings_table() -> str:
         if not hasattr(section, "model_fields") or name == "recipe":
             continue
         rows = [
-            f"| `{name}.{key}` | {shown(f.get_default(call_default_factory=True))} | {f.description} |"
+            f"| `{name}.{key}` | {shown(f.default)} | {f.description} |"
             for key, f in section.model_fields.items()
         ]
         head = f"### {name}\n\n{section.__doc__}\n\n| key | default | meaning |\n|---|---|---|\n"

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from latlas import afterwards
+from latlas.settings import Config, EvaluationConfig
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 REAL_DATA = os.environ.get("LATLAS_DATA", "")
 CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
 
 
-# Runs are trained without what is measured afterwards, which takes longer than they do. Here, and not in a fixture:
-# runs that a whole file shares are trained before any test's own fixtures.
-EVERYTHING, afterwards.MEASURED, afterwards.DIAGNOSED = afterwards.MEASURED, (), False
+EVERYTHING = EvaluationConfig()
+NOTHING = EvaluationConfig(groups=(), diagnose=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,12 +46,30 @@ def private_home(
     return home
 
 
+def evaluate_by_default(evaluation: EvaluationConfig) -> None:
+    """Makes `evaluation` what a configuration has unless it says so itself."""
+    for name in ("groups", "diagnose"):
+        EvaluationConfig.model_fields[name].default = getattr(evaluation, name)
+    EvaluationConfig.model_rebuild(force=True)
+    Config.model_fields["evaluation"].default = evaluation
+    Config.model_rebuild(force=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_measured() -> None:
+    """Measuring takes longer than training here; of the session, as whole files share runs that they train first."""
+    evaluate_by_default(NOTHING)
+
+
 @pytest.fixture(autouse=True)
-def measured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What users get in tests marked `measured`: everything is measured at the end of training."""
-    if request.node.get_closest_marker("measured") is not None:
-        monkeypatch.setattr(afterwards, "MEASURED", EVERYTHING)
-        monkeypatch.setattr(afterwards, "DIAGNOSED", True)
+def everything_is_measured(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In tests marked `measured`, a training measures and diagnoses at its end, as it does for users."""
+    if request.node.get_closest_marker("measured") is None:
+        yield
+        return
+    evaluate_by_default(EVERYTHING)
+    yield
+    evaluate_by_default(NOTHING)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,18 @@ from torch.distributions import MultivariateNormal
 
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
-from latlas.metrics import ais
+from latlas.metrics import Annealing, Context, Effort, ais, measure
 from latlas.metrics.ais import (
+    AIS,
     Target,
     Weights,
     annealed,
-    compared,
     forward,
     reverse,
     schedule,
     transition,
     tune,
+    without_encoder,
 )
 from latlas.models import Model
 
@@ -97,7 +99,7 @@ def test_weights_and_their_inverses_are_unbiased_with_any_number_of_temperatures
 
 def test_probabilistic_pca_where_importance_sampling_from_the_prior_fails() -> None:
     model, data, exact = principal()
-    result = annealed(model, data, chains=16, steps=300, simulated=2)
+    result = annealed(model, data, Annealing(1), simulated=2)
     assert result.log_px == pytest.approx(exact.mean().item(), abs=0.4)
     target = Target(model, model.prior_value(), data(np.arange(len(data))))
     draws = target.draw(16 * 300, seeded())
@@ -183,7 +185,7 @@ def test_a_mixture_prior_whose_components_lie_far_apart() -> None:
         model.prior.logits.copy_(weights.log())
     parts = torch.distributions.Normal(means, (stds**2 + 0.25).sqrt())
     exact = (parts.log_prob(torch.from_numpy(x)) + weights.log()).logsumexp(1).mean().item()
-    result = annealed(model, batches(table_dataset(x), "test", model), chains=100, steps=40, simulated=200)
+    result = annealed(model, batches(table_dataset(x), "test", model), Annealing(1, 100, 40), simulated=200)
     assert result.log_px == pytest.approx(exact, abs=0.1)
     assert result.gap == pytest.approx(-(weights * weights.log()).sum().item(), abs=0.15)
 
@@ -199,15 +201,15 @@ def test_the_weights_summaries() -> None:
 def test_a_seed_repeats_parts_bound_memory_and_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data, _ = principal()
     told: list[tuple[int, int]] = []
-    few = {"chains": 4, "steps": 30, "simulated": 3}
-    first = annealed(model, data, **few, seed=1, progress=lambda *done: told.append(done))
+    few = Annealing(1, chains=4, temperatures=30, seed=1)
+    first = annealed(model, data, few, 3, progress=lambda *done: told.append(done))
     assert told == [(n, 5 * 29) for n in range(1, 5 * 29 + 1)]
-    assert first == annealed(model, data, **few, seed=1)
-    assert first != annealed(model, data, **few, seed=2)
+    assert first == annealed(model, data, few, 3)
+    assert first != annealed(model, data, replace(few, seed=2), 3)
     monkeypatch.setattr("latlas.models.CHUNK_VALUES", 4 * ais.BACKWARD * 4 * 7)  # seven items at once
     sizes, at = [], Target.at
     monkeypatch.setattr(Target, "at", lambda self, z: (sizes.append(z.shape[1]), at(self, z))[1])
-    assert annealed(model, data, **few).log_px == pytest.approx(first.log_px, abs=8)
+    assert annealed(model, data, few, 3).log_px == pytest.approx(first.log_px, abs=8)
     assert set(sizes) == {7, 6, 3}
 
 
@@ -222,31 +224,35 @@ def test_a_seed_repeats_parts_bound_memory_and_progress_is_told(monkeypatch: pyt
 def test_every_model_with_a_prior_has_an_estimate(settings: dict[str, Any]) -> None:
     dataset = image_dataset(50)
     config, model = made(dataset, model__latent=2, network__hidden=(8,), **settings)
-    values = compared(config, model, dataset.test, chains=4, temperatures=20)
-    assert math.isfinite(values["log_px"])
-    assert values["images"] == 5
+    effort = Effort(annealing=Annealing(len(dataset.test), 4, 20))
+    values = measure(Context(model, dataset, effort=effort), tuple(AIS))
+    log_px, hidden = values["annealed_log_px"], values["hidden"]
+    assert log_px is not None
+    assert math.isfinite(log_px.value)
+    assert log_px.items == 5
     if config.posterior.name == "point":
-        assert values["importance"] is None
-        assert values["hidden"] is None
+        assert not log_px.beside
+        assert hidden is None
     else:
-        assert values["hidden"] == values["log_px"] - values["importance"]
+        assert hidden is not None
+        assert hidden.value == log_px.value - log_px.beside["with the encoder"]
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
 def test_what_cannot_be_annealed_is_refused() -> None:
     dataset = image_dataset(50)
-    plain, model = made(dataset, posterior__name="point", objective__name="reconstruction")
+    plain = made(dataset, posterior__name="point", objective__name="reconstruction")[1]
     with pytest.raises(InputError, match="no prior"):
-        compared(plain, model, dataset.test)
-    config, model = made(dataset)
-    for numbers, message in (
-        ((0, 20), "chains = 0"),
-        ((4, 1), "temperatures = 1"),
-        ((4, 20, -1), "seed = -1"),
+        without_encoder(Context(plain, dataset, prior=False, effort=Effort(annealing=Annealing(5))))
+    model = made(dataset)[1]
+    for effort, message in (
+        (Annealing(5, 0, 20), "chains = 0"),
+        (Annealing(5, 4, 1), "temperatures = 1"),
+        (Annealing(5, 4, 20, -1), "seed = -1"),
     ):
         with pytest.raises(InputError, match=message):
-            compared(config, model, dataset.test, *numbers)
+            without_encoder(Context(model, dataset, effort=Effort(annealing=effort)))
     with torch.no_grad():
         model.decoder.output.bias.fill_(float("nan"))
     with pytest.raises(LatlasError, match="diverged"):
-        compared(config, model, dataset.test, 2, 5)
+        without_encoder(Context(model, dataset, effort=Effort(annealing=Annealing(5, 2, 5))))

@@ -13,13 +13,13 @@ from torch import nn
 from torch.nn import functional
 
 from latlas import config as configuration
-from latlas import experiment, inference, objectives, pca, runs, training
-from latlas.build import resolve
+from latlas import experiment, inference, pca, runs, training
+from latlas.build import objective_of, resolve
 from latlas.data import DataOptions, Dataset, load
 from latlas.data.batches import Batches
 from latlas.data.binarise import drawn_once
 from latlas.data.dataset import Scaling
-from latlas.data.splits import Raw, assemble, whole
+from latlas.data.splits import Raw, as_split, assemble
 from latlas.errors import InputError
 from latlas.networks import conv, mlp
 from latlas.progress import Observer
@@ -32,7 +32,7 @@ UINT8 = Scaling("integer", (0.0,), (255.0,))
 
 def loaded(x: np.ndarray, how: str, seed: int = 0, **options: Any) -> Dataset:
     fields = DataOptions.model_validate({"binarise": how, "binarise_seed": seed, **options})
-    return assemble(Raw("x", "x", {"train": whole(x)}), fields)
+    return assemble(Raw("x", "x", {"train": as_split(x)}), fields)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_frequencies_are_the_grey_values(dtype: type, top: float) -> None:
     levels = np.array([0, 0.1, 0.35, 0.8, 1]) * top
     x = np.broadcast_to(levels.astype(dtype), (40_000, 5)).reshape(-1, 5, 1, 1)
     scaling = Scaling() if top == 1 else Scaling("integer", (0.0,), (float(top),))
-    drawn = drawn_once(whole(x), scaling, 0, "test").x
+    drawn = drawn_once(as_split(x), scaling, 0, "test").x
     assert drawn.dtype == x.dtype
     assert set(np.unique(drawn)) == {0, top}
     share = (drawn == top).mean(0).ravel()
@@ -54,7 +54,7 @@ def test_frequencies_are_the_grey_values(dtype: type, top: float) -> None:
 
 def test_items_are_drawn_independently() -> None:
     x = np.full((4000, 6, 1, 1), 128, np.uint8)
-    ones = drawn_once(whole(x), UINT8, 0, "test").x[:, :, 0, 0] == 255
+    ones = drawn_once(as_split(x), UINT8, 0, "test").x[:, :, 0, 0] == 255
     correlations = np.corrcoef(ones.T) - np.eye(6)
     assert np.abs(correlations).max() < 4 / np.sqrt(4000)
 
@@ -145,7 +145,7 @@ def test_the_target_is_the_drawn_item_and_the_corruption_comes_after_it() -> Non
     model.forward = watched  # type: ignore[method-assign]
     data = Batches(dataset.train, dataset.scaling, CPU)
     optimizer = training.optimizer_for(config, model)
-    objective = objectives.build(config.objective, 48)
+    objective = objective_of(config, (48,))
     list(training.train(model, data, objective, optimizer, config, Progress()))
     assert set(seen[0]["target"].unique().tolist()) == {0.0, 1.0}
     assert seen[0]["input"].unique().numel() > 100
@@ -228,7 +228,7 @@ def test_a_stage_reaches_the_optimiser() -> None:
     )  # fmt: skip
     data, optimizer = Batches(dataset.train, dataset.scaling, CPU), training.optimizer_for(config, model)
     assert optimizer.param_groups[0]["eps"] == 1e-4
-    objective = objectives.build(config.objective, 48)
+    objective = objective_of(config, (48,))
     events = training.train(model, data, objective, optimizer, config, Progress())
     lr = [e.lr for e in events if isinstance(e, training.EpochEnded)]
     assert lr == pytest.approx([1e-3 * 10 ** (-i / 7) for i in (0, 1, 1, 1, 2)])

@@ -14,7 +14,7 @@ from scipy.stats import wasserstein_distance
 from latlas.data import Dataset, Scaling
 from latlas.metrics import METRICS, Context, Value
 from latlas.metrics import measure as readings
-from latlas.metrics.downstream import explained, probed, voted
+from latlas.metrics.downstream import MOST_VALUES, View, explained, probed, raw_values, voted
 from latlas.metrics.information import aggregate
 from latlas.metrics.spread import (
     effective_dimensions,
@@ -23,12 +23,11 @@ from latlas.metrics.spread import (
     total_correlation,
     wasserstein,
 )
-from latlas.metrics.views import MOST_VALUES, View, raw_values
 from latlas.models import Model
 from latlas.posteriors import GaussianPosterior
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
-OURS = [name for name, about in METRICS.items() if about.group in ("codes", "use")]
+OURS = [name for name, about in METRICS.items() if about.group in ("codes", "downstream")]
 COVARIANCE = np.array([[4.0, 0.9, 0.0], [0.9, 1.0, 0.3], [0.0, 0.3, 0.5]])
 
 
@@ -298,7 +297,7 @@ def test_separated_clusters_are_the_classes() -> None:
     labels = np.arange(90) % 3
     x = 20 * np.eye(4)[labels] + normals(90, 4)
     context = replace(channel(x, (-3.0,) * 4), dataset=classes(x, labels))
-    found = readings(context, ["use"])
+    found = readings(context, ["downstream"])
     told = {name: reading.value for name, reading in found.items() if reading}
     assert [told[name] for name in ("probe_accuracy", "knn_accuracy", "nmi", "ari")] == pytest.approx([1] * 4)
     assert told["silhouette"] > 0.8
@@ -314,14 +313,14 @@ def test_separated_clusters_are_the_classes() -> None:
 def test_labels_that_are_numbers_get_r2_and_classes_do_not() -> None:
     x = normals(200, 3)
     context = channel(x, (-3.0,) * 3)
-    real = readings(replace(context, dataset=classes(x, x @ [1.0, 2.0, 3.0])), ["use"])
+    real = readings(replace(context, dataset=classes(x, x @ [1.0, 2.0, 3.0])), ["downstream"])
     assert {name for name, reading in real.items() if reading} == {"probe_r2"}
     assert real["probe_r2"].value == pytest.approx(1, abs=1e-3)
     assert set(real["probe_r2"].beside) == {"PCA", "raw values"}
     for labels in (np.zeros(200, int), np.full(200, 1.5), None):
-        found = readings(replace(context, dataset=classes(x, labels)), ["use"])
+        found = readings(replace(context, dataset=classes(x, labels)), ["downstream"])
         assert set(found.values()) == {None}
-    named = readings(replace(context, dataset=classes(x, np.arange(200) % 2)), ["use"])
+    named = readings(replace(context, dataset=classes(x, np.arange(200) % 2)), ["downstream"])
     assert {name for name, reading in named.items() if not reading} == {"probe_r2"}
 
 
@@ -416,7 +415,7 @@ def test_a_linear_model_on_garments_tells_what_its_pca_tells() -> None:
 
     dataset = load(DataOptions(source="fashion-mini"))
     model: Model = fit(dataset, 16)
-    for name, reading in readings(Context(model, dataset, prior=False), ["use"]).items():
+    for name, reading in readings(Context(model, dataset, prior=False), ["downstream"]).items():
         assert (reading is None) == (name == "probe_r2")
         if reading:
             assert reading.beside["PCA"] == pytest.approx(reading.value, abs=0.01)

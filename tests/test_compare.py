@@ -21,7 +21,7 @@ from test_report import Page
 
 import latlas
 from latlas import api, cli, compare, experiment, figures
-from latlas.compare import Column, Comparison, Entry
+from latlas.compare import Column, Comparison, Entry, Picture
 from latlas.data import Scaling
 from latlas.errors import InputError
 from latlas.runs import Run, dataset_of
@@ -45,8 +45,14 @@ def entry(
 ) -> Entry:
     """A row with an ELBO, or none, of which 5 nats are rate."""
     values: dict[str, Any] = {"elbo": elbo, "distortion": 50.0 if elbo is None else -5 - elbo, "mse": mse}
+    likelihood = "Bernoulli" if scale in ("probability", "cross-entropy") else "Gaussian"
     values |= {"rate": None if elbo is None else 5.0, "purity": more.pop("purity", None)}
-    rest = {"data_name": "ramps", "scaling": Scaling(), "runs": (f"runs/{name}",)} | more
+    rest = {
+        "data_name": "ramps",
+        "scaling": Scaling(),
+        "runs": (f"runs/{name}",),
+        "likelihood": likelihood,
+    } | more
     return Entry(name, values, data, scale=scale, **rest)
 
 
@@ -89,9 +95,8 @@ def test_a_cross_entropy_ranks_only_among_its_like() -> None:
 def test_a_probability_of_0_1_data_never_meets_a_density() -> None:
     rows = entry("a", "probability", -80), entry("b", "density", -60)
     assert best(*rows)["elbo"] == best(*rows)["distortion"] == set()
-    assert (
-        "a (Bernoulli, a probability of 0/1 data) and b (Gaussian, a density)" in compared(*rows).reasons[0]
-    )
+    said = "a (Bernoulli, a probability of the stored values) and b (Gaussian, a density)"
+    assert said in compared(*rows).reasons[0]
 
 
 def test_a_point_posterior_has_no_elbo_to_rank() -> None:
@@ -125,7 +130,7 @@ def test_other_data_rank_nothing_and_the_reason_names_the_runs() -> None:
 def test_data_scaled_otherwise_rank_neither_errors_nor_likelihoods() -> None:
     rows = entry("a"), entry("b", scaling=Scaling("minmax", (0.0,), (2.0,)), mse=0.01)
     assert set().union(*best(*rows).values()) == set()
-    assert "scaled otherwise for a and b" in compared(*rows).reasons[0]
+    assert "scaled differently for a and b" in compared(*rows).reasons[0]
 
 
 def test_plain_values_say_what_compares() -> None:
@@ -378,6 +383,26 @@ def test_the_page_refers_to_nothing_outside_itself(whole: Comparison, work: Path
         assert said in page.text.replace("\u200b", "")
     elbo = f"{Run(work / 'v2').metrics['splits']['test']['elbo']:.2f}".replace("-", "−")
     assert elbo in page.text
+
+
+def test_hostile_names_and_notes_stay_text(unrendered: None) -> None:
+    nasty = "</table></style><script>alert('x')</script>&amp;\"{{ 7 * 7 }}"
+    settings = {"model.latent": 2, nasty: 0}
+    rows = [
+        replace(entry(nasty, data_name=nasty, settings=settings), spread={"elbo": 1.0}, runs=("a", "b")),
+        entry("plain", "density", elbo=-90, data_name=nasty, settings=settings | {nasty: nasty}),
+    ]
+    columns = (*COLUMNS, Column("more", nasty, nasty, 1, "higher", nasty))
+    pictures = tuple(Picture(part, nasty, figures.png(None), nasty) for part in ("latent", "decoded"))
+    hostile = replace(
+        compared(*rows), title=nasty, unit=nasty, columns=columns, pictures=pictures, notes=(nasty,)
+    )
+    page = Page(compare.page([hostile, hostile], nasty, nasty, [nasty]))
+    assert page.open == []
+    assert page.all("script") == []
+    assert len(page.all("style")) == 1
+    assert page.text.replace("\u200b", "").count(nasty) > 20
+    assert "49" not in page.text
 
 
 @pytest.mark.browser

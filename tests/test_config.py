@@ -10,13 +10,16 @@ import pytest
 from helpers import configured, image_dataset, table_dataset
 from pydantic import BaseModel
 
-from latlas import api, config, likelihoods, settings
+from latlas import api, config, settings
 from latlas.build import resolve
 from latlas.config import assignments, override, parse, recipe, recipe_names, to_toml
 from latlas.divergences import KERNELS
 from latlas.errors import InputError
+from latlas.likelihoods import LIKELIHOODS
 from latlas.networks import ACTIVATIONS, NETWORKS
+from latlas.objectives import OBJECTIVES
 from latlas.posteriors import POSTERIORS
+from latlas.priors import PRIORS
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import Config
 
@@ -29,6 +32,9 @@ def test_every_choice_that_a_configuration_names_exists_and_the_reverse() -> Non
     assert choices(settings.NetworkConfig, "name") == set(NETWORKS)
     assert choices(settings.NetworkConfig, "activation") == set(ACTIVATIONS)
     assert choices(settings.PosteriorConfig, "name") == set(POSTERIORS)
+    assert choices(settings.PriorConfig, "name") == set(PRIORS)
+    assert choices(settings.LikelihoodConfig, "name") == set(LIKELIHOODS)
+    assert choices(settings.ObjectiveConfig, "name") == set(OBJECTIVES)
     assert choices(settings.ObjectiveConfig, "kernel") == set(KERNELS)
     assert choices(settings.ObjectiveConfig, "schedule") == set(BETA_SCHEDULES)
     assert choices(settings.OptimizerConfig, "schedule") == set(LR_SCHEDULES)
@@ -141,6 +147,9 @@ def test_epochs_given_override_a_recipes_steps_however_they_are_given(tmp_path: 
         ("optimizer.clip=none", None),
         ("corruption.name=none", "none"),
         ("network.name = conv", "conv"),
+        ('evaluation.groups=["codes", "downstream"]', ("codes", "downstream")),
+        ('evaluation.groups=["use", "factors"]', ("downstream", "disentanglement")),
+        ("evaluation.groups=[]", ()),
     ],
 )
 def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
@@ -170,6 +179,8 @@ def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
         ("training.device=tpu", "training.device = 'tpu'"),
         ("objective.name=reconstruction --set objective.beta=4", "has nothing to weigh"),
         ("objective.free_bits=1 --set objective.kl=monte-carlo", "objective.free_bits needs the ELBO with a KL"),
+        ('evaluation.groups=["codes", "uses"]', "evaluation.groups = 'uses': expected 'likelihood', 'codes',"),
+        ("evaluation.groups=[[]]", r"evaluation.groups = \[\]: expected"),
         ("seed=-1", "seed = -1: expected greater than or equal to 0"),
     ],
 )  # fmt: skip
@@ -224,4 +235,3 @@ def test_what_is_left_to_the_data_is_decided_and_said() -> None:
             override(Config(), {"likelihood.name": "bernoulli"}, "test"),
             table_dataset(np.random.default_rng(0).normal(size=(50, 6))),
         )
-    likelihoods.check(table.likelihood, "table")

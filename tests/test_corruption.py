@@ -18,19 +18,21 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import figures, finishing, gallery, objectives, pca, studies, training
+from latlas import compare, figures, finishing, gallery, pca, studies, training
+from latlas.build import objective_of
 from latlas.cli import run as command
 from latlas.compare import denoising
 from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
 from latlas.errors import InputError
-from latlas.metrics.elbo import evaluate, restoration, restore
+from latlas.metrics.elbo import evaluate
+from latlas.metrics.reconstruction import restoration, restore
 from latlas.models import Model
 from latlas.progress import SILENT
 from latlas.runs import Progress, Run, dataset_of
 from latlas.settings import Config, CorruptionConfig
-from latlas.studies import execute, prepare, probe
+from latlas.studies import execute, prepare
 from latlas.training import Logged, Stopped
 
 NOISE = CorruptionConfig(name="gaussian", strength=0.5)
@@ -134,7 +136,7 @@ def loop(
     stop: Any = lambda: False,
 ) -> Iterator[training.Event]:  # fmt: skip
     config, model, optimizer = begun
-    data, objective = batches(dataset, "train", model), objectives.build(config.objective, dataset.shape[-1])
+    data, objective = batches(dataset, "train", model), objective_of(config, dataset.shape)
     return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
 
 
@@ -327,7 +329,7 @@ def test_a_denoising_run_shows_what_it_restores(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = trained["denoising-ae"], []
-    monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[-1]) or [])
+    monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[4]) or [])
     for any_run in trained.values():
         finishing.redraw(any_run, None, None)
     assert [settings.restore is None for settings in asked] == [False, True]
@@ -429,9 +431,11 @@ def test_tables_of_restoration_show_means_and_spreads() -> None:
     assert "0.04000 ± 0.01414" in lines[1]
     assert lines[1].endswith("wins")
     assert lines[2].endswith("loses to corrupted")
-    html = denoising.html_table(rows)
-    assert "d&lt;1&gt;" in html
-    assert "masking 0.3" in Text(html).text
+    html = compare.page([], "Denoising", restored={"d<1>": denoising.table(rows)})
+    assert "Restored on d&lt;1&gt;" in html
+    assert '<td class="wins">wins</td>' in html
+    for said in ("0.04000 ± 0.01414", "masking 0.3", "loses to corrupted"):
+        assert said in Text(html).text
 
 
 def test_seeds_share_a_row_and_other_training_is_no_counterpart(tmp_path: Path) -> None:
@@ -474,8 +478,7 @@ def test_the_study_asks_every_corruption_at_both_sizes_beside_plain_runs() -> No
 
 
 @pytest.mark.slow
-def test_a_study_ends_with_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.02)
+def test_a_study_ends_with_the_table(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(
         """[study]
 name = "mine"

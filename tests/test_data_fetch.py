@@ -9,7 +9,6 @@ import os
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -113,7 +112,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
             idx_bytes((np.arange(count) % 10).astype(np.uint8))
         )
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in server.files.items()}
-    small = replace(catalogue.NAMED["mnist"], items=(20, 0, 10), files=sums, mirrors=tuple(server.at("good")))
+    small = catalogue.NAMED["mnist"].model_copy(
+        update={"items": (20, 0, 10), "files": sums, "mirrors": tuple(server.at("good"))}
+    )
     monkeypatch.setitem(catalogue.NAMED, "mnist", small)
     yield server
     server.stop()
@@ -250,8 +251,8 @@ def flowers(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         server.files["102flowers.tgz"] = archive
         names = ("102flowers.tgz", "setid.mat", "imagelabels.mat")
         sums = {n: hashlib.sha256(server.files[n]).hexdigest() for n in names}
-        entry = replace(
-            catalogue.NAMED["flowers102"], items=(3, 2, 4), files=sums, mirrors=tuple(server.at("good"))
+        entry = catalogue.NAMED["flowers102"].model_copy(
+            update={"items": (3, 2, 4), "files": sums, "mirrors": tuple(server.at("good"))}
         )
         monkeypatch.setitem(catalogue.NAMED, "flowers102", entry)
         monkeypatch.setenv("LATLAS_CACHE", str(tmp_path / "cache"))

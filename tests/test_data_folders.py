@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from latlas.data import DataOptions, Dataset, cache, load
-from latlas.data.cache import Wanted, decode_files
+from latlas.data.cache import ImageFormat, decode_files
 from latlas.data.folders import list_images
 from latlas.errors import InputError
 
@@ -189,9 +189,9 @@ def test_the_cache_is_used_and_follows_the_content(
 def test_a_change_to_the_array_never_reaches_the_cache(tmp_path: Path) -> None:
     photos(tmp_path)
     files = list_images(tmp_path).files
-    first = decode_files(tmp_path, files, Wanted())
+    first = decode_files(tmp_path, files, ImageFormat())
     first.x[:] = 7
-    assert decode_files(tmp_path, files, Wanted()).x[0, 0, 0, 0] == 0
+    assert decode_files(tmp_path, files, ImageFormat()).x[0, 0, 0, 0] == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "about", "gone", "rows"])

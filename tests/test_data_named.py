@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from test_data_idx import write_set
 
-from latlas.data import DataOptions, cache_home, data_home, load, source_info, sources
-from latlas.data.catalogue import NAMED
-from latlas.data.named import EMBEDDED
+from latlas.data import DataOptions, cache_home, catalogue, data_home, load, source_info, sources
+from latlas.data.catalogue import NAMED, Named
+from latlas.data.named import EMBEDDED, READERS
 from latlas.errors import InputError
 
 FASHION = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot".replace(
     "_", "-"
 ).split()
+
+FASHION_MINI = EMBEDDED / "fashion_mini.npz"
 
 
 def test_fashion_mini_is_whole_balanced_small_and_licensed() -> None:
@@ -28,8 +31,8 @@ def test_fashion_mini_is_whole_balanced_small_and_licensed() -> None:
     full = load(DataOptions(validation=0))
     assert np.bincount(full.train.labels).tolist() == [800] * 10  # type: ignore[arg-type]
     assert np.bincount(full.test.labels).tolist() == [200] * 10  # type: ignore[arg-type]
-    assert EMBEDDED.stat().st_size < 5_000_000
-    licence = (EMBEDDED.parent / "LICENSE-fashion-mnist").read_text(encoding="utf-8")
+    assert FASHION_MINI.stat().st_size < 5_000_000
+    licence = (EMBEDDED / "LICENSE-fashion-mnist").read_text(encoding="utf-8")
     assert "2017 Zalando SE" in licence
     assert "Permission is hereby granted" in licence
 
@@ -109,6 +112,54 @@ def test_the_catalogue_is_complete() -> None:
         source_info("cifar")
 
 
+CATALOGUE = Path(catalogue.__file__).with_suffix(".toml")
+
+
+def test_each_reader_that_the_catalogue_may_name_exists() -> None:
+    assert set(get_args(Named.model_fields["reader"].annotation)) == set(READERS)
+
+
+def test_the_catalogue_alone_adds_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_set(tmp_path / "Small" / "raw")
+    table = (
+        CATALOGUE.read_text(encoding="utf-8").replace("[kmnist", "[small").replace("KMNIST/raw", "Small/raw")
+    )
+    for old, new in (("[60_000, 0, 10_000]", "[20, 0, 8]"), ("[1, 28, 28]", "[1, 5, 4]")):
+        table = table.replace(old, new)
+    path = tmp_path / "catalogue.toml"
+    path.write_text(table, encoding="utf-8")
+    monkeypatch.setitem(NAMED, "small", catalogue.read(path)["small"])
+    assert "small" in sources()
+    assert source_info("small", str(tmp_path))["present"]
+    dataset = load(DataOptions(source="small", data_dir=str(tmp_path), validation=0))
+    assert (dataset.shape, len(dataset.train), len(dataset.test)) == ((1, 5, 4), 20, 8)
+    assert dataset.classes == NAMED["kmnist"].classes
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('licence = "CC BY 4.0"', 'license = "CC BY 4.0"', r"digits\.licence: .*; digits\.license: "),
+        ('reader = "digits"', 'reader = "csv"', r"digits\.reader: .*'embedded', 'digits'"),
+        ("items = [1_797, 0, 0]", "items = [1_797, 0]", r"digits\.items\.2: "),
+        ("shape = [3, 64, 64]", "shape = [3, 64, 0]", r"flowers102\.shape\.2: "),
+        ("{:05d}", "{}", r"flowers102\.images: "),
+        ("440fcabf", "440fcab", r"mnist\.files\.train-images-idx3-ubyte\.gz: "),
+        ("mnist/dataset/kmnist/", "mnist/dataset/kmnist", r"kmnist\.mirrors\.0: "),
+        ('folder = "flowers-102"\n', "", r"flowers102: .*files, folder and mirrors belong together"),
+        ("[digits]", "[digits", r"cannot be read as a catalogue"),
+    ],
+)
+def test_a_damaged_catalogue_names_the_field(tmp_path: Path, right: str, wrong: str, message: str) -> None:
+    text = CATALOGUE.read_text(encoding="utf-8")
+    assert right in text
+    path = tmp_path / "catalogue.toml"
+    path.write_text(text.replace(right, wrong), encoding="utf-8")
+    with pytest.raises(InputError, match=f"^{path}: {message}") as caught:
+        catalogue.read(path)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_the_real_sets(real_data: Path, name: str) -> None:
@@ -127,7 +178,7 @@ def test_the_real_sets(real_data: Path, name: str) -> None:
 def test_fashion_mini_holds_official_images(real_data: Path) -> None:
     full = load(DataOptions(source="fashion-mnist", data_dir=str(real_data), validation=0))
     mini = load(DataOptions(validation=0))
-    with np.load(EMBEDDED, allow_pickle=False) as file:
+    with np.load(FASHION_MINI, allow_pickle=False) as file:
         for part in ("train", "test"):
             rows = file[f"{part}_index"]
             assert len(np.unique(rows)) == len(rows)

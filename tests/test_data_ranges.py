@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from latlas.data import DataOptions, Dataset, Scaling, Split
 from latlas.data.ranges import check_fit, check_numeric, convert, decide
-from latlas.data.splits import Raw, assemble, whole
+from latlas.data.splits import Raw, as_split, assemble
 from latlas.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ BITS = RNG.integers(0, 2, (40, 6, 5, 1))
 
 
 def build(x: np.ndarray, test: np.ndarray | None = None, **options: object) -> Dataset:
-    parts = {"train": whole(x)} | ({} if test is None else {"test": whole(test)})
+    parts = {"train": as_split(x)} | ({} if test is None else {"test": as_split(test)})
     return assemble(Raw("x", "x.npy", parts), DataOptions(source="x.npy", **options))  # type: ignore[arg-type]
 
 

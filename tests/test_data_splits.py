@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latlas.data import DataOptions, Split
-from latlas.data.splits import Raw, assemble, code_labels, split_parts, whole
+from latlas.data.splits import Raw, as_split, assemble, code_labels, split_parts
 from latlas.errors import InputError
 
 
 def raw(**counts: int) -> Raw:
     """Parts of the given sizes; each item's value says where it came from."""
     parts = {
-        part: whole(np.arange(n, dtype=float)[:, None] + 1000 * i, np.arange(n))
+        part: as_split(np.arange(n, dtype=float)[:, None] + 1000 * i, np.arange(n))
         for i, (part, n) in enumerate(counts.items())
     }
     return Raw("x", "x.npy", parts)
@@ -129,19 +129,22 @@ def test_the_fingerprint_follows_content_and_split() -> None:
     assert len(first) == 64
     changed = source.parts["train"].x.copy()
     changed[17] += 1e-9
-    assert of(Raw("x", "x.npy", {"train": whole(changed, np.arange(50))})) != first
-    assert of(Raw("x", "x.npy", {"train": whole(source.parts["train"].x)})) != first
+    assert of(Raw("x", "x.npy", {"train": as_split(changed, np.arange(50))})) != first
+    assert of(Raw("x", "x.npy", {"train": as_split(source.parts["train"].x)})) != first
     assert of(source, seed=1) != first
 
 
 def test_parts_must_fit_together() -> None:
-    parts = {"train": whole(np.random.default_rng(0).normal(size=(20, 3))), "test": whole(np.zeros((5, 4)))}
+    parts = {
+        "train": as_split(np.random.default_rng(0).normal(size=(20, 3))),
+        "test": as_split(np.zeros((5, 4))),
+    }
     with pytest.raises(InputError, match="test items of 4, training items of 3"):
         assemble(Raw("x", "x.npy", parts), options())
     x = np.random.default_rng(0).normal(size=(20, 3))
     with pytest.raises(InputError, match="20 train items but 19 labels"):
         assemble(Raw("x", "x.npy", {"train": Split(x, np.arange(19), np.arange(20))}), options())
-    parts = {"train": whole(x), "test": whole(x[:0])}
+    parts = {"train": as_split(x), "test": as_split(x[:0])}
     with pytest.raises(InputError, match=r"x.npy, test: empty"):
         assemble(Raw("x", "x.npy", parts), options())
 

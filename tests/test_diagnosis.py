@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import torch
 from helpers import batches, image_dataset, made, split
 from torch import nn
 
-from latlas import cli, densities, diagnosis, objectives, pca, training
-from latlas.build import GOOD_STEPS
+from latlas import cli, densities, diagnosis, pca, training
+from latlas.build import GOOD_STEPS, has_prior, objective_of
 from latlas.config import override
 from latlas.data import Dataset, Scaling
 from latlas.diagnosis import (
@@ -26,14 +26,15 @@ from latlas.diagnosis import (
     Finding,
     latent_rules,
     likelihood_rules,
+    measurements,
     network_rules,
-    probes,
     text,
     training_curves,
     training_rules,
 )
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
 from latlas.diagnosis.latent_rules import weights_for
+from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model
 from latlas.runs import Progress
@@ -69,7 +70,7 @@ def trained(dataset: Dataset, **settings: Any) -> tuple[Config, Model, list[dict
     """A model trained by the loop, with the log rows that a run would have."""
     config, model = made(dataset, **(QUICK | settings))
     optimizer = training.optimizer_for(config, model)
-    objective = objectives.build(config.objective, math.prod(dataset.shape))
+    objective = objective_of(config, dataset.shape)
     rows: list[dict[str, Any]] = []
     data, held = batches(dataset, "train", model), batches(dataset, "valid", model)
     for event in training.train(model, data, objective, optimizer, config, Progress()):
@@ -81,6 +82,11 @@ def trained(dataset: Dataset, **settings: Any) -> tuple[Config, Model, list[dict
     return config, model.eval(), rows
 
 
+def gathered(config: Config, model: Model, dataset: Dataset, rows: Sequence[Any] = ()) -> Evidence:
+    """The evidence on a model that was trained on these data."""
+    return diagnosis.gather(config, dataset, Context(model, dataset, has_prior(config)), rows)
+
+
 @functools.cache
 def evidence(name: str = "vae") -> Evidence:
     """Of the good runs, each trained once: a VAE, one without warm-up, an autoencoder, PCA."""
@@ -88,13 +94,13 @@ def evidence(name: str = "vae") -> Evidence:
     if name == "pca":
         model = pca.fit(dataset, 3)
         recipe = override(pca.recipe("pca"), {"model.latent": 3}, "test")
-        return diagnosis.gather(pca.resolve(recipe, dataset)[0], model, dataset)
+        return gathered(pca.resolve(recipe, dataset)[0], model, dataset)
     settings: dict[str, dict[str, Any]] = {
         "vae": {}, "plain": PLAIN, "mlp": {"network__name": "mlp", "network__hidden": (32,)},
         "vamp": {"prior__name": "vamp", "prior__components": 5},
     }  # fmt: skip
     config, model, rows = trained(dataset, training__epochs=40, **settings[name])
-    return diagnosis.gather(config, model, dataset, rows)
+    return gathered(config, model, dataset, rows)
 
 
 def changed(e: Evidence, **settings: Any) -> Evidence:
@@ -131,7 +137,7 @@ def test_evidence_is_what_theory_says_of_a_linear_vae() -> None:
 
 def test_the_spectrum_is_exact_along_axes_and_not_inflated_by_few_items() -> None:
     x = torch.randn(200, 800, generator=torch.Generator().manual_seed(0))
-    modes, axes = probes.spectrum(x.double() / 2)
+    modes, axes = measurements.spectrum(x.double() / 2)
     assert axes.shape == (800, len(modes))
     assert modes.mean() == pytest.approx(1 / 4, rel=0.1)
     assert modes[0] < 0.45  # along its own axes the variance is (1 + sqrt(800 / 100))^2 / 4 = 3.7
@@ -149,7 +155,7 @@ def test_the_spectrum_is_exact_along_axes_and_not_inflated_by_few_items() -> Non
 def test_modes_above_beta_live_and_no_others(beta: float, alive: int) -> None:
     """sigma = 1: mode i lives exactly where its variance (9.1, 4.1, 1.6) is above beta."""
     config, model, rows = trained(table(), objective__beta=beta, likelihood__sigma=1.0, training__epochs=50)
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     assert e.living == alive
     assert e.latents is not None
     assert e.latents.active.sum() == alive
@@ -175,7 +181,7 @@ def test_a_bernoullis_collapse_is_at_the_correlations_largest_eigenvalue(limit: 
     parts_ = np.split(bits, [1200, 1600])
     dataset = Dataset("b", "b", "vector", (6,), True, Scaling("none"), *map(split, parts_))
     config, model, rows = trained(dataset, model__latent=1, objective__beta=limit * (1 + 5 * 0.16))
-    e = diagnosis.gather(config, model, dataset, rows)
+    e = gathered(config, model, dataset, rows)
     assert e.modes[0] == pytest.approx(1 + 5 * 0.16, rel=0.06)
     assert e.latents is not None
     assert e.latents.active.any() == (limit < 1)
@@ -229,7 +235,7 @@ def test_a_decoder_cut_from_its_codes_is_found() -> None:
     config, model, rows = trained(table(), training__epochs=10)
     with torch.no_grad():
         model.decoder.output.weight.zero_()  # type: ignore[union-attr, operator]
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     assert e.latents is not None
     assert e.latents.shuffled == pytest.approx(0, abs=1e-6)
     assert finding(e, latent_rules.ignored).name == "codes-ignored"
@@ -237,7 +243,7 @@ def test_a_decoder_cut_from_its_codes_is_found() -> None:
 
 def test_holes_are_found_where_the_rate_is_free() -> None:
     config, model, rows = trained(table(), objective__beta=0.001)
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     assert finding(e, latent_rules.holes).settings == {"objective.beta": 1.0}
     assert finding(e, likelihood_rules.loss_scale).name == "rate-without-weight"
 
@@ -247,10 +253,10 @@ def test_the_gap_is_the_divergence_of_the_codes_from_the_prior() -> None:
     _, model = made(table(), model__latent=2)
     rng = np.random.default_rng(0)
     codes = 1.5 + 0.5 * rng.normal(size=(4000, 2))
-    gap = probes.density_gap(model, codes[:2000], torch.from_numpy(codes[2000:]))
+    gap = measurements.density_gap(model, codes[:2000], torch.from_numpy(codes[2000:]))
     assert gap is not None
     assert gap.nats == pytest.approx(2 * ((1.5**2 + 0.25 - 1) / 2 + math.log(2)), abs=4 * gap.stderr)
-    normal = probes.density_gap(
+    normal = measurements.density_gap(
         model, rng.normal(size=(2000, 2)), torch.from_numpy(rng.normal(size=(2000, 2)))
     )
     assert normal is not None
@@ -270,11 +276,11 @@ def test_a_learned_prior_or_an_mmd_gets_another_remedy_for_holes() -> None:
 @pytest.mark.parametrize(("sigma", "said"), [(3.0, "too large"), (0.05, "too small")])
 def test_a_wrong_sigma_is_named_with_the_right_one(sigma: float, said: str) -> None:
     config, model, rows = trained(table(), likelihood__sigma=sigma, objective__beta=0.01 / sigma**2)
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     found = finding(e, likelihood_rules.noise_off)
     assert said in found.title
     assert e.noise is not None
-    assert f"deviation {math.sqrt(e.noise.residual):.3g}" in found.evidence
+    assert f"leave over is {math.sqrt(e.noise.residual):.3g}." in found.evidence
     plain = changed(e, objective__beta=1.0, **PLAIN)
     assert likelihood_rules.noise_off(plain) is None
 
@@ -285,8 +291,8 @@ def test_a_likelihood_for_other_data_is_named() -> None:
     assert finding(grey, likelihood_rules.bernoulli_on_grey).settings["likelihood.name"] == "gaussian"
     assert likelihood_rules.bernoulli_on_grey(replace(grey, binary=True)) is None
     assert likelihood_rules.bernoulli_on_grey(replace(grey, noise=Noise(0.104, 0.0254, 0.087))) is None
-    assert finding(replace(images, binary=True), likelihood_rules.gaussian_on_binary).settings
-    out = changed(replace(images, outside=0.1), network__name="mlp")
+    assert finding(replace(images, binary=True), likelihood_rules.density_on_binary).settings
+    out = replace(images, outside=0.1, layers=(Layer("encoder.2", 10, 0),))
     assert finding(out, likelihood_rules.outside_range).settings == {"likelihood.output": "sigmoid"}
     assert likelihood_rules.outside_range(changed(out, likelihood__output="sigmoid")) is None
 
@@ -310,7 +316,7 @@ def test_overfitting_shows_beside_validation() -> None:
     config, model, rows = trained(
         few, **PLAIN, network__name="mlp", network__hidden=(64,), training__epochs=150
     )
-    e = diagnosis.gather(config, model, few, rows)
+    e = gathered(config, model, few, rows)
     assert finding(e, training_rules.overfits).settings["training.patience"] == 5
 
 
@@ -384,14 +390,14 @@ def test_numbers_that_are_not_finite_are_the_one_finding() -> None:
     config, model, rows = trained(table(), training__epochs=1)
     with torch.no_grad():
         model.decoder.output.weight[0, 0] = math.nan  # type: ignore[union-attr, index]
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     assert not e.finite
     assert finding(e, training_rules.not_finite).weight == 1
     assert names(replace(e, epochs=(), steps=()))[0] == "diverged"
 
 
 def test_a_run_without_weights_or_without_an_end_is_said_so() -> None:
-    e = diagnosis.gather(evidence().config, None, table(), [], finished=False)
+    e = diagnosis.gather(evidence().config, table(), None, [], finished=False)
     assert "before the first epoch" in finding(e, training_rules.not_finite).title
     assert "unfinished" in names(replace(evidence(), finished=False))
 
@@ -412,18 +418,24 @@ def test_dead_units_are_counted_where_they_are() -> None:
     assert isinstance(model.encoder, nn.Sequential)
     with torch.no_grad():
         model.encoder[1].bias[:6] = -1000.0  # type: ignore[index, operator]
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     assert next((layer.name, layer.units, layer.dead) for layer in e.layers) == ("encoder.2", 10, 6)
     assert finding(e, network_rules.dead_units).settings["network.activation"] == "silu"
     few = replace(e, layers=(Layer("encoder.2", 100, 5),))
     assert network_rules.dead_units(few) is None
+    fixed = finding(changed(e, network__name="fashion"), network_rules.dead_units)
+    assert "A ReLU is flat" in fixed.cause
+    assert "network.activation" not in fixed.settings, "this network's activation is its own"
+    steep = finding(replace(e, layers=(Layer("encoder.2", 10, 6),)), network_rules.dead_units)
+    assert "ReLU" not in steep.cause
+    assert set(steep.settings) == {"optimizer.lr"}
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_test_items_of_another_law_are_found(shift: float) -> None:
     moved = table(shift=shift)
     config, model, rows = trained(moved, training__epochs=3)
-    e = diagnosis.gather(config, model, moved, rows)
+    e = gathered(config, model, moved, rows)
     assert finding(e, network_rules.unlike_test).level == "worth a look"
     noisy = replace(e, drift=Drift(0.03, 0.02, 0.1), scores={})
     assert network_rules.unlike_test(noisy) is None
@@ -435,7 +447,7 @@ def test_a_test_split_that_is_sorted_is_of_the_same_law() -> None:
     train, test = (
         torch.from_numpy(rng.normal(size=(600, 3)) + 4 * rng.integers(0, 3, (600, 1))) for _ in "ab"
     )
-    found = probes.drift(train, test[test.sum(1).argsort()], torch.eye(3, dtype=torch.float64))
+    found = measurements.drift(train, test[test.sum(1).argsort()], torch.eye(3, dtype=torch.float64))
     assert found is not None
     assert abs(found.mmd) < 0.02
 
@@ -461,7 +473,7 @@ def test_a_capacity_that_rises_is_not_called_overfitting() -> None:
 
 def test_too_few_dimensions_are_found_but_a_plane_is_a_choice() -> None:
     config, model, rows = trained(table(), model__latent=1, likelihood__sigma=0.5)
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     e = replace(e, modes=np.array([30.0, 29.0, 28.0, 0.1]), noise=Noise(0.1, 0.7, 1.0))
     assert finding(e, latent_rules.too_few).settings["model.latent"] == 2
     assert e.latents is not None

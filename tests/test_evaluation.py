@@ -13,7 +13,7 @@ from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.metrics import elbo, importance
-from latlas.metrics.elbo import Importance, log_likelihood
+from latlas.metrics.importance import Importance, log_likelihood
 from latlas.models import Model
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}

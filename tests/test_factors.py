@@ -12,7 +12,7 @@ from test_measures import identity
 
 from latlas.metrics import GROUPS, METRICS, Context, disentanglement, measure
 from latlas.metrics.disentanglement import (
-    FACTORS,
+    DISENTANGLEMENT,
     counted,
     dci,
     factor_vae,
@@ -193,8 +193,8 @@ def test_readings_of_a_model_whose_codes_are_the_factors() -> None:
     known = np.c_[V, np.arange(len(V))]
     parts = {part: replace(dataset.split(part), factors=known) for part in ("train", "valid", "test")}
     dataset = replace(dataset, **parts, factor_names=("a", "b", "c", "row"))
-    found = measure(Context(model, dataset, prior=False), ["factors"])
-    assert list(found) == list(FACTORS)
+    found = measure(Context(model, dataset, prior=False), ["disentanglement"])
+    assert list(found) == list(DISENTANGLEMENT)
     for reading in found.values():
         assert reading.value == pytest.approx(1, abs=1e-9)
         assert reading.items == len(V)
@@ -205,8 +205,8 @@ def test_readings_of_a_model_whose_codes_are_the_factors() -> None:
 def test_factors_are_measured_where_there_are_some() -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
-    assert set(measure(Context(model, dataset), ["factors"]).values()) == {None}
+    assert set(measure(Context(model, dataset), ["disentanglement"]).values()) == {None}
     test = replace(dataset.test, factors=grid(2, 5, times=2))
-    found = measure(Context(model, replace(dataset, test=test)), ["factors"])
+    found = measure(Context(model, replace(dataset, test=test)), ["disentanglement"])
     assert all(0 <= reading.value <= 1 and not reading.warning for reading in found.values())
     assert all(METRICS[name].group in GROUPS for name in found)

@@ -14,14 +14,15 @@ from test_evaluation import BOUNDS, EXACT, exact_model, prior_as_posterior
 from torch import Tensor
 
 import latlas
-from latlas import objectives, runs
+from latlas import posteriors, runs
+from latlas.build import objective_of
 from latlas.errors import InputError
-from latlas.metrics.elbo import log_likelihood
+from latlas.metrics.importance import log_likelihood
 from latlas.models import Model, Pass
+from latlas.objectives import Elbo, Iwae
 from latlas.posteriors import POSTERIORS
-from latlas.settings import ObjectiveConfig
 
-STANDARD, DREG = (ObjectiveConfig(name="iwae", gradient=g) for g in ("standard", "dreg"))
+STANDARD, DREG = Iwae(gradient="standard"), Iwae(gradient="dreg")
 
 
 def closed(samples: int, repeats: int) -> Pass:
@@ -30,15 +31,13 @@ def closed(samples: int, repeats: int) -> Pass:
     return model(data(np.arange(repeats)), samples=samples, generator=torch.Generator().manual_seed(samples))
 
 
-def gradients(
-    model: Model, x: Tensor, options: ObjectiveConfig, draws: tuple[int, int], beta: float = 1.0
-) -> Tensor:
+def gradients(model: Model, x: Tensor, objective: Iwae, draws: tuple[int, int], beta: float = 1.0) -> Tensor:
     """The gradient of a loss by all parameters as one vector, of the draws (K, seed)."""
     samples, seed = draws
     generator = torch.Generator().manual_seed(seed)
-    p = model(x, generator=generator, **objectives.needs(options) | {"samples": samples})
+    p = model(x, generator=generator, **objective.needs | {"samples": samples})
     model.zero_grad()
-    objectives.build(options, 1)(p, beta, 0.0).backward()
+    objective.loss(p, beta, 0.0).backward()
     return torch.cat([q.grad.flatten() for q in model.parameters()])  # type: ignore[union-attr]
 
 
@@ -58,14 +57,14 @@ def test_the_loss_agrees_with_quadrature(samples: int, repeats: int) -> None:
     assert bound is not None
     error = bound.std().item() / math.sqrt(repeats)
     assert error < 0.0015
-    for options in (STANDARD, DREG):
-        p = closed(samples, repeats) if options is STANDARD else held(p)
-        assert abs(-objectives.build(options, 1)(p, 1.0, 0.0).item() - BOUNDS[samples]) < 4 * error
+    for objective in (STANDARD, DREG):
+        p = closed(samples, repeats) if objective is STANDARD else held(p)
+        assert abs(-objective.loss(p, 1.0, 0.0).item() - BOUNDS[samples]) < 4 * error
     assert bound.mean().item() < EXACT
 
 
 def held(p: Pass) -> Pass:
-    return Pass(p.z.detach(), p.log_px, p.log_pz, p.log_qz, p.kl, None, p.log_qz)
+    return Pass(p.z.detach(), p.log_px, p.log_pz, p.log_qz, p.kl)
 
 
 def test_one_draw_is_the_elbo_and_more_draws_never_lower_the_bound() -> None:
@@ -85,10 +84,10 @@ def test_one_draw_is_the_elbo_and_more_draws_never_lower_the_bound() -> None:
 def test_with_one_draw_the_loss_is_the_sampled_elbo_to_the_bit(beta: float) -> None:
     dataset = image_dataset()
     _, model = made(dataset, training__precision="float64")
-    p = model(batches(dataset, "train", model)(np.arange(20)), held=True)
-    elbo = objectives.elbo(p, beta, kl="monte-carlo")
+    p = model(batches(dataset, "train", model)(np.arange(20)))
+    elbo = Elbo(kl="monte-carlo").loss(p, beta)
     for gradient in ("standard", "dreg"):
-        assert torch.equal(objectives.iwae(p, beta, gradient=gradient), elbo)
+        assert torch.equal(Iwae(gradient=gradient).loss(p, beta), elbo)
 
 
 def test_the_weights_have_their_signs_and_each_enters_once() -> None:
@@ -99,11 +98,11 @@ def test_the_weights_have_their_signs_and_each_enters_once() -> None:
     )
     expected = math.log((0.2 * 0.5 / 0.25 + 0.4 * 0.1 / 0.8) / 2)
     for latent in (1, 7):
-        p = Pass(torch.zeros(2, 1, latent), px.log(), pz.log(), qz.log(), None, None, qz.log())
+        p = Pass(torch.zeros(2, 1, latent), px.log(), pz.log(), qz.log(), None)
         for gradient in ("standard", "dreg"):
-            assert objectives.iwae(p, gradient=gradient).item() == pytest.approx(-expected, abs=1e-12)
+            assert Iwae(gradient=gradient).loss(p).item() == pytest.approx(-expected, abs=1e-12)
         weighed = math.log((0.2 * (0.5 / 0.25) ** 0.5 + 0.4 * (0.1 / 0.8) ** 0.5) / 2)
-        assert objectives.iwae(p, 0.5).item() == pytest.approx(-weighed, abs=1e-12)
+        assert Iwae().loss(p, 0.5).item() == pytest.approx(-weighed, abs=1e-12)
 
 
 # Gradients
@@ -130,8 +129,8 @@ def test_both_gradients_have_the_same_mean(samples: int, beta: float) -> None:
     model, data, _ = exact_model(stretch=1.6, n=2)
     x = data(np.arange(2)).repeat(1200, 1)
     means, errors = [], []
-    for options in (STANDARD, DREG):
-        found = torch.stack([gradients(model, x, options, (samples, seed), beta) for seed in range(20)])
+    for objective in (STANDARD, DREG):
+        found = torch.stack([gradients(model, x, objective, (samples, seed), beta) for seed in range(20)])
         means.append(found.mean(0))
         errors.append(found.std(0) / math.sqrt(20))
     error = (errors[0].square() + errors[1].square()).sqrt()
@@ -158,12 +157,10 @@ def test_the_encoders_signal_falls_into_noise_with_more_draws_unless_doubly_repa
     x, outputs = data(np.arange(1)).repeat(4000, 1), []
     model.encoder.register_forward_hook(lambda module, inputs, output: outputs.append(output))
 
-    def signal_to_noise(options: ObjectiveConfig, samples: int) -> float:
+    def signal_to_noise(objective: Iwae, samples: int) -> float:
         """Over copies of one item, of the gradient that reaches its encoder outputs."""
-        p = model(
-            x, generator=torch.Generator().manual_seed(0), **objectives.needs(options) | {"samples": samples}
-        )
-        (found,) = torch.autograd.grad(objectives.build(options, 1)(p, 1.0, 0.0), outputs.pop())
+        p = model(x, generator=torch.Generator().manual_seed(0), **objective.needs | {"samples": samples})
+        (found,) = torch.autograd.grad(objective.loss(p, 1.0, 0.0), outputs.pop())
         return (found.mean(0).norm() / found.std(0).norm()).item()
 
     few, many = (
@@ -177,7 +174,7 @@ def test_the_decoder_and_a_learned_prior_keep_the_standard_gradient() -> None:
     dataset = image_dataset()
     _, model = made(dataset, training__precision="float64", model__latent=3, prior__name="mixture")
     x, inside = batches(dataset, "train", model)(np.arange(10)), of_encoder(model)
-    standard, dreg = (gradients(model, x, options, (4, 0), 0.7) for options in (STANDARD, DREG))
+    standard, dreg = (gradients(model, x, each, (4, 0), 0.7) for each in (STANDARD, DREG))
     torch.testing.assert_close(standard[~inside], dreg[~inside])
     assert (standard[inside] - dreg[inside]).abs().max() > 1e-3
 
@@ -214,11 +211,10 @@ def test_held_log_densities_are_equal_and_tell_the_posterior_nothing() -> None:
     for posterior in sorted(set(POSTERIORS) - {"point"}):
         _, model = made(dataset, model__latent=3, posterior__name=posterior)
         x = batches(dataset, "train", model)(np.arange(6))
-        p = model(x, samples=2, held=True)
-        assert torch.equal(p.log_qz_held, p.log_qz)
-        assert model(x).log_qz_held is None
+        p = model(x, samples=2)
+        assert torch.equal(p.log_weights(held=True), p.log_weights())
         p.z.register_hook(torch.zeros_like)
-        p.log_qz_held.sum().backward()
+        posteriors.held(p.q).log_prob(p.z).sum().backward()
         assert all(q.grad is None or not q.grad.any() for q in model.parameters())
 
 
@@ -240,10 +236,9 @@ def test_what_it_cannot_go_with_is_refused() -> None:
         with pytest.raises(InputError, match=message):
             configured(dataset, **{"objective__name": "iwae"} | settings)
     p = Pass(torch.zeros(1, 2, 1), torch.zeros(1, 2), None, None, None)
-    with pytest.raises(ValueError, match="a posterior with a density"):
-        objectives.iwae(p)
-    with pytest.raises(ValueError, match="held=True"):
-        objectives.iwae(p, gradient="dreg")
+    for objective in (STANDARD, DREG):
+        with pytest.raises(ValueError, match="a posterior with a density"):
+            objective.loss(p)
 
 
 def test_the_encoder_runs_once_whatever_the_draws() -> None:
@@ -251,7 +246,7 @@ def test_the_encoder_runs_once_whatever_the_draws() -> None:
     config, model = made(dataset, objective__name="iwae", objective__samples=7, objective__gradient="dreg")
     seen: list[int] = []
     model.encoder.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
-    model(batches(dataset, "train", model)(np.arange(6)), **objectives.needs(config.objective))
+    model(batches(dataset, "train", model)(np.arange(6)), **objective_of(config, dataset.shape).needs)
     assert seen == [6]
 
 

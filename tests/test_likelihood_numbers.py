@@ -16,10 +16,10 @@ from latlas import pca
 from latlas.data import Dataset, Scaling
 from latlas.errors import LatlasError
 from latlas.metrics import Context, Effort, measure
-from latlas.metrics.elbo import evaluate, log_likelihood
-from latlas.metrics.importance import drawing, weighed
+from latlas.metrics.elbo import evaluate
+from latlas.metrics.importance import drawing, log_likelihood, weighed
 from latlas.metrics.likelihood import Dequantised
-from latlas.metrics.quality import ssim
+from latlas.metrics.ssim import ssim
 from latlas.models import Model
 
 GAUSSIAN = {
@@ -85,7 +85,7 @@ def test_weights_are_those_of_torch_distributions(likelihood: str) -> None:
     _, model = made(dataset, **settings)
     x = batches(dataset, "test", model)(np.arange(6))
     with torch.no_grad():
-        draw = drawing(model, model.prior_value(), x, torch.Generator().manual_seed(3))
+        draw = drawing(model, x, model.infer(x), model.prior_value(), torch.Generator().manual_seed(3))
         log_w = torch.cat([draw(4), draw(3)])
         generator = torch.Generator().manual_seed(3)
         noise = torch.cat([torch.randn(n, 6, 3, generator=generator, dtype=torch.float64) for n in (4, 3)])
@@ -365,7 +365,7 @@ def test_errors_of_images_are_those_of_the_whole_split_and_stand_beside_pca() ->
     _, model = made(dataset, model__latent=2)
     found = measure(Context(model, dataset), ["reconstruction"])
     again = evaluate(model, batches(dataset, "test", model))
-    assert found["reconstruction_mse"].value == pytest.approx(again.mse, rel=1e-6)
+    assert found["mse"].value == pytest.approx(again.mse, rel=1e-6)
     each = -10 * np.log10(
         ((model.reconstruct(dataset.test.x) - dataset.test.x / 255) ** 2).reshape(20, -1).mean(1)
     )
@@ -374,7 +374,7 @@ def test_errors_of_images_are_those_of_the_whole_split_and_stand_beside_pca() ->
     assert found["explained_variance"] is None
     assert found["ssim"].value < found["ssim"].beside["PCA"] <= 1
     linear = measure(Context(pca.fit(dataset, 2), dataset, prior=False), ["reconstruction"])
-    for name in ("reconstruction_mse", "psnr", "ssim"):
+    for name in ("mse", "psnr", "ssim"):
         assert linear[name].value == pytest.approx(linear[name].beside["PCA"])
         assert found[name].beside["PCA"] == pytest.approx(linear[name].value)
 
@@ -395,4 +395,4 @@ def test_what_comes_back_exactly_counts_as_a_hundred_decibels() -> None:
     with torch.no_grad():
         whole.decoder.output.bias.fill_(float("nan"))
     with pytest.raises(LatlasError, match="reconstructions are not finite"):
-        values(whole, dataset, "reconstruction_mse")
+        values(whole, dataset, "mse")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,12 @@ from helpers import image_dataset, made, split, table_dataset
 from latlas.data import DataOptions, Dataset, Scaling, load
 from latlas.divergences import mmd
 from latlas.errors import InputError, LatlasError
-from latlas.metrics import GROUPS, METRICS, Context, classifier, features, plausible_share
+from latlas.metrics import GROUPS, METRICS, Context, classifier
 from latlas.metrics import measure as readings
-from latlas.metrics import plausibility as judging
+from latlas.metrics.classifier import classifier_of
 from latlas.metrics.codes import block_mmd, mean_code_norm
-from latlas.metrics.decoded import gradient_energy, morph_smoothness, sharpness
 from latlas.metrics.downstream import silhouette
+from latlas.metrics.samples import gradient_energy, morph_smoothness, plausible_share, sharpness
 from latlas.models import Model
 
 POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
@@ -27,8 +28,7 @@ POINT = {"posterior__name": "point", "objective__name": "reconstruction"}
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(classifier, "SEEN", 4800)
-    monkeypatch.setattr(judging, "_critics", {})
-    monkeypatch.setattr(features, "_classifiers", {})
+    monkeypatch.setattr(classifier, "_classifiers", {})
 
 
 def normals(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -153,11 +153,17 @@ def test_a_linear_decoder_morphs_evenly_and_a_mean_code_is_a_mean_row() -> None:
 def test_every_measure_is_described_and_all_come_in_their_order(quick: None) -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=2)
-    told: list[tuple[int, int]] = []
-    found = readings(Context(model, dataset), progress=lambda *done: told.append(done))
+    steps: list[tuple[str, int, int, str]] = []
+    observer = SimpleNamespace(note=print, progress=lambda *words: steps.append(words))
+    found = readings(Context(model, dataset, observer=observer))
     values = {name: None if reading is None else reading.value for name, reading in found.items()}
-    assert list(values) == list(METRICS)
-    assert told == [(i, len(METRICS)) for i in range(1, len(METRICS) + 1)]
+    shown = [name for name, metric in METRICS.items() if metric.group != "bound"]
+    assert list(values) == shown
+    told = [words for words in steps if words[0] == "measuring"]
+    assert [words[1:] for words in told[:-1]] == [
+        (i, len(shown), METRICS[name].title) for i, name in enumerate(shown)
+    ]
+    assert told[-1] == ("measuring", len(shown), len(shown))
     assert values == measure(model, dataset)
     assert all(m.better in ("higher", "lower", "") and m.title and m.why for m in METRICS.values())
     assert all(m.group in GROUPS for m in METRICS.values())
@@ -252,7 +258,7 @@ def bars(n: int = 900, seed: int = 0) -> Dataset:
 
 def test_real_images_are_plausible_and_others_are_not(quick: None) -> None:
     dataset = bars()
-    judge = judging.critic_of(dataset)
+    judge = classifier_of(dataset)
     real = classifier.as_tensor(dataset, dataset.test.x)
     generator = torch.Generator().manual_seed(0)
     shares = {
@@ -277,14 +283,14 @@ def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
 ) -> None:
     monkeypatch.setattr(classifier, "SEEN", 3200)
     dataset = replace(bars(), fingerprint="bars")
-    judge = judging.critic_of(dataset)
+    judge = classifier_of(dataset)
     assert judge is not None
-    assert judging.critic_of(replace(dataset, name="renamed")) is judge
-    again = judging.critic_of(replace(dataset, fingerprint="bars again"))
+    assert classifier_of(replace(dataset, name="renamed")) is judge
+    again = classifier_of(replace(dataset, fingerprint="bars again"))
     assert again is not judge
-    monkeypatch.setattr(judging, "_critics", {})
-    monkeypatch.setattr(judging, "fit", lambda *_: pytest.fail("it is kept on disk"))
-    kept = judging.critic_of(dataset)
+    monkeypatch.setattr(classifier, "_classifiers", {})
+    monkeypatch.setattr(classifier, "_fit", lambda *_: pytest.fail("it is kept on disk"))
+    kept = classifier_of(dataset)
     assert (kept.confidence, kept.distance) == (judge.confidence, judge.distance)
     real = classifier.as_tensor(dataset, dataset.test.x)
     np.testing.assert_allclose(kept.scores(real), judge.scores(real), rtol=1e-9)
@@ -293,16 +299,18 @@ def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
 
 def test_there_is_no_judge_without_images_or_classes() -> None:
     dataset = bars()
-    assert judging.critic_of(replace(dataset, train=replace(dataset.train, labels=None))) is None
+    assert classifier_of(replace(dataset, train=replace(dataset.train, labels=None))) is None
     one = replace(dataset.train, labels=np.zeros_like(dataset.train.labels))
-    assert judging.critic_of(replace(dataset, train=one)) is None
-    assert judging.critic_of(table_dataset(normals(50, 3).numpy())) is None
+    assert classifier_of(replace(dataset, train=one)) is None
+    assert classifier_of(table_dataset(normals(50, 3).numpy())) is None
 
 
 def test_a_judge_that_is_unsure_of_real_images_says_nothing() -> None:
     few = load(DataOptions(source="digits", limit=300))
-    assert judging.critic_of(few) is None
-    assert plausible_share(few, np.zeros((3, 8, 8, 1))) is None
+    judge = classifier_of(few)
+    assert judge is not None
+    assert judge.plausible(torch.zeros(3, 1, 8, 8)) is None
+    assert plausible_share(few, torch.zeros(3, 1, 8, 8)) is None
 
 
 def test_large_images_are_judged_small() -> None:
@@ -315,7 +323,7 @@ def test_large_images_are_judged_small() -> None:
 @pytest.mark.real
 def test_garments_are_plausible_and_what_is_none_is_not() -> None:
     dataset = load(DataOptions(source="fashion-mini"))
-    judge = judging.critic_of(dataset)
+    judge = classifier_of(dataset)
     real = classifier.as_tensor(dataset, dataset.test.x)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(real.shape, generator=generator)

@@ -17,11 +17,10 @@ from torch import nn
 from latlas import metrics
 from latlas.cli import run as latlas
 from latlas.data import Dataset, Scaling
-from latlas.metrics import METRICS, Context, Value, assessment, classifier, features, measure, plausibility
-from latlas.metrics.downstream import explained
+from latlas.metrics import METRICS, Context, Value, classifier, context_of, measure
+from latlas.metrics.downstream import View, explained, views
 from latlas.metrics.elbo import evaluate
 from latlas.metrics.metric import share_of
-from latlas.metrics.views import View
 from latlas.models import Model, evaluating
 from latlas.runs import find
 
@@ -32,8 +31,7 @@ SMALL = ("train", "fashion-mini", "--limit", "200", "--steps", "5", "--latent", 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(classifier, "SEEN", 3200)
-    monkeypatch.setattr(plausibility, "_critics", {})
-    monkeypatch.setattr(features, "_classifiers", {})
+    monkeypatch.setattr(classifier, "_classifiers", {})
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path))
 
 
@@ -56,7 +54,6 @@ def test_other_items_do_not_change_who_judges(quick: None) -> None:
     _, model = made(dataset, model__latent=2)
     few = dataset.test.take(slice(0, 12))
     limited = measure(Context(model, dataset, items_given=few), ["precision"])["precision"]
-    plausibility.critic_of(Context(model, dataset, items_given=few).dataset)
     whole = measure(Context(model, dataset), ["precision"])["precision"]
     assert limited is not None
     assert whole is not None
@@ -199,10 +196,10 @@ def test_dynamic_items_are_measured_as_0_and_1(tmp_path: Path) -> None:
     run = find(tmp_path / "run")
     from latlas.runs import dataset_of
 
-    context = assessment.context(run, run.model(), dataset_of(run))
+    context = context_of(run, run.model(), dataset_of(run))
     assert set(np.unique(context.dataset.train.x)) == set(np.unique(context.test.x)) == {0, 255}
     assert len(np.unique(dataset_of(run).train.x)) > 100
-    assert context.views["raw values"].train.shape == (200, 784)
+    assert context.once(views)["raw values"].train.shape == (200, 784)
 
 
 def test_training_items_are_not_judged_by_training_items(
@@ -216,7 +213,7 @@ def test_training_items_are_not_judged_by_training_items(
         "--split",
         "train",
         "--measure",
-        "use",
+        "downstream",
         "--measure",
         "active_units",
         "--json",

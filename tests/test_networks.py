@@ -26,9 +26,9 @@ def fits(name: str, shape: tuple[int, ...]) -> bool:
 def test_encodes_to_its_outputs_and_decodes_to_the_shape(name: str, shape: tuple[int, ...]) -> None:
     if not fits(name, shape):
         with pytest.raises(InputError, match=f"network.name = {name}"):
-            NETWORKS[name](shape, 6, 3, NetworkConfig())
+            NETWORKS[name].make(shape, 6, 3, NetworkConfig())
         return
-    encoder, decoder = NETWORKS[name](shape, 6, 3, NetworkConfig())
+    encoder, decoder = NETWORKS[name].make(shape, 6, 3, NetworkConfig())
     x = torch.rand(4, *shape)
     code = encoder(x)
     assert code.shape == (4, 6)
@@ -41,7 +41,7 @@ def test_encodes_to_its_outputs_and_decodes_to_the_shape(name: str, shape: tuple
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_the_decoder_names_its_output_layer(name: str) -> None:
-    _, decoder = NETWORKS[name]((1, 28, 28), 6, 3, NetworkConfig())
+    _, decoder = NETWORKS[name].make((1, 28, 28), 6, 3, NetworkConfig())
     layer = decoder.output
     assert isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
     weights = [m for m in decoder.modules() if isinstance(m, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
@@ -54,11 +54,11 @@ def test_options_reach_the_layers(activation: str) -> None:
         {"activation": activation, "hidden": (7, 5), "channels": (4, 6), "batch_norm": True}
     )
     kind = type(ACTIVATIONS[activation]())
-    encoder, decoder = NETWORKS["mlp"]((1, 8, 8), 6, 3, options)
+    encoder, decoder = NETWORKS["mlp"].make((1, 8, 8), 6, 3, options)
     assert [m.out_features for m in encoder.modules() if isinstance(m, nn.Linear)] == [7, 5, 6]
     assert [m.out_features for m in decoder.modules() if isinstance(m, nn.Linear)] == [5, 7, 64]
     assert sum(isinstance(m, kind) for m in encoder.modules()) == 2
-    encoder, decoder = NETWORKS["conv"]((1, 8, 8), 6, 3, options)
+    encoder, decoder = NETWORKS["conv"].make((1, 8, 8), 6, 3, options)
     assert [m.out_channels for m in encoder.modules() if isinstance(m, nn.Conv2d)] == [4, 6]
     assert sum(isinstance(m, nn.BatchNorm2d) for m in decoder.modules()) == 1
 
@@ -75,7 +75,7 @@ def channels(network: nn.Module, kind: type) -> list[tuple[int, int]]:
 
 
 def test_vanilla_is_as_published() -> None:
-    encoder, decoder = NETWORKS["vanilla"]((3, 64, 64), 256, 128, NetworkConfig())
+    encoder, decoder = NETWORKS["vanilla"].make((3, 64, 64), 256, 128, NetworkConfig())
     assert channels(encoder, nn.Conv2d) == [(3, 32), (32, 64), (64, 128), (128, 256), (256, 512)]
     ups = [(512, 256), (256, 128), (128, 64), (64, 32), (32, 32)]
     assert channels(decoder, nn.ConvTranspose2d) == ups
@@ -87,7 +87,7 @@ def test_vanilla_is_as_published() -> None:
 
 
 def test_kmnist_is_as_published() -> None:
-    encoder, decoder = NETWORKS["kmnist"]((1, 28, 28), 4, 2, NetworkConfig())
+    encoder, decoder = NETWORKS["kmnist"].make((1, 28, 28), 4, 2, NetworkConfig())
     assert channels(encoder, nn.Conv2d) == [(1, 28), (28, 56), (56, 112), (112, 224)]
     assert encoder[-1].in_features == 896
     assert channels(decoder, nn.ConvTranspose2d) == [(224, 112), (112, 56), (56, 28), (28, 1)]
@@ -101,18 +101,29 @@ def test_kmnist_is_as_published() -> None:
 
 
 def test_flowers_is_as_published() -> None:
-    encoder, decoder = NETWORKS["flowers"]((3, 32, 32), 20, 10, NetworkConfig())
+    encoder, decoder = NETWORKS["flowers"].make((3, 32, 32), 20, 10, NetworkConfig())
     assert channels(encoder, nn.Conv2d) == [(3, 16), (16, 32), (32, 64)]
     assert sum(isinstance(m, nn.MaxPool2d) for m in encoder.modules()) == 3
     assert encoder[-1].in_features == 64 * 4 * 4
     assert channels(decoder, nn.ConvTranspose2d) == [(64, 32), (32, 16), (16, 3)]
-    with_norm, _ = NETWORKS["flowers"]((3, 32, 32), 20, 10, NetworkConfig(batch_norm=True))
+    with_norm, _ = NETWORKS["flowers"].make((3, 32, 32), 20, 10, NetworkConfig(batch_norm=True))
     assert sum(isinstance(m, nn.BatchNorm2d) for m in with_norm.modules()) == 3
 
 
 def test_fashion_is_as_published() -> None:
-    encoder, decoder = NETWORKS["fashion"]((1, 28, 28), 4, 2, NetworkConfig())
+    encoder, decoder = NETWORKS["fashion"].make((1, 28, 28), 4, 2, NetworkConfig())
     assert channels(encoder, nn.Conv2d) == [(1, 32), (32, 64)]
     assert encoder[-1].in_features == 2304
     assert decoder.body[0].out_features == 7 * 7 * 32
     assert channels(decoder, nn.ConvTranspose2d) == [(32, 64), (64, 32), (32, 1)]
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_network_reads_the_settings_that_it_names_and_no_others(name: str) -> None:
+    def layers(**settings: object) -> str:
+        return str(NETWORKS[name].make((1, 28, 28), 6, 3, NetworkConfig.model_validate(settings)))
+
+    other = {"hidden": (7,), "channels": (4, 6), "activation": "elu", "batch_norm": True}
+    assert {key for key, value in other.items() if layers(**{key: value}) != layers()} == set(
+        NETWORKS[name].reads
+    )

@@ -122,7 +122,7 @@ def test_the_report_says_what_came_out(tmp_path: Path) -> None:
         "24,000 items/s",
     ):
         assert said in page.text
-    for said in ("−260.75", "0.02610", "validation600 items", "because the images are grey", "2.13.0"):
+    for said in ("−260.75", "0.02610", "validation 600 items", "because the images are grey", "2.13.0"):
         assert said in page.text
     assert "latlas sample garments-vae-1" in page.text
     assert "--resume" not in page.text
@@ -152,21 +152,59 @@ def test_pictures_come_in_reading_order_with_their_words(tmp_path: Path) -> None
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:
-    nasty = "<script>alert('x')</script>&amp;\""
-    metrics = METRICS | {
-        "data": nasty,
-        "network": nasty,
-        "recipe": nasty,
-        "likelihood": nasty,
-        "unit": f"nats per {nasty}",
-    }
-    run = make(tmp_path, name="a run & 'more'", metrics=metrics)
+    nasty = "</pre></style><script>alert('x')</script>&amp;\"{{ 7 * 7 }}"
+    words = dict.fromkeys(("data", "network", "recipe", "likelihood"), nasty)
+    finding = dict.fromkeys(("level", "title", "evidence", "cause", "remedy"), nasty)
+    number = dict.fromkeys(("title", "unit", "why", "by", "what", "warning"), nasty)
+    number |= {"group": "codes", "value": 0.5, "items": 2, "beside": {nasty: 0.25}}
+    metrics = METRICS | words | {"unit": f"nats per {nasty}", "numbers": {nasty: number}}
+    metrics |= {"findings": [finding | {"commands": [nasty]}]}
+    run = make(tmp_path, name="a run & 'more' <b>", metrics=metrics)
+    figures.save(figures.image_grid(np.zeros((1, 2, 2, 1)), nasty), run / "figures" / "<i>.png", nasty)
     (run / "run.json").write_text(json.dumps(INFO | {"notes": [nasty], nasty: {nasty: nasty}}))
     (run / "config.toml").write_text(f"# {nasty}\n")
     page = read(run)
-    assert page.all("script") == []
-    assert nasty in page.text
-    assert "latlas sample 'a run & '\"'\"'more'\"'\"''" in page.text
+    assert page.all("script") == page.all("b") == page.all("i") == []
+    assert len(page.all("style")) == 1
+    assert page.text.count(nasty) > 20
+    assert "49" not in page.text
+    assert nasty in [image["alt"] for image in page.all("img")]
+    assert "<i>" in [figure["id"] for figure in page.all("figure")]
+    assert "latlas sample 'a run & '\"'\"'more'\"'\"' <b>'" in page.text
+
+
+def test_findings_stand_at_the_top_or_nothing_was_sought(tmp_path: Path) -> None:
+    finding = {"level": "worth a look", "title": "A <hole>", "evidence": "e", "cause": "c", "remedy": "r",
+               "commands": ["latlas train"]}  # fmt: skip
+    found = {}
+    for name, metrics in {"some": {"findings": [finding]}, "none": {"findings": []}, "unsought": {}}.items():
+        found[name] = read(make(tmp_path, name, METRICS | metrics, pictures=False))
+    (card,) = found["some"].all("article")
+    assert card["class"] == "finding worth-a-look"
+    text = found["some"].text
+    assert (
+        text.index("Test ELBO")
+        < text.index("A <hole>")
+        < text.index("latlas train")
+        < text.index("The numbers")
+    )
+    assert "nothing wrong was found" in found["none"].text
+    for name in ("none", "unsought"):
+        assert "What to look at" not in found[name].text
+    assert "Diagnosis" not in found["unsought"].text
+
+
+def test_numbers_stand_in_groups_with_what_explains_them(tmp_path: Path) -> None:
+    number = {"title": "k-NN", "group": "use", "unit": "", "decimals": 3, "why": "Near ones.", "value": 0.7,
+              "stderr": 0.0102, "items": 2000, "draws": 5, "beside": {"PCA": 0.65}, "parts": [0.1] * 17,
+              "warning": "few draws"}  # fmt: skip
+    page = read(make(tmp_path, metrics=METRICS | {"numbers": {"knn": number}}, pictures=False))
+    text = " ".join(page.text.split())
+    assert "What it is worth Downstream tasks Number Value Beside it k-NN 0.700 ± 0.010 PCA 0.650" in text
+    assert "Near ones. Of 2,000 items × 5 draws. Per dimension: 0.10, " in text
+    assert text.count("0.10, ") == 16
+    assert ", …. knn Few draws. " in text
+    assert page.all("table")[1] == {"class": "worth"}
 
 
 @pytest.mark.parametrize(("normalised", "warned"), [(False, True), (True, False)])

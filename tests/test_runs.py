@@ -18,6 +18,7 @@ import latlas
 from latlas import api, experiment, runs
 from latlas.errors import InputError, LatlasError
 from latlas.files import exclusively, write_atomic
+from latlas.objectives import Elbo
 
 QUICK = {
     "network.hidden": [16],
@@ -266,7 +267,7 @@ def test_while_something_rises_the_newest_epoch_is_the_best(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rise: dict[str, Any]
 ) -> None:
     falling = iter(range(0, -9, -1))
-    monkeypatch.setattr(experiment.objectives, "worth", lambda *_: float(next(falling)))
+    monkeypatch.setattr(Elbo, "score", lambda *_: float(next(falling)))
     settings = QUICK | {"objective.schedule": "constant", "objective.warmup": 12} | rise
     run = latlas.train(str(source), latent=2, epochs=4, out=tmp_path / "run", settings=settings, quiet=True)
     assert [r["best"] for r in run.log() if r["kind"] == "epoch"] == [True, True, False, False]

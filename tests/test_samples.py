@@ -13,8 +13,8 @@ from scipy.linalg import sqrtm
 from test_measures import bars
 
 from latlas.data import DataOptions, Dataset, load
-from latlas.metrics import Context, classifier, features, measure
-from latlas.metrics.features import frechet_distance, kernel_distances, precision_recall
+from latlas.metrics import Context, classifier, measure
+from latlas.metrics.samples import frechet_distance, kernel_distances, precision_recall
 
 NAMES = ("precision", "recall", "density", "coverage", "kernel_distance", "frechet_distance")
 
@@ -91,7 +91,7 @@ def test_the_kernel_distance_is_about_zero_for_equal_laws_and_that_of_its_moment
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(classifier, "SEEN", 3200)
-    monkeypatch.setattr(features, "_classifiers", {})
+    monkeypatch.setattr(classifier, "_classifiers", {})
     monkeypatch.setenv("LATLAS_CACHE", str(tmp_path))
 
 
@@ -125,23 +125,23 @@ def test_the_classifier_is_trained_once_kept_and_known_by_its_hash(
     quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = replace(bars(), fingerprint="bars")
-    first = features.classifier_of(dataset)
+    first = classifier.classifier_of(dataset)
     assert first.accuracy > 0.9
     assert len(first.name) == 12
-    monkeypatch.setattr(features, "_classifiers", {})
+    monkeypatch.setattr(classifier, "_classifiers", {})
     with monkeypatch.context() as patch:
-        patch.setattr(features, "fit", lambda *_: pytest.fail("it is kept on disk"))
-        again = features.classifier_of(dataset)
+        patch.setattr(classifier, "_fit", lambda *_: pytest.fail("it is kept on disk"))
+        again = classifier.classifier_of(dataset)
     x = classifier.as_tensor(dataset, dataset.test.x)
     assert again.name == first.name
     np.testing.assert_array_equal(again.features(x), first.features(x))
     (path,) = (Path(classifier.cache_home()) / "classifiers").glob("*.safetensors")
     path.write_bytes(b"damaged")
-    monkeypatch.setattr(features, "_classifiers", {})
-    assert features.classifier_of(dataset).accuracy == first.accuracy
-    assert features.classifier_of(replace(dataset, fingerprint="others")).name == first.name
+    monkeypatch.setattr(classifier, "_classifiers", {})
+    assert classifier.classifier_of(dataset).accuracy == first.accuracy
+    assert classifier.classifier_of(replace(dataset, fingerprint="others")).name == first.name
     shifted = replace(dataset, fingerprint="shifted", train=replace(dataset.train, x=dataset.train.x // 2))
-    assert features.classifier_of(shifted).name != first.name
+    assert classifier.classifier_of(shifted).name != first.name
 
 
 def test_there_are_no_scores_without_images_classes_or_enough_of_them(quick: None) -> None:
@@ -158,9 +158,9 @@ def test_there_are_no_scores_without_images_classes_or_enough_of_them(quick: Non
 
 @pytest.mark.slow
 def test_training_images_of_garments_score_as_the_test_images_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "_classifiers", {})
+    monkeypatch.setattr(classifier, "_classifiers", {})
     dataset = load(DataOptions(source="fashion-mini"))
-    by = features.classifier_of(dataset)
+    by = classifier.classifier_of(dataset)
     assert by.accuracy > 0.8
     real = by.features(classifier.as_tensor(dataset, dataset.test.x))
     training = by.features(classifier.as_tensor(dataset, dataset.train.x[:2000]))

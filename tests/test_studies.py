@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
@@ -23,7 +25,8 @@ from hypothesis import strategies as st
 
 from latlas import cli, compare, config, experiment, runs, studies
 from latlas.errors import InputError, LatlasError
-from latlas.studies import budget, probe, results, study
+from latlas.progress import SILENT
+from latlas.studies import budget, prepare, results, study, trial
 from latlas.studies.budget import Cut, Size, Speed
 
 GOOD = """
@@ -191,14 +194,16 @@ def test_seeds_are_counted_from_the_studys() -> None:
 
 
 def test_a_runs_seconds_are_the_sum_of_its_parts() -> None:
-    size = Size(steps=95, per_epoch=10, valid=7, test=11, snapshots=3)
-    speed = Speed(step=2.0, evaluation=0.5, epoch=4.0, snapshot=8.0, start=100.0, compare=1000.0)
-    assert budget.seconds(size, speed) == 1100 + 190 + 10 * 4 + 3 * 8 + 0.5 * (10 * 7 + 7 + 11)
-    assert budget.seconds(size, speed, 0.2) == 1100 + 38 + 2 * 4 + 3 * 8 + 0.5 * (2 * 7 + 7 + 11)
+    speed = Speed(start=100.0, step=2.0, epoch=4.0)
+    assert budget.seconds(Size(steps=95, per_epoch=10), speed) == 100 + 190 + 10 * 4
+    assert budget.seconds(Size(steps=95, per_epoch=10), speed, 0.2) == 100 + 38 + 2 * 4
+    # As many snapshots more as there are steps more, each as long as the end of an epoch.
+    assert budget.seconds(Size(95, 10, snapshot_every=30), speed) == 100 + 190 + (10 + 3) * 4
+    assert budget.seconds(Size(steps=0, per_epoch=10), speed) == 100
 
 
-SPEEDS = st.builds(Speed, *[st.floats(0, 2)] * 6)
-SIZES = st.builds(Size, st.integers(0, 5000), st.integers(1, 400), *[st.integers(0, 100)] * 3)
+SPEEDS = st.builds(Speed, st.floats(0.01, 2), *[st.floats(0, 2)] * 2)
+SIZES = st.builds(Size, st.integers(0, 5000), st.integers(1, 400), st.none() | st.integers(1, 400))
 ROWS = st.lists(st.tuples(SIZES, SPEEDS), min_size=1, max_size=4)
 
 
@@ -218,8 +223,8 @@ def test_what_is_cut_fits_into_the_budget_and_is_the_most_that_does(
     except InputError as error:
         # The budget that it names would do.
         named = str(error).rpartition(" ")[2]
-        assert budget.duration(named) > given
-        assert budget.fit(work, budget.duration(named), spent).seeds == 1
+        assert budget.parse_duration(named) > given
+        assert budget.fit(work, budget.parse_duration(named), spent).seeds >= 1
         return
     room = budget.MARGIN * given - spent
     assert total(work, cut.share, cut.seeds) <= room
@@ -229,12 +234,12 @@ def test_what_is_cut_fits_into_the_budget_and_is_the_most_that_does(
     if cut.share < 1:
         assert total(work, cut.share + 0.001, cut.seeds) > room
     if cut.seeds < seeds:
-        least = max(size.least for size, _ in row)
+        least = max(size.least_share for size, _ in row)
         assert total(work, min(1.0, least + 0.001), cut.seeds + 1) > room
 
 
 def test_steps_are_cut_before_seeds() -> None:
-    work = [[(Size(1000, 10, 0, 0), Speed(1.0, 0, 0, 0, 0))]] * 3
+    work = [[(Size(1000, 10), Speed(0, 1.0, 0))]] * 3
     assert budget.fit(work, 4000) == Cut(1.0, 3)
     assert budget.fit(work, 3000) == Cut(0.9, 3)
     assert budget.fit(work, 400) == Cut(0.12, 3)
@@ -247,54 +252,68 @@ def test_steps_are_cut_before_seeds() -> None:
 
 
 def test_an_epoch_is_the_least() -> None:
-    work = [[(Size(1000, 10, 0, 0), Speed(1.0, 0, 0, 0, 0)), (Size(100, 50, 0, 0), Speed(1.0, 0, 0, 0, 0))]]
+    work = [[(Size(1000, 10), Speed(0, 1.0, 0)), (Size(100, 50), Speed(0, 1.0, 0))]]
     assert budget.fit(work, 620) == Cut(0.508, 1)
     with pytest.raises(InputError, match="with 50 % of its steps"):
         budget.fit(work, 600)
 
 
 def test_a_closed_form_is_never_cut() -> None:
-    closed, trained = Size(0, 10, 0, 0), Size(1000, 10, 0, 0)
-    work = [[(closed, Speed(0, 0, 0, 0, 50)), (trained, Speed(1, 0, 0, 0, 0))]]
+    closed, trained = Size(0, 10), Size(1000, 10)
+    work = [[(closed, Speed(50, 0, 0)), (trained, Speed(0, 1, 0))]]
     cut = budget.fit(work, 500)
     assert cut == Cut(0.4, 1)
-    assert budget.told(cut, {"PCA": closed, "AE": trained}, 1, 500) == [
+    assert budget.cut_notes(cut, {"PCA": closed, "AE": trained}, 1, 500) == [
         "each run trains 40 % of its steps (400 of 1,000), because of the budget of 8 min 20 s"
     ]
 
 
 def test_a_cut_is_told_exactly() -> None:
-    sizes = {"a": Size(60_000, 600, 0, 0), "b": Size(60_000, 600, 0, 0)}
-    assert budget.told(Cut(0.12, 1), sizes, 3, 600) == [
+    sizes = {"a": Size(60_000, 600), "b": Size(60_000, 600)}
+    assert budget.cut_notes(Cut(0.12, 1), sizes, 3, 600) == [
         "each run trains 12 % of its steps (7,200 of 60,000), because of the budget of 10 min",
         "1 of 3 seeds is trained, because of the budget of 10 min",
     ]
-    assert budget.told(Cut(1.0, 3), sizes, 3, 600) == []
-    sizes["c"] = Size(500, 10, 0, 0)
-    assert "(a, b: 7,200 of 60,000; c: 60 of 500)" in budget.told(Cut(0.12, 3), sizes, 3, 600)[0]
+    assert budget.cut_notes(Cut(1.0, 3), sizes, 3, 600) == []
+    sizes["c"] = Size(500, 10)
+    assert "(a, b: 7,200 of 60,000; c: 60 of 500)" in budget.cut_notes(Cut(0.12, 3), sizes, 3, 600)[0]
     sizes |= {"d": sizes["a"], "e": sizes["b"]}
-    assert "(4 runs: 7,200 of 60,000; c: 60 of 500)" in budget.told(Cut(0.12, 3), sizes, 3, 600)[0]
+    assert "(4 runs: 7,200 of 60,000; c: 60 of 500)" in budget.cut_notes(Cut(0.12, 3), sizes, 3, 600)[0]
 
 
 def test_what_is_left_follows_what_was_done() -> None:
     todo = [("a", 10.0), ("b", 4.0)]
-    assert budget.left(todo, []) == 14
-    assert budget.left(todo, [("a", 10.0, 30.0)]) == 3 * 14  # nothing is known of b but that all takes longer
-    assert budget.left(todo, [("a", 10.0, 30.0), ("b", 10.0, 5.0)]) == 30 + 2
+    assert budget.time_left(todo, [], True) == 14
+    assert (
+        budget.time_left(todo, [("a", 10.0, 30.0)], True) == 3 * 14
+    )  # of b nothing is known but that a is slower
+    assert budget.time_left(todo, [("a", 10.0, 30.0), ("b", 10.0, 5.0)], True) == 30 + 2
+
+
+def test_where_nothing_was_measured_the_first_run_tells() -> None:
+    todo = [("a", 100), ("b", 200)]
+    assert budget.time_left(todo, [], False) is None
+    assert budget.time_left(todo, [("a", 100, 5.0)], False) == 5 + 10
 
 
 @given(seconds=st.integers(1, 10**6))
 def test_a_duration_is_read_as_it_is_written(seconds: int) -> None:
-    assert budget.duration(budget.exactly(seconds)) == seconds
+    assert budget.parse_duration(budget.duration_text(seconds)) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "soon", "-5m", "5m3h", "0s", "h", "m"])
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"expected a duration, as 90s, 10m, 2h or 1h30m"):
-        budget.duration(text)
+        budget.parse_duration(text)
 
 
 # Carrying out
+
+
+@contextlib.contextmanager
+def second_a_step(config: Any, size: Size) -> Iterator[tuple[Any, Speed]]:
+    """In the place of a short run: nothing is trained, and a step takes a second."""
+    yield object(), Speed(0.0, 1.0, 0.0)
 
 
 @pytest.fixture
@@ -305,8 +324,8 @@ def latlas(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.chdir(tmp_path)
     np.savez(tmp_path / "ramps.npz", x=images(160), y=np.arange(160) % 3)
     (tmp_path / "small.toml").write_text(GOOD)
-    monkeypatch.setattr(probe, "comparing", lambda config, data, names, pca: (2.0, 3.0 * pca))
-    monkeypatch.setattr(probe, "measure", lambda *_: Speed(1.0, 0.0, 0.0, 0.0, 0.0))
+    monkeypatch.setattr(trial, "short_run", second_a_step)
+    monkeypatch.setattr(trial, "row_seconds", lambda run, info: 2.0)
     monkeypatch.setattr(results.compare, "gather", partial(compare.gather, pictures=False))
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -334,7 +353,8 @@ def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) ->
         f"ramps-vae-latent-{latent}-seed{seed}" for seed in (0, 1) for latent in (2, 3)
     ]
     assert all((r["state"], r["steps"], r["planned_steps"]) == ("finished", 24, 24) for r in told["runs"])
-    assert told["estimate_seconds"] == 4 * (24 + 2)
+    assert told["estimate_seconds"] is None  # nothing was tried beforehand
+    assert "run 1 of 4, time left unknown, measuring with the first run" in err
     assert "run 4 of 4, about" in err
     for entry, latent in zip(told["results"]["ramps"]["entries"], (2, 3), strict=True):
         found = [
@@ -380,7 +400,7 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(latlas: Latlas, tmp_path: P
     code, out, _ = latlas("study", "small.toml", "--seeds", 1, "--dry-run")
     assert code == 0
     assert [line.split("  ")[0] for line in out.splitlines()[1:3]] == ["vae · latent 2", "vae · latent 3"]
-    assert out.splitlines()[-1] == "studies/small: 2 runs, about 50 s"
+    assert out.splitlines()[-1] == "studies/small: 2 runs, about 50 s of training left"
     code, out, err = latlas("study", "small.toml", "--dry-run", "--json", "-q")
     told = json.loads(out)
     assert (err, len(told["runs"]), told["estimate_seconds"], told["cuts"]) == ("", 4, 104, [])
@@ -388,7 +408,9 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(latlas: Latlas, tmp_path: P
     assert sorted(tmp_path.iterdir()) == there
 
 
-def test_a_budget_cuts_steps_and_seeds_and_says_so_everywhere(latlas: Latlas) -> None:
+def test_a_budget_cuts_steps_and_seeds_and_says_so_everywhere(
+    latlas: Latlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # A step a second, 24 steps, 5 an epoch (21 % at the least), 2 s a row: two seeds of two runs at the least 28 s.
     (Path("small.toml")).write_text(GOOD.replace("training.steps", "objective.warmup = 12\ntraining.steps"))
     code, out, err = latlas("study", "small.toml", "--budget", "25s", "--json")
@@ -412,8 +434,12 @@ def test_a_budget_cuts_steps_and_seeds_and_says_so_everywhere(latlas: Latlas) ->
         # A warm-up given in steps is shortened alike.
         assert run.config.objective.warmup == round(told["budget"]["share"] * 12)
     # The budget holds without being said again, and another one would be another study.
-    assert json.loads(latlas("study", "small.toml", "--json", "-q")[1])["cuts"] == cuts
+    monkeypatch.setattr(trial, "short_run", None)  # nothing is measured again
+    Path("studies/small/study.html").unlink()
+    again = json.loads(latlas("study", "small.toml", "--json", "-q")[1])
+    assert {**again, "results": None} == {**told, "results": None}
     assert latlas("study", "small.toml", "--budget", "25s", "-q")[0] == 0
+    monkeypatch.setattr(trial, "short_run", second_a_step)
     code, _, err = latlas("study", "small.toml", "--budget", "200s")
     assert code == 2
     assert "was trained for another number of steps, by another budget; leave the budget out to go on" in err
@@ -562,9 +588,7 @@ def test_more_seeds_are_trained_where_a_budget_cut_none(latlas: Latlas) -> None:
     assert told["cuts"] == []
 
 
-@pytest.mark.parametrize(
-    "broken", [{"speeds": {"a": {"stride": 1}}}, {"budget": {"seconds": 1}}, {"runs": None}]
-)
+@pytest.mark.parametrize("broken", [{"asked_seeds": "many"}, {"budget": {"seconds": 1}}, {"runs": None}])
 def test_a_damaged_study_json_is_named(latlas: Latlas, broken: dict[str, Any]) -> None:
     Path("studies/small").mkdir(parents=True)
     Path("studies/small/study.json").write_text(json.dumps({"study": "small"} | broken))
@@ -591,26 +615,116 @@ def test_studies_stand_among_the_recipes(latlas: Latlas) -> None:
     assert json.loads(latlas("recipes", "show", "ae-vs-pca", "--json")[1])["study"]["ids"] == ["A4"]
 
 
+# Measuring
+
+SHORT_RUN, ROW_SECONDS = trial.short_run, trial.row_seconds
+
+
 @pytest.fixture
-def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "PROBE_SECONDS", 0.02)
+def temporary(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which temporary ones are made; the current one holds ramps.npz, of 40 steps an epoch."""
+    monkeypatch.chdir(tmp_path)
+    np.savez(tmp_path / "ramps.npz", x=images(1600), y=np.arange(1600) % 3)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return tmp_path / "temporary"
 
 
-def test_measuring_gives_positive_seconds_and_leaves_nothing(quick_probe: None, tmp_path: Path) -> None:
-    from helpers import configured, image_dataset
+def planned(text: str = GOOD) -> prepare.Planned:
+    return prepare.plan(parsed(text), prepare.Options(out=Path("out")), SILENT).runs[0]
 
-    data = image_dataset(100)
-    for extra in ({}, {"optimizer__lr": 1e30}):  # one that diverges has its speed as well
-        settings_ = {
-            "network__hidden": [8],
-            "training__batch_size": 16,
-            "training__threads": 1,
-            "model__latent": 2,
-        }
-        speed = probe.measure(configured(data, **settings_, **extra), data, 5.0)
-        assert all(value > 0 for value in vars(speed).values() if value is not speed.compare)
-        assert 5 < speed.start < 10
-        assert max(speed.step, speed.evaluation, speed.snapshot) < 1
+
+@pytest.mark.parametrize(("enough", "steps"), [(0.0, trial.LEAST_STEPS), (1e9, 24)])
+def test_a_short_run_is_as_long_as_it_must_be(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, enough: float, steps: int
+) -> None:
+    monkeypatch.setattr(trial, "ENOUGH_SECONDS", enough)
+    run = planned()
+    with trial.short_run(run.config, run.size) as (short, speed):
+        assert short is not None
+        metrics = short.metrics
+        assert metrics["steps"] == steps
+        assert min(vars(speed).values()) > 0
+        # What it says of a run of its own length is what it took itself.
+        assert budget.seconds(Size(steps, 40), speed) == pytest.approx(metrics["seconds"], abs=1e-3)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_closed_form_is_measured_as_a_whole(temporary: Path) -> None:
+    text = GOOD.replace('recipe = "vae"\noptimizer.lr = 0.003', 'recipe = "pca"').replace(
+        "training.steps = 24", ""
+    )
+    run = planned(text.replace("network.hidden = [16]", ""))
+    with trial.short_run(run.config, run.size) as (short, speed):
+        assert short is not None
+        assert (short.metrics["steps"], speed.step, speed.epoch) == (0, 0, 0)
+        assert speed.start == pytest.approx(short.metrics["seconds"], abs=1e-3)
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_learning_rate_at_which_it_diverges_does_not_end_a_short_run(temporary: Path) -> None:
+    run = planned(GOOD.replace("0.003", "1e30"))
+    with trial.short_run(run.config, run.size) as (short, _):
+        assert short is not None
+
+
+def test_a_short_run_that_fails_is_none(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: Any) -> None:
+        raise LatlasError("step 1: the loss is not finite")
+
+    run = planned()
+    monkeypatch.setattr(experiment, "train", train)
+    with trial.short_run(run.config, run.size) as (short, speed):
+        assert (short, speed.step, speed.epoch) == (None, 0, 0)
+    assert list(temporary.iterdir()) == []
+
+
+def test_interrupted_while_measuring_it_leaves_nothing(
+    latlas: Latlas, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "short_run", SHORT_RUN)
+    monkeypatch.setattr(experiment, "train", interrupting("first", experiment.train))
+    code, out, err = latlas("study", "small.toml", "--budget", "1h")
+    assert (code, out) == (130, "")
+    assert err.splitlines()[-1] == "stopped while measuring; no run of the study was started"
+    assert list(temporary.iterdir()) == []
+    assert not Path("studies").exists()
+
+
+def test_a_dry_run_measures_each_kind_of_run_once(
+    latlas: Latlas, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def train(config: Any, out: Path, observer: Any) -> Any:
+        trained.append((out.name, config.model.latent))
+        return train_whole(config, out, observer)
+
+    train_whole = experiment.train
+    monkeypatch.setattr(experiment, "train", train)
+    monkeypatch.setattr(trial, "short_run", SHORT_RUN)
+    monkeypatch.setattr(trial, "row_seconds", ROW_SECONDS)
+    monkeypatch.setattr(trial, "ENOUGH_SECONDS", 0.01)
+    told = json.loads(latlas("study", "small.toml", "--dry-run", "--json", "-q")[1])
+    assert [run for run in trained if run[0] == "first"] == [("first", 2), ("first", 3)]
+    estimates = [run["estimate_seconds"] for run in told["runs"]]
+    assert told["estimate_seconds"] == pytest.approx(sum(estimates), abs=0.3)
+    assert min(estimates) > 0
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_folder_that_an_earlier_version_began_is_continued(
+    latlas: Latlas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert latlas("study", "small.toml", "--budget", "25s", "-q")[0] == 0
+    path = Path("studies/small/study.json")
+    speed = {"step": 1.0, "evaluation": 0.1, "epoch": 0.1, "snapshot": 0.1, "start": 1.0, "compare": 2.0}
+    values = study_json() | {"speeds": {"0123456789ab": speed}, "results": None}
+    path.write_text(json.dumps(values))
+    monkeypatch.setattr(trial, "short_run", None)  # nothing is measured again
+    told = json.loads(latlas("study", "small.toml", "--json", "-q")[1])
+    for key in ("budget", "cuts", "estimate_seconds", "runs"):
+        assert told[key] == values[key]
 
 
 @pytest.mark.slow

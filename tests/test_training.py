@@ -12,8 +12,8 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, images, made, split, table_dataset
 
-from latlas import objectives, training
-from latlas.build import steps_per_epoch
+from latlas import training
+from latlas.build import objective_of, steps_per_epoch
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
@@ -37,7 +37,7 @@ def events(
     progress: Progress | None = None, stop: Any = lambda: False,
 ) -> Iterator[training.Event]:  # fmt: skip
     data = batches(dataset, "train", model)
-    objective = objectives.build(config.objective, 10)
+    objective = objective_of(config, (10,))
     return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
 
 

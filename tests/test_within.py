@@ -22,7 +22,7 @@ from test_report import Page
 
 from latlas import api, compare, experiment
 from latlas.compare import Column, Comparison, Entry
-from latlas.compare.significance import Estimate, close, standard_error
+from latlas.compare.significance import Estimate, standard_error, variation_that_covers
 from latlas.data import Scaling
 from latlas.errors import InputError
 from latlas.runs import Run
@@ -63,9 +63,9 @@ def test_two_rows_of_several_seeds_are_told_apart_by_welchs_t(one: list[float], 
         return
     estimates = [Estimate(mean(numbers), len(numbers), stdev(numbers)) for numbers in (one, other)]
     p = ttest_ind(one, other, equal_var=False).pvalue
-    assert abs(p - 0.05) < 1e-6 or close(*estimates) == close(*estimates[::-1]) == (
-        "seeds" if p > 0.05 else None
-    )
+    assert abs(p - 0.05) < 1e-6 or variation_that_covers(*estimates) == variation_that_covers(
+        *estimates[::-1]
+    ) == ("seeds" if p > 0.05 else None)
 
 
 def test_the_standard_error_of_a_difference_by_hand() -> None:
@@ -93,8 +93,8 @@ def test_where_the_line_is_drawn(sign: int) -> None:
         (Estimate(0.0, stderr=3.0), Estimate(0.0, stderr=4.0), 1.959964 * 5),
     ]  # fmt: skip
     for one, other, line in cases:
-        assert close(one, replace(other, value=sign * line * 0.9999)) is not None
-        assert close(one, replace(other, value=sign * line * 1.0001)) is None
+        assert variation_that_covers(one, replace(other, value=sign * line * 0.9999)) is not None
+        assert variation_that_covers(one, replace(other, value=sign * line * 1.0001)) is None
 
 
 def test_the_rule_agrees_with_scipys_tests_of_one_more_draw_and_of_a_fixed_number() -> None:
@@ -102,18 +102,20 @@ def test_the_rule_agrees_with_scipys_tests_of_one_more_draw_and_of_a_fixed_numbe
     for value in np.linspace(-6, 12, 37):
         several = Estimate(mean(seeds), 4, stdev(seeds))
         draw = ttest_ind_from_stats(mean(seeds), stdev(seeds), 4, value, 0, 1).pvalue
-        assert (close(several, Estimate(value)) == "seed") == (draw > 0.05)
+        assert (variation_that_covers(several, Estimate(value)) == "seed") == (draw > 0.05)
         known = ttest_1samp(seeds, value).pvalue
-        assert (close(Estimate(value, fixed=True), several) == "seed") == (known > 0.05)
+        assert (variation_that_covers(Estimate(value, fixed=True), several) == "seed") == (known > 0.05)
         items = 2 * norm.sf(abs(value) / math.hypot(1.5, 2))
-        assert (close(Estimate(0, stderr=1.5), Estimate(value, stderr=2)) == "items") == (items > 0.05)
+        assert (variation_that_covers(Estimate(0, stderr=1.5), Estimate(value, stderr=2)) == "items") == (
+            items > 0.05
+        )
 
 
 def test_seeds_that_all_give_one_number_leave_only_a_tie() -> None:
     still = Estimate(1.0, 2, 0.0)
-    assert close(still, still) == "seeds"
-    assert close(still, Estimate(1.0 + 1e-9, 2, 0.0)) is None
-    assert close(still, Estimate(1.0 + 1e-9)) is None
+    assert variation_that_covers(still, still) == "seeds"
+    assert variation_that_covers(still, Estimate(1.0 + 1e-9, 2, 0.0)) is None
+    assert variation_that_covers(still, Estimate(1.0 + 1e-9)) is None
     assert standard_error(still, Estimate(2.0, 3, 1.0)) == ("seeds", pytest.approx(3**-0.5), pytest.approx(2))
 
 
@@ -127,7 +129,7 @@ def test_a_clear_difference_is_not_marked_and_a_small_one_is() -> None:
         assert told.best(key) == {"best"}
         assert told.within(key) == {"near"}
     assert told.within("rate") == told.within("unknown") == set(), "neither end is better"
-    assert told.yardsticks == ["seeds"]
+    assert told.variations == ["seeds"]
     assert table(best).within("elbo") == set(), "nothing to compare with"
 
 
@@ -146,7 +148,7 @@ def test_single_runs_are_told_apart_by_their_errors_over_test_items() -> None:
     told = table(a, b, c)
     assert told.within("elbo") == {"b"}, "1 / 0.566 = 1.77 < 1.96 < 1.2 / 0.566"
     assert told.within("mse") == set(), "without a standard error nothing is known to tell by"
-    assert told.yardsticks == ["items"]
+    assert told.variations == ["items"]
     errors = {"elbo": 0.4, "mse": 0.004}
     assert table(replace(a, stderrs=errors), replace(b, stderrs=errors)).within("mse") == {"b"}
     assert table(replace(a, stderrs={}), b).within("elbo") == set(), "one of the two is not enough"
@@ -159,7 +161,7 @@ def test_one_seed_beside_several_is_one_more_draw_of_their_spread() -> None:
     assert told.within("elbo") == {"near"}, (
         "4.303 * sqrt(1 + 1/3) = 4.968; errors over items say nothing of seeds"
     )
-    assert told.yardsticks == ["seed"]
+    assert told.variations == ["seed"]
     assert table(row("one", -89), several).within("elbo") == {"several"}
 
 
@@ -292,7 +294,7 @@ def test_single_runs_take_the_standard_errors_that_they_wrote(work: Path) -> Non
     for entry in told.runs:
         assert entry.stderrs["elbo"] == Run(work / entry.name).metrics["splits"]["test"]["elbo_stderr"] > 0
     assert told.within("elbo") == {"short0"}
-    assert told.yardsticks == ["items"]
+    assert told.variations == ["items"]
 
 
 def test_a_row_takes_each_seed_once(work: Path, tmp_path: Path) -> None:

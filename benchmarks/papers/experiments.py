@@ -14,8 +14,8 @@ from benchmarks.papers import linear
 from benchmarks.papers.work import Row, Work
 from latlas import densities
 from latlas.data.batches import Batches
-from latlas.metrics.classifier import as_tensor
-from latlas.metrics.features import classifier_of, frechet_distance
+from latlas.metrics.classifier import as_tensor, classifier_of
+from latlas.metrics.samples import frechet_distance
 from latlas.runs import Run, dataset_of
 
 PARTS = 10  # equal parts of the test images, by which two runs are compared pair by pair

@@ -21,7 +21,8 @@ from latlas.data import Split
 from latlas.data.batches import Batches
 from latlas.files import write_json
 from latlas.machine import choose_device
-from latlas.metrics import elbo
+from latlas.metrics.context import EVALUATION_SEED
+from latlas.metrics.importance import log_likelihood
 from latlas.models import Model
 from latlas.runs import Run
 
@@ -119,8 +120,8 @@ class Work:
                 some = items.take(slice(part, None, parts))
                 data = Batches(some, model.item.scaling, model.device, model.dtype)
                 done = partial(console.progress, f"log p(x) of {run.name}, part {part + 1} of {parts}")
-                seed = elbo.EVALUATION_SEED + part
-                found.append(elbo.log_likelihood(model, data, self.few(samples, 5), seed, done))
+                seed = EVALUATION_SEED + part
+                found.append(log_likelihood(model, data, self.few(samples, 5), seed, progress=done))
         errors = [part.stderr or 0.0 for part in found]
         values = {
             "log_px": statistics.fmean(part.log_px for part in found),

@@ -27,6 +27,7 @@ from latlas import (
     html,
     inference,
     machine,
+    metrics,
     report,
     studies,
 )
@@ -271,18 +272,19 @@ def evaluate(
     run: RunLike, measures: Sequence[str] | None = ("all",), **options: Unpack[EvaluateOptions]
 ) -> dict[str, dict[str, Any]]:
     """What a run is worth: numbers by name, each with `value`, `stderr`, `unit`, the `items` and `draws` that it came
-    from, and what stands `beside` it; first the ELBO, its terms and the errors.
+    from, and what stands `beside` it.
 
-    `measures` are names of `latlas.metrics.METRICS`, or groups of them (None: as the run's configuration says; empty:
-    none). They are of the test split, or of another `split`, all of another `source`, or `limit` items of these.
-    `draws` of z per item are for log p(x), then of every item. `ais` items take annealed importance sampling, by
-    `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and `strength` say what the items suffer before
-    they are restored. `samples` of z per item, drawn by `seed`, are for the ELBO. Further options are those of `Where`.
+    `measures` are names of `latlas.metrics.METRICS`, or groups of them (None: as the run's configuration says); "bound"
+    is the group of the ELBO and its terms. They are of the test split, or of another `split`, all of another `source`,
+    or `limit` items of these. `draws` of z per item are for log p(x), then of every item; `samples` of z per item,
+    drawn by `seed`, for the ELBO. `ais` items take annealed importance sampling, by `chains` and `temperatures`.
+    `corrupt` ("gaussian" or "masking") and `strength` say what the items suffer before they are restored.
+    Further options are those of `Where`.
 
     Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
     fit.
     """
-    return evaluation.numbers_of(evaluation_of(run, measures, **options))
+    return evaluation_of(run, measures, **options).get("numbers", {})
 
 
 def evaluation_of(
@@ -317,7 +319,8 @@ def diagnose(run: RunLike, **where: Unpack[Where]) -> list[diagnosis.Finding]:
         found = _run(run)
         dataset = dataset_of(found, where.get("data_dir", ""), console.progress)
         model = _model(found, where) if found.has_weights else None
-        return diagnosis.of(found, model, dataset, found.finished, console)
+        context = None if model is None else metrics.context_of(found, model, dataset, observer=console)
+        return diagnosis.of(found, dataset, context, found.finished)
 
 
 def sample(
@@ -544,7 +547,7 @@ def plan_study(
     """
     _check(options, StudyOptions)
     with Console(options.get("quiet", False)) as console:
-        return _plan(name, data, options, console)
+        return _plan(name, data, options, console, measure=True)
 
 
 def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]) -> dict[str, Any]:
@@ -564,18 +567,21 @@ def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[Stud
     return {**{key: values[key] for key in keys}, **{key: str(path) for key, path in places.items()}}
 
 
-def _plan(name: PathLike, data: Sequence[str] | str, options: StudyOptions, console: Console) -> prepare.Plan:
+def _plan(
+    name: PathLike, data: Sequence[str] | str, options: StudyOptions, console: Console, measure: bool = False
+) -> prepare.Plan:
     budget, seeds, out = options.get("budget"), options.get("seeds"), options.get("out")
     if seeds is not None and seeds < 1:
         raise InputError("at least 1 is needed", field="seeds", value=seeds)
     asked = prepare.Options(
         data=(data,) if isinstance(data, str) else tuple(data),
         out=None if out is None else Path(out),
-        budget=budgets.duration(budget) if isinstance(budget, str) else budget,
+        budget=budgets.parse_duration(budget) if isinstance(budget, str) else budget,
         seeds=seeds,
         limit=options.get("limit"),
         threads=options.get("threads"),
         device=options.get("device", ""),
         data_dir=options.get("data_dir", ""),
+        measure=measure,
     )
     return prepare.plan(studies.read(os.fspath(name)), asked, console)

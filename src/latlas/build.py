@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from latlas import likelihoods
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.errors import InputError
+from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model
 from latlas.networks import NETWORKS
+from latlas.objectives import OBJECTIVES, Objective
 from latlas.posteriors import POSTERIORS
-from latlas.priors import Mixture, Prior, StandardNormal, Vamp
+from latlas.priors import PRIORS
 from latlas.settings import Config
 
 GOOD_STEPS = 2500  # with the default schedule, where small data sets stop getting better quickly
@@ -55,9 +56,9 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
         reason = "sigma is given" if told else reason
         choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
-    name = changes.get("likelihood.name", config.likelihood.name)
+    likelihood = LIKELIHOODS[changes.get("likelihood.name", config.likelihood.name)]
     if config.likelihood.output == "auto":
-        changes["likelihood.output"] = "identity" if dataset.kind == "table" else "sigmoid"
+        changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
         small = len(dataset.shape) == 1 or (grey and math.prod(dataset.shape) <= SMALL_IMAGE)
         shape = "x".join(map(str, dataset.shape))
@@ -73,10 +74,11 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
     resolved = override(config, changes, "configuration")
     notes += _too_long_a_rise(resolved, len(dataset.train))
-    likelihoods.check(resolved.likelihood, dataset.kind)
-    if not likelihoods.normalised(name, binary):
+    if refusal := likelihood.refusal(resolved.likelihood, dataset):
+        raise InputError(refusal)
+    if not likelihood.normalised(binary):
         notes.append(
-            "Bernoulli on grey values is a cross-entropy, not a normalised likelihood: "
+            f"{likelihood.title} on grey values is a cross-entropy, not a normalised likelihood: "
             "no bits per dimension, and no ranking against Gaussians"
         )
     return resolved, notes
@@ -141,9 +143,11 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
         posterior = family(latent, config.posterior.layers)
         # Once more: networks of equal shape start from equal weights, whatever the posterior.
         torch.default_generator.manual_seed(config.seed)
-        networks = NETWORKS[config.network.name](item.shape, posterior.outputs, latent, config.network)
-        prior = _prior(config, latent, item, about)
-    likelihood = likelihoods.build(config.likelihood, item.kind, item.shape, about.spread if about else 1.0)
+        networks = NETWORKS[config.network.name].make(item.shape, posterior.outputs, latent, config.network)
+        examples = about.examples if about else None
+        prior = PRIORS[config.prior.name].from_config(latent, config.prior, item, examples)
+    family_x, spread = LIKELIHOODS[config.likelihood.name], about.spread if about else 1.0
+    likelihood = family_x.from_config(config.likelihood, item.kind, item.shape, spread)
     model = Model(item, networks, posterior, prior, likelihood)
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
@@ -152,21 +156,14 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _prior(config: Config, latent: int, item: Like, about: Statistics | None) -> Prior:
-    """The prior that the configuration names; pseudo-inputs start at items of the training split."""
-    components = config.prior.components
-    if config.prior.name == "mixture":
-        return Mixture(latent, components)
-    if config.prior.name == "vamp":
-        chosen = torch.randint(len(about.examples) if about else 1, (components,)).numpy()
-        start = torch.from_numpy(about.examples[chosen]) if about else torch.zeros(components, *item.shape)
-        return Vamp(latent, start, item.kind != "table")
-    return StandardNormal(latent)
+def objective_of(config: Config, shape: tuple[int, ...]) -> Objective:
+    """The objective that the configuration names, for items (*shape)."""
+    return OBJECTIVES[config.objective.name].from_config(config.objective, math.prod(shape))
 
 
 def has_prior(config: Config) -> bool:
     """Whether codes are trained towards the prior: not so in a plain autoencoder."""
-    return config.posterior.name != "point" or config.objective.name == "infovae"
+    return POSTERIORS[config.posterior.name].has_density or OBJECTIVES[config.objective.name].matches_prior
 
 
 def _start_at_mean(model: Model, mean: np.ndarray) -> None:
@@ -192,7 +189,7 @@ def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
         "format": 1,
         "config": {part: dump[part] for part in parts},
         "item": asdict(item),
-        "normalised": likelihoods.normalised(config.likelihood.name, binary),
+        "normalised": LIKELIHOODS[config.likelihood.name].normalised(binary),
     }
 
 

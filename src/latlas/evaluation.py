@@ -6,24 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from latlas import inference, report
+from latlas import inference, metrics, report
+from latlas.build import has_prior, unit_of
 from latlas.errors import InputError
-from latlas.metrics import METRICS, ais, assessment, named
-from latlas.metrics.ais import CHAINS, TEMPERATURES
-from latlas.metrics.elbo import EVALUATION_SEED
+from latlas.metrics import METRICS, Annealing, Context, named
+from latlas.metrics.ais import AIS, check
+from latlas.metrics.context import EVALUATION_SEED
+from latlas.metrics.likelihood import importance
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-
-# Terms of the record of `evaluate` that are numbers by themselves, and whether they are in nats.
-TERMS = {
-    "elbo": True,
-    "distortion": True,
-    "rate": True,
-    "mse": False,
-    "corrupted_mse": False,
-    "restored_mse": False,
-}
 
 
 @dataclass(frozen=True)
@@ -45,10 +37,14 @@ class Asked:
     samples: int = 1
     seed: int = EVALUATION_SEED
     ais: int | None = None
-    chains: int = CHAINS
-    temperatures: int = TEMPERATURES
+    chains: int = Annealing.chains
+    temperatures: int = Annealing.temperatures
     corrupt: str = ""
     strength: float | None = None
+
+    @property
+    def annealing(self) -> Annealing | None:
+        return None if self.ais is None else Annealing(self.ais, self.chains, self.temperatures, self.seed)
 
     def check(self, run: Run) -> None:
         """Raises InputError for what does not go together, or with the run."""
@@ -58,18 +54,10 @@ class Asked:
                 field="split",
                 value=self.split,
             )
-        for name in ("limit", "ais"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError("at least 1 is needed", field=name, value=value)
-        if self.ais is not None:
-            ais.check(run.config, self.chains, self.temperatures, self.seed)
-
-    def names(self, run: Run) -> tuple[str, ...]:
-        """The numbers that are asked for, by name; log p(x) where draws for it are."""
-        if self.measures is not None:
-            return named(self.measures)
-        return named(["likelihood"] if self.draws else run.config.evaluation.groups)
+        if self.limit is not None and self.limit < 1:
+            raise InputError("at least 1 item is needed", field="limit", value=self.limit)
+        if self.annealing is not None:
+            check(self.annealing, has_prior(run.config))
 
 
 def evaluate(
@@ -81,37 +69,21 @@ def evaluate(
     `keep` adds numbers of the whole test split of a finished run to its metrics.json and its report. Raises InputError
     for an unknown name, a value out of range, and data that are missing, have changed or do not fit.
     """
-    corruption = assessment.corruption(run, asked.corrupt, asked.strength)
-    effort = assessment.effort(run, asked.draws, asked.limit)
-    names = asked.names(run)
     asked.check(run)
     if not run.finished:
         observer.note("the run is unfinished: these are the numbers of its best weights so far")
-    if asked.split == "train" and not asked.source:
-        names = _unseen(names, observer)
-    data = dataset_of(run, data_dir, observer.progress) if names or not asked.source else None
-    items = inference.items(run, model, asked.split, asked.source, data_dir, observer, data)
-    items = items if asked.limit is None else items.evenly(asked.limit)
-    values = assessment.evaluate(run, model, items, asked.samples, asked.seed, corruption, observer)
-    if names and data is not None:
-        context = assessment.context(run, model, data, items, effort, observer)
-        if asked.draws and context.importance is None:
-            raise InputError(
-                "posterior.name = point has no density, so this model has no log p(x)", field="draws"
-            )
-        values["numbers"] = assessment.assess(context, names)
-        if asked.draws and context.importance:
-            values["importance"] = context.importance.to_dict()
-        _say_what_is_missing(asked, names, values["numbers"], observer)
-    if asked.ais is not None:
-        few = items.evenly(asked.ais)
-        annealed = assessment.annealed(
-            run, model, few, asked.chains, asked.temperatures, asked.seed, observer
-        )
-        values["numbers"] = {**values.get("numbers", {}), **annealed}
+    names = _names(run, asked, observer)
+    context = _context(run, model, asked, bool(names), data_dir, observer)
+    values = metrics.of_split(context) | {
+        "samples": asked.samples, "seed": asked.seed, "unit": unit_of(run.info["data"]["kind"]),
+        "normalised": run.metrics.get("normalised"), "finished": run.finished,
+    }  # fmt: skip
+    if context.corruption.name != "none":
+        values["corruption"] = context.corruption.model_dump()
+    values |= _measured(context, asked, names)
     whole = not asked.source and asked.split == "test" and asked.limit is None
     if keep and whole and run.finished and "numbers" in values:
-        assessment.keep(run, values["numbers"])
+        metrics.keep(run, values["numbers"])
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
     about = {
         "run": str(run.path),
@@ -121,30 +93,52 @@ def evaluate(
     return {**about, **values}
 
 
-def _unseen(names: tuple[str, ...], observer: Observer) -> tuple[str, ...]:
-    """Without the numbers that judge training items by training items."""
-    kept = tuple(name for name in names if METRICS[name].group != "use")
-    if kept != names:
-        observer.note("use of the codes is left out: it is of items that were not trained on")
-    return kept
+def _names(run: Run, asked: Asked, observer: Observer) -> tuple[str, ...]:
+    """The numbers that are asked for, by name: log p(x) where draws for it are."""
+    groups = ["likelihood"] if asked.draws else run.config.evaluation.groups
+    names = named(groups if asked.measures is None else asked.measures)
+    if asked.source or asked.split != "train":
+        return names
+    others = tuple(name for name in names if METRICS[name].group != "downstream")
+    if others != names:
+        observer.note("downstream tasks are left out: they are measured on items that were not trained on")
+    return others
 
 
-def _say_what_is_missing(
-    asked: Asked, names: tuple[str, ...], numbers: dict[str, Any], observer: Observer
-) -> None:
-    """Of what was asked for by name, which numbers these items or this model have no meaning for."""
-    missing = [name for name in names if name not in numbers]
-    if asked.measures is not None and missing:
-        observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")
+def _context(
+    run: Run, model: Model, asked: Asked, numbers: bool, data_dir: str, observer: Observer
+) -> Context:
+    """The items that are asked for, and how much is spent on them; with the run's own data where `numbers` are."""
+    corruption = metrics.corruption_of(run, asked.corrupt, asked.strength)
+    effort = metrics.effort_of(
+        run,
+        asked.draws,
+        asked.limit is not None,
+        samples=asked.samples,
+        seed=asked.seed,
+        annealing=asked.annealing,
+    )
+    data = dataset_of(run, data_dir, observer.progress) if numbers or not asked.source else None
+    items = inference.items(run, model, asked.split, asked.source, data_dir, observer, data)
+    items = items if asked.limit is None else items.evenly(asked.limit)
+    return metrics.context_of(run, model, data, items, effort, observer, corruption)
 
 
-def numbers_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """All numbers of a record of `evaluate` by name, the ELBO's terms among them, each with `value` and `items`."""
-    terms = {}
-    for name, nats in TERMS.items():
-        if record.get(name) is not None:
-            about = {"value": record[name], "stderr": record.get(f"{name}_stderr"), "items": record["images"]}
-            terms[name] = about | (
-                {"unit": record["unit"], "draws": record["samples"]} if nats else {"unit": ""}
+def _measured(context: Context, asked: Asked, names: tuple[str, ...]) -> dict[str, Any]:
+    """`numbers` by name, where there are any; and all of `importance` sampling where its draws are asked for."""
+    values: dict[str, Any] = {}
+    if names:
+        weighed = context.once(importance) if asked.draws else None
+        if asked.draws and weighed is None:
+            raise InputError(
+                "posterior.name = point has no density, so this model has no log p(x)", field="draws"
             )
-    return {**terms, **record.get("numbers", {})}
+        values["numbers"] = metrics.numbers(context, names)
+        if weighed is not None:
+            values["importance"] = weighed.to_dict()
+        missing = [name for name in names if name not in values["numbers"] and name not in AIS]
+        if asked.measures is not None and missing:
+            context.observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")
+    if asked.ais is not None:
+        values["numbers"] = {**values.get("numbers", {}), **metrics.numbers(context, tuple(AIS))}
+    return values

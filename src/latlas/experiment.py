@@ -13,15 +13,16 @@ from typing import Any
 import torch
 
 from latlas import data as sources
-from latlas import densities, objectives, pca, records, report, runs, snapshots, training
-from latlas.build import build, description, item_of, resolve, statistics
+from latlas import densities, pca, records, report, runs, snapshots, training
+from latlas.build import build, description, item_of, objective_of, resolve, statistics
 from latlas.config import override, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.files import exclusively
 from latlas.finishing import finish
 from latlas.machine import interruptible, prepare
-from latlas.metrics.elbo import Evaluation, evaluate, trained_bound
+from latlas.metrics.elbo import Evaluation, evaluate
+from latlas.metrics.importance import trained_bound
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
@@ -168,7 +169,7 @@ def _train(session: Session, board: Board, stop: Callable[[], bool], before: flo
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data))
-    objective = objectives.build(config.objective, math.prod(session.dataset.shape))
+    objective = objective_of(config, session.dataset.shape)
     if _patience_is_over(config, progress):
         return
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
@@ -241,12 +242,13 @@ def _score(session: Session, valid: Evaluation | None, warming: bool) -> float |
     """What the epoch is ranked by; nothing while weights or capacity still rise: that is another objective, and there
     the newest epoch is the best.
     """
-    objective = session.config.objective
-    rising = objective.schedule != "constant" or objective.capacity is not None
+    config = session.config
+    rising = config.objective.schedule != "constant" or config.objective.capacity is not None
     if valid is None or (rising and warming):
         return None
+    objective = objective_of(config, session.dataset.shape)
     bound = trained_bound(session.model, session.batches("valid"), objective)
-    return objectives.worth(objective, valid.distortion, valid.rate, bound)
+    return objective.score(valid.distortion, valid.rate, bound)
 
 
 def _epoch_line(

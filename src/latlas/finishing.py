@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,16 +10,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from latlas import diagnosis, gallery, records, report, runs
-from latlas.build import has_prior, unit_of
+from latlas import diagnosis, gallery, metrics, records, report, runs
+from latlas.build import unit_of
 from latlas.corruption import describe
 from latlas.data import Dataset
-from latlas.data.batches import Batches
 from latlas.diagnosis.text import described
 from latlas.files import write_json
-from latlas.metrics import assessment
-from latlas.metrics.elbo import Evaluation, Restoration, evaluate, restoration, restore
-from latlas.models import Model
+from latlas.metrics import Context
+from latlas.metrics.reconstruction import restore
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 
@@ -32,51 +30,32 @@ def finish(
 ) -> None:  # fmt: skip
     """Measures, diagnoses, draws and reports a run whose training is over; `seconds` says how long all of it took."""
     config, model = run.config, run.model().to(device)
-    batches = {
-        name: Batches(dataset.split(name), dataset.scaling, device, model.dtype)
-        for name in ("valid", "test")
-        if len(dataset.split(name))
-    }
-    splits = {name: _evaluated(name, model, data, observer) for name, data in batches.items()}
-    restored = _restorations(run, model, batches)
-    metrics = records.metrics(run, dataset, model, progress, splits, restored)
+    context = metrics.context_of(run, model, dataset, observer=observer)
+    contexts = {"valid": replace(context, items_given=dataset.valid), "test": context}
+    splits = {name: metrics.of_split(of) for name, of in contexts.items() if len(of.test)}
+    values = records.metrics(run, dataset, model, progress, splits)
 
     def keep(**more: Any) -> None:
         # At once, and kept whatever becomes of the rest: training took the longest.
-        metrics.update(more)
-        write_json(run.path / "metrics.json", metrics | {"finished": False})
+        values.update(more)
+        write_json(run.path / "metrics.json", values | {"finished": False})
 
     keep()
     if config.evaluation.groups:
-        context = assessment.context(run, model, dataset, observer=observer)
         told = ("not everything could be measured", f"latlas evaluate {run.path}")
         keep(
-            numbers=_or_say(lambda: assessment.assess(context, config.evaluation.groups), told, observer)
-            or {}
+            numbers=_or_say(lambda: metrics.numbers(context, config.evaluation.groups), told, observer) or {}
         )
     if config.evaluation.diagnose:
         told = ("what is wrong could not be found out", f"latlas diagnose {run.path}")
-        keep(findings=_or_say(lambda: _findings(run, model, dataset, observer), told, observer) or [])
+        keep(findings=_or_say(lambda: _findings(run, dataset, context), told, observer) or [])
     if config.pictures.draw:
-        observer.note("drawing pictures")
         settings = gallery.Settings(size=config.pictures.grid, span=config.pictures.span)
         told = ("the pictures could not be drawn", f"latlas report --redraw {run.path}")
-        _or_say(lambda: draw(run, model, dataset, settings), told, observer)
-    write_json(run.path / "metrics.json", metrics | {"seconds": round(seconds(), 3)})
+        _or_say(lambda: draw(run, context, settings), told, observer)
+    write_json(run.path / "metrics.json", values | {"seconds": round(seconds(), 3)})
     report.write_report(run.path)
-    _tell(run, splits["test"], metrics, observer)
-
-
-def _evaluated(name: str, model: Model, data: Batches, observer: Observer) -> Evaluation:
-    return evaluate(model, data, progress=lambda n, total: observer.progress(f"evaluating {name}", n, total))
-
-
-def _restorations(run: Run, model: Model, batches: dict[str, Batches]) -> dict[str, Restoration]:
-    """What the run's corruption does to these splits and the model makes of it; nothing where it has none."""
-    corruption = run.config.corruption
-    if corruption.name == "none":
-        return {}
-    return {name: restoration(model, data, corruption) for name, data in batches.items()}
+    _tell(run, splits["test"], values, observer)
 
 
 def _or_say(work: Callable[[], T], told: tuple[str, str], observer: Observer) -> T | None:
@@ -88,29 +67,30 @@ def _or_say(work: Callable[[], T], told: tuple[str, str], observer: Observer) ->
         return None
 
 
-def _findings(run: Run, model: Model, dataset: Dataset, observer: Observer) -> list[dict[str, Any]]:
-    return [described(finding, run.path) for finding in diagnosis.of(run, model, dataset, True, observer)]
+def _findings(run: Run, dataset: Dataset, context: Context) -> list[dict[str, Any]]:
+    return [described(finding, run.path) for finding in diagnosis.of(run, dataset, context, True)]
 
 
-def _tell(run: Run, test: Evaluation, metrics: dict[str, Any], observer: Observer) -> None:
-    if metrics.get("findings") == []:
+def _tell(run: Run, test: Mapping[str, Any], values: dict[str, Any], observer: Observer) -> None:
+    if values.get("findings") == []:
         observer.note("diagnosis: nothing wrong was found")
-    for finding in metrics.get("findings", []):
+    for finding in values.get("findings", []):
         observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
-    score = f"distortion {test.distortion:.2f}" if test.elbo is None else f"ELBO {test.elbo:.2f}"
-    observer.note(f"test {score} {metrics['unit']}  report: {run.path / 'report.html'}")
+    score = f"distortion {test['distortion']:.2f}" if test["elbo"] is None else f"ELBO {test['elbo']:.2f}"
+    observer.note(f"test {score} {values['unit']}  report: {run.path / 'report.html'}")
 
 
-def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
+def draw(run: Run, context: Context, settings: gallery.Settings) -> list[Path]:
     """Draws the run's pictures with these settings; the paths written."""
-    config, unit = run.config, unit_of(dataset.kind)
-    settings = replace(settings, prior=has_prior(config), unit=unit, densities=config.pictures.densities)
+    config, model, dataset = run.config, context.model, context.dataset
+    settings = replace(
+        settings, prior=context.prior, unit=unit_of(dataset.kind), densities=config.pictures.densities
+    )
     if config.corruption.name != "none":
-        told = describe(config.corruption)
-        settings = replace(
-            settings, restore=partial(restore, model, corruption=config.corruption), damage=told
-        )
-    return gallery.draw(run.path, model, dataset, run.log(), settings)
+        damage = describe(config.corruption)
+        restoring = partial(restore, model, corruption=config.corruption)
+        settings = replace(settings, restore=restoring, damage=damage)
+    return gallery.draw(run.path, model, dataset, run.log(), settings, context)
 
 
 def redraw(
@@ -126,6 +106,5 @@ def redraw(
     """
     dataset = runs.dataset_of(run, data_dir, observer.progress)
     pictures = run.config.pictures
-    return draw(
-        run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
-    )
+    settings = gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
+    return draw(run, metrics.context_of(run, run.model(), dataset, observer=observer), settings)

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from latlas import densities, figures, metrics
+from latlas import densities, figures
 from latlas.build import has_prior
 from latlas.data import Dataset, Split, load_items
 from latlas.data.binarise import settled
 from latlas.errors import InputError
 from latlas.files import write_atomic
+from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
-from latlas.posteriors import PointPosterior
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 
@@ -186,20 +186,20 @@ def sample_density(
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
-    """`metrics.plausible_share` of images, by the run's own data.
+    """Share of images (N, H, W, C) in [0, 1] that a small classifier, trained on the run's own data, takes for real.
 
     Raises InputError where nothing can be said.
     """
     dataset = dataset_of(run, data_dir, observer.progress)
     observer.progress("training a classifier of real images", 0, 1)
-    share = metrics.plausible_share(dataset, images)
+    share = plausible_share(dataset, torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
     if share is None:
         raise InputError(
             f"{dataset.name}, as this run has it, has no classes of images, or too few images for a small classifier"
             " to be sure of them",
             field="plausible",
         )
-    return share
+    return share.value
 
 
 def one(items: Split, row: int | None = None, what: str = "this split") -> Split:
@@ -235,7 +235,7 @@ def vary(
     noise = np.random.default_rng(seed).standard_normal((n, 1, model.latent)) * scale
     with torch.no_grad():
         codes = posterior.rsample(torch.from_numpy(noise).to(posterior.mean))[:, 0].cpu().numpy()
-    if isinstance(posterior, PointPosterior):
+    if not posterior.has_density:
         if spread is None:
             raise InputError("vary: an autoencoder's code has no spread of its own; give one")
         codes = codes + (spread * noise[:, 0]).astype(codes.dtype)

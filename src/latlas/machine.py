@@ -81,7 +81,7 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        print("stopping after this step; the run can be resumed", file=sys.stderr)
+        print("stopping after this step", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

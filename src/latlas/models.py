@@ -5,7 +5,7 @@ yields.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -17,8 +17,8 @@ from latlas.data import Like
 from latlas.data.ranges import check_fit, check_numeric
 from latlas.errors import InputError
 from latlas.likelihoods import Likelihood
-from latlas.posteriors import PointPosterior, Posterior, PosteriorValue, joined
-from latlas.priors import Prior, PriorValue, Vamp
+from latlas.posteriors import Posterior, PosteriorValue, joined
+from latlas.priors import Prior, PriorValue
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 MOST_SAMPLES = 1_000_000
@@ -27,11 +27,11 @@ CHUNK_VALUES = 2**22  # values per batch in encode, decode and the like: bounds 
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass of B images with K draws of z each, everything per image and in nats.
+    """One pass of B images with K draws of z each, everything per image and in nats.
 
     z (K, B, D); log_px = log p(x | z) (K, B); log_pz and log_qz (K, B), None for a point posterior; kl (B,
-    D), the exact KL(q, p) per dimension where it is known in closed form, else None; prior_draws (B, D) from
-    p(z), and log_qz_held (K, B), log q(z | x) whose gradient reaches z alone, where they were asked for.
+    D), the exact KL(q, p) per dimension where it is known in closed form, else None; raw (K, B, *shape), the
+    decoder's outputs at z; q, the posterior that z was drawn from; prior_draws (B, D) from p(z) where asked for.
     """
 
     z: Tensor
@@ -39,8 +39,9 @@ class Pass:
     log_pz: Tensor | None
     log_qz: Tensor | None
     kl: Tensor | None
+    raw: Tensor | None = None
+    q: PosteriorValue | None = None
     prior_draws: Tensor | None = None
-    log_qz_held: Tensor | None = None
 
     @property
     def distortion(self) -> Tensor:
@@ -68,11 +69,12 @@ class Pass:
     def log_weights(self, beta: float = 1.0, held: bool = False) -> Tensor | None:
         """log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)): (K, B); None for a point posterior.
 
-        `held`: with log_qz_held in the place of log_qz, an equal value of another gradient.
+        `held`: q's own parameters are held, so that the gradient of log q(z | x) reaches z alone.
         """
-        log_qz = self.log_qz_held if held else self.log_qz
-        if log_qz is None or self.log_pz is None:
+        if self.log_qz is None or self.log_pz is None:
             return None
+        log_qz = posteriors.held(self.q).log_prob(self.z) if held and self.q is not None else self.log_qz
+        assert log_qz is not None  # the same law has the same density
         return self.log_px + beta * (self.log_pz - log_qz)
 
     def bound(self, beta: float = 1.0, held: bool = False) -> Tensor | None:
@@ -125,34 +127,52 @@ class Model(nn.Module):
         target: Tensor | None = None,
         generator: torch.Generator | None = None,
         prior_draws: bool = False,
-        held: bool = False,
+        q: PosteriorValue | None = None,
+        prior: PriorValue | None = None,
     ) -> Pass:
-        """x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = samples draws; the target is x unless
-        given. `prior_draws` adds as many draws from the prior as there are images, `held` log_qz_held.
+        """x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = samples draws; the target is x unless given.
+
+        `q` and `prior` are q(z | x) and p(z) where they are known already: what is encoded once is passed many
+        times. `prior_draws` adds as many draws from the prior as there are images.
         """
-        q, prior = self.infer(x), self.prior_value()
+        q = self.infer(x) if q is None else q
+        prior = self.prior_value() if prior is None else prior
         shape = (samples, len(x), self.latent)
-        stochastic = not isinstance(q, PointPosterior)
+        stochastic = q.has_density
         noise = (
             torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
             if stochastic
             else x.new_zeros(shape)
         )
-        z = q.rsample(noise)
-        log_px = self.likelihood.log_prob(self.raw(z), x if target is None else target)
-        log_pz = prior.log_prob(z) if stochastic else None
-        draws = None
-        if prior_draws:
-            source = generator or torch.default_generator
-            with torch.no_grad():
-                draws = prior.sample(len(x), source, x)
-        log_qz_held = posteriors.held(q).log_prob(z) if held else None
-        return Pass(z, log_px, log_pz, q.log_prob(z), prior.kl(q), draws, log_qz_held)
+        p = self.at(q.rsample(noise), x if target is None else target, q, prior)
+        if not prior_draws:
+            return p
+        with torch.no_grad():
+            return replace(p, prior_draws=prior.sample(len(x), generator or torch.default_generator, x))
+
+    def at(
+        self, z: Tensor, x: Tensor, q: PosteriorValue | None = None, prior: PriorValue | None = None
+    ) -> Pass:
+        """The pass of items x (B, *shape) at codes z (K, B, D) from anywhere: log p(x | z), log q(z | x) and log p(z),
+        the last two where `q` and `prior` are given.
+        """
+        raw = self.raw(z)
+        point = q is not None and not q.has_density
+        return Pass(
+            z=z,
+            log_px=self.likelihood.log_prob(raw, x),
+            log_pz=None if prior is None or point else prior.log_prob(z),
+            log_qz=None if q is None else q.log_prob(z),
+            kl=None if q is None or prior is None else prior.kl(q),
+            raw=raw,
+            q=q,
+        )
 
     def prior_value(self) -> PriorValue:
         """p(z) as it is now, differentiable: a VampPrior depends on the encoder."""
-        if not isinstance(self.prior, Vamp):
+        if not self.prior.asks_encoder:
             return self.prior(self.infer)
+        # In evaluation mode: batch normalisation must not mix pseudo-inputs with data.
         with evaluating(self.encoder):
             return self.prior(self.infer)
 
@@ -234,10 +254,9 @@ class Model(nn.Module):
 
     def pseudo_inputs(self) -> np.ndarray | None:
         """What a VampPrior asks its encoder for, (C, H, W, C') or (C, D); None of any other prior."""
-        if not isinstance(self.prior, Vamp):
-            return None
         with torch.no_grad():
-            return self.to_numpy(self.prior.pseudo_inputs)
+            asked = self.prior.pseudo_inputs
+            return None if asked is None else self.to_numpy(asked)
 
     def to_tensor(self, x: np.ndarray) -> Tensor:
         """Data as stored, (N, H, W, C) or (N, D), to the model's scale and layout, on its device."""

@@ -3,7 +3,7 @@
 A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the
 latent size, and gives (encoder, decoder): encoder (B, *shape) -> (B, outputs); decoder (B, latent) -> (B,
 *shape), raw, without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts
-the result per channel or per value.
+the result per channel or per value. NETWORKS holds each of them with the settings that it reads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
@@ -19,6 +20,8 @@ from latlas.settings import NetworkConfig
 
 Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
+
+HIDDEN = (512, 512)  # widths of an mlp's layers, unless they are given
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -52,7 +55,7 @@ def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Netw
     A layer of the activation `gated` is h(x) * sigmoid(g(x)), h and g affine (Tomczak and Welling 2018).
     """
     size = math.prod(shape)
-    hidden = (512, 512) if options.hidden is None else options.hidden
+    hidden = HIDDEN if options.hidden is None else options.hidden
     down = _dense(size, hidden, options.activation)
     up = _dense(latent, hidden[::-1], options.activation)
     encoder = nn.Sequential(nn.Flatten(), *down, nn.Linear(hidden[-1] if hidden else size, outputs))
@@ -230,12 +233,20 @@ def fashion(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> 
     return encoder, decoder_of(body, nn.ConvTranspose2d(32, channels, 3, padding=1))
 
 
+@dataclass(frozen=True)
+class Network:
+    """A network function, and the settings of `NetworkConfig` that it `reads`."""
+
+    make: Callable[[Shape, int, int, NetworkConfig], Networks]
+    reads: tuple[str, ...] = ()
+
+
 NETWORKS = {
-    "linear": linear,
-    "mlp": mlp,
-    "conv": conv,
-    "vanilla": vanilla,
-    "kmnist": kmnist,
-    "flowers": flowers,
-    "fashion": fashion,
+    "linear": Network(linear),
+    "mlp": Network(mlp, ("hidden", "activation")),
+    "conv": Network(conv, ("channels", "activation", "batch_norm")),
+    "vanilla": Network(vanilla, ("channels",)),
+    "kmnist": Network(kmnist),
+    "flowers": Network(flowers, ("channels", "batch_norm")),
+    "fashion": Network(fashion),
 }

@@ -2,7 +2,8 @@
 
 Each family is a small module with `outputs`, the number of encoder outputs that it needs, and a call from those
 outputs (B, outputs) to a value of one face: `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`,
-`kl_standard_normal()`. What has no closed form is None.
+`kl_standard_normal()`, and `density_work`, how many values one log-density is worth in time and memory. What has no
+closed form is None. Both say whether they have a density (`has_density`); without one, log-density and KL are None.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from latlas import divergences
 from latlas.likelihoods import LOG_2PI
 
 CONTEXT = 16  # encoder outputs that tell a flow about the item
+FLOW_WORK = 2**9  # values that one density of a flow is worth
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class PointPosterior:
     """All mass on one code: an autoencoder. It has no density, so log_prob and KL are None."""
 
     mean: Tensor
+    has_density: ClassVar[bool] = False
+    density_work: ClassVar[int] = 0
 
     @property
     def stddev(self) -> None:
@@ -48,6 +52,11 @@ class GaussianPosterior:
 
     mean: Tensor
     log_std: Tensor
+    has_density: ClassVar[bool] = True
+
+    @property
+    def density_work(self) -> int:
+        return self.mean.shape[1]
 
     @property
     def stddev(self) -> Tensor:
@@ -75,6 +84,12 @@ class FullGaussianPosterior:
 
     mean: Tensor
     factor: Tensor
+    has_density: ClassVar[bool] = True
+
+    @property
+    def density_work(self) -> int:
+        latent = self.mean.shape[1]
+        return max(latent, latent**2 // 4)
 
     @property
     def stddev(self) -> Tensor:
@@ -114,6 +129,8 @@ class FlowPosterior:
     base_log_std: Tensor
     context: Tensor
     flow: Flow
+    has_density: ClassVar[bool] = True
+    density_work: ClassVar[int] = FLOW_WORK
 
     @property
     def mean(self) -> Tensor:
@@ -189,6 +206,8 @@ PosteriorValue = PointPosterior | GaussianPosterior | FullGaussianPosterior | Fl
 class Point(nn.Module):
     """Encoder outputs are the code."""
 
+    has_density: ClassVar[bool] = False
+
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
         self.outputs = latent
@@ -199,6 +218,8 @@ class Point(nn.Module):
 
 class DiagonalGaussian(nn.Module):
     """Encoder outputs are the mean and the log-variance."""
+
+    has_density: ClassVar[bool] = True
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
@@ -211,6 +232,8 @@ class DiagonalGaussian(nn.Module):
 
 class FullGaussian(nn.Module):
     """Encoder outputs are the mean, the logarithms of L's diagonal, and L's entries below it."""
+
+    has_density: ClassVar[bool] = True
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
@@ -228,6 +251,8 @@ class FullGaussian(nn.Module):
 
 class FlowedGaussian(nn.Module):
     """Encoder outputs are the base's mean and log-variance, and a context for the coupling layers."""
+
+    has_density: ClassVar[bool] = True
 
     def __init__(self, latent: int, layers: int = 4) -> None:
         super().__init__()
@@ -269,3 +294,9 @@ def joined(parts: Sequence[PosteriorValue]) -> PosteriorValue:
         entries = [getattr(part, item.name) for part in parts]
         values[item.name] = torch.cat(entries) if isinstance(entries[0], Tensor) else entries[0]
     return type(first)(**values)  # type: ignore[arg-type]
+
+
+def selected(q: PosteriorValue, rows: Tensor | slice) -> PosteriorValue:
+    """The posteriors of some items, in the order of `rows`."""
+    values = {item.name: getattr(q, item.name) for item in fields(q)}
+    return type(q)(**{k: v[rows] if isinstance(v, Tensor) else v for k, v in values.items()})  # type: ignore[arg-type]

@@ -1,31 +1,83 @@
-"""p(z): each family is a small module; called with the encoder it gives a value of one face.
+"""p(z): each prior is a small module that builds itself; called with the encoder it gives a distribution.
 
-`sample(n, generator, like)`, `log_prob(z)`, and `kl(posterior)`, the closed-form KL per dimension, None where
-there is none. Only the VampPrior needs the encoder: it is made of posteriors.
+Only the VampPrior needs the encoder: it is made of posteriors.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from latlas.data import Like
 from latlas.likelihoods import LOG_2PI
 from latlas.posteriors import PosteriorValue
+from latlas.settings import PriorConfig
 
 Infer = Callable[[Tensor], PosteriorValue]
 MOST_VALUES = 2**24  # of every code under every component at once: bounds memory
 
 
-class StandardNormal(nn.Module):
-    """N(0, I) in `latent` dimensions."""
+class PriorValue(Protocol):
+    """p(z) as it is now, under one encoder."""
+
+    def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
+        """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
+        ...
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: z (K, B, D) -> (K, B)."""
+        ...
+
+    def kl(self, posterior: PosteriorValue) -> Tensor | None:
+        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None where there is no closed form."""
+        ...
+
+
+class Prior(nn.Module, ABC):
+    """A prior in `latent` dimensions; called with x -> q(z | x) it gives p(z) as it is now.
+
+    `standard_normal` says whether it is N(0, I); `asks_encoder` whether p(z) depends on the encoder.
+    """
+
+    standard_normal = False
+    asks_encoder = False
 
     def __init__(self, latent: int) -> None:
         super().__init__()
         self.latent = latent
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
+        """The prior that options name, drawn from torch's own generator; `examples` (N, *shape) are items of the
+        training split on the model's scale, None where a model is made again to be loaded.
+        """
+
+    @abstractmethod
+    def forward(self, infer: Infer) -> PriorValue:
+        """p(z) under the encoder x -> q(z | x)."""
+
+    @property
+    def pseudo_inputs(self) -> Tensor | None:
+        """What the encoder is asked for (C, *shape), on the model's scale; None where it is not asked."""
+        return None
+
+
+class StandardNormal(Prior):
+    """N(0, I) in `latent` dimensions."""
+
+    standard_normal = True
+
+    @classmethod
+    def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
+        return cls(latent)
 
     def forward(self, infer: Infer) -> StandardNormal:
         return self
@@ -43,15 +95,18 @@ class StandardNormal(nn.Module):
         return posterior.kl_standard_normal()
 
 
-class Mixture(nn.Module):
+class Mixture(Prior):
     """sum_c w_c N(m_c, diag(s_c^2)) with learned weights, means and standard deviations."""
 
     def __init__(self, latent: int, components: int) -> None:
-        super().__init__()
-        self.latent = latent
+        super().__init__(latent)
         self.means = nn.Parameter(torch.randn(components, latent))
         self.log_stds = nn.Parameter(torch.zeros(components, latent))
         self.logits = nn.Parameter(torch.zeros(components))
+
+    @classmethod
+    def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
+        return cls(latent, options.components)
 
     def forward(self, infer: Infer) -> Mixture:
         return self
@@ -72,18 +127,26 @@ class Mixture(nn.Module):
         return None
 
 
-class Vamp(nn.Module):
+class Vamp(Prior):
     """The mean of the posteriors of learned pseudo-inputs u: 1/C sum_c q(z | u_c) (Tomczak and Welling 2018).
 
-    The encoder runs on pseudo-inputs in evaluation mode: batch normalisation must not mix them with data.
+    Pseudo-inputs start at items of the training split.
     """
 
+    asks_encoder = True
+
     def __init__(self, latent: int, pseudo_inputs: Tensor, bounded: bool) -> None:
-        super().__init__()
-        self.latent = latent
+        super().__init__(latent)
         self.bounded = bounded
         start = torch.logit(pseudo_inputs.clamp(0.02, 0.98)) if bounded else pseudo_inputs
         self.raw_inputs = nn.Parameter(start)
+
+    @classmethod
+    def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
+        if examples is None:
+            examples = np.zeros((1, *item.shape), np.float32)
+        chosen = torch.randint(len(examples), (options.components,)).numpy()
+        return cls(latent, torch.from_numpy(examples[chosen]), item.kind != "table")
 
     @property
     def pseudo_inputs(self) -> Tensor:
@@ -134,5 +197,4 @@ def _noise(shape: tuple[int, int], generator: torch.Generator, like: Tensor) -> 
     return torch.randn(shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
 
 
-Prior = StandardNormal | Mixture | Vamp
-PriorValue = StandardNormal | Mixture | VampValue
+PRIORS: dict[str, type[Prior]] = {"standard-normal": StandardNormal, "mixture": Mixture, "vamp": Vamp}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with the name of the work, how much of it is done, and how much there is."""
 
 
 class Observer(Protocol):

@@ -13,8 +13,6 @@ from latlas import training
 from latlas._version import __version__
 from latlas.build import unit_of
 from latlas.data import Dataset
-from latlas.likelihoods import normalised
-from latlas.metrics.elbo import Evaluation, Restoration
 from latlas.models import Model
 from latlas.runs import Progress, Run
 
@@ -50,15 +48,10 @@ def metrics(
     dataset: Dataset,
     model: Model,
     progress: Progress,
-    splits: dict[str, Evaluation],
-    restorations: Mapping[str, Restoration],
+    splits: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` is left to the caller.
-
-    `restorations`, by split, are those of a denoising run; there are none else.
-    """
+    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` is left to the caller."""
     config = run.config
-    restored = {name: value.to_dict() for name, value in restorations.items()}
     per_epoch = training.plan(config, len(dataset.train)).per_epoch
     return {
         "run": run.name,
@@ -75,7 +68,7 @@ def metrics(
         "training_seconds": round(progress.seconds, 3),
         "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
         "unit": unit_of(dataset.kind),
-        "normalised": normalised(config.likelihood.name, dataset.binary),
-        "splits": {name: value.to_dict() | restored.get(name, {}) for name, value in splits.items()},
+        "normalised": model.likelihood.normalised(dataset.binary),
+        "splits": {name: dict(numbers) for name, numbers in splits.items()},
         "finished": True,
     }

@@ -23,11 +23,11 @@ from safetensors.torch import save
 from latlas import config as configuration
 from latlas.build import from_description
 from latlas.data import DataOptions, Dataset
-from latlas.data import Progress as ReadingProgress
 from latlas.data import load as read_data
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic, write_json
 from latlas.models import Model
+from latlas.progress import OnProgress
 from latlas.settings import Config
 
 ROOT = Path("runs")
@@ -217,7 +217,7 @@ def _created(run: Run) -> str:
         return ""
 
 
-def dataset_of(run: Run, data_dir: str = "", progress: ReadingProgress | None = None) -> Dataset:
+def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None) -> Dataset:
     """The data that a run was started with, read again.
 
     Raises InputError when they are missing or have changed.

@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from latlas.afterwards import EvaluationConfig, PicturesConfig
 from latlas.data.options import DataOptions, Positive, Section
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion"]
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
+# Names that groups of numbers had before: still read, in configurations and in metrics.json.
+OLD_GROUPS = {"use": "downstream", "factors": "disentanglement"}
+Group = Annotated[
+    Literal["likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement"],
+    BeforeValidator(lambda name: OLD_GROUPS.get(name, name) if isinstance(name, str) else name),
+]
 
 
 class RecipeInfo(Section):
@@ -82,19 +87,19 @@ class LikelihoodConfig(Section):
     """p(x | z)."""
 
     name: Annotated[
-        Literal["auto", "bernoulli", "gaussian"],
+        Literal["auto", "bernoulli", "continuous-bernoulli", "gaussian", "discretised-logistic"],
         Field(description="auto: bernoulli for 0/1 data and grey images, else gaussian"),
     ] = "auto"
     sigma: Annotated[
         Annotated[float, Field(gt=0)] | Literal["learned", "per-pixel"],
         Field(
-            description="standard deviation of the gaussian, on the model's scale: a number, learned, or"
-            " per-pixel, one learned for each value of an item"
+            description="standard deviation, of a likelihood that has one, on the model's scale: a number,"
+            " learned, or per-pixel, one learned for each value of an item"
         ),
     ] = "learned"
     output: Annotated[
         Literal["auto", "sigmoid", "tanh", "identity"],
-        Field(description="maps raw decoder outputs to the gaussian's mean; tanh as (t + 1) / 2"),
+        Field(description="maps raw decoder outputs to the mean where there is a sigma; tanh as (t + 1) / 2"),
     ] = "auto"
 
 
@@ -228,6 +233,40 @@ class TrainingConfig(Section):
     ] = None
 
 
+class EvaluationConfig(Section):
+    """What is measured on the test split after training, in addition to the ELBO and errors."""
+
+    groups: Annotated[
+        tuple[Group, ...], Field(description="groups of numbers; none: the ELBO and its terms alone")
+    ] = ("likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement")
+    draws: Annotated[int, Field(ge=1, le=1_000_000, description="draws of z per item for log p(x)")] = 100
+    items: Annotated[
+        int, Field(ge=1, description="test items, evenly spaced, that costly numbers such as log p(x) take")
+    ] = 1000
+    diagnose: Annotated[bool, Field(description="say what is wrong with the model, where something is")] = (
+        True
+    )
+
+
+class PicturesConfig(Section):
+    """What the run's pictures show."""
+
+    draw: Annotated[bool, Field(description="false: numbers and report alone, as for many runs in a row")] = (
+        True
+    )
+    grid: Annotated[
+        tuple[Positive, Positive], Field(description="rows and columns of the latent manifold")
+    ] = (20, 20)
+    span: Annotated[
+        tuple[float, float] | None,
+        Field(description="range of the manifold's two dimensions; none given: the prior's quantiles"),
+    ] = None
+    densities: Annotated[
+        tuple[Literal["factored", "full", "mixture", "flow"], ...],
+        Field(description="densities fitted to the training codes, each with a picture of its samples"),
+    ] = ()
+
+
 class Config(Section):
     """Everything that decides a run."""
 
@@ -243,7 +282,7 @@ class Config(Section):
     corruption: CorruptionConfig = CorruptionConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
-    evaluation: Annotated[EvaluationConfig, Field(default_factory=EvaluationConfig)]
+    evaluation: EvaluationConfig = EvaluationConfig()
     pictures: PicturesConfig = PicturesConfig()
 
     @model_validator(mode="after")

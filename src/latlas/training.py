@@ -21,7 +21,7 @@ from latlas.data import DataOptions
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.models import Model
-from latlas.objectives import Objective, needs
+from latlas.objectives import Objective
 from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import Config
@@ -154,7 +154,7 @@ def _stepper(
 ) -> Callable[[Tensor, tuple[float, float, float], torch.Generator], Tensor]:
     """One optimiser step on a batch; it gives the TERMS as means over the batch, NaN where there is none."""
     parameters, clip = list(model.parameters()), config.optimizer.clip
-    options = needs(config.objective)
+    options = objective.needs
     model.train()
 
     def step(x: Tensor, now: tuple[float, float, float], generator: torch.Generator) -> Tensor:
@@ -163,7 +163,7 @@ def _stepper(
             group["lr"] = lr
         inputs = corrupt(x, config.corruption, generator)
         p = model(inputs, target=x, generator=generator, **options)
-        loss = objective(p, beta, capacity)
+        loss = objective.loss(p, beta, capacity)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])

@@ -51,6 +51,6 @@ def number(value: float | None, digits: int = 2) -> str:
 
 def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """Rows under a head, in columns as wide as their longest cell."""
-    from latlas.html import aligned
+    from latlas.text import aligned
 
     return aligned([head, *[tuple(str(c) for c in row) for row in rows]])

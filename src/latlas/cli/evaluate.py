@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         epilog=f"Examples: latlas evaluate {run} --importance 5000 --limit 200 · "
         f"latlas evaluate {run} --ais 20 --measure none · "
-        f"latlas evaluate {run} --measure use --measure sharpness --json · "
+        f"latlas evaluate {run} --measure downstream --measure sharpness --json · "
         f"latlas evaluate {run} --corrupt gaussian --strength 0.5 --measure none"
     )(evaluate)
 
@@ -41,8 +41,8 @@ def evaluate(
         option(
             "--measure",
             metavar="NAME",
-            help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, use, factors;"
-            " all; none. Else as the run's configuration says.",
+            help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, downstream,"
+            " disentanglement; all; none. Else as the run's configuration says.",
         ),
     ] = None,
     draws: Annotated[
@@ -84,7 +84,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Metric what a run is worth: ELBO, log p(x), codes, reconstruction, samples and use, beside PCA.
+    """Measure what a run is worth: ELBO, log p(x), codes, reconstruction, samples, downstream tasks, beside PCA.
 
     What is measured of the whole test split goes into the run's metrics.json and its report as well.
     """
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def _text(values: dict[str, Any]) -> str:
-    from latlas.report import numbers
+    from latlas.metrics.display import text as numbers_text
 
     what = values["source"] or values["split"]
     text = f"{what}, {values['images']:,} items: distortion {number(values['distortion'])}"
@@ -115,4 +115,4 @@ def _text(values: dict[str, Any]) -> str:
             f"\n{corruption['name']} {corruption['strength']:g}: corrupted mse {values['corrupted_mse']:.5f},"
             f" restored mse {values['restored_mse']:.5f}"
         )
-    return "\n\n".join(filter(None, [text, numbers.text(values.get("numbers", {}))]))
+    return "\n\n".join(filter(None, [text, numbers_text(values.get("numbers", {}))]))

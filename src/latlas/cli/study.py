@@ -75,11 +75,11 @@ def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
 
 def _listing(rows: list[dict[str, Any]]) -> str:
     """The runs for people, a line each."""
-    from latlas.studies.budget import about
+    from latlas.studies.budget import rounded
 
     head = ("run", "data", "seed", "steps", "time", "")
     return table(head, [
-        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", about(r["estimate_seconds"]), r["state"]) for r in rows
+        (r["name"], r["data"], r["seed"], f"{r['steps']:,}", rounded(r["estimate_seconds"]), r["state"]) for r in rows
     ])  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""From run folders to a comparison: numbers as the runs wrote them, PCA beside them, measures and pictures."""
+"""From run folders to a comparison: the numbers that the runs wrote, measures, rows of PCA, and pictures."""
 
 from __future__ import annotations
 
@@ -6,40 +6,35 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from statistics import fmean, stdev
 from typing import Any
 
-from latlas.build import has_prior, items, unit_of
+from latlas.build import items, unit_of
 from latlas.compare import pictures as drawing
-from latlas.compare.ranking import Better, Column, Comparison, Entry, Value, listed
+from latlas.compare.ranking import Column, Comparison, Entry, Value
 from latlas.config import settings_of
 from latlas.data import Dataset
-from latlas.data.batches import Batches
 from latlas.errors import InputError
-from latlas.html import terms
-from latlas.metrics import METRICS, Context, assessment, measure, named
-from latlas.metrics.elbo import evaluate
-from latlas.models import Model
+from latlas.likelihoods import LIKELIHOODS
+from latlas.metrics import METRICS, Context, context_of, measure, named
+from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
+from latlas.text import listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the test split
-BETTER: dict[str, Better] = {"elbo": "higher", "distortion": "lower", "mse": "lower", "restored_mse": "lower"}
 
-Wanted = tuple[Sequence[str], tuple[str, ...]]  # further columns, measures
+Names = tuple[Sequence[str], tuple[str, ...]]  # of further columns, and of measures
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is drawn and measured of a row."""
+    """A row, and the model and data of which its pictures are drawn."""
 
     entry: Entry
-    model: Model
-    dataset: Dataset
-    prior: bool
+    context: Context
 
 
 def gather(
@@ -60,7 +55,7 @@ def gather(
     for no run, one given twice, an unfinished one, groups that differ in more than the seed or have a seed twice, an
     unknown measure and data that are missing or have changed.
     """
-    wanted = named(measures)
+    measure_names = named(measures)
     _check(groups)
     sets: dict[str, Dataset] = {}
     subjects = []
@@ -68,10 +63,10 @@ def gather(
         fingerprint = runs[0].info["data"]["fingerprint"]
         if fingerprint not in sets:
             sets[fingerprint] = dataset_of(runs[0], data_dir, observer.progress)
-        subjects.append(_subject(name, runs, sets[fingerprint], (columns, wanted), observer))
+        subjects.append(_subject(name, runs, sets[fingerprint], (columns, measure_names), observer))
     notes: list[str] = []
     if pca:
-        subjects += _baselines(subjects, wanted, notes, observer)
+        subjects += _baselines(subjects, measure_names, notes, observer)
     entries = tuple(s.entry for s in subjects)
     kinds = dict.fromkeys(dataset.kind for dataset in sets.values())
     kind = next(iter(kinds)) if len(kinds) == 1 else "image"
@@ -79,10 +74,10 @@ def gather(
     unit = unit_of(kind) if len(kinds) == 1 else "nats per item"
     drawn: tuple[Any, ...] = ()
     if pictures:
-        contexts = [drawing.scene(s.entry, s.model, s.dataset, s.prior) for s in subjects]
+        contexts = [drawing.scene(s.entry, s.context) for s in subjects]
         drawn = drawing.draw(contexts, lambda n, total: observer.progress("drawing", n, total))
     return Comparison(
-        title, unit, entries, _columns(entries, unit, kind, (columns, wanted)), drawn, tuple(notes)
+        title, unit, entries, _columns(entries, unit, kind, (columns, measure_names)), drawn, tuple(notes)
     )
 
 
@@ -92,15 +87,15 @@ def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
     Raises InputError for a run that is given twice.
     """
     names = [run.path.resolve().name for run in runs]
-    found: dict[str, list[Run]] = {}
+    groups: dict[str, list[Run]] = {}
     for run, name in zip(runs, names, strict=True):
         label = name if names.count(name) == 1 else str(run.path)
-        found.setdefault(label, []).append(run)
-    _refuse_twins([run for group in found.values() for run in group])
-    return found
+        groups.setdefault(label, []).append(run)
+    _refuse_duplicates([run for group in groups.values() for run in group])
+    return groups
 
 
-def _refuse_twins(runs: Sequence[Run]) -> None:
+def _refuse_duplicates(runs: Sequence[Run]) -> None:
     places = Counter(run.path.resolve() for run in runs)
     for run in runs:
         if places[run.path.resolve()] > 1:
@@ -111,7 +106,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
     if not groups or not all(groups.values()):
         raise InputError("nothing to compare: at least one run is needed, in each group")
     runs = [run for group in groups.values() for run in group]
-    _refuse_twins(runs)
+    _refuse_duplicates(runs)
     for run in runs:
         if not run.finished or not run.metrics.get("splits", {}).get("test"):
             raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
@@ -120,7 +115,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
 
 
 def _check_row(name: str, runs: Sequence[Run]) -> None:
-    """Runs of one row differ in their seed, each from each, and in nothing else: their number is that of seeds."""
+    """Raises InputError unless the runs of a row have a seed each, and differ in nothing else."""
     first, *others = (settings_of(run.config) for run in runs)
     for run, other in zip(runs[1:], others, strict=True):
         differing = [key for key in first if key != "seed" and first[key] != other[key]]
@@ -136,17 +131,14 @@ def _check_row(name: str, runs: Sequence[Run]) -> None:
         raise InputError(f"{name}: {times} runs have the seed {seed}; the spread over seeds needs each once")
 
 
-def _subject(
-    name: str, runs: Sequence[Run], dataset: Dataset, wanted: Wanted, observer: Observer
-) -> _Subject:
+def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, observer: Observer) -> _Subject:
     first, config = runs[0], runs[0].config
-    columns, measures = wanted
-    rows, prior = [], has_prior(config)
-    model = first.model()
+    columns, measures = names
+    rows = []
+    context = context_of(first, first.model(), dataset, observer=observer)
     for run in runs:
-        context = assessment.context(run, model if run is first else run.model(), dataset, observer=observer)
-        asked = _measured(context, measures, name)
-        rows.append(_numbers(run, columns) | asked)
+        own = context if run is first else context_of(run, run.model(), dataset, observer=observer)
+        rows.append(_numbers(run, columns) | _measured(own, measures))
     test = first.metrics["splits"]["test"]
     settings = settings_of(config)
     values = {key: _mean([row[key] for row in rows]) for key in rows[0] if not key.endswith("_stderr")}
@@ -158,19 +150,19 @@ def _subject(
             key: [row[key] for row in rows] for key, value in values.items() if isinstance(value, int | float)
         }
         spread = {key: stdev(float(v or 0) for v in numbers) for key, numbers in several.items()}
-    scale = "density" if config.likelihood.name == "gaussian" else "probability"
+    likelihood = LIKELIHOODS[config.likelihood.name]
     entry = Entry(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
-        scale="cross-entropy" if first.metrics.get("normalised") is False else scale,
-        scaling=model.item.scaling, spread=spread,
+        scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
+        scaling=context.model.item.scaling, spread=spread, likelihood=likelihood.title,
         stderrs=_errors({**test, **rows[0]}, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip
-    return _Subject(entry, model, dataset, prior)
+    return _Subject(entry, context)
 
 
 def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
-    """A run's own numbers, as it wrote them."""
+    """The numbers that a run wrote itself."""
     metrics, config = run.metrics, run.config
     test = metrics["splits"]["test"]
     return {
@@ -186,13 +178,13 @@ def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
 
 
 def _errors(numbers: Mapping[str, Any], keys: Iterable[str]) -> dict[str, float]:
-    """The standard errors over the items of a split that a run wrote beside its numbers, as KEY_stderr."""
-    found = {key: numbers.get(f"{key}_stderr") for key in keys}
-    return {key: value for key, value in found.items() if value is not None}
+    """By key, the standard error over the items, which `numbers` have as KEY_stderr where it is known."""
+    errors = {key: numbers.get(f"{key}_stderr") for key in keys}
+    return {key: value for key, value in errors.items() if value is not None}
 
 
 def _mean(values: list[Value]) -> Value:
-    """The mean of numbers; what all share of anything else, and None where one has none."""
+    """The mean of numbers; of other values the one that all have, else None."""
     if all(value == values[0] for value in values):
         return values[0]
     if any(value is None or isinstance(value, str) for value in values):
@@ -200,11 +192,11 @@ def _mean(values: list[Value]) -> Value:
     return fmean(values)  # type: ignore[arg-type]
 
 
-def _measured(context: Context, measures: tuple[str, ...], name: str) -> dict[str, Value]:
+def _measured(context: Context, measures: tuple[str, ...]) -> dict[str, Value]:
     """Measures by name, and their standard errors over the items as NAME_stderr."""
     if not measures:
         return {}
-    found = measure(context, measures, partial(context.observer.progress, f"measuring {name}"))
+    found = measure(context, measures)
     values: dict[str, Value] = {key: None if r is None else r.value for key, r in found.items()}
     return values | {f"{key}_stderr": r.stderr for key, r in found.items() if r is not None}
 
@@ -212,42 +204,42 @@ def _measured(context: Context, measures: tuple[str, ...], name: str) -> dict[st
 def _baselines(
     subjects: Sequence[_Subject], measures: tuple[str, ...], notes: list[str], observer: Observer
 ) -> list[_Subject]:
-    """PCA at each latent size of the runs; why it is left out, where it is, goes to `notes`."""
+    """PCA at each latent size of the runs; adds to `notes` why it is left out, where it is."""
     entries = [s.entry for s in subjects]
     if len({entry.data for entry in entries}) > 1:
         notes.append(
             "PCA is left out: it is fitted to one training split, and the data of these runs differ."
         )
         return []
-    there = {e.values["latent"] for e in entries if e.settings.get("training.method") == "pca"}
-    sizes = sorted({int(e.values["latent"] or 1) for e in entries} - {int(t or 1) for t in there})
+    trained = {e.values["latent"] for e in entries if e.settings.get("training.method") == "pca"}
+    sizes = sorted({int(e.values["latent"] or 1) for e in entries} - {int(size or 1) for size in trained})
     if len(sizes) > MOST_PCA:
-        kept = [sizes[round(i * (len(sizes) - 1) / (MOST_PCA - 1))] for i in range(MOST_PCA)]
-        notes.append(f"PCA is shown at {listed([str(s) for s in kept])} of {len(sizes)} latent sizes.")
-        sizes = kept
-    found = []
+        chosen = [sizes[round(i * (len(sizes) - 1) / (MOST_PCA - 1))] for i in range(MOST_PCA)]
+        notes.append(f"PCA is shown at {listed([str(s) for s in chosen])} of {len(sizes)} latent sizes.")
+        sizes = chosen
+    baselines = []
     for done, size in enumerate(sizes):
         observer.progress("fitting PCA", done, len(sizes))
         try:
-            found.append(_baseline(size, subjects[0].dataset, measures, observer))
+            baselines.append(_baseline(size, subjects[0].context.dataset, measures, observer))
         except InputError as error:
             notes.append(f"PCA at {size} dimensions is left out: {error}.")
-    if found:
+    if baselines:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(
             "PCA has no likelihood and no prior here, hence no ELBO; where codes are drawn, a Gaussian stands in."
         )
-    return found
+    return baselines
 
 
 def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer: Observer) -> _Subject:
     started = time.perf_counter()
     model = fit(dataset, latent)
     seconds = round(time.perf_counter() - started, 3)
-    test = Batches(dataset.test, dataset.scaling, model.device, model.dtype)
     name = f"PCA (latent {latent})"
-    measured = _measured(Context(model, dataset, prior=False, observer=observer), measures, name)
-    found = evaluate(model, test).to_dict()
+    context = Context(model, dataset, prior=False, observer=observer)
+    measured = _measured(context, measures)
+    found = context.once(terms_of_items).summary.to_dict()
     values: dict[str, Value] = {
         "mse": found["mse"],
         "latent": latent,
@@ -258,24 +250,21 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     }
     errors = _errors({**found, **measured}, values)
     entry = Entry(name, values, dataset.fingerprint, dataset.name, "", model.item.scaling, stderrs=errors)
-    return _Subject(entry, model, dataset, False)
+    return _Subject(entry, context)
 
 
-def _columns(entries: Sequence[Entry], unit: str, kind: str, wanted: Wanted) -> tuple[Column, ...]:
+def _columns(entries: Sequence[Entry], unit: str, kind: str, names: Names) -> tuple[Column, ...]:
     """The columns in which at least one row has a value."""
-    further, measures = wanted
-    known = {key: (title, decimals, why) for key, title, _, decimals, why in terms(unit, kind)}
+    further, measures = names
     columns = []
-    for key in dict.fromkeys((*NUMBERS, *further)):
-        title, decimals, why = known.get(key, (key.replace("_", " "), 4, ""))
-        shown = unit if key in NUMBERS[:3] else ""
-        columns.append(Column(key, title, shown, decimals, BETTER.get(key, ""), why))
-    for name in measures:
-        title, about = METRICS[name].title, METRICS[name]
-        capital = title[:1].upper() + title[1:] if title[1:2].islower() else title  # k-NN stays as it is
-        one = items(kind)[:-1]
-        why, unit_ = (text.replace("{item}", one) for text in (about.why, about.unit))
-        columns.append(Column(name, capital, unit_, about.decimals, about.better, why))
+    for key in dict.fromkeys((*NUMBERS, *further, *measures)):
+        metric = METRICS.get(key)
+        if metric is None:  # a number that a run wrote in metrics.json beside those that have a definition
+            columns.append(Column(key, key.replace("_", " "), "", 4, ""))
+            continue
+        shown = unit if metric.group == "bound" else "" if key in NUMBERS else metric.words(metric.unit, kind)
+        why = metric.words(metric.why, kind)
+        columns.append(Column(key, metric.heading, shown, metric.decimals, metric.better, why))
     columns += [
         Column("latent", "Latent", "dimensions", 0, ""),
         Column("parameters", "Parameters", "", 0, ""),

@@ -1,28 +1,28 @@
-"""Denoising models beside plain ones that are given the same corrupted items: a table from runs."""
+"""A table of denoising runs beside plain ones: what each restores from the same corrupted items."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-from latlas import html
-from latlas.compare.page import scroll
+from latlas import text
 from latlas.config import ASIDE, settings_of
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.metrics.elbo import Restoration, restoration
+from latlas.metrics.reconstruction import Restoration, restoration
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.settings import CorruptionConfig
+from latlas.text import Cell, Table, aligned, listed, rounded
 
-# What a denoising run and its plain counterpart may differ in; whether the data are the same, their fingerprint says.
+# Settings in which a denoising run and its plain counterpart may differ; that their data are the same, the
+# fingerprints say.
 FREE = (*ASIDE, "recipe", "data", "seed", "corruption")
 HEADS = ("data", "latent", "corruption", "corrupted", "plain", "denoising", "result")
 WINS = "wins"
-NUMBERS = (1, 3, 4, 5)  # the columns that hold numbers
+NUMERIC = (1, 3, 4, 5)  # the columns that hold numbers
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether denoising is better than both, in words; where it is not, what is better."""
+        """Whether denoising is better than both, in words, or which of them is better."""
         better = [
             name
             for name, beaten in (("corrupted", self.beats_corrupted), ("plain", self.beats_plain))
             if beaten is False
         ]
         if better:
-            return f"loses to {' and '.join(better)}"
+            return f"loses to {listed(better)}"
         return WINS if self.plain else "beats corrupted; no plain run"
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,46 +83,47 @@ def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observe
     """A row for each data set, latent size and corruption that some run was trained with; seeds share a row.
 
     Its plain runs are those without a corruption that are alike otherwise. Every run of a row is given the same
-    corrupted test items, by `evaluation.restoration`. Raises InputError when a run has no weights, or its data are
-    missing or have changed.
+    corrupted test items, by `restoration`. Raises InputError when a run has no weights, or its data are missing or
+    have changed.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        suffers = run.config.corruption
-        key = "" if suffers.name == "none" else suffers.model_dump_json()
+        corruption = run.config.corruption
+        key = "" if corruption.name == "none" else corruption.model_dump_json()
         groups.setdefault((_counterpart(run), key), []).append(run)
-    wanted = [(part, key) for part, key in groups if key]
+    corrupted = [(part, key) for part, key in groups if key]
     data: dict[str, Dataset] = {}
     rows = []
-    for done, (part, key) in enumerate(wanted):
-        observer.progress("restoring", done, len(wanted))
+    for done, (part, key) in enumerate(corrupted):
+        observer.progress("restoring", done, len(corrupted))
         denoising, plain = groups[part, key], groups.get((part, ""), [])
         config = denoising[0].config
-        found = [_restored(run, config.corruption, data, data_dir, observer) for run in (*denoising, *plain)]
-        errors = [result.restored_mse for result in found]
+        both = (*denoising, *plain)
+        results = [_restored(run, config.corruption, data, data_dir, observer) for run in both]
+        errors = [result.restored_mse for result in results]
         rows.append(
             Row(
                 data=denoising[0].info["data"]["name"],
                 latent=config.model.latent or 0,
                 corruption=config.corruption,
-                corrupted=found[0].corrupted_mse,
+                corrupted=results[0].corrupted_mse,
                 plain=tuple(errors[len(denoising) :]),
                 denoising=tuple(errors[: len(denoising)]),
             )
         )
-    observer.progress("restoring", len(wanted), len(wanted))
+    observer.progress("restoring", len(corrupted), len(corrupted))
     return sorted(rows, key=lambda r: (r.data, r.latent, r.corruption.name, r.corruption.strength))
 
 
 def _counterpart(run: Run) -> str:
-    """What a denoising run and its plain counterpart have in common."""
+    """A key that a denoising run and its plain counterpart have in common."""
     return repr((run.info["data"]["fingerprint"], settings_of(run.config, FREE)))
 
 
 def _restored(
     run: Run, corruption: CorruptionConfig, data: dict[str, Dataset], data_dir: str, observer: Observer
 ) -> Restoration:
-    """The errors of a run's test split; `data` keeps, by fingerprint, what was read for the run before."""
+    """The errors of a run's test split; `data` holds the data set of the run before, by its fingerprint."""
     fingerprint = run.info["data"]["fingerprint"]
     if fingerprint not in data:
         data.clear()  # one data set at a time: they may be large
@@ -132,41 +133,23 @@ def _restored(
     return restoration(model, items, corruption)
 
 
+def table(rows: Sequence[Row]) -> Table:
+    """The rows as a table: of several models, the mean error and its sample standard deviation."""
+    return Table([Cell(head) for head in HEADS], [text.Row(_cells(row)) for row in rows], NUMERIC)
+
+
 def text_table(rows: Sequence[Row]) -> str:
-    """The rows for people, in columns."""
-    return html.aligned([HEADS, *map(_cells, rows)], NUMBERS)
+    """The rows for a terminal."""
+    return aligned([HEADS, *([str(cell) for cell in _cells(row)] for row in rows)], NUMERIC)
 
 
-def html_table(rows: Sequence[Row]) -> str:
-    """The rows as an HTML table in the style of a comparison's page, with what its columns mean."""
-
-    def cell(i: int, text: str, tag: str) -> str:
-        kind = "value" if i in NUMBERS else "best" if text == WINS else ""
-        return f'<{tag} class="{kind}">{escape(text)}</{tag}>' if kind else f"<{tag}>{escape(text)}</{tag}>"
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(cell(i, text, tag) for i, text in enumerate(cells)) + "</tr>\n"
-
-    head = f"<thead>{line(HEADS, 'th')}</thead>\n"
-    body = "".join(line(_cells(row), "td") for row in rows)
-    return f'<p class="muted">{escape(MEANING)}</p>\n' + scroll("Errors of what is restored", head, body)
-
-
-MEANING = (
-    "Mean squared error per value against the clean test items: of the corrupted input, of what a plain model "
-    "restores from it, and of what the denoising model does. It wins where its error is below both. At low noise "
-    "it need not: a code can leave out more of an item than the noise takes away."
-)
-
-
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: Row) -> list[Cell]:
+    errors = map(_error, ((row.corrupted,), row.plain, row.denoising))
+    result = Cell(row.verdict, style="wins" if row.verdict == WINS else "")
     suffers = f"{row.corruption.name} {row.corruption.strength:g}"
-    errors = (_error((row.corrupted,)), _error(row.plain), _error(row.denoising))
-    return (row.data, str(row.latent), suffers, *errors, row.verdict)
+    return [Cell(row.data), Cell(str(row.latent)), Cell(suffers), *errors, result]
 
 
-def _error(values: Sequence[float]) -> str:
-    if not values:
-        return html.rounded(None, 5)
-    spread = f" ± {statistics.stdev(values):.5f}" if len(values) > 1 else ""
-    return html.rounded(statistics.fmean(values), 5) + spread
+def _error(values: Sequence[float]) -> Cell:
+    mean = statistics.fmean(values) if values else None
+    return Cell(rounded(mean, 5), f"± {statistics.stdev(values):.5f}" if len(values) > 1 else "")

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from latlas import html
-from latlas.compare.ranking import Column, Comparison, Entry, Picture, listed
-from latlas.compare.summary import legend, shown, uncertainty
+from latlas.compare.ranking import Column, Comparison, Entry
+from latlas.compare.summary import cells, legend, shown
+from latlas.html import Embedded
+from latlas.text import Cell, Row, Table, listed, setting, transposed
 
-STYLE = """
-main { max-width: 78rem; }
-h3 { margin: 2.4rem 0 .8rem; font-size: 1.05rem; }
-.scroll { position: relative; overflow-x: auto; border: 1px solid var(--line); border-radius: 10px;
-  background: linear-gradient(to left, var(--card) 2rem, transparent) right / 4rem 100% no-repeat local,
-    linear-gradient(to left, color-mix(in srgb, var(--ink) 18%, transparent), transparent) right / 1rem 100%
-    no-repeat scroll, var(--card); }
-.scroll:focus-visible { outline: 3px solid var(--accent); outline-offset: -3px; }
-.scroll table { min-width: 100%; width: max-content; }
-.scroll th, .scroll td { padding: .6rem .9rem; }
-.scroll thead th { white-space: nowrap; vertical-align: bottom; }
-.scroll thead th > span:not(.muted) { color: var(--ink); font-size: .95rem; font-weight: 600; }
-.scroll tbody tr + tr { border-top: 1px solid var(--line); }
-.scroll tbody th { position: sticky; left: 0; max-width: 15rem; background: var(--card); font-weight: 600;
-  overflow-wrap: anywhere; }
-.scroll th .muted { display: block; font-size: .8rem; font-weight: 400; }
-.scroll .value .muted { display: block; font-size: .8rem; }
-.baseline { font-style: italic; }
-.best { color: var(--accent); font-weight: 700; }
-.best .mark::before { content: "● "; font-size: .6em; vertical-align: .25em; }
-.within .mark::before { content: "≈ "; color: var(--muted); font-weight: 400; }
-.settings td { font-size: .9rem; }
-.spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-h3 ~ figure, .pair { margin-top: 1rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 0 1.5rem; }
-.pair h4 { margin: 0 0 .5rem; font-size: .95rem; overflow-wrap: anywhere; }
-.pair figure { margin-bottom: 2rem; }
-.terms dt { font-weight: 600; } .terms dd { margin: 0 0 .7rem; color: var(--muted); font-size: .95rem; }
-@media (max-width: 40rem) { .scroll tbody th { max-width: 8.5rem; } .scroll th, .scroll td { padding: .5rem .6rem; } }
-"""
-
-SPOKEN = {"best": "best", "within": "not distinguishable from the best"}
 PARTS = {
     "reconstructions": "The same items, through each model and back",
     "samples": "Samples from the prior",
@@ -50,22 +19,55 @@ PARTS = {
 }
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of one part of the page: how to read them, and each with the name of its row ("": all rows)."""
+
+    heading: str
+    readings: Sequence[str]
+    shown: Sequence[tuple[str, Embedded]]
+
+    @property
+    def named(self) -> bool:
+        """Whether some are of single rows: these stand side by side."""
+        return any(name for name, _ in self.shown)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A comparison, as the template takes it; `marks` are the styles of marked cells and what they mean, `differing`
+    the settings in which runs differ, None where they do not.
+    """
+
+    comparison: Comparison
+    headline: str
+    numbers: Table
+    marks: Mapping[str, str]
+    differing: Table | None
+    pictures: Sequence[Pictures]
+
+
 def page(
-    comparisons: Sequence[Comparison], title: str, intro: str = "", notes: Sequence[str] = (), more: str = ""
+    comparisons: Sequence[Comparison],
+    title: str,
+    intro: str = "",
+    notes: Sequence[str] = (),
+    restored: Mapping[str, Table] | None = None,
 ) -> str:
     """One HTML page with a section for each comparison, without a reference to anything outside itself.
 
-    `intro` is a paragraph below the title, or several with empty lines between; `notes` are listed below it,
-    and `more` is HTML that stands before the sections.
+    `intro` is a paragraph below the title, or several with empty lines between; `notes` are listed below it;
+    `restored` holds, by data set, the table of `denoising.table`, which stands before the sections.
     """
     count = sum(len(comparison.runs) for comparison in comparisons)
-    line = f"{count} {'model' if count == 1 else 'models'} on {', '.join(c.title for c in comparisons)}"
-    words = "".join(f"<p>{escape(part.strip())}</p>\n" for part in intro.split("\n\n") if part.strip())
-    said = "".join(f"<li>{escape(note)}</li>\n" for note in notes)
-    body = "".join(_section(comparison, number) for number, comparison in enumerate(comparisons, 1))
-    bullets = f"<ul>\n{said}</ul>\n" if said else ""
-    return html.document(
-        title, html.header("latlas comparison", title, line) + words + bullets + more + body, STYLE
+    return html.render(
+        "comparison.html.j2",
+        title=title,
+        line=f"{count} {'model' if count == 1 else 'models'} on {', '.join(c.title for c in comparisons)}",
+        intro=[part.strip() for part in intro.split("\n\n") if part.strip()],
+        notes=notes,
+        restored=restored or {},
+        sections=[_section(comparison, number) for number, comparison in enumerate(comparisons, 1)],
     )
 
 
@@ -75,19 +77,18 @@ def title_of(comparison: Comparison) -> str:
     return " · ".join(names) if len(names) <= 3 else f"{len(names)} models on {comparison.title}"
 
 
-def _section(comparison: Comparison, number: int) -> str:
-    body = [
-        f'<p class="headline">{escape(headline(comparison))}</p>\n',
-        *(f'<p class="note">{escape(reason)}</p>\n' for reason in comparison.reasons),
-        _numbers(comparison),
-        *(f'<p class="muted">{escape(note)}</p>\n' for note in comparison.notes),
-        html.fold("What the numbers mean", _terms(comparison)),
-        _differences(comparison),
-    ]
-    for part, heading in PARTS.items():
-        chosen = [picture for picture in comparison.pictures if picture.part == part]
-        body.append(_pictures(heading, chosen, f"{part}-{number}"))
-    return html.section(comparison.title, *body)
+def _section(comparison: Comparison, number: int) -> Section:
+    numbers = _numbers(comparison)
+    marked = any(cell.style == "best" for row in numbers.rows for cell in row.cells)
+    marks = {"best": "the best of those that compare" if marked else "", "within": legend(comparison)}
+    return Section(
+        comparison,
+        headline(comparison),
+        numbers,
+        {style: meaning for style, meaning in marks.items() if meaning},
+        _differing(comparison),
+        list(_pictures(comparison, number)),
+    )
 
 
 def headline(comparison: Comparison) -> str:
@@ -107,134 +108,50 @@ def headline(comparison: Comparison) -> str:
     return " ".join(parts) or "Side by side, not ranked."
 
 
-def _numbers(comparison: Comparison) -> str:
+def _numbers(comparison: Comparison) -> Table:
     """A row for each model; of few models with many numbers, which would scroll, a column for each."""
-    columns, entries = comparison.columns, comparison.entries
-    kinds = {c.key: _kinds(comparison, c.key) for c in columns}
-    cells = [[_cell(entry, c, kinds[c.key].get(entry.name, "")) for c in columns] for entry in entries]
-    down, across = [_name(entry) for entry in entries], [_head(column) for column in columns]
-    corner = "Model"
+    grid = [[Cell("Model"), *map(_head, comparison.columns)]]
+    grid += [[_name(entry), *row] for entry, row in zip(comparison.entries, cells(comparison), strict=True)]
     if comparison.upright:
-        down, across, corner = across, down, ""
-        cells = [list(row) for row in zip(*cells, strict=True)]
-    heads = "".join(f'<th scope="col" class="value">{title}</th>' for title in across)
-    rows = [
-        f'<tr><th scope="row">{title}</th>{"".join(row)}</tr>\n'
-        for title, row in zip(down, cells, strict=True)
-    ]
-    head = f'<thead><tr><th scope="col">{corner}</th>{heads}</tr></thead>\n'
-    keys = {
-        "best": "the best of those that compare" if any(kinds.values()) else "",
-        "within": legend(comparison),
-    }
-    told = "<br>".join(
-        f'<span class="{kind}"><span class="mark"></span></span>{escape(text)}'
-        for kind, text in keys.items()
-        if text
-    )
-    key = f'<p class="muted">{told}</p>\n' if told else ""
-    return scroll("Numbers on the test split", head, "".join(rows)) + key
+        grid[0][0] = Cell("")
+        grid = transposed(grid)
+    return Table(grid[0], [Row(row) for row in grid[1:]], numeric=range(1, len(grid[0])))
 
 
-def _kinds(comparison: Comparison, key: str) -> dict[str, str]:
-    """The rows of a column that get a mark, by name: its class."""
-    return dict.fromkeys(comparison.within(key), "within") | dict.fromkeys(comparison.best(key), "best")
-
-
-def _head(column: Column) -> str:
+def _head(column: Column) -> Cell:
     arrow = {"higher": " ↑", "lower": " ↓", "": ""}[column.better]
-    unit = f'<br><span class="muted">{escape(column.unit)}</span>' if column.unit else ""
-    return f"{escape(column.title)}{arrow}{unit}"
+    return Cell(f"{column.title}{arrow}", column.unit)
 
 
-def _name(entry: Entry) -> str:
-    kind = ' class="baseline"' if entry.baseline else ""
-    return f"<span{kind}>{escape(entry.name)}</span>{_about(entry)}"
-
-
-def _about(entry: Entry) -> str:
-    values = entry.values
+def _name(entry: Entry) -> Cell:
+    if entry.baseline:
+        return Cell(entry.name, style="name baseline")
     seeds = f"{entry.seeds} seeds" if entry.seeds > 1 else None
-    words = [str(v) for v in (values.get("recipe"), values.get("likelihood"), seeds) if v]
-    return "" if entry.baseline else f' <span class="muted">{escape(" · ".join(words))}</span>'
+    words = (entry.values.get("recipe"), entry.values.get("likelihood"), seeds)
+    return Cell(entry.name, " · ".join(str(word) for word in words if word), "name")
 
 
-def _cell(entry: Entry, column: Column, kind: str) -> str:
-    spread = uncertainty(entry, column)
-    below = f' <span class="muted">{escape(spread)}</span>' if spread else ""
-    text = escape(shown(entry, column))
-    if kind:
-        text = f'<span class="mark"></span>{text}<span class="spoken"> ({SPOKEN[kind]})</span>'
-    return f'<td class="{f"value {kind}".rstrip()}">{text}{below}</td>'
-
-
-def scroll(label: str, head: str, rows: str, kind: str = "numbers") -> str:
-    """A table in a box of its own, which scrolls where the page is too narrow."""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(label)}">\n<table class="{kind}">\n'
-        f"{head}<tbody>\n{rows}</tbody>\n</table>\n</div>\n"
-    )
-
-
-def _terms(comparison: Comparison) -> str:
-    found = "".join(
-        f"<dt>{escape(c.title)}</dt><dd>{escape(c.why)}</dd>\n" for c in comparison.columns if c.why
-    )
-    more = (
-        "<dt>±</dt><dd>Beside a single run, the standard error over the test items; beside the mean of several seeds,"
-        " their sample standard deviation.</dd>\n"
-        "<dt>≈</dt><dd>Each row is tested against the best of those that compare, at 5 %: the means of several seeds"
-        " by Welch's t, a single run beside several seeds as one more draw of their spread, PCA beside them as a"
-        " fixed number, single runs by their standard errors over the test items. These are taken as independent,"
-        " though the items are the same: the mark is given too often rather than too rarely. Where no ± is known,"
-        " no row gets it, which does not make a difference sure.</dd>\n"
-    )
-    return f'<dl class="terms">\n{found}{more}</dl>\n'
-
-
-def _differences(comparison: Comparison) -> str:
+def _differing(comparison: Comparison) -> Table | None:
     """The settings in which the runs differ; the longer side of the table goes down the page."""
     differing, runs = comparison.differing(), comparison.runs
-    if not differing:
-        same = "<p>All settings are the same.</p>\n"
-        return f"<h3>What differs</h3>\n{same}" if len(runs) > 1 else ""
-    names, keys = [entry.name for entry in runs], list(differing)
-    cells = [[_setting(value) for value in differing[key]] for key in keys]
-    if len(keys) >= len(names):
-        across, down = names, [f"<code>{escape(key).replace('.', '.<wbr>')}</code>" for key in keys]
-    else:
-        across, down = keys, [escape(name) for name in names]
-        cells = [list(row) for row in zip(*cells, strict=True)]
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in across)
-    rows = "".join(
-        f'<tr><th scope="row">{title}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in row)}</tr>\n'
-        for title, row in zip(down, cells, strict=True)
-    )
-    head = f"<thead><tr><td></td>{head}</tr></thead>\n"
-    return "<h3>What differs</h3>\n" + scroll("Settings that differ", head, rows, "settings")
+    grid = [[Cell(""), *(Cell(entry.name) for entry in runs)]]
+    grid += [
+        [Cell(key, style="key"), *(Cell(setting(value)) for value in values)]
+        for key, values in differing.items()
+    ]
+    if len(differing) < len(runs):
+        grid = transposed(grid)
+    return Table(grid[0], [Row(row) for row in grid[1:]]) if differing else None
 
 
-def _setting(value: Any) -> str:
-    if value is None or value == "" or value == []:
-        return "–"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _pictures(heading: str, chosen: Sequence[Picture], name: str) -> str:
+def _pictures(comparison: Comparison, number: int) -> Iterator[Pictures]:
     """Pictures of all rows below each other; of single rows side by side, each under its name."""
-    if not chosen:
-        return ""
-    made = []
-    for number, picture in enumerate(chosen, 1):
-        title = f"<h4>{escape(picture.name)}</h4>\n" if picture.name else ""
-        made.append(f"<div>\n{title}{html.picture(picture.png, f'{name}-{number}')}</div>\n")
-    body = "".join(made)
-    readings = dict.fromkeys(picture.reading for picture in chosen)
-    how = "".join(f'<p class="muted">{escape(reading)}</p>\n' for reading in readings)
-    if any(picture.name for picture in chosen):
-        body = f'<div class="pair">\n{body}</div>\n'
-    return f"<h3>{escape(heading)}</h3>\n{how}{body}"
+    for part, heading in PARTS.items():
+        chosen = [picture for picture in comparison.pictures if picture.part == part]
+        found = [
+            (picture.name, html.picture(picture.png, f"{part}-{number}-{i}"))
+            for i, picture in enumerate(chosen, 1)
+        ]
+        shown = [(name, picture) for name, picture in found if picture]
+        if shown:
+            yield Pictures(heading, list(dict.fromkeys(picture.reading for picture in chosen)), shown)

@@ -12,10 +12,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latlas import figures, gallery
-from latlas.compare.ranking import Entry, Part, Picture, listed
-from latlas.data import Dataset
+from latlas.compare.ranking import Entry, Part, Picture
 from latlas.gallery import Scene
-from latlas.models import Model
+from latlas.metrics import Context
+from latlas.text import listed
 
 DOTS = 2000  # test items in each scatter
 GRID = (15, 15)  # of each manifold
@@ -34,10 +34,10 @@ class Shown:
     scene: Scene
 
 
-def scene(entry: Entry, model: Model, dataset: Dataset, prior: bool) -> Shown:
+def scene(entry: Entry, context: Context) -> Shown:
     """What the pictures of a row are drawn from; rows of the same data show the same test items."""
-    settings = gallery.Settings(prior=prior, size=GRID, dots=DOTS)
-    return Shown(entry, gallery.scene_of(model, dataset, settings))
+    settings = gallery.Settings(prior=context.prior, size=GRID, dots=DOTS)
+    return Shown(entry, gallery.scene_of(context.model, context.dataset, settings, context))
 
 
 def draw(shown: Sequence[Shown], progress: Callable[[int, int], None]) -> tuple[Picture, ...]:

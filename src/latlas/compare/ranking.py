@@ -1,4 +1,4 @@
-"""What compares with what: rows of numbers, the groups in which they rank, and why they do not beyond them."""
+"""Rows of numbers, the groups of rows that compare with each other, and the reasons why others do not."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from latlas.compare.significance import Estimate, Source, close
+from latlas.compare.significance import Estimate, Source, variation_that_covers
 from latlas.data import Scaling
 from latlas.metrics import METRICS
+from latlas.objectives import OBJECTIVES
+from latlas.text import listed
 
 Better = Literal["higher", "lower", ""]
 Value = float | str | None
 Part = Literal["reconstructions", "samples", "latent", "decoded"]  # of the page
-MOST_NAMES = 6  # that a sentence lists
 MOST_COLUMNS = 9  # that a page shows at once
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 SCALES = {
-    "cross-entropy": "Bernoulli on grey values, a cross-entropy and no normalised likelihood",
-    "probability": "Bernoulli, a probability of 0/1 data",
-    "density": "Gaussian, a density",
+    "cross-entropy": " on grey values, a cross-entropy and no normalised likelihood",
+    "probability": ", a probability of the stored values",
+    "density": ", a density",
 }
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: `key` in the values, what it is called and counted in, and which end is better."""
+    """A column of the table: its `key` in the values, its title and unit, and which end is better."""
 
     key: str
     title: str
@@ -45,7 +46,8 @@ class Entry:
     images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. `spread` is the
     sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
     the test items. `data` is the fingerprint of the data, `scale` what kind of number the likelihood is: density,
-    probability or cross-entropy ("" for PCA). `settings` is the configuration by dotted key.
+    probability or cross-entropy ("" for PCA), `likelihood` what people call it. `settings` is the configuration by
+    dotted key.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Entry:
     stderrs: dict[str, float] = field(default_factory=dict)
     runs: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    likelihood: str = ""
 
     @property
     def baseline(self) -> bool:
@@ -66,13 +69,14 @@ class Entry:
 
     @property
     def seeds(self) -> int:
-        """How many runs, each of another seed, this is the mean of; 0 for PCA, which has none."""
+        """The number of runs, each with a seed of its own, of which this is the mean; 0 for PCA."""
         return len(self.runs)
 
     @property
     def drawn_to_prior(self) -> bool:
-        """Whether something drew the codes to a prior: not so in PCA and plain autoencoders."""
-        return self.number("elbo") is not None or self.settings.get("objective.name") == "infovae"
+        """Whether training drew the codes to a prior; it does not in PCA and plain autoencoders."""
+        objective = OBJECTIVES.get(self.settings.get("objective.name", ""))
+        return self.number("elbo") is not None or (objective is not None and objective.matches_prior)
 
     def number(self, key: str) -> float | None:
         """The value where it is a number."""
@@ -80,7 +84,7 @@ class Entry:
         return value if isinstance(value, int | float) else None
 
     def estimate(self, key: str) -> Estimate:
-        """The number with what is known of how it varies. Raises LookupError where there is no number."""
+        """The number and how much it varies, where that is known. Raises LookupError where there is no number."""
         value = self.number(key)
         if value is None:
             raise LookupError(f"{self.name} has no number {key}")
@@ -116,7 +120,7 @@ class Comparison:
 
     @property
     def upright(self) -> bool:
-        """Whether models are better put across and numbers down: few models, and more numbers than fit across."""
+        """Whether the table has a column for each model and a row for each number: few models, and many numbers."""
         return len(self.columns) > MOST_COLUMNS and len(self.entries) < len(self.columns)
 
     @property
@@ -126,17 +130,17 @@ class Comparison:
 
     @property
     def reasons(self) -> list[str]:
-        """Why what is not ranked is not, a sentence each; empty where every row compares with every other."""
+        """The reasons why rows do not rank, a sentence each; empty where every row compares with every other."""
         return list(_reasons(self))
 
     def groups(self, key: str) -> list[list[Entry]]:
-        """The rows that have this number, and a finite one, in the groups inside which it ranks."""
-        found: dict[Any, list[Entry]] = {}
+        """The rows in which this number is finite, in the groups within which it ranks."""
+        groups: dict[Any, list[Entry]] = {}
         for entry in self.entries:
             number = entry.number(key)
             if number is not None and math.isfinite(number):
-                found.setdefault(_alike(entry, key), []).append(entry)
-        return list(found.values())
+                groups.setdefault(_alike(entry, key), []).append(entry)
+        return list(groups.values())
 
     def best(self, key: str) -> set[str]:
         """The names of the rows with the best number, as it is shown, of each group of two or more; none for a
@@ -151,31 +155,31 @@ class Comparison:
 
     def within(self, key: str) -> set[str]:
         """The names of the rows that are not distinguishable from the best of their group: the difference is within
-        the spread over seeds or, of single runs, the standard errors over the test items (two-sided, 5 %).
+        the spread over seeds or, for single runs, the standard errors over the test items (two-sided, 5 %).
 
-        Each is tested against the row with the best number alone, which is not among them, nor is what `best` names.
-        A row that is not named is distinguishable, or nothing is known to tell by.
+        Each row is tested against the one with the best number alone. The rows that `best` names are not among them.
+        A row that is not named is distinguishable, or how much it varies is not known.
         """
         return set(self._within(key))
 
     @property
-    def yardsticks(self) -> list[Source]:
-        """By what the rows that `within` names, in any column, are not distinguishable."""
-        found = {source for column in self.ranked for source in self._within(column.key).values()}
-        return [source for source in SOURCES if source in found]
+    def variations(self) -> list[Source]:
+        """The variations within which the rows are that `within` names, in any column."""
+        sources = {source for column in self.ranked for source in self._within(column.key).values()}
+        return [source for source in SOURCES if source in sources]
 
     def _within(self, key: str) -> dict[str, Source]:
-        found: dict[str, Source] = {}
+        sources: dict[str, Source] = {}
         best = self.best(key)
         for column, group in self._rivals(key):
             estimates = {entry.name: entry.estimate(key) for entry in group}
             end = max if column.better == "higher" else min
             first = end(estimates.values(), key=lambda estimate: estimate.value)
             for name, estimate in estimates.items():
-                source = None if name in best else close(estimate, first)
+                source = None if name in best else variation_that_covers(estimate, first)
                 if source is not None:
-                    found[name] = source
-        return found
+                    sources[name] = source
+        return sources
 
     def _rivals(self, key: str) -> list[tuple[Column, list[Entry]]]:
         """The groups of two or more, with the column, where it has a better end."""
@@ -191,22 +195,22 @@ class Comparison:
 
 
 def _alike(entry: Entry, key: str) -> tuple[Any, ...]:
-    """What two rows must share for this number of theirs to compare."""
+    """What two rows must have in common so that this number of theirs compares."""
     group = _group(key)
     if key in ("elbo", "distortion", "rate") or (group == "likelihood" and key != "bits_per_dim"):
-        # Without a rate to pay for, a distortion says nothing about one that was.
+        # A distortion that was trained without a rate does not compare with one that was trained with it.
         return entry.data, entry.scaling, entry.scale, entry.number("elbo") is None
     if group == "codes":
         # Nothing draws the codes of PCA or of a plain autoencoder to the origin.
         return entry.data, entry.number("latent"), "" if entry.drawn_to_prior else entry.name
     if key == "restored_mse":
-        damage = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]
-        return entry.data, entry.scaling, *damage
+        corruption = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]
+        return entry.data, entry.scaling, *corruption
     return (entry.data, entry.scaling) if key == "mse" or group == "reconstruction" else (entry.data,)
 
 
 def _group(key: str) -> str:
-    """What a measure is about; "" for a number that is none."""
+    """The group of a measure; "" for another number."""
     return METRICS[key].group if key in METRICS else ""
 
 
@@ -217,21 +221,23 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
         nothing = all(len(group) == 1 for group in sets)
         parts = [f"{names(group)} ({_about(group[0], sets)})" for group in sets]
         what = "nothing is ranked" if nothing else "nothing is ranked between them"
-        twins = len({group[0].data_name for group in sets}) < len(sets)
+        same_name = len({group[0].data_name for group in sets}) < len(sets)
         hint = (
-            " Runs compare on the same splits: data.limit and data.validation decide them." if twins else ""
+            " Runs compare on the same splits: data.limit and data.validation decide them."
+            if same_name
+            else ""
         )
         yield f"The data are not the same for {listed(parts)}: {what}.{hint}"
     for group in sets:
         scalings = _split(group, lambda e: e.scaling)
         if len(scalings) > 1:
             yield (
-                f"The data are scaled otherwise for {listed([names(part) for part in scalings])}: errors and"
+                f"The data are scaled differently for {listed([names(part) for part in scalings])}: errors and"
                 " likelihoods are on different scales and are not ranked between them."
             )
         scales = _split(group, lambda e: e.scale)
         if len(scales) > 1:
-            parts = [f"{names(part)} ({SCALES[part[0].scale]})" for part in scales]
+            parts = [f"{names(part)} ({_likelihoods(part)})" for part in scales]
             yield f"ELBO, distortion and rate do not compare between {listed(parts)}; the mean squared error does."
         without = [entry for entry in group if entry.number("elbo") is None]
         if 0 < len(without) < len(group):
@@ -247,12 +253,16 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
     }
     if len(sizes) > 1:
         yield "Numbers on codes depend on the latent size: they rank among equal sizes."
-    damages = _split(
-        [e for e in runs if e.number("restored_mse") is not None], lambda e: _alike(e, "restored_mse")
-    )
-    if len(damages) > 1 and len(sets) == 1:
-        models = listed([names(part) for part in damages])
-        yield f"The inputs of {models} are damaged otherwise: their restored errors do not rank."
+    restored = [e for e in runs if e.number("restored_mse") is not None]
+    corruptions = _split(restored, lambda e: _alike(e, "restored_mse"))
+    if len(corruptions) > 1 and len(sets) == 1:
+        models = listed([names(part) for part in corruptions])
+        yield f"The inputs of {models} are corrupted differently: their restored errors do not rank."
+
+
+def _likelihoods(entries: Sequence[Entry]) -> str:
+    """The likelihoods of rows of one scale, and what kind of number that is."""
+    return listed(list(dict.fromkeys(e.likelihood for e in entries))) + SCALES[entries[0].scale]
 
 
 def _split(entries: Sequence[Entry], by: Any) -> list[list[Entry]]:
@@ -263,7 +273,7 @@ def _split(entries: Sequence[Entry], by: Any) -> list[list[Entry]]:
 
 
 def _about(entry: Entry, sets: Sequence[Sequence[Entry]]) -> str:
-    """What the data of a row are called; with a part of the fingerprint where another set has the same name."""
+    """The name of a row's data; with a part of their fingerprint where other data have the same name."""
     same = sum(group[0].data_name == entry.data_name for group in sets)
     return entry.data_name if same == 1 else f"{entry.data_name}, content {entry.data[:8]}"
 
@@ -271,10 +281,3 @@ def _about(entry: Entry, sets: Sequence[Sequence[Entry]]) -> str:
 def names(entries: Sequence[Entry]) -> str:
     """The rows by name, as a part of a sentence."""
     return listed([entry.name for entry in entries])
-
-
-def listed(parts: Sequence[str]) -> str:
-    """a, b and c; of many the first few."""
-    if len(parts) > MOST_NAMES:
-        return f"{', '.join(parts[: MOST_NAMES - 1])} and {len(parts) - MOST_NAMES + 1} others"
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

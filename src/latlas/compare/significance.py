@@ -1,4 +1,4 @@
-"""Whether two rows differ by more than their numbers vary: over seeds or, of single runs, over the test items."""
+"""Whether two rows differ by more than their numbers vary over seeds or, for single runs, over the test items."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Literal
 
 from scipy.stats import t as student
 
-Source = Literal["seeds", "seed", "items"]  # of what is known: seeds of both, of one of the two, test items
+# Where a variation comes from: the seeds of both rows, the seeds of one of them, the test items.
+Source = Literal["seeds", "seed", "items"]
 LEVEL = 0.05  # of the two-sided test
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A row's number, with what is known of how it varies.
+    """A row's number, and how much it varies, where that is known.
 
-    `value` is the mean over `runs` runs, `spread` their sample standard deviation; `stderr` the standard error of a
-    single run's value over the test items. `fixed` is what no seed changes: PCA, a model in closed form.
+    `value` is the mean over `runs` runs, `spread` their sample standard deviation; `stderr` is the standard error of a
+    single run's value over the test items. `fixed`: it does not depend on a seed, as that of PCA, a closed form.
     """
 
     value: float
@@ -32,15 +33,15 @@ class Estimate:
         return self.runs > 1 and self.spread is not None
 
 
-def close(one: Estimate, other: Estimate) -> Source | None:
-    """By what yardstick two rows are not distinguishable: 2 P(T > |difference| / its standard error) > 5 %.
+def variation_that_covers(one: Estimate, other: Estimate) -> Source | None:
+    """The variation that is as large as the difference of two rows: 2 P(T > |difference| / standard error) > 5 %.
 
-    T follows Student's t. None where they are distinguishable, and where nothing is known to tell by.
+    T follows Student's t. None where the rows are distinguishable, and where no variation is known.
     """
-    found = standard_error(one, other)
-    if found is None:
+    known = standard_error(one, other)
+    if known is None:
         return None
-    source, error, degrees = found
+    source, error, degrees = known
     difference = abs(one.value - other.value)
     if error == 0:
         return source if difference == 0 else None
@@ -48,13 +49,14 @@ def close(one: Estimate, other: Estimate) -> Source | None:
 
 
 def standard_error(one: Estimate, other: Estimate) -> tuple[Source, float, float] | None:
-    """The standard error of the difference of two rows, its degrees of freedom, and where it is from; None if unknown.
+    """Where the variation of two rows comes from, the standard error of their difference and its degrees of freedom;
+    None where it is unknown.
 
     Of n1 and n2 seeds, each two or more: sqrt(s1^2 / n1 + s2^2 / n2), with the degrees of freedom of Welch (1947).
     Of one seed beside n with spread s: s sqrt(1 + 1 / n), n - 1, as of one more draw of the same spread; s sqrt(1 / n)
     where it is fixed. Of one seed each: sqrt(e1^2 + e2^2) of the errors over the test items, normal. Two models'
-    numbers on the same items mostly vary together, so that this is too large rather than too small; the errors of
-    means cannot tell by how much.
+    numbers on the same items mostly vary together, so that this is rather too large than too small; by how much, the
+    errors of means do not say.
     """
     match [e for e in (one, other) if e.several]:
         case [first, second]:

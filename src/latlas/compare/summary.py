@@ -7,10 +7,11 @@ from typing import Any
 
 from latlas.compare.ranking import Column, Comparison, Entry
 from latlas.compare.significance import Source
-from latlas.html import aligned, duration, error, rounded
+from latlas.text import Cell, aligned, duration, error, rounded
 
 NATS = ("elbo", "distortion", "rate")
-FIXED = ("latent", "parameters")  # what no seed changes
+FIXED = ("latent", "parameters")  # columns without a spread over seeds
+MARKS = {"best": "*", "within": "≈"}
 WITHIN: dict[Source, str] = {
     "seeds": "the spread over seeds (Welch's t, 5 %)",
     "seed": "the spread over seeds of one of the two, the other having one seed or none (Student's t, 5 %)",
@@ -19,9 +20,9 @@ WITHIN: dict[Source, str] = {
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values: rows with `values`, `spread`, `stderrs`, what they are `best` in and `within`
-    the spread of the best in; `groups`, by column, of the rows that rank among each other; `comparable` with the
-    `reasons` why not; `settings` that differ.
+    """The comparison as JSON values: rows with `values`, `spread`, `stderrs`, the columns in which they are the `best`
+    and those in which they are `within` the spread of the best; `groups`, by column, of the rows that rank; whether
+    all are `comparable`, else the `reasons`; `settings` that differ.
     """
     ranked = [column.key for column in comparison.ranked]
     reasons = comparison.reasons
@@ -76,9 +77,22 @@ def uncertainty(entry: Entry, column: Column) -> str:
 
 
 def legend(comparison: Comparison) -> str:
-    """What the mark of a row that is not distinguishable from the best says; "" where there is none."""
-    told = " or ".join(WITHIN[source] for source in comparison.yardsticks)
-    return f"not distinguishable from the best: the difference is within {told}" if told else ""
+    """The explanation of the mark ≈, for rows that are not distinguishable from the best; "" where no row has it."""
+    spreads = " or ".join(WITHIN[source] for source in comparison.variations)
+    return f"not distinguishable from the best: the difference is within {spreads}" if spreads else ""
+
+
+def cells(comparison: Comparison) -> list[list[Cell]]:
+    """The numbers of each row, with their uncertainty, in the style best or within where they are so."""
+    styles = {
+        c.key: dict.fromkeys(comparison.within(c.key), "within")
+        | dict.fromkeys(comparison.best(c.key), "best")
+        for c in comparison.columns
+    }
+    return [
+        [Cell(shown(e, c), uncertainty(e, c), styles[c.key].get(e.name, "")) for c in comparison.columns]
+        for e in comparison.entries
+    ]
 
 
 def text_table(comparison: Comparison) -> str:
@@ -86,25 +100,19 @@ def text_table(comparison: Comparison) -> str:
     below it the reasons and notes.
     """
     columns = comparison.columns
-    head = ["", *(f"{c.title}{' ↑' * (c.better == 'higher')}{' ↓' * (c.better == 'lower')}" for c in columns)]
-    marks = {c.key: _marks(comparison, c.key) for c in columns}
-    rows = [head]
-    for entry in comparison.entries:
-        cells = (f"{shown(entry, c)} {uncertainty(entry, c)}".strip() for c in columns)
-        marked = [
-            f"{cell} {marks[c.key].get(entry.name, '')}".rstrip()
-            for cell, c in zip(cells, columns, strict=True)
-        ]
-        rows.append([f"{entry.name} ({entry.seeds} seeds)" if entry.seeds > 1 else entry.name, *marked])
+    rows = [
+        ["", *(f"{c.title}{' ↑' * (c.better == 'higher')}{' ↓' * (c.better == 'lower')}" for c in columns)]
+    ]
+    marked = False
+    for entry, numbers in zip(comparison.entries, cells(comparison), strict=True):
+        name = f"{entry.name} ({entry.seeds} seeds)" if entry.seeds > 1 else entry.name
+        rows.append([name, *(f"{cell} {MARKS.get(cell.style, '')}".rstrip() for cell in numbers)])
+        marked = marked or any(cell.style for cell in numbers)
     if comparison.upright:
         rows = [list(row) for row in zip(*rows, strict=True)]
     lines = [aligned(rows, range(1, len(rows[0])))]
-    if any(marks.values()):
+    if marked:
         lines.append("* the best of those that compare")
     if found := legend(comparison):
         lines.append(f"≈ {found}")
     return "\n".join([*lines, *(f"not ranked: {reason}" for reason in comparison.reasons), *comparison.notes])
-
-
-def _marks(comparison: Comparison, key: str) -> dict[str, str]:
-    return dict.fromkeys(comparison.within(key), "≈") | dict.fromkeys(comparison.best(key), "*")

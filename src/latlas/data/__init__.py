@@ -6,14 +6,12 @@ from latlas.data.fetch import fetch
 from latlas.data.load import Like, load, load_items
 from latlas.data.named import source_info, sources
 from latlas.data.options import DataOptions
-from latlas.data.progress import Progress
 
 __all__ = [
     "DataOptions",
     "Dataset",
     "Kind",
     "Like",
-    "Progress",
     "Scaling",
     "Split",
     "cache_home",

@@ -23,11 +23,11 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
 
     Known factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
 
-    Raises InputError for a file that cannot be read (or only by unpickling) and for axes that cannot be told.
+    Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
     arrays = _arrays(path)
-    xs, ys, left = _roles(arrays, path)
-    factors, names, left = _factors(arrays, left, xs, path)
+    xs, ys, unused = _roles(arrays, path)
+    factors, names, unused = _factors(arrays, unused, xs, path)
     labels, classes = code_labels([ys.get(part) for part in xs], str(path))
     parts = {}
     for (part, x), y in zip(xs.items(), labels, strict=True):
@@ -35,7 +35,7 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
         if y is not None and len(y) != len(items):
             raise InputError(f"{path}: {len(items):,} items in {part!r} but {len(y):,} labels")
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
-    notes = (f"arrays not used: {', '.join(left)}",) if left else ()
+    notes = (f"arrays not used: {', '.join(unused)}",) if unused else ()
     return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
 
 
@@ -61,7 +61,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 def _roles(
     arrays: Mapping[str, np.ndarray], path: Path
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
-    """Items by part, labels by part, and the names of what is left."""
+    """Items by part, labels by part, and the names of the other arrays."""
     if not arrays:
         raise InputError(f"{path}: holds no arrays")
     if len(arrays) == 1 and not set(arrays) & {"x", *_PARTS}:
@@ -87,27 +87,29 @@ def _roles(
 
 
 def _factors(
-    arrays: Mapping[str, np.ndarray], left: Sequence[str], xs: Mapping[str, np.ndarray], path: Path
+    arrays: Mapping[str, np.ndarray], others: Sequence[str], xs: Mapping[str, np.ndarray], path: Path
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None, list[str]]:
-    """Factors by part, the names of their columns, and the names of the arrays that are still left."""
+    """Factors by part, the names of their columns, and the names of the other arrays that hold no factors."""
     keys = {part: "factors" if "x" in arrays else f"{part}_factors" for part in xs}
-    keys = {part: key for part, key in keys.items() if key in left}
+    keys = {part: key for part, key in keys.items() if key in others}
     if not keys:
-        return {}, None, list(left)
-    found = {part: _whole_numbers(arrays[key], len(xs[part]), f"{path}: {key}") for part, key in keys.items()}
-    widths = {x.shape[1] for x in found.values()}
+        return {}, None, list(others)
+    factors = {
+        part: _whole_numbers(arrays[key], len(xs[part]), f"{path}: {key}") for part, key in keys.items()
+    }
+    widths = {x.shape[1] for x in factors.values()}
     if len(widths) > 1:
         raise InputError(
             f"{path}: {', '.join(keys.values())} have different numbers of columns; give all the same"
         )
     width = widths.pop()
-    names = arrays["factor_names"] if "factor_names" in left else np.arange(width).astype(str)
+    names = arrays["factor_names"] if "factor_names" in others else np.arange(width).astype(str)
     if names.shape != (width,) or names.dtype.kind != "U" or len(np.unique(names)) != width:
         raise InputError(
             f"{path}: factor_names must be {width} different texts, one for each column of the factors"
         )
     used = {*keys.values(), "factor_names"}
-    return found, tuple(names.tolist()), [name for name in left if name not in used]
+    return factors, tuple(names.tolist()), [name for name in others if name not in used]
 
 
 def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
@@ -135,7 +137,7 @@ def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where
 
     Raises InputError where the axes are ambiguous, do not fit the layout or the image size.
     """
-    shape = "x".join(str(n) for n in x.shape) or "a single number"
+    shape = shape_text(x.shape)
     if layout != "auto":
         if x.ndim != _NDIM[layout]:
             raise InputError(f"{where}: layout {layout} needs {_NDIM[layout]} axes, the array is {shape}")
@@ -145,10 +147,9 @@ def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where
         return _flat(x, image_size, where)
     images = x[..., None] if layout == "NHW" else np.moveaxis(x, 1, -1) if layout == "NCHW" else x
     if image_size is not None and images.shape[1:3] != tuple(image_size):
-        have = "x".join(map(str, images.shape[1:3]))
-        want = "x".join(map(str, image_size))
         raise InputError(
-            f"{where}: images are {have}, not {want}; arrays are not resized, leave data.image_size out"
+            f"{where}: images are {shape_text(images.shape[1:3])}, not {shape_text(image_size)};"
+            " arrays are not resized, leave data.image_size out"
         )
     return np.ascontiguousarray(images)
 

@@ -16,9 +16,9 @@ _STREAMS = {"train": 0, "valid": 1, "test": 2}  # of the seed: splits are drawn 
 
 
 def binarise(
-    parts: Mapping[str, Split], found: Range, options: DataOptions, where: str
+    parts: Mapping[str, Split], training_range: Range, options: DataOptions, where: str
 ) -> tuple[dict[str, Split], str]:
-    """The splits with x ~ Bernoulli(grey value), and a note on what was done ('' for `none`).
+    """The splits with x ~ Bernoulli(grey value), and a note that says so ('' for `none`).
 
     static: every split is drawn once. dynamic: validation and test are drawn once; the training split stays grey,
     and `training.train` draws a batch's items anew at every step (Salakhutdinov and Murray 2008). Whatever else
@@ -30,15 +30,15 @@ def binarise(
     how, seed = options.binarise, options.binarise_seed
     if how == "none":
         return dict(parts), ""
-    if found.binary:
+    if training_range.binary:
         raise InputError(f"{where}: data.binarise = {how}: these items are 0 or 1 already; leave it out")
-    if found.scaling.kind not in ("none", "integer"):
+    if training_range.scaling.kind not in ("none", "integer"):
         raise InputError(
             f"{where}: data.binarise = {how}: probabilities are wanted, unsigned integers or images inside [0, 1],"
             " and these values have units of their own; leave it out"
         )
     fixed = [name for name in parts if how == "static" or name != "train"]
-    drawn = {k: drawn_once(s, found.scaling, seed, k) if k in fixed else s for k, s in parts.items()}
+    drawn = {k: drawn_once(s, training_range.scaling, seed, k) if k in fixed else s for k, s in parts.items()}
     what = "all splits once" if how == "static" else "validation and test once, training at every step"
     return drawn, f"binarised, x ~ Bernoulli(grey value): {what}, by seed {seed}"
 
@@ -59,6 +59,6 @@ def drawn_once(split: Split, scaling: Scaling, seed: int, name: str) -> Split:
 
 
 def settled(split: Split, scaling: Scaling, options: DataOptions, name: str) -> Split:
-    """A split of a data set as numbers are taken on it: training items that wait for their draws are drawn once."""
-    waiting = options.binarise == "dynamic" and name == "train"
-    return drawn_once(split, scaling, options.binarise_seed, name) if waiting else split
+    """A split to measure on: the grey items of a dynamically binarised training split are drawn once."""
+    grey = options.binarise == "dynamic" and name == "train"
+    return drawn_once(split, scaling, options.binarise_seed, name) if grey else split

@@ -19,8 +19,8 @@ import numpy as np
 
 from latlas.data.catalogue import cache_home
 from latlas.data.image_files import Header, decode, inspect
-from latlas.data.progress import Progress
 from latlas.errors import InputError
+from latlas.progress import OnProgress
 
 DEFAULT_SIZE = (64, 64)
 LARGEST_OWN_SIZE = 256  # pixels; files that agree in a larger size are photographs, and get the default
@@ -31,8 +31,8 @@ _R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """How to decode: `size` (height, width), None for the files' own; `grey`, None for grey if all are."""
+class ImageFormat:
+    """What images are decoded to: `size` (height, width), None for the files' own; `grey`, None for grey if all are."""
 
     size: tuple[int, int] | None = None
     resize: str = "crop"
@@ -54,7 +54,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What `Wanted` comes to for these files."""
+    """The size and colour that a list of files is decoded to."""
 
     root: Path
     files: Sequence[Path]
@@ -65,7 +65,7 @@ class _Plan:
 
 
 def decode_files(
-    root: Path, files: Sequence[Path], wanted: Wanted, progress: Progress | None = None
+    root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None = None
 ) -> Decoded:
     """All images of a list of files under `root`, from the cache where their content was decoded before.
 
@@ -74,11 +74,11 @@ def decode_files(
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and large pictures; what cannot be read is reported by name instead.
         warnings.simplefilter("ignore")
-        folder = cache_home() / "decoded" / _key(root, files, wanted, progress)
-        found = _open(folder)
-        if found is not None:
-            return found
-        plan = _plan(root, files, wanted, progress)
+        folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
+        cached = _open(folder)
+        if cached is not None:
+            return cached
+        plan = _plan(root, files, image_format, progress)
         try:
             return _build(folder, plan, progress)
         except OSError as error:
@@ -89,7 +89,7 @@ def decode_files(
 
 
 def parallel(
-    function: Callable[[_T], _R], items: Sequence[_T], what: str, progress: Progress | None
+    function: Callable[[_T], _R], items: Sequence[_T], what: str, progress: OnProgress | None
 ) -> Iterator[_R]:
     """`function` of each item, in order, from a pool of threads."""
     pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
@@ -102,8 +102,9 @@ def parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def _key(root: Path, files: Sequence[Path], wanted: Wanted, progress: Progress | None) -> str:
-    digest = hashlib.sha256(repr((_VERSION, wanted)).encode())
+def _key(root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None) -> str:
+    parts = (_VERSION, image_format.size, image_format.resize, image_format.grey)
+    digest = hashlib.sha256(repr(parts).encode())
     sums = parallel(_file_sum, files, "checking files", progress)
     for path, file_sum in zip(files, sums, strict=True):
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_sum}\0".encode("utf-8", "surrogateescape"))
@@ -118,21 +119,21 @@ def _file_sum(path: Path) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _plan(root: Path, files: Sequence[Path], wanted: Wanted, progress: Progress | None) -> _Plan:
-    if wanted.size is not None and wanted.grey is not None:
-        return _Plan(root, files, wanted.size, wanted.resize, wanted.grey, ())
+def _plan(root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None) -> _Plan:
+    if image_format.size is not None and image_format.grey is not None:
+        return _Plan(root, files, image_format.size, image_format.resize, image_format.grey, ())
     headers = [h for h in parallel(_header, files, "reading sizes", progress) if h is not None]
     sizes = {(h.height, h.width) for h in headers}
-    size = wanted.size
+    size = image_format.size
     if size is None:
         alike = len(sizes) == 1 and max(min(sizes)) <= LARGEST_OWN_SIZE
         size = min(sizes) if alike else DEFAULT_SIZE
-    notes = [_size_note(size, sizes, wanted)]
-    grey = wanted.grey
+    notes = [_size_note(size, sizes, image_format)]
+    grey = image_format.grey
     if grey is None:
         grey = bool(headers) and all(h.grey for h in headers)
         notes.append("grey, as every file is" if grey else "RGB, as some files have colours")
-    return _Plan(root, files, size, wanted.resize, grey, tuple(notes))
+    return _Plan(root, files, size, image_format.resize, grey, tuple(notes))
 
 
 def _header(path: Path) -> Header | None:
@@ -142,16 +143,17 @@ def _header(path: Path) -> Header | None:
         return None
 
 
-def _size_note(size: tuple[int, int], sizes: set[tuple[int, int]], wanted: Wanted) -> str:
-    if sizes == {size}:
+def _size_note(size: tuple[int, int], file_sizes: set[tuple[int, int]], image_format: ImageFormat) -> str:
+    if file_sizes == {size}:
         return f"images of {size[0]}x{size[1]}, as the files are"
-    how = "short side, then centre crop" if wanted.resize == "crop" else "squashed"
-    found = f"{len(sizes)} sizes" if len(sizes) > 1 else "x".join(map(str, min(sizes, default=size)))
-    hint = "" if wanted.size is not None else "; data.image_size = HxW to choose"
-    return f"images resized to {size[0]}x{size[1]} ({how}; files of {found}{hint})"
+    how = "short side, then centre crop" if image_format.resize == "crop" else "squashed"
+    one_size = "x".join(map(str, min(file_sizes, default=size)))
+    originals = f"{len(file_sizes)} sizes" if len(file_sizes) > 1 else one_size
+    hint = "" if image_format.size is not None else "; data.image_size = HxW to choose"
+    return f"images resized to {size[0]}x{size[1]} ({how}; files of {originals}{hint})"
 
 
-def _pixels(plan: _Plan, progress: Progress | None) -> Iterator[np.ndarray | str]:
+def _pixels(plan: _Plan, progress: OnProgress | None) -> Iterator[np.ndarray | str]:
     """Each file's pixels, or the reason why there are none."""
 
     def one(path: Path) -> np.ndarray | str:
@@ -163,8 +165,8 @@ def _pixels(plan: _Plan, progress: Progress | None) -> Iterator[np.ndarray | str
     return parallel(one, plan.files, "decoding images", progress)
 
 
-def _build(folder: Path, plan: _Plan, progress: Progress | None) -> Decoded:
-    """Decodes into a folder of another name, which takes its place only when whole."""
+def _build(folder: Path, plan: _Plan, progress: OnProgress | None) -> Decoded:
+    """Decodes into a temporary folder, and renames it once it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent, "*.tmp-*")
     temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
@@ -172,20 +174,22 @@ def _build(folder: Path, plan: _Plan, progress: Progress | None) -> Decoded:
     try:
         with (temporary / "images.npy").open("wb") as file:
             rows, broken = _write(file, plan, progress)
-        _check_some(plan, rows, broken)
+        _refuse_no_images(plan, rows, broken)
         about = {"rows": rows, "broken": broken, "notes": plan.notes}
         (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    found = _open(folder)
-    if found is None:
+    decoded = _open(folder)
+    if decoded is None:
         raise OSError("what was written cannot be read back")
-    return found
+    return decoded
 
 
-def _write(file: BinaryIO, plan: _Plan, progress: Progress | None) -> tuple[list[int], list[tuple[str, str]]]:
+def _write(
+    file: BinaryIO, plan: _Plan, progress: OnProgress | None
+) -> tuple[list[int], list[tuple[str, str]]]:
     """An .npy file of all readable images; their places in the list, and the broken files.
 
     Written, not mapped: on a full disk a write raises where a mapped page would kill the process.
@@ -215,10 +219,10 @@ def _write_header(file: BinaryIO, count: int, plan: _Plan) -> int:
 
 
 def sweep(parent: Path, pattern: str) -> None:
-    """Removes what a killed process left half-written more than a day ago."""
-    for left in parent.glob(pattern):
-        if time.time() - left.stat().st_mtime > _DAY:
-            shutil.rmtree(left, ignore_errors=True)
+    """Removes folders that a killed process left incomplete more than a day ago."""
+    for folder in parent.glob(pattern):
+        if time.time() - folder.stat().st_mtime > _DAY:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open(folder: Path) -> Decoded | None:
@@ -235,17 +239,17 @@ def _open(folder: Path) -> Decoded | None:
         return None
 
 
-def _in_memory(plan: _Plan, note: str, progress: Progress | None) -> Decoded:
+def _in_memory(plan: _Plan, note: str, progress: OnProgress | None) -> Decoded:
     results = list(_pixels(plan, progress))
     names = [p.relative_to(plan.root).as_posix() for p in plan.files]
     broken = [(name, r) for name, r in zip(names, results, strict=True) if isinstance(r, str)]
     rows = [i for i, r in enumerate(results) if not isinstance(r, str)]
-    _check_some(plan, rows, broken)
+    _refuse_no_images(plan, rows, broken)
     x = np.stack([r for r in results if not isinstance(r, str)])
     return Decoded(x, np.asarray(rows), tuple(broken), (*plan.notes, note))
 
 
-def _check_some(plan: _Plan, rows: Sequence[int], broken: Sequence[tuple[str, str]]) -> None:
+def _refuse_no_images(plan: _Plan, rows: Sequence[int], broken: Sequence[tuple[str, str]]) -> None:
     if not rows:
         first = ": ".join(broken[0])
         raise InputError(f"{plan.root}: none of {len(broken):,} image files can be read (first: {first})")

@@ -1,174 +1,73 @@
-"""The named sets: what each is, where its files belong, where they come from and their SHA-256 sums."""
+"""The named sets, read from catalogue.toml, and the folders where their files are looked for."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import tomllib
 from pathlib import Path
+from typing import Annotated, Literal
 
 import platformdirs
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from latlas.data.shapes import SHAPES
-from latlas.errors import unknown
+from latlas.data.options import Positive, Section
+from latlas.errors import InputError, unknown
 
-_DIGITS = tuple("0123456789")
-_FASHION = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-_KUZUSHIJI = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
-_IDX = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+Count = Annotated[int, Field(ge=0)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Mirror = Annotated[str, Field(pattern="^https?://.+/$")]
 
 
-@dataclass(frozen=True)
-class Named:
-    """One named set; `files` maps file name to SHA-256, `mirrors` are addresses that hold all of them."""
+class Named(Section):
+    """One named set; catalogue.toml says what each field means."""
 
     name: str
     title: str
-    items: tuple[int, int, int]
-    shape: tuple[int, int, int]
+    reader: Literal["embedded", "digits", "shapes", "idx", "flowers"]
+    items: tuple[Count, Count, Count]
+    shape: tuple[Positive, Positive, Positive]
     classes: tuple[str, ...]
     licence: str
     credit: str
     folder: str = ""
-    files: dict[str, str] = field(default_factory=dict)
-    mirrors: tuple[str, ...] = ()
-    megabytes: int = 0
+    images: Annotated[str, Field(pattern=r"^([^/{}]+/[^/{}]*\{:0\d+d\}[^/{}]*)?$")] = ""
+    files: Annotated[dict[str, Sha256], Field(default_factory=dict)]
+    mirrors: tuple[Mirror, ...] = ()
+    megabytes: Count = 0
+
+    @model_validator(mode="after")
+    def _files_have_a_place_and_a_source(self) -> Named:
+        if len({bool(self.files), bool(self.folder), bool(self.mirrors)}) > 1:
+            raise ValueError("files, folder and mirrors belong together: give all three or none")
+        return self
+
+    def image_files(self, folder: Path) -> list[Path]:
+        """The path of each image in the set's folder, in order; none where images are not files of their own."""
+        count = sum(self.items) if self.images else 0
+        return [folder / self.images.format(number) for number in range(1, count + 1)]
 
 
-def _mnist_like(sums: tuple[str, str, str, str]) -> dict[str, str]:
-    return {f"{name}.gz": digest for name, digest in zip(_IDX, sums, strict=True)}
+def read(path: Path) -> dict[str, Named]:
+    """The named sets in a TOML file, by name.
+
+    Raises InputError naming each field that is wrong.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = {name: {"name": name, **table} for name, table in tables.items()}
+        return TypeAdapter(dict[str, Named]).validate_python(entries)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        raise InputError(f"{path}: {'; '.join(faults)}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read as a catalogue of data sets: {error}") from None
 
 
-_ALL = (
-    Named(
-        "fashion-mini",
-        "8,000 + 2,000 images of Fashion-MNIST, inside the package",
-        (8_000, 0, 2_000),
-        (1, 28, 28),
-        _FASHION,
-        "MIT",
-        "Xiao, Rasul and Vollgraf 2017, Zalando SE",
-    ),
-    Named(
-        "digits",
-        "1,797 handwritten digits of 8x8 pixels, inside scikit-learn",
-        (1_797, 0, 0),
-        (1, 8, 8),
-        _DIGITS,
-        "CC BY 4.0",
-        "Alpaydin and Kaynak 1998, UCI Machine Learning Repository",
-    ),
-    Named(
-        "shapes",
-        "4,608 coloured shapes, computed: every combination of shape, colour, size and two places",
-        (3_686, 0, 922),
-        (3, 32, 32),
-        SHAPES,
-        "Apache-2.0, as latlas",
-        "latlas; the idea: dSprites, Matthey, Higgins, Hassabis and Lerchner 2017",
-    ),
-    Named(
-        "mnist",
-        "handwritten digits",
-        (60_000, 0, 10_000),
-        (1, 28, 28),
-        _DIGITS,
-        "none stated (commonly cited: CC BY-SA 3.0)",
-        "LeCun, Cortes and Burges 1998",
-        "MNIST/raw",
-        _mnist_like(
-            (
-                "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-                "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-                "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-                "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-            )
-        ),
-        (
-            "https://ossci-datasets.s3.amazonaws.com/mnist/",
-            "https://storage.googleapis.com/cvdf-datasets/mnist/",
-        ),
-        12,
-    ),
-    Named(
-        "fashion-mnist",
-        "photographs of garments",
-        (60_000, 0, 10_000),
-        (1, 28, 28),
-        _FASHION,
-        "MIT",
-        "Xiao, Rasul and Vollgraf 2017, Zalando SE",
-        "FashionMNIST/raw",
-        _mnist_like(
-            (
-                "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            )
-        ),
-        (
-            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
-            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
-        ),
-        31,
-    ),
-    Named(
-        "kmnist",
-        "cursive Japanese characters (Kuzushiji)",
-        (60_000, 0, 10_000),
-        (1, 28, 28),
-        _KUZUSHIJI,
-        "CC BY-SA 4.0",
-        "KMNIST Dataset (CODH), doi:10.20676/00000341",
-        "KMNIST/raw",
-        _mnist_like(
-            (
-                "51467d22d8cc72929e2a028a0428f2086b092bb31cfb79c69cc0a90ce135fde4",
-                "e38f9ebcd0f3ebcdec7fc8eabdcdaef93bb0df8ea12bee65224341c8183d8e17",
-                "edd7a857845ad6bb1d0ba43fe7e794d164fe2dce499a1694695a792adfac43c5",
-                "20bb9a0ef54c7db3efc55a92eef5582c109615df22683c380526788f98e42a1c",
-            )
-        ),
-        (
-            "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-            "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
-        ),
-        21,
-    ),
-    Named(
-        "flowers102",
-        "photographs of flowers, resized to 64x64 unless said otherwise",
-        (1_020, 1_020, 6_149),
-        (3, 64, 64),
-        tuple(str(i) for i in range(1, 103)),
-        "no clear licence: photographs from the web, for research use",
-        "Nilsback and Zisserman 2008, VGG Oxford",
-        "flowers-102",
-        {
-            "102flowers.tgz": "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
-            "setid.mat": "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd",
-            "imagelabels.mat": "4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d",
-        },
-        (
-            "https://thor.robots.ox.ac.uk/datasets/flowers-102/",
-            "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/",
-        ),
-        345,
-    ),
-)
-NAMED: dict[str, Named] = {n.name: n for n in _ALL}
+NAMED = read(Path(__file__).with_suffix(".toml"))
 
 
 def named(name: str) -> Named:
-    """The named set.
+    """The entry of a named set.
 
     Raises InputError with the nearest name as a hint.
     """

@@ -84,9 +84,23 @@ class Split:
 
     def evenly(self, most: int) -> Split:
         """At most so many items, spaced evenly over the split."""
+        return self if most >= len(self) else self.take(self.even_rows(most))
+
+    def even_rows(self, most: int) -> np.ndarray:
+        """At most so many rows, spaced evenly over the split, in its order."""
         if most >= len(self):
-            return self
-        return self.take(np.linspace(0, len(self) - 1, most).round().astype(np.int64))
+            return np.arange(len(self))
+        return np.linspace(0, len(self) - 1, most).round().astype(np.int64)
+
+    def drawn_rows(self, most: int, seed: int = 0) -> np.ndarray:
+        """At most so many rows drawn by the seed, in a random order; fewer are the first of more."""
+        return np.random.default_rng(seed).permutation(len(self))[:most]
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the items have labels that are classes, and two of them at the least."""
+        labels = self.labels
+        return labels is not None and np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,10 @@
-"""Downloads a named set: from the first mirror that gives the right bytes, and never a half file."""
+"""Downloads a named set from the first mirror whose files have the right SHA-256; leaves no incomplete file."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 import logging
-import re
 import shutil
 import tarfile
 import tempfile
@@ -15,19 +14,20 @@ from pathlib import Path
 
 from latlas.data.cache import sweep
 from latlas.data.catalogue import Named, data_home, named
-from latlas.data.named import absent
-from latlas.data.progress import Progress
+from latlas.data.named import is_archive, missing_files
 from latlas.errors import InputError, LatlasError
 from latlas.files import usual_mode
+from latlas.progress import OnProgress
 
-_TIMEOUT = 30.0  # seconds without an answer, or between two pieces of one
-_OURS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
+_TIMEOUT = 30.0  # seconds to wait for an answer, or for its next piece
+# Another mirror does not help with these.
+_DISK_ERRORS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS))
 
 
 def fetch(
-    name: str, data_dir: str = "", progress: Progress | None = None, urls: Sequence[str] | None = None
+    name: str, data_dir: str = "", progress: OnProgress | None = None, urls: Sequence[str] | None = None
 ) -> Path:
-    """The folder of a named set, with every file that was not there yet downloaded and its SHA-256 checked.
+    """Downloads the files of a named set that are missing, checks their SHA-256, and returns the set's folder.
 
     `urls` replaces the mirrors: addresses under which the files lie by name.
 
@@ -38,12 +38,12 @@ def fetch(
     if not entry.files:
         raise InputError(f"{name} comes with latlas: there is nothing to fetch")
     folder = data_home(data_dir) / entry.folder
-    if not absent(entry, folder):
+    if not missing_files(entry, folder):
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, ".fetching-*")
-        # Everything happens in a folder of its own beside the target, and moves over only when whole.
+        # Files are downloaded and unpacked in a folder next to their place, and moved there once they are complete.
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
             for file, digest in entry.files.items():
                 _fetch_one(entry, file, digest, Path(temporary), urls or entry.mirrors, progress)
@@ -53,35 +53,35 @@ def fetch(
 
 
 def _fetch_one(
-    entry: Named, file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: Progress | None
+    entry: Named, file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: OnProgress | None
 ) -> None:
     folder = temporary.parent
-    packed = file.endswith(".tgz")
-    target = folder / ("jpg" if packed else file)
+    archive = is_archive(file)
+    target = (folder / entry.images).parent if archive else folder / file
     if target.exists():
-        if packed and len(list(target.glob("image_*.jpg"))) != sum(entry.items):
+        if archive and not set(entry.image_files(folder)).issubset(target.glob("*")):
             raise InputError(f"{target}: holds a part of the images; move it away and fetch again")
-        if not packed and _sha256(target) != digest:
+        if not archive and _sha256(target) != digest:
             raise InputError(
                 f"{target}: another file than the published one (SHA-256); move it away and fetch again"
             )
         return
-    got = _download(file, digest, temporary, mirrors, progress)
-    if packed:
-        _unpack(got, temporary / "jpg", sum(entry.items))
-        got.unlink()
-        got = temporary / "jpg"
+    download = _download(file, digest, temporary, mirrors, progress)
+    if archive:
+        _unpack(download, entry.image_files(temporary))
+        download.unlink()
+        download = temporary / target.name
     else:
-        usual_mode(got)
-    got.rename(target)
+        usual_mode(download)
+    download.rename(target)
 
 
 def _download(
-    file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: Progress | None
+    file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: OnProgress | None
 ) -> Path:
     import pooch
 
-    # pooch announces each download on its logger; progress says it already.
+    # pooch logs each download, which progress shows already.
     pooch.get_logger().setLevel(logging.ERROR)
     bar = _Bar(f"downloading {file}", progress)
     failures = []
@@ -91,13 +91,13 @@ def _download(
         try:
             return Path(pooch.retrieve(url, f"sha256:{digest}", file, temporary, downloader=downloader))
         except Exception as error:  # requests, urllib3 and pooch each raise their own kinds
-            if isinstance(error, OSError) and error.errno in _OURS:
+            if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise
-            failures.append(f"{url}: {_why(error)}")
+            failures.append(f"{url}: {_reason(error)}")
     raise LatlasError(f"{file} could not be downloaded: " + "; ".join(failures))
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "hash" in text and isinstance(error, ValueError):
         return "the SHA-256 of what came is not the published one"
@@ -115,25 +115,27 @@ def _why(error: Exception) -> str:
     return text[:120] or type(error).__name__
 
 
-def _unpack(archive: Path, target: Path, count: int) -> None:
-    """The images of an archive, by name: nothing else in it is touched.
+def _unpack(archive: Path, images: Sequence[Path]) -> None:
+    """Extracts the images, which all lie in one folder next to the archive, and nothing else.
 
-    Raises LatlasError where it is damaged or holds another number of images.
+    Raises LatlasError where the archive is damaged or lacks images.
     """
-    target.mkdir()
+    targets = {path.relative_to(archive.parent).as_posix(): path for path in images}
+    images[0].parent.mkdir()
     try:
         with tarfile.open(archive) as tar:
             for member in tar:
-                match = re.fullmatch(r"(?:\./)?jpg/(image_\d{5}\.jpg)", member.name)
-                source = tar.extractfile(member) if match and member.isfile() else None
-                if match and source is not None:
-                    with (target / match[1]).open("wb") as file:
+                # Only names that the set has: a member of any other name could point out of the folder.
+                target = targets.get(member.name.removeprefix("./"))
+                source = tar.extractfile(member) if target and member.isfile() else None
+                if target and source:
+                    with target.open("wb") as file:
                         shutil.copyfileobj(source, file)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise LatlasError(f"{archive.name}: damaged archive ({error})") from None
-    found = len(list(target.iterdir()))
-    if found != count:
-        raise LatlasError(f"{archive.name}: holds {found:,} images, expected {count:,}")
+    count = len(list(images[0].parent.iterdir()))
+    if count != len(images):
+        raise LatlasError(f"{archive.name}: holds {count:,} images, expected {len(images):,}")
 
 
 def _sha256(path: Path) -> str:
@@ -142,9 +144,9 @@ def _sha256(path: Path) -> str:
 
 
 class _Bar:
-    """What pooch takes for a progress bar, passed on as progress."""
+    """The progress bar that pooch asks for; it calls `progress`."""
 
-    def __init__(self, what: str, progress: Progress | None) -> None:
+    def __init__(self, what: str, progress: OnProgress | None) -> None:
         self.what = what
         self.progress = progress
         self.total = 0

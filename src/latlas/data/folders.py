@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latlas.data.cache import Decoded, Wanted, decode_files
+from latlas.data.cache import Decoded, ImageFormat, decode_files
 from latlas.data.dataset import Split
 from latlas.data.image_files import SUFFIXES
 from latlas.data.options import DataOptions
-from latlas.data.progress import Progress
 from latlas.data.splits import Raw
 from latlas.errors import InputError
+from latlas.progress import OnProgress
 
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _ORDER = ("train", "valid", "test")
@@ -52,25 +52,25 @@ def list_images(root: Path) -> Listing:
 
     Raises InputError where there are no image files.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     others: list[Path] = []
     for folder, folders, names in os.walk(root):
         folders[:] = [f for f in folders if not f.startswith(".")]
         for path in (Path(folder, n).relative_to(root) for n in names if not n.startswith(".")):
-            (found if path.suffix.lower() in SUFFIXES else others).append(path)
-    if not found:
-        seen = ", ".join(sorted({p.suffix or p.name for p in others})[:5]) or "nothing"
-        raise InputError(f"{root}: no image files in this folder or below it (found: {seen})")
-    found.sort(key=natural_key)
-    tops = {p.parts[0] if len(p.parts) > 1 else "" for p in found}
+            (images if path.suffix.lower() in SUFFIXES else others).append(path)
+    if not images:
+        suffixes = ", ".join(sorted({p.suffix or p.name for p in others})[:5]) or "nothing"
+        raise InputError(f"{root}: no image files in this folder or below it (found: {suffixes})")
+    images.sort(key=natural_key)
+    tops = {p.parts[0] if len(p.parts) > 1 else "" for p in images}
     roles = {_PARTS.get(t.lower(), "") for t in tops}
     official = "train" in roles and "" not in roles and len(roles) == len(tops) > 1
     if official:
-        found.sort(key=lambda p: _ORDER.index(_PARTS[p.parts[0].lower()]))
+        images.sort(key=lambda p: _ORDER.index(_PARTS[p.parts[0].lower()]))
     return Listing(
-        files=tuple(root / p for p in found),
-        parts=tuple(_PARTS[p.parts[0].lower()] for p in found) if official else None,
-        classes=_classes([p.parts[1:] if official else p.parts for p in found]),
+        files=tuple(root / p for p in images),
+        parts=tuple(_PARTS[p.parts[0].lower()] for p in images) if official else None,
+        classes=_classes([p.parts[1:] if official else p.parts for p in images]),
         others=tuple(p.as_posix() for p in others),
     )
 
@@ -81,19 +81,19 @@ def _classes(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
     return tuple(names) if "" not in names and len(set(names)) > 1 else None
 
 
-def read_folder(root: Path, name: str, options: DataOptions, progress: Progress | None = None) -> Raw:
+def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgress | None = None) -> Raw:
     """A folder of images, decoded.
 
     Raises InputError where there are none, or with `strict` where one is broken.
     """
     listing = list_images(root)
-    wanted = Wanted(options.image_size, options.resize)
-    decoded = decode_files(root, listing.files, wanted, progress)
+    image_format = ImageFormat(options.image_size, options.resize)
+    decoded = decode_files(root, listing.files, image_format, progress)
     refuse_broken(root, decoded, options.strict)
     labels, classes = label_codes(listing, decoded.rows)
     notes = [*decoded.notes, *broken_notes(decoded), *_other_notes(listing)]
     if classes is not None:
-        notes.append(f"{len(classes)} classes from sub-folders: {some(classes)}")
+        notes.append(f"{len(classes)} classes from sub-folders: {first_few(classes)}")
     everything = Split(decoded.x, labels, decoded.rows)
     if listing.parts is None:
         return Raw(name, str(root), {"train": everything}, classes, notes=tuple(notes))
@@ -132,17 +132,19 @@ def broken_notes(decoded: Decoded) -> list[str]:
 
 def _broken_text(decoded: Decoded) -> str:
     count = len(decoded.broken)
-    return f"{count:,} broken file{'s' * (count > 1)}: " + some([f"{n} ({why})" for n, why in decoded.broken])
+    return f"{count:,} broken file{'s' * (count > 1)}: " + first_few(
+        [f"{n} ({why})" for n, why in decoded.broken]
+    )
 
 
 def _other_notes(listing: Listing) -> list[str]:
     if not listing.others:
         return []
     kinds = Counter(Path(n).suffix.lower() or "no suffix" for n in listing.others)
-    return [f"{len(listing.others):,} other files not read ({some(sorted(kinds))})"]
+    return [f"{len(listing.others):,} other files not read ({first_few(sorted(kinds))})"]
 
 
-def some(names: Sequence[str], count: int = 5) -> str:
+def first_few(names: Sequence[str], count: int = 5) -> str:
     """The first few of many names."""
     rest = len(names) - count
     return ", ".join(names[:count]) + (f" and {rest:,} more" if rest > 0 else "")

@@ -50,9 +50,9 @@ def _read(file: BufferedIOBase, path: Path) -> np.ndarray:
     if size > path.stat().st_size * (_MAX_DEFLATE if path.suffix == ".gz" else 1):
         raise InputError(f"{path}: cut short: its header promises {size:,} bytes; get the file again")
     x = np.empty(shape, dtype)
-    got = _fill(file, x)
-    if got < size:
-        raise InputError(f"{path}: cut short: {got:,} of {size:,} bytes; get the file again")
+    count = _fill(file, x)
+    if count < size:
+        raise InputError(f"{path}: cut short: {count:,} of {size:,} bytes; get the file again")
     if file.read(1):
         raise InputError(f"{path}: more bytes than the {size:,} that its header promises; get the file again")
     return x.astype(dtype.newbyteorder("="), copy=False)
@@ -75,18 +75,18 @@ def idx_files(folder: Path) -> dict[str, dict[str, Path]]:
 
     Raises InputError where two files claim the same role.
     """
-    found: dict[str, dict[str, Path]] = {}
+    files: dict[str, dict[str, Path]] = {}
     for path in sorted(folder.iterdir()):
         match = _NAME.search(path.name.lower())
         if not match or not path.is_file():
             continue
         part, role = _PARTS[match[1]], match[2]
-        other = found.setdefault(part, {}).get(role)
+        other = files.setdefault(part, {}).get(role)
         if other is not None and other.name.removesuffix(".gz") != path.name.removesuffix(".gz"):
             raise InputError(f"{folder}: both {other.name} and {path.name} hold the {part} {role}; keep one")
         # A plain file sorts before its gzipped twin and reads faster.
-        found[part].setdefault(role, path)
-    return found
+        files[part].setdefault(role, path)
+    return files
 
 
 def read_idx_folder(folder: Path) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:

@@ -23,7 +23,7 @@ _GREY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N",
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says before it is decoded: height and width once upright, and whether it is grey."""
+    """What is known of an image before it is decoded: height and width once upright, and whether it is grey."""
 
     height: int
     width: int
@@ -94,7 +94,7 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _draft_size(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
-    """What a JPEG may be decoded at: twice the final size, so that the last reduction is filtered."""
+    """The smallest size to decode a JPEG at: twice the final size, so that the last reduction is filtered."""
     need = 2 * max(size) / min(image.size)
     return (math.ceil(image.width * need), math.ceil(image.height * need))
 

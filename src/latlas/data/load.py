@@ -12,21 +12,21 @@ import numpy as np
 
 from latlas.data.arrays import orient, read_array
 from latlas.data.binarise import drawn_once
-from latlas.data.cache import Wanted, decode_files
-from latlas.data.catalogue import NAMED
+from latlas.data.cache import ImageFormat, decode_files
+from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
 from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
-from latlas.data.idx import idx_files, read_idx, read_idx_folder
+from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
 from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
 from latlas.data.image_files import decode
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions
-from latlas.data.progress import Progress
 from latlas.data.ranges import check_fit, check_numeric
-from latlas.data.splits import Raw, assemble, code_labels, whole
+from latlas.data.splits import Raw, as_split, assemble, code_labels
 from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
 from latlas.data.tables import read_table
 from latlas.errors import InputError
+from latlas.progress import OnProgress
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Like:
     classes: tuple[str, ...] | None = None
 
 
-def load(options: DataOptions, progress: Progress | None = None) -> Dataset:
+def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
     """The data set that `options.source` names: a named set, a folder, an array or a table.
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
@@ -48,7 +48,7 @@ def load(options: DataOptions, progress: Progress | None = None) -> Dataset:
     return assemble(_read(options, progress), options)
 
 
-def _read(options: DataOptions, progress: Progress | None) -> Raw:
+def _read(options: DataOptions, progress: OnProgress | None) -> Raw:
     if options.source in NAMED:
         _refuse_unused(options, ("label", "layout"), "a named set")
         return read_named(options, progress)
@@ -71,7 +71,7 @@ def _read(options: DataOptions, progress: Progress | None) -> Raw:
         raise InputError(f"{path}: a single image; give the folder that holds all of them")
     if "idx" in path.name:
         x = _idx_items(read_idx(path), options, path)
-        return Raw(name, str(path), {"train": whole(x)})
+        return Raw(name, str(path), {"train": as_split(x)})
     raise InputError(
         f"{path}: files of type {suffix or '(none)'} cannot be read;"
         " expected .npy, .npz, .csv, .tsv, .parquet, an IDX file or a folder of images"
@@ -122,17 +122,17 @@ def _idx_items(x: np.ndarray, options: DataOptions, path: Path) -> np.ndarray:
 
 
 def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
-    found = read_idx_folder(folder)
-    labels, classes = code_labels([y for _, y in found.values()], str(folder))
+    arrays = read_idx_folder(folder)
+    labels, classes = code_labels([y for _, y in arrays.values()], str(folder))
     parts = {
-        part: whole(_idx_items(x, options, folder), y)
-        for (part, (x, _)), y in zip(found.items(), labels, strict=True)
+        part: as_split(_idx_items(x, options, folder), y)
+        for (part, (x, _)), y in zip(arrays.items(), labels, strict=True)
     }
     counts = ", ".join(f"{part} {len(split):,}" for part, split in parts.items())
     return Raw(name, str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-def load_items(source: str, like: Like, options: DataOptions, progress: Progress | None = None) -> Split:
+def load_items(source: str, like: Like, options: DataOptions, progress: OnProgress | None = None) -> Split:
     """Every item of a source, in its order, read so that it fits a trained model.
 
     Of a source with an official test split, that split. Image files are resized to the model's height and
@@ -143,14 +143,14 @@ def load_items(source: str, like: Like, options: DataOptions, progress: Progress
 
     Raises InputError for a source that cannot be read or does not fit.
     """
-    plain = {"source": source, "limit": None, "image_size": None, "binarise": "none"}
-    items = _items(source, like, options.model_copy(update=plain), progress)
+    changes = {"source": source, "limit": None, "image_size": None, "binarise": "none"}
+    items = _items(source, like, options.model_copy(update=changes), progress)
     if options.binarise == "none":
         return items
     return drawn_once(items, like.scaling, options.binarise_seed, "test")
 
 
-def _items(source: str, like: Like, options: DataOptions, progress: Progress | None) -> Split:
+def _items(source: str, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
     if source in NAMED:
         return _named_items(options, like, progress)
     path = find(source)
@@ -164,31 +164,29 @@ def _items(source: str, like: Like, options: DataOptions, progress: Progress | N
         raw = read_table(path, safe_name(path), options, like.columns)
     else:
         # The run's layout holds for arrays only.
-        bare = {"label": "", "layout": "auto" if path.is_dir() else options.layout}
-        raw = _read(options.model_copy(update=bare), progress)
+        layout = "auto" if path.is_dir() else options.layout
+        raw = _read(options.model_copy(update={"label": "", "layout": layout}), progress)
     split = raw.parts.get("test", raw.parts["train"])
     x = _fit(split.x, like, str(path))
     return replace(split, x=x, labels=_recode(split.labels, raw.classes, like.classes))
 
 
-def _named_items(options: DataOptions, like: Like, progress: Progress | None) -> Split:
-    size = like.shape[1:] if options.source == "flowers102" and like.kind == "image" else None
+def _named_items(options: DataOptions, like: Like, progress: OnProgress | None) -> Split:
+    size = like.shape[1:] if named(options.source).images and like.kind == "image" else None
     dataset = load(options.model_copy(update={"image_size": size, "label": "", "layout": "auto"}), progress)
     x = _fit(dataset.test.x, like, options.source)
     return replace(dataset.test, x=x, labels=_recode(dataset.test.labels, dataset.classes, like.classes))
 
 
-def _folder_items(path: Path, like: Like, options: DataOptions, progress: Progress | None) -> Split:
+def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
     size, grey = _image_needs(like, str(path))
     listing = list_images(path)
-    official = listing.parts is not None and "test" in listing.parts
-    chosen = (
-        np.flatnonzero(np.asarray(listing.parts) == "test") if official else np.arange(len(listing.files))
-    )
-    files = [listing.files[i] for i in chosen]
-    decoded = decode_files(path, files, Wanted(size, options.resize, grey), progress)
+    has_test = listing.parts is not None and "test" in listing.parts
+    rows = np.flatnonzero(np.asarray(listing.parts) == "test") if has_test else np.arange(len(listing.files))
+    files = [listing.files[i] for i in rows]
+    decoded = decode_files(path, files, ImageFormat(size, options.resize, grey), progress)
     refuse_broken(path, decoded, options.strict)
-    index = chosen[decoded.rows]
+    index = rows[decoded.rows]
     labels, classes = label_codes(listing, index)
     x = _fit(decoded.x, like, str(path), image_files=True)
     return Split(x, _recode(labels, classes, like.classes), index)
@@ -215,14 +213,17 @@ def _recode(
 
 
 def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:
-    """Checked against shape and scaling; pixels of image files on [0, 1] for a model trained on those."""
+    """Items with the shape and range that the model takes; pixels of image files are scaled to [0, 1] where it
+    takes floats.
+    """
     check_numeric(x, where)
-    wanted = (*like.shape[1:], like.shape[0]) if like.kind == "image" else like.shape
-    if like.kind == "image" and like.shape[0] == 1 and x.shape[1:] == (wanted[0] * wanted[1],):
-        x = x.reshape(len(x), *wanted)
-    if x.shape[1:] != wanted:
-        have, want = "x".join(map(str, x.shape[1:])), "x".join(map(str, wanted))
-        raise InputError(f"{where}: items of {have}, but the model was trained on {want}")
+    shape = (*like.shape[1:], like.shape[0]) if like.kind == "image" else like.shape
+    if like.kind == "image" and like.shape[0] == 1 and x.shape[1:] == (shape[0] * shape[1],):
+        x = x.reshape(len(x), *shape)
+    if x.shape[1:] != shape:
+        raise InputError(
+            f"{where}: items of {shape_text(x.shape[1:])}, but the model was trained on {shape_text(shape)}"
+        )
     if x.dtype == bool or (image_files and like.scaling.kind == "none"):
         x = x.astype(np.float32) / (255 if image_files else 1)
     return check_fit(x, like.scaling, where)

@@ -3,123 +3,96 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latlas.data.cache import Wanted, decode_files
+from latlas.data.cache import ImageFormat, decode_files
 from latlas.data.catalogue import NAMED, Named, data_home, named
 from latlas.data.dataset import Split
 from latlas.data.folders import refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
 from latlas.data.options import DataOptions
-from latlas.data.progress import Progress
 from latlas.data.shapes import FACTORS, read_shapes
-from latlas.data.splits import Raw, whole
+from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
+from latlas.progress import OnProgress
 
-EMBEDDED = Path(__file__).parent / "embedded" / "fashion_mini.npz"
+EMBEDDED = Path(__file__).parent / "embedded"
 
 
-def read_named(options: DataOptions, progress: Progress | None = None) -> Raw:
+def read_named(options: DataOptions, progress: OnProgress | None = None) -> Raw:
     """A named set as found on this machine.
 
     Raises InputError where its files are missing, damaged or only a part of the set.
     """
     entry = named(options.source)
-    if options.image_size is not None and entry.name != "flowers102":
+    if options.image_size is not None and not entry.images:
         size = shape_text(entry.shape[1:])
+        resizable = ", ".join(name for name, other in NAMED.items() if other.images)
         raise InputError(
-            f"{entry.name}: images are {size}; image_size is for folders, flowers102 and flat vectors"
+            f"{entry.name}: images are {size}; image_size is for folders, {resizable} and flat vectors"
         )
-    if entry.name == "flowers102":
-        return _flowers(entry, options, progress)
-    if entry.name == "shapes":
-        return Raw(entry.name, entry.name, read_shapes(), entry.classes, factor_names=FACTORS)
-    if entry.name == "fashion-mini":
-        parts = _fashion_mini()
-    elif entry.name == "digits":
-        parts = _digits()
-    else:
-        parts = _mnist_like(entry, data_home(options.data_dir))
-    return Raw(entry.name, entry.name, parts, classes=entry.classes)
+    return READERS[entry.reader](entry, options, progress)
 
 
-def _fashion_mini() -> dict[str, Split]:
-    with np.load(EMBEDDED, allow_pickle=False) as file:
-        return {
-            part: whole(file[f"{part}_x"][..., None], file[f"{part}_y"].astype(np.int64))
+def _raw(entry: Named, parts: dict[str, Split], **about: Any) -> Raw:
+    return Raw(entry.name, entry.name, parts, entry.classes, **about)
+
+
+def _embedded(entry: Named, options: DataOptions, progress: OnProgress | None) -> Raw:
+    """An .npz file inside the package with `train_x`, `train_y`, `test_x` and `test_y`, grey images (N, H, W)."""
+    with np.load(EMBEDDED / f"{entry.name.replace('-', '_')}.npz", allow_pickle=False) as file:
+        parts = {
+            part: as_split(file[f"{part}_x"][..., None], file[f"{part}_y"].astype(np.int64))
             for part in ("train", "test")
         }
+    return _raw(entry, parts)
 
 
-def _digits() -> dict[str, Split]:
+def _digits(entry: Named, options: DataOptions, progress: OnProgress | None) -> Raw:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
-    return {"train": whole((bunch.images[..., None] / 16).astype(np.float32), bunch.target.astype(np.int64))}
+    x = (bunch.images[..., None] / 16).astype(np.float32)
+    return _raw(entry, {"train": as_split(x, bunch.target.astype(np.int64))})
 
 
-def absent(entry: Named, folder: Path) -> str:
-    """What of a set's files is not in its folder, in a few words; empty where all are."""
-    if entry.name == "flowers102":
-        return _absent_flowers(entry, folder)
-    found = idx_files(folder) if folder.is_dir() else {}
-    gone = [f"{p} {r}" for p in ("train", "test") for r in ("images", "labels") if r not in found.get(p, {})]
-    return f"no {', '.join(gone)}" if gone else ""
+def _shapes(entry: Named, options: DataOptions, progress: OnProgress | None) -> Raw:
+    return _raw(entry, read_shapes(), factor_names=FACTORS)
 
 
-def _absent_flowers(entry: Named, folder: Path) -> str:
-    count = len(list((folder / "jpg").glob("image_*.jpg")))
-    if count != sum(entry.items):
-        return f"{count:,} of {sum(entry.items):,} images (jpg/image_00001.jpg ...)"
-    for file in ("setid.mat", "imagelabels.mat"):
-        if not (folder / file).is_file():
-            return f"no {file}"
-    return ""
-
-
-def _check_there(entry: Named, folder: Path) -> None:
-    gone = absent(entry, folder)
-    if gone:
-        raise InputError(
-            f"{entry.name}: {gone} in {folder}; run `latlas data fetch {entry.name}`, or put its files into"
-            f" {entry.folder} under data.data_dir or LATLAS_DATA"
-        )
-
-
-def _mnist_like(entry: Named, home: Path) -> dict[str, Split]:
-    folder = home / entry.folder
-    _check_there(entry, folder)
+def _idx(entry: Named, options: DataOptions, progress: OnProgress | None) -> Raw:
+    """Grey images and labels for training and testing in four IDX files."""
+    folder = _complete_folder(entry, options)
     parts = {}
-    found = idx_files(folder)
+    files = idx_files(folder)
     for part, count in (("train", entry.items[0]), ("test", entry.items[2])):
-        x, y = read_idx(found[part]["images"]), read_idx(found[part]["labels"])
-        whole_shape = (count, *entry.shape[1:])
-        if x.shape != whole_shape or y.shape != (count,):
+        x, y = read_idx(files[part]["images"]), read_idx(files[part]["labels"])
+        full_shape = (count, *entry.shape[1:])
+        if x.shape != full_shape or y.shape != (count,):
             raise InputError(
                 f"{entry.name}: {folder} holds {part} images {shape_text(x.shape)} and {len(y):,} labels,"
-                f" the whole set has {shape_text(whole_shape)};"
+                f" the whole set has {shape_text(full_shape)};"
                 f" to train on these files give the folder itself: {folder}"
             )
-        parts[part] = whole(x[..., None], y.astype(np.int64))
-    return parts
+        parts[part] = as_split(x[..., None], y.astype(np.int64))
+    return _raw(entry, parts)
 
 
-def _flowers(entry: Named, options: DataOptions, progress: Progress | None) -> Raw:
-    folder = data_home(options.data_dir) / entry.folder
-    _check_there(entry, folder)
-    ids, labels = _flower_tables(entry, folder)
-    files = [folder / "jpg" / f"image_{i:05d}.jpg" for i in range(1, sum(entry.items) + 1)]
-    wanted = Wanted(options.image_size or entry.shape[1:], options.resize, grey=False)
-    decoded = decode_files(folder, files, wanted, progress)
+def _flowers(entry: Named, options: DataOptions, progress: OnProgress | None) -> Raw:
+    """Numbered photographs, with MATLAB tables that say the split and class of each."""
+    folder = _complete_folder(entry, options)
+    numbers, labels = _flower_tables(entry, folder)
+    image_format = ImageFormat(options.image_size or entry.shape[1:], options.resize, grey=False)
+    decoded = decode_files(folder, entry.image_files(folder), image_format, progress)
     refuse_broken(folder, decoded, strict=True)
-    parts = {part: Split(decoded.x[i - 1], labels[i - 1], i - 1) for part, i in ids.items()}
+    parts = {part: Split(decoded.x[i - 1], labels[i - 1], i - 1) for part, i in numbers.items()}
     how = "short side resized, centre cropped" if options.resize == "crop" else "squashed"
     notes = (f"photographs {how} to {shape_text(decoded.x.shape[1:3])}", *decoded.notes)
-    return Raw(entry.name, entry.name, parts, entry.classes, notes=notes)
+    return _raw(entry, parts, notes=notes)
 
 
 def _flower_tables(entry: Named, folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -138,6 +111,48 @@ def _flower_tables(entry: Named, folder: Path) -> tuple[dict[str, np.ndarray], n
     return {part: sets[key].astype(np.int64) for part, key in names.items()}, labels
 
 
+# By the name that the catalogue gives: an entry, the options and progress to what was read.
+READERS: dict[str, Callable[[Named, DataOptions, OnProgress | None], Raw]] = {
+    "embedded": _embedded,
+    "digits": _digits,
+    "shapes": _shapes,
+    "idx": _idx,
+    "flowers": _flowers,
+}
+
+
+def missing_files(entry: Named, folder: Path) -> str:
+    """Which files of a set its folder lacks, in a few words; empty where it has all."""
+    if not entry.images:
+        roles = idx_files(folder) if folder.is_dir() else {}
+        missing = [
+            f"{p} {r}" for p in ("train", "test") for r in ("images", "labels") if r not in roles.get(p, {})
+        ]
+        return f"no {', '.join(missing)}" if missing else ""
+    images = entry.image_files(folder)
+    count = len(set(images).intersection(images[0].parent.glob("*")))
+    if count != len(images):
+        return f"{count:,} of {len(images):,} images ({images[0].relative_to(folder).as_posix()} ...)"
+    tables = [file for file in entry.files if not is_archive(file)]
+    return next((f"no {file}" for file in tables if not (folder / file).is_file()), "")
+
+
+def is_archive(file: str) -> bool:
+    """Whether a file of a set holds its images and is unpacked."""
+    return file.endswith((".tgz", ".tar.gz"))
+
+
+def _complete_folder(entry: Named, options: DataOptions) -> Path:
+    folder = data_home(options.data_dir) / entry.folder
+    missing = missing_files(entry, folder)
+    if missing:
+        raise InputError(
+            f"{entry.name}: {missing} in {folder}; run `latlas data fetch {entry.name}`, or put its files into"
+            f" {entry.folder} under data.data_dir or LATLAS_DATA"
+        )
+    return folder
+
+
 def sources() -> list[str]:
     """The names of all named sets."""
     return list(NAMED)
@@ -149,9 +164,9 @@ def source_info(name: str, data_dir: str = "") -> dict[str, Any]:
     Raises InputError for an unknown name.
     """
     entry = named(name)
-    info = {k: v for k, v in asdict(entry).items() if k != "items"}
+    info = entry.model_dump(exclude={"items", "reader", "images"})
     info["train"], info["valid"], info["test"] = entry.items
     info["folder"] = str(data_home(data_dir) / entry.folder) if entry.files else ""
-    info["missing"] = absent(entry, Path(info["folder"])) if entry.files else ""
+    info["missing"] = missing_files(entry, Path(info["folder"])) if entry.files else ""
     info["present"] = not info["missing"]
     return info

@@ -1,4 +1,4 @@
-"""From dtype and values to what the data is: image, vector or table, binary or not, and how it is scaled."""
+"""What data is, by its dtype and values: image, vector or table, binary or not, and how it is scaled."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from latlas.data.dataset import Kind, Scaling
 from latlas.errors import InputError
 
-_ONE = "; bring all items to one range"
-_BLOCK = 1 << 24  # values looked at together, so that a memory-mapped array is never copied whole
+_HINT = "; bring all items to one range"
+_BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
 
 @dataclass(frozen=True)
 class Range:
-    """What the training values say: kind, whether all are 0 or 1, scaling, dtype to store, a note or ''."""
+    """The range of training values: kind, whether all are 0 or 1, scaling, dtype to store, a note or ''."""
 
     kind: Kind
     binary: bool
@@ -26,7 +26,7 @@ class Range:
 
 
 def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
-    """The array in runs of whole items, small enough to work on."""
+    """The array in blocks of consecutive items that are small enough to work on."""
     step = max(1, _BLOCK // max(1, x[:1].size))
     return (x[i : i + step] for i in range(0, len(x), step))
 
@@ -72,7 +72,7 @@ def _check_finite(x: np.ndarray, where: str) -> None:
 
 
 def decide(x: np.ndarray, where: str, columns: Sequence[str] | None = None) -> Range:
-    """What training data `x`, (N, H, W, C) or (N, D), is taken for.
+    """The range of training data `x`, (N, H, W, C) or (N, D).
 
     0/1 and bool: binary, unscaled. uint8 / 255. uint16 / 65535. Float images inside [0, 1] unscaled, other
     images by their least and greatest value. Any other (N, D) is a table, standardised.
@@ -102,9 +102,9 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> R
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if constant.size:
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
-        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        first = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise InputError(
-            f"{where}: column{'s' * (len(names) > 1)} {some} constant in training;"
+            f"{where}: column{'s' * (len(names) > 1)} {first} constant in training;"
             " leave out what never varies (for pixels give data.image_size = HxW)"
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
@@ -119,30 +119,30 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> R
     )
 
 
-def convert(x: np.ndarray, found: Range, where: str) -> np.ndarray:
-    """The values of a split in the dtype they are stored in.
+def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
+    """The values of a split in the dtype that they are stored in.
 
-    Raises InputError where they do not fit what the training data was taken for.
+    Raises InputError where they do not fit the range of the training data.
     """
     if not len(x):
-        return x.astype(found.dtype)
+        return x.astype(training_range.dtype)
     low, high = limits(x)
-    if found.binary and not is_binary(x):
+    if training_range.binary and not is_binary(x):
         raise InputError(
-            f"{where}: values from {low:g} to {high:g}, but the training values are all 0 or 1{_ONE}"
+            f"{where}: values from {low:g} to {high:g}, but the training values are all 0 or 1{_HINT}"
         )
-    if found.scaling.kind == "none" and (low < 0 or high > 1):
+    if training_range.scaling.kind == "none" and (low < 0 or high > 1):
         raise InputError(
-            f"{where}: values from {low:g} to {high:g}, but the training values lie inside [0, 1]{_ONE}"
+            f"{where}: values from {low:g} to {high:g}, but the training values lie inside [0, 1]{_HINT}"
         )
-    if found.scaling.kind == "integer":
-        top = np.iinfo(found.dtype).max
+    if training_range.scaling.kind == "integer":
+        top = np.iinfo(training_range.dtype).max
         if x.dtype.kind == "f" or low < 0 or high > top:
             raise InputError(
                 f"{where}: {x.dtype} values from {low:g} to {high:g},"
-                f" training has integers from 0 to {top}{_ONE}"
+                f" training has integers from 0 to {top}{_HINT}"
             )
-    return x.astype(found.dtype, copy=False)
+    return x.astype(training_range.dtype, copy=False)
 
 
 def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:

@@ -15,21 +15,21 @@ FACTORS = ("shape", "colour", "size", "x", "y")
 COUNTS = (len(SHAPES), len(COLOURS), len(SIZES), len(PLACES), len(PLACES))
 TEST_SHARE = 0.2
 _SEED = 0
-_FINE = 8  # points on either side of a pixel that are asked whether the shape covers them
+_FINE = 8  # points along each side of a pixel at which coverage is computed
 _WIDE = 1.6  # the ellipse's long axis over its short one
 _HEART_AREA = 3.662  # of (x^2 + y^2 - 1)^3 <= x^2 y^3
 
 
 def read_shapes() -> dict[str, Split]:
-    """Every combination of the five factors once, a fifth of them, drawn by a fixed seed, for testing.
+    """Every combination of the five factors once; a fifth of them, drawn by a fixed seed, is the test split.
 
     x (N, 32, 32, 3) uint8, labels the shape, factors (N, 5) as FACTORS names them, index the combination's number.
     """
     factors = np.stack([axis.ravel() for axis in np.indices(COUNTS)], axis=1)
     images = draw(factors)
     order = np.random.default_rng(_SEED).permutation(len(factors))
-    held = round(TEST_SHARE * len(factors))
-    rows = {"train": np.sort(order[held:]), "test": np.sort(order[:held])}
+    count = round(TEST_SHARE * len(factors))
+    rows = {"train": np.sort(order[count:]), "test": np.sort(order[:count])}
     return {part: Split(images[r], factors[r, 0], r, factors[r]) for part, r in rows.items()}
 
 
@@ -40,8 +40,10 @@ def draw(factors: np.ndarray) -> np.ndarray:
     centred = np.rint(cover[:, None] * colours).astype(np.uint8)  # by shape, colour and size
     images = centred[tuple(factors[:, :3].T)]
     for x, y in np.unique(factors[:, 3:], axis=0):
-        there = (factors[:, 3:] == (x, y)).all(1)
-        images[there] = np.roll(images[there], (PLACES[y] - SIDE // 2, PLACES[x] - SIDE // 2), axis=(1, 2))
+        at_place = (factors[:, 3:] == (x, y)).all(1)
+        images[at_place] = np.roll(
+            images[at_place], (PLACES[y] - SIDE // 2, PLACES[x] - SIDE // 2), axis=(1, 2)
+        )
     return images
 
 

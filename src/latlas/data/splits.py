@@ -15,12 +15,12 @@ from latlas.data.options import DataOptions
 from latlas.data.ranges import blocks, check_numeric, convert, decide
 from latlas.errors import InputError
 
-_TEST, _VALID = 1, 2  # streams of the split's seed: holding out one must not move the other
+_TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
 @dataclass(frozen=True)
 class Raw:
-    """What a reader found: `parts` holds `train` and the official `valid` and `test` where there are such.
+    """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
     Images are (N, H, W, C), everything else (N, D).
     """
@@ -34,8 +34,8 @@ class Raw:
     factor_names: tuple[str, ...] | None = None
 
 
-def whole(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
-    """All items of an array as a split."""
+def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
+    """All items of an array as one split."""
     return Split(x, labels, np.arange(len(x)))
 
 
@@ -66,7 +66,7 @@ def code_labels(
 
 
 def assemble(raw: Raw, options: DataOptions) -> Dataset:
-    """Split, decide on the range by the training split alone, store and sign.
+    """A data set with its three splits, stored and scaled by the range of the training split alone.
 
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
@@ -74,21 +74,21 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     parts, notes = split_parts(raw, options)
-    found = decide(parts["train"].x, raw.source, raw.columns)
-    parts = {k: replace(s, x=convert(s.x, found, f"{raw.source}, {k}")) for k, s in parts.items()}
-    parts, drawn = binarise(parts, found, options, raw.source)
+    training_range = decide(parts["train"].x, raw.source, raw.columns)
+    parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
+    parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
         name=raw.name,
         source=raw.source,
-        kind=found.kind,
-        shape=(shape[2], shape[0], shape[1]) if found.kind == "image" else shape,
-        binary=found.binary or bool(drawn),
-        scaling=found.scaling,
+        kind=training_range.kind,
+        shape=(shape[2], shape[0], shape[1]) if training_range.kind == "image" else shape,
+        binary=training_range.binary or bool(binarised),
+        scaling=training_range.scaling,
         classes=raw.classes,
         columns=raw.columns,
         fingerprint=fingerprint(parts),
-        notes=(*raw.notes, *filter(None, (found.note, drawn)), *notes),
+        notes=(*raw.notes, *filter(None, (training_range.note, binarised)), *notes),
         factor_names=raw.factor_names,
         **parts,
     )
@@ -135,7 +135,7 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
 
 
 def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where: str) -> tuple[Split, Split]:
-    """What stays and what is held out, both in the pool's order."""
+    """The items that stay and those that are held out, both in the pool's order."""
     count = max(1, round(share * len(pool)))
     if len(pool) - count < 2:
         raise InputError(

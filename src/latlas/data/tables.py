@@ -10,7 +10,7 @@ import numpy as np
 
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
-from latlas.data.folders import some
+from latlas.data.folders import first_few
 from latlas.data.options import DataOptions
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError, unknown
@@ -35,14 +35,14 @@ def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[st
             raise unknown(f"label column in {path}:", options.label, frame.columns)
         labels, classes = _labels(frame.pop(options.label), path)
     if columns is not None:
-        absent = [c for c in columns if c not in frame.columns]
-        if absent:
+        missing = [c for c in columns if c not in frame.columns]
+        if missing:
             raise InputError(
-                f"{path}: without column{'s' * (len(absent) > 1)} {_quoted(absent)} that the model needs"
+                f"{path}: without column{'s' * (len(missing) > 1)} {_quoted(missing)} that the model needs"
             )
         frame = frame[list(columns)]
     _check_columns(frame, path)
-    # Column by column: a frame of bools beside numbers would become Python objects.
+    # Column by column: a frame of bools and numbers would become Python objects.
     x = np.column_stack([frame[c].to_numpy() for c in frame])
     if options.image_size is not None:
         x = orient(x, "ND", options.image_size, str(path))
@@ -121,7 +121,7 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
         )
     missing = frame.isna().sum()
     if missing.any():
-        gaps = some([f"{c!r} ({n:,} of {len(frame):,} rows)" for c, n in missing[missing > 0].items()])
+        gaps = first_few([f"{c!r} ({n:,} of {len(frame):,} rows)" for c, n in missing[missing > 0].items()])
         raise InputError(f"{path}: missing values in column{'s' * (', ' in gaps)} {gaps}; fill or drop them")
     infinite = [str(c) for c in frame if not np.isfinite(frame[c].to_numpy(dtype=np.float64)).all()]
     if infinite:
@@ -129,4 +129,4 @@ def _check_columns(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _quoted(names: Sequence[str]) -> str:
-    return some([repr(n) for n in names])
+    return first_few([repr(n) for n in names])

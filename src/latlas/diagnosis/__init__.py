@@ -9,8 +9,7 @@ from latlas.diagnosis import latent_rules, likelihood_rules, network_rules, trai
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding
 from latlas.diagnosis.measurements import gather
-from latlas.models import Model
-from latlas.progress import SILENT, Observer
+from latlas.metrics import Context
 from latlas.runs import Run
 
 __all__ = ["LOOKED_AT", "RULES", "Evidence", "Finding", "diagnose", "gather", "of"]
@@ -26,7 +25,7 @@ RULES: tuple[Rule, ...] = (
     latent_rules.holes,
     likelihood_rules.noise_off,
     likelihood_rules.bernoulli_on_grey,
-    likelihood_rules.gaussian_on_binary,
+    likelihood_rules.density_on_binary,
     likelihood_rules.outside_range,
     likelihood_rules.loss_scale,
     training_rules.overfits,
@@ -54,10 +53,8 @@ def diagnose(evidence: Evidence) -> list[Finding]:
     return sorted(found, key=lambda finding: -finding.weight)
 
 
-def of(
-    run: Run, model: Model | None, dataset: Dataset, finished: bool, observer: Observer = SILENT
-) -> list[Finding]:
-    """What is wrong with a run, from its folder, its model (None where there are no weights yet) and its data;
-    `finished` says whether its training is over.
+def of(run: Run, dataset: Dataset, context: Context | None, finished: bool) -> list[Finding]:
+    """What is wrong with a run, from its folder, its data and the context of its model (None where there are no weights
+    yet); `finished` says whether its training is over.
     """
-    return diagnose(gather(run.config, model, dataset, run.log(), finished, observer))
+    return diagnose(gather(run.config, dataset, context, run.log(), finished))

@@ -8,7 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from latlas.build import items
+from latlas.build import items, objective_of
+from latlas.likelihoods import LIKELIHOODS, Likelihood
+from latlas.networks import NETWORKS, Network
+from latlas.objectives import Objective
+from latlas.posteriors import POSTERIORS
+from latlas.priors import PRIORS, Prior
 from latlas.settings import Config
 from latlas.training import Plan
 
@@ -59,14 +64,17 @@ class Latents:
 
 @dataclass(frozen=True)
 class Noise:
-    """Variances per value, on the model's scale, of training items: what the likelihood says, `variance` (a mean of
-    sigma^2, or of m (1 - m) for Bernoulli), and the `residual` mean |x - m|^2 at draws of z; `spread` is that of
-    the training mean in place of m.
+    """Variances per value, on the model's scale, of training items: what the likelihood says, `variance`, and the
+    `residual` mean |x - m|^2 at draws of z, m the mean of p(x | z); `spread` is that of the training mean in place of
+    m. `best_sigma` is the sigma of greatest likelihood for these residuals, and `lost` how many nats per value the
+    likelihood's own costs beside it; None where there is no closed form.
     """
 
     variance: float
     residual: float
     spread: float
+    best_sigma: float | None = None
+    lost: float | None = None
 
     @property
     def factor(self) -> float:
@@ -89,11 +97,14 @@ class Gap:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of activations: its name, its units (channels), and how many give the same value for every item."""
+    """A layer of activations: its name, its units (channels), and how many give the same value for every item; `flat`
+    says whether its activation has no gradient over half its range, as a ReLU.
+    """
 
     name: str
     units: int
     dead: int
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,8 +150,8 @@ class Evidence:
 
     @property
     def weight(self) -> float:
-        """What the rate is weighed with: beta, beta (1 - alpha) of infovae, 0 without a rate."""
-        return rate_weight(self.config)
+        """What the rate is weighed with, once that has risen; 0 without a rate."""
+        return self.objective.rate_weight
 
     @property
     def gradient(self) -> bool:
@@ -150,17 +161,34 @@ class Evidence:
     @property
     def variational(self) -> bool:
         """Whether the posterior has a density, and the loss a rate."""
-        return self.config.posterior.name != "point" and self.weight > 0
+        return self.has_density and self.weight > 0
 
     @property
-    def gaussian(self) -> bool:
-        return self.config.likelihood.name == "gaussian"
+    def has_density(self) -> bool:
+        """Whether the posterior has a density."""
+        return POSTERIORS[self.config.posterior.name].has_density
+
+    @property
+    def network(self) -> Network:
+        return NETWORKS[self.config.network.name]
+
+    @property
+    def prior(self) -> type[Prior]:
+        return PRIORS[self.config.prior.name]
+
+    @property
+    def likelihood(self) -> type[Likelihood]:
+        return LIKELIHOODS[self.config.likelihood.name]
+
+    @property
+    def objective(self) -> Objective:
+        return objective_of(self.config, (self.values,))
 
     @property
     def fixed_sigma(self) -> float | None:
-        """The Gaussian's sigma where it is a given number."""
+        """The likelihood's sigma where it is a given number."""
         sigma = self.config.likelihood.sigma
-        return sigma if self.gaussian and not isinstance(sigma, str) else None
+        return sigma if self.likelihood.has_sigma and not isinstance(sigma, str) else None
 
     @property
     def unit(self) -> str:
@@ -171,16 +199,3 @@ class Evidence:
     def living(self) -> int:
         """How many modes of the data the theory of linear VAEs lets live at this weight and noise."""
         return int((self.modes > self.weight).sum())
-
-
-def rate_weight(config: Config) -> float:
-    """The weight of the rate in the objective that a configuration names, once it has risen.
-
-    1 for a capacity, which holds the rate at a value whatever its weight.
-    """
-    objective = config.objective
-    if objective.capacity is not None:
-        return 1.0
-    if config.posterior.name == "point" or objective.name == "reconstruction":
-        return 0.0
-    return objective.beta * (1 - objective.alpha) if objective.name == "infovae" else objective.beta

@@ -137,7 +137,7 @@ def _lower_sigma(e: Evidence, active: int, wanted: int, sigma: float) -> tuple[s
 
 def _lower_beta(e: Evidence, active: int, wanted: int) -> tuple[str, str, dict[str, Any]]:
     one, all_of = weights_for(e, active + 1), weights_for(e, wanted)
-    noise = "the learned sigma's" if e.gaussian else "a Bernoulli's"
+    noise = "the learned sigma's" if e.likelihood.has_sigma else f"the {e.likelihood.title}'s"
     cause = _threshold(
         e, active, f"Here beta is {short(e.weight)}, and direction {active + 1} of the data has"
         f" {short(e.modes[active])} times {noise} noise variance.",
@@ -147,8 +147,7 @@ def _lower_beta(e: Evidence, active: int, wanted: int) -> tuple[str, str, dict[s
         f"Lower the weight: below beta = {short(one)} {_next(active)} lives,"
         f" below {short(all_of)} {_all_of(wanted)} can."
     )
-    key = "objective.alpha" if e.config.objective.name == "infovae" else "objective.beta"
-    return cause, remedy, {key: 1.0 if key.endswith("alpha") else beta}
+    return cause, remedy, e.objective.lighter(beta)
 
 
 def weights_for(e: Evidence, k: int) -> float:
@@ -157,7 +156,7 @@ def weights_for(e: Evidence, k: int) -> float:
     With sigma given, modes[k-1]; with sigma learned, where k modes live at their own sigma^2 = sum(i > k) l_i /
     (d - beta k), beta = l_k d / (sum(i > k) l_i + k l_k).
     """
-    if not e.gaussian or e.fixed_sigma is not None:
+    if not e.likelihood.has_sigma or e.fixed_sigma is not None:
         return float(e.modes[k - 1])
     rest, last = float(e.modes[k:].sum()), float(e.modes[k - 1])
     return last * e.values / max(rest + k * last, 1e-300)
@@ -189,12 +188,11 @@ def ignored(e: Evidence) -> Finding | None:
     if e.latents is None or "test" not in e.scores or not e.gradient:
         return None
     rise, error, rate = e.latents.shuffled, e.latents.shuffled_stderr, e.scores["test"].rate
-    variational = e.config.posterior.name != "point"
-    if variational and (rate or 0) < SOME_RATE:
+    if e.has_density and (rate or 0) < SOME_RATE:
         return None  # nothing to read: that is collapse
-    if rise > max(TELLING * error, READ * rate if variational and rate else 0):
+    if rise > max(TELLING * error, READ * rate if e.has_density and rate else 0):
         return None
-    told = f" at a rate of {short(rate)} nats" if variational and rate else ""
+    told = f" at a rate of {short(rate)} nats" if e.has_density and rate else ""
     lr = rounded(e.config.optimizer.lr / 5)
     return Finding(
         "codes-ignored",
@@ -233,19 +231,18 @@ def holes(e: Evidence) -> Finding | None:
 
 
 def _fill(e: Evidence) -> tuple[str, str, dict[str, Any]]:
-    objective, early = e.config.objective, underfits(e)
+    early, nearer = underfits(e), e.objective.nearer_to_prior
     if early is not None and e.weight >= LIGHT:
         return (
             "Training was short: codes spread out before they settle on the prior.",
             "Train for longer before you judge it.",
             dict(early.settings),
         )
-    if objective.name == "infovae":
-        now = e.values if objective.info_lambda is None else objective.info_lambda
+    if nearer:
         return (
             "The weight of the MMD is too small to draw the codes to the prior.",
             "Raise it.",
-            {"objective.info_lambda": rounded(10 * max(now, 1.0))},
+            {key: rounded(value) for key, value in nearer.items()},
         )
     if e.weight < LIGHT:
         return (
@@ -268,7 +265,7 @@ def _fill(e: Evidence) -> tuple[str, str, dict[str, Any]]:
 
 def too_many(e: Evidence) -> Finding | None:
     """Idle dimensions without any fault of the settings."""
-    if e.latents is None or not e.gradient or e.config.prior.name != "standard-normal":
+    if e.latents is None or not e.gradient or not e.prior.standard_normal:
         return None
     active, count = int(e.latents.active.sum()), len(e.latents.activity)
     if count - active < max(1, TOO_MANY * count) or not active or partly_collapsed(e) is not None:

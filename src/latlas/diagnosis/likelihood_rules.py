@@ -17,14 +17,13 @@ LIGHT, HEAVY = 0.05, 20.0  # weights of the rate beyond these are as good as non
 
 
 def noise_off(e: Evidence) -> Finding | None:
-    """A Gaussian's sigma^2 is not the mean squared residual, which is its best value."""
-    if not (e.gaussian and e.variational and e.noise is not None and e.noise.residual > 0):
+    """The likelihood's sigma is not the best one for what reconstructions leave over."""
+    if not e.variational or e.noise is None or e.noise.best_sigma is None or e.noise.lost is None:
         return None
-    factor, per_pixel = e.noise.factor, e.config.likelihood.sigma == "per-pixel"
+    sigma, best = math.sqrt(e.noise.variance), e.noise.best_sigma
+    factor, per_pixel = sigma / best, e.config.likelihood.sigma == "per-pixel"
     if 1 / OFF <= factor <= OFF or (per_pixel and factor > 1):
         return None
-    sigma, right = math.sqrt(e.noise.variance), math.sqrt(e.noise.residual)
-    wasted = 0.5 * e.values * (1 / factor**2 - 1 + 2 * math.log(factor))
     said = (
         f"too large by a factor of {short(factor)}"
         if factor > 1
@@ -34,21 +33,21 @@ def noise_off(e: Evidence) -> Finding | None:
         "sigma-miscalibrated",
         f"The likelihood's sigma is {said}",
         0.75 if max(factor, 1 / factor) > FAR_OFF else 0.4,
-        f"sigma is {short(sigma)}, and what reconstructions of training {e.unit}s leave over has the standard deviation"
-        f" {short(right)}. That alone costs {short(wasted)} nats per {e.unit}.",
+        f"sigma is {short(sigma)}, and the best one for what reconstructions of training {e.unit}s leave over is"
+        f" {short(best)}. That alone costs {short(e.values * e.noise.lost)} nats per {e.unit}.",
         _why_off(e, factor),
-        _what_to_do(e, right, factor),
+        _what_to_do(e, best, factor),
         _learn(e),
     )
 
 
-def _what_to_do(e: Evidence, right: float, factor: float) -> str:
+def _what_to_do(e: Evidence, best: float, factor: float) -> str:
     if e.fixed_sigma is None:
         return "Train for longer."
     less = "; a model trained with it will need less still." if factor > 1 else "."
     return (
         "Let sigma be learned: it then becomes what is left over. As a number,"
-        f" {short(right)} fits the model as it is{less}"
+        f" {short(best)} fits the model as it is{less}"
     )
 
 
@@ -74,36 +73,35 @@ def _learn(e: Evidence) -> dict[str, Any]:
 
 
 def bernoulli_on_grey(e: Evidence) -> Finding | None:
-    """A Bernoulli's own noise hides what grey values differ by."""
-    if e.gaussian or e.binary or e.noise is None or e.noise.residual <= 0:
+    """The noise of a cross-entropy hides what grey values differ by."""
+    if e.likelihood.normalised(e.binary) or e.noise is None or e.noise.residual <= 0:
         return None
-    ratio = e.noise.variance / e.noise.residual
+    ratio, title = e.noise.variance / e.noise.residual, e.likelihood.title
     if ratio < GREY_NOISE:
         return None
     return Finding(
         "bernoulli-on-grey",
-        "A Bernoulli likelihood drowns the differences between these grey values",
+        f"A {title} likelihood drowns the differences between these grey values",
         0.4,
-        f"Values are not 0 or 1; the Bernoulli takes them to have a noise variance of {short(e.noise.variance)}, and"
+        f"Values are not 0 or 1; the {title} takes them to have a noise variance of {short(e.noise.variance)}, and"
         f" reconstructions leave over {short(e.noise.residual)}, {short(ratio)} times less.",
-        "A Bernoulli has no sigma: its noise m (1 - m) is that of a coin, largest for mid-grey. It weighs errors of"
+        f"A {title} has no sigma: its noise m (1 - m) is that of a coin, largest for mid-grey. It weighs errors of"
         " low-contrast pictures far too little, and its numbers do not rank against Gaussians.",
         "Take a Gaussian with a learned sigma.",
         {"likelihood.name": "gaussian", "likelihood.sigma": "learned"},
     )
 
 
-def gaussian_on_binary(e: Evidence) -> Finding | None:
+def density_on_binary(e: Evidence) -> Finding | None:
     """A density on 0/1 data."""
-    if not (e.gaussian and e.binary and e.variational):
+    if e.likelihood.scale != "density" or not (e.binary and e.variational):
         return None
     return Finding(
-        "gaussian-on-binary",
-        "The data are 0 or 1, and the likelihood is a Gaussian",
+        "density-on-binary",
+        f"The data are 0 or 1, and the likelihood is a density ({e.likelihood.title})",
         0.4,
         "Every value of the training split is 0 or 1.",
-        "A Gaussian's density on two points grows without bound as sigma falls: its nats say little, and rank with"
-        " nothing.",
+        "A density on two points grows without bound as it narrows: its nats say little, and rank with nothing.",
         "Take a Bernoulli, which is a probability on such data.",
         {"likelihood.name": "bernoulli", "likelihood.output": "sigmoid"},
     )
@@ -111,8 +109,8 @@ def gaussian_on_binary(e: Evidence) -> Finding | None:
 
 def outside_range(e: Evidence) -> Finding | None:
     """Reconstructions leave [0, 1], where the data are."""
-    # A linear network is there to be compared with PCA, which has no bounds either.
-    if e.kind == "table" or e.config.likelihood.output != "identity" or e.config.network.name == "linear":
+    # A network without activations is there to be compared with PCA, which has no bounds either.
+    if e.kind == "table" or e.config.likelihood.output != "identity" or not e.layers:
         return None
     if e.outside <= OUTSIDE:
         return None

@@ -26,7 +26,7 @@ def dead_units(e: Evidence) -> Finding | None:
     share = worst.dead / worst.units
     bad = [layer for layer in e.layers if layer.dead / layer.units >= MANY_DEAD]
     listed = ", ".join(f"{layer.dead:,} of {layer.units:,} in {layer.name}" for layer in bad)
-    relu = e.config.network.name not in ("mlp", "conv") or e.config.network.activation == "relu"
+    relu = any(layer.flat for layer in bad)
     return Finding(
         "dead-units",
         f"{share:.0%} of the units of a hidden layer are dead",
@@ -36,7 +36,7 @@ def dead_units(e: Evidence) -> Finding | None:
         " back." + (" A ReLU is flat over half its range." if relu else ""),
         "Lower the learning rate" + (" and take an activation that is flat nowhere." if relu else "."),
         {"optimizer.lr": rounded(e.config.optimizer.lr / 3)}
-        | ({"network.activation": "silu"} if relu and e.config.network.name in ("mlp", "conv") else {}),
+        | ({"network.activation": "silu"} if relu and "activation" in e.network.reads else {}),
     )
 
 

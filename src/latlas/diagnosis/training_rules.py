@@ -10,6 +10,7 @@ from latlas.build import GOOD_STEPS
 from latlas.diagnosis import training_curves
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
+from latlas.networks import HIDDEN
 
 OVERFIT = 0.15  # share of the training items' gain that unseen items do not get; 8,000 images of Fashion-MNIST: 0.05
 CERTAIN = 3.0  # standard errors
@@ -132,9 +133,9 @@ def _worsening(e: Evidence) -> tuple[float, int]:
 
 
 def _smaller_network(e: Evidence) -> dict[str, Any]:
-    if e.config.network.name != "mlp":
+    if "hidden" not in e.network.reads:
         return {}
-    hidden = e.config.network.hidden or (512, 512)
+    hidden = e.config.network.hidden or HIDDEN
     return {"network.hidden": [max(16, width // 4) for width in hidden]}
 
 

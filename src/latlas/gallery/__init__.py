@@ -13,6 +13,7 @@ from latlas.data.dataset import Dataset
 from latlas.gallery import space, things
 from latlas.gallery.scene import Codec, Scene, Settings, scene_of
 from latlas.gallery.space import plane
+from latlas.metrics import Context
 from latlas.runs import Run
 
 __all__ = ["Codec", "Scene", "Settings", "draw", "picture", "plane", "scene_of"]
@@ -36,13 +37,14 @@ def draw(
     data: Dataset,
     log: Iterable[Mapping[str, Any]] = (),
     settings: Settings = Settings(),
+    context: Context | None = None,
 ) -> list[Path]:
     """Draws the pictures that the run has the parts for into `run/figures`; the paths written.
 
     Uses the test split, the samples in `run/snapshots` and the rows of log.jsonl. Each file is
     written whole or not at all.
     """
-    scene = scene_of(model, data, settings)
+    scene = scene_of(model, data, settings, context)
     pictures = {
         **{name: make(scene) for name, make in MAKERS.items()},
         **things.fitted(scene),

@@ -10,6 +10,7 @@ import numpy as np
 
 from latlas import figures
 from latlas.data.dataset import Dataset, Split
+from latlas.metrics import Context
 
 
 class Codec(Protocol):
@@ -120,8 +121,11 @@ class Scene:
         return order[np.lexsort((second, turn))][:count]
 
 
-def scene_of(model: Codec, data: Dataset, settings: Settings = Settings()) -> Scene:
+def scene_of(
+    model: Codec, data: Dataset, settings: Settings = Settings(), context: Context | None = None
+) -> Scene:
     """The test items that a model's pictures show, the same for every model of these data, and their codes."""
-    chosen = np.random.default_rng(settings.seed).permutation(len(data.test))[: settings.dots]
-    items = data.test.take(np.sort(chosen))
-    return Scene(model, data, settings, items, np.asarray(model.encode(items.x), float))
+    rows = np.sort(data.test.drawn_rows(settings.dots, settings.seed))
+    items = data.test.take(rows)
+    codes = np.asarray(model.encode(items.x) if context is None else context.codes_of(rows), float)
+    return Scene(model, data, settings, items, codes)

@@ -1,75 +1,90 @@
-"""Numbers on what a model is worth, beside its ELBO: each with its definition and what it came from, on test items."""
+"""Numbers on what a model is worth: each with its definition and what it came from, on test items."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
-import torch
-
-from latlas.data import Dataset
+from latlas.build import has_prior
+from latlas.config import override
+from latlas.data import Dataset, Split
+from latlas.data.binarise import settled
 from latlas.errors import InputError, LatlasError, unknown
+from latlas.files import write_json
+from latlas.metrics.ais import AIS
 from latlas.metrics.codes import CODES
-from latlas.metrics.context import Context, Effort
-from latlas.metrics.disentanglement import FACTORS
-from latlas.metrics.downstream import USE
+from latlas.metrics.context import Annealing, Context, Effort
+from latlas.metrics.disentanglement import DISENTANGLEMENT
+from latlas.metrics.downstream import DOWNSTREAM
+from latlas.metrics.elbo import ELBO, terms_of_items
 from latlas.metrics.likelihood import LIKELIHOOD
 from latlas.metrics.metric import GROUPS, Metric, Value
-from latlas.metrics.plausibility import share_of_plausible
-from latlas.metrics.reconstruction import RECONSTRUCTION
+from latlas.metrics.reconstruction import RECONSTRUCTION, restored
 from latlas.metrics.samples import SAMPLES
+from latlas.models import Model
+from latlas.progress import SILENT, Observer
+from latlas.runs import Run
+from latlas.settings import OLD_GROUPS, CorruptionConfig
 
 __all__ = [
     "GROUPS",
     "METRICS",
+    "Annealing",
     "Context",
     "Effort",
     "Metric",
     "Value",
     "measure",
     "named",
-    "plausible_share",
+    "numbers",
 ]
 
-METRICS: dict[str, Metric] = {**LIKELIHOOD, **CODES, **RECONSTRUCTION, **SAMPLES, **USE, **FACTORS}
+METRICS: dict[str, Metric] = {
+    **ELBO, **LIKELIHOOD, **AIS, **CODES, **RECONSTRUCTION, **SAMPLES, **DOWNSTREAM, **DISENTANGLEMENT,
+}  # fmt: skip
+# The numbers that metrics.json has of each split; all others are of test items alone.
+OF_SPLITS = ("elbo", "distortion", "rate", "mse", "corrupted_mse", "restored_mse")
+OLD_NAMES = {"reconstruction_mse": "mse"}  # numbers in the runs and calls of earlier versions
+MOST_DRAWS, MOST_SAMPLES = 1_000_000, 10_000
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of METRICS, each once; a group stands for its members and "all" for every one.
+    """Names of METRICS, each once; a group stands for its members and "all" for every one that is not a term of the
+    evidence lower bound. Old names are read as well.
 
     Raises InputError with the nearest known name.
     """
-    for name in names:
+    current = [OLD_GROUPS.get(name, OLD_NAMES.get(name, name)) for name in names]
+    for name in current:
         if name not in (*METRICS, *GROUPS, "all"):
             raise unknown("measure", name, [*METRICS, *GROUPS, "all"])
-    wanted = {"all", *names} if "all" in names else set(names)
-    return tuple(n for n, m in METRICS.items() if {n, m.group} & wanted or "all" in wanted)
+    asked = {*current, *(group for group in GROUPS if "all" in current and group != "bound")}
+    return tuple(name for name, metric in METRICS.items() if {name, metric.group} & asked)
 
 
-def measure(
-    context: Context, names: Sequence[str] = ("all",), progress: Callable[[int, int], None] | None = None
-) -> dict[str, Value | None]:
+def measure(context: Context, names: Sequence[str] = ("all",)) -> dict[str, Value | None]:
     """The numbers called `names` of a context's model, on its test items; None for those without a meaning.
 
-    `progress` is told (done, total). docs/numbers.md defines each number.
-
-    Raises InputError for an unknown name or an empty test split, LatlasError for a model that has diverged.
+    docs/numbers.md defines each number. Raises InputError for an unknown name or an empty test split, LatlasError for a
+    model that has diverged.
     """
     names = named(names)
     if not len(context.test):
-        raise InputError("measures are of test items, and the test split is empty")
+        raise InputError("metrics are of test items, and the test split is empty")
     values: dict[str, Value | None] = {}
-    for done, name in enumerate(names, 1):
+    for done, name in enumerate(names):
+        context.observer.progress("measuring", done, len(names), METRICS[name].title)
         values[name] = _computed(name, context)
-        if progress is not None:
-            progress(done, len(names))
+    if names:
+        context.observer.progress("measuring", len(names), len(names))
     return values
 
 
 def _computed(name: str, context: Context) -> Value | None:
     """A number; None, and a note, where it cannot be taken or is not finite: the others are not lost for it."""
     try:
-        found = METRICS[name].compute(context)
+        value = METRICS[name].compute(context)
     except LatlasError as error:
         if not isinstance(error, InputError):
             raise
@@ -77,17 +92,114 @@ def _computed(name: str, context: Context) -> Value | None:
     except (ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
         why = f"{type(error).__name__}: {error}"
     else:
-        if found is None or found.finite:
-            return found
+        if value is None or value.finite:
+            return value
         why = "it is not finite"
     context.observer.note(f"{name} could not be measured: {why}")
     return None
 
 
-def plausible_share(dataset: Dataset, images: np.ndarray) -> float | None:
-    """Share of images (N, H, W, C) in [0, 1] that a small classifier, trained on the data's own, takes for real ones.
+def context_of(
+    run: Run, model: Model, dataset: Dataset | None, items: Split | None = None, effort: Effort | None = None,
+    observer: Observer = SILENT, corruption: CorruptionConfig | None = None,
+) -> Context:  # fmt: skip
+    """What the numbers of a run's model are taken of: its test split, or other items in its place.
 
-    None where it cannot judge: of what has no pictures or no classes, or where it knows too few of the real ones.
+    Training items that are drawn anew at every step stand as drawn once: 0 and 1, as the test items beside them.
+    Without the run's own `dataset` the items stand for all of it, which is enough for the terms of the bound.
     """
-    found = share_of_plausible(dataset, torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
-    return None if found is None else found.value
+    config = run.config
+    if dataset is None:
+        assert items is not None
+        item, none = model.item, items.take(slice(0, 0))
+        dataset = Dataset("", "", item.kind, item.shape, False, item.scaling, items, none, items)
+    train = settled(dataset.train, dataset.scaling, config.data, "train")
+    return Context(
+        model,
+        replace(dataset, train=train),
+        has_prior(config),
+        effort=effort or effort_of(run),
+        observer=observer,
+        items_given=items,
+        corruption=corruption or config.corruption,
+    )
+
+
+def effort_of(run: Run, draws: int | None = None, whole: bool = False, **more: Any) -> Effort:
+    """How much is spent on costly numbers: as the run's configuration says; on every item where draws are asked for, or
+    the `whole` of the items is wanted. `more` are other fields of Effort.
+
+    Raises InputError for a number out of range.
+    """
+    own = run.config.evaluation
+    items = None if whole or draws is not None else own.items
+    effort = Effort(own.draws if draws is None else draws, items, **more)
+    if not 1 <= effort.draws <= MOST_DRAWS:
+        raise InputError(
+            f"at least 1 draw is needed, and at most {MOST_DRAWS:,} are taken", field="draws", value=draws
+        )
+    if not 1 <= effort.samples <= MOST_SAMPLES:
+        raise InputError(
+            f"at least 1 is needed, and at most {MOST_SAMPLES:,} are taken",
+            field="samples",
+            value=effort.samples,
+        )
+    if not 0 <= effort.seed < 2**63:
+        raise InputError("expected a whole number from 0 to 2^63 - 1", field="seed", value=effort.seed)
+    return effort
+
+
+def corruption_of(run: Run, name: str = "", strength: float | None = None) -> CorruptionConfig:
+    """What the run's inputs suffer, with another name or strength where one is given.
+
+    Raises InputError for an unknown name, a strength that does not go with it, or one with nothing to go with.
+    """
+    own = run.config.corruption
+    if strength is not None and (name or own.name) == "none":
+        raise InputError(
+            "of what? choose to corrupt by gaussian or masking", field="strength", value=strength
+        )
+    changes: dict[str, Any] = {"corruption.name": name or own.name}
+    if strength is not None:
+        changes["corruption.strength"] = strength
+    return override(run.config, changes, "corrupt, strength").corruption
+
+
+def of_split(context: Context) -> dict[str, Any]:
+    """The numbers of a context's test items that metrics.json has of each split: the bound and its terms, and what is
+    restored under a corruption.
+
+    Raises LatlasError where they are not finite.
+    """
+    damage = context.once(restored)
+    return context.once(terms_of_items).summary.to_dict() | ({} if damage is None else damage.to_dict())
+
+
+def numbers(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The numbers called `names` of a context's model, on its test items, by name: each with its `value`, `stderr`, the
+    `items` and `draws` that it came from, `unit`, `group`, and what it is called.
+
+    Numbers without a meaning are left out. Raises as `measure`.
+    """
+    values = measure(context, names)
+    kind = context.dataset.kind
+    return {name: _described(name, value, kind) for name, value in values.items() if value is not None}
+
+
+def _described(name: str, value: Value, kind: str) -> dict[str, Any]:
+    metric = METRICS[name]
+    return {
+        "title": metric.title,
+        "group": metric.group,
+        "unit": metric.words(metric.unit, kind),
+        "better": metric.better,
+        "decimals": metric.decimals,
+        "why": metric.words(metric.why, kind),
+        **value.to_dict(),
+    }
+
+
+def keep(run: Run, numbers: Mapping[str, Any]) -> None:
+    """Adds numbers of a finished run's own test split to its metrics.json; those of the same name are replaced."""
+    metrics = run.metrics
+    write_json(run.path / "metrics.json", metrics | {"numbers": {**metrics.get("numbers", {}), **numbers}})

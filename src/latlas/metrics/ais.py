@@ -15,19 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latlas.build import has_prior
-from latlas.data import Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
-from latlas.metrics.elbo import EVALUATION_SEED, log_likelihood
+from latlas.metrics.context import Annealing, Context
+from latlas.metrics.elbo import Progress
+from latlas.metrics.importance import log_likelihood
+from latlas.metrics.metric import Metric, Value, standard_error
 from latlas.models import Model, evaluating
 from latlas.priors import PriorValue
-from latlas.progress import SILENT, Observer
-from latlas.settings import Config
 
-CHAINS, TEMPERATURES, SIMULATED = 16, 300, 10
-DIVERGED = "log p(x) by annealing is not finite: the model has diverged; train with a lower learning rate (optimizer.lr)"
+SIMULATED = 10
+DIVERGED = "log p(x) by annealing is not finite: the model has diverged; train with a lower learning rate, optimizer.lr"
 DRAWS = 1000  # of importance sampling beside it
+LOOSE = 1.0  # nats between the bounds from which on they are far apart
 POWER = 3  # of the schedule: increments are smallest near the prior, where log p(x | z) differs most between chains
 LEAPS = 2  # leapfrog steps of a transition; more temperatures win more than more steps
 ACCEPTANCE, RATE, FIRST, PILOTS, WARM = 0.65, 0.5, 0.5, 4, 20  # of the pilot that tunes step sizes
@@ -116,11 +116,11 @@ class Target:
         """The state at z (K, B, D)."""
         z = z.detach().requires_grad_()
         with torch.enable_grad():
-            log_pz = self.prior.log_prob(z)
-            log_px = self.model.likelihood.log_prob(self.model.raw(z), self.x)
-            (slope_pz,) = torch.autograd.grad(log_pz.sum(), z)
-            (slope_px,) = torch.autograd.grad(log_px.sum(), z)
-        return State(z.detach(), log_pz.detach(), log_px.detach(), slope_pz, slope_px)
+            p = self.model.at(z, self.x, None, self.prior)
+            assert p.log_pz is not None  # a prior is asked for before
+            (slope_pz,) = torch.autograd.grad(p.log_pz.sum(), z)
+            (slope_px,) = torch.autograd.grad(p.log_px.sum(), z)
+        return State(z.detach(), p.log_pz.detach(), p.log_px.detach(), slope_pz, slope_px)
 
     def draw(self, chains: int, generator: torch.Generator) -> State:
         """Chains at draws of the prior."""
@@ -224,24 +224,28 @@ def simulate(model: Model, prior: PriorValue, n: int, generator: torch.Generator
 
 
 def annealed(
-    model: Model, data: Batches, chains: int = CHAINS, steps: int = TEMPERATURES, simulated: int = SIMULATED,
-    seed: int = EVALUATION_SEED, progress: Callable[[int, int], None] | None = None,
-) -> Annealed:  # fmt: skip
-    """log p(x) of a whole split, by `chains` chains of `steps` increments of beta (at least 2) for each item, and the
-    bounds of as many `simulated` items. `progress` is told (done, total) of transitions.
+    model: Model,
+    data: Batches,
+    effort: Annealing,
+    simulated: int = SIMULATED,
+    progress: Progress | None = None,
+) -> Annealed:
+    """log p(x) of a whole split, by chains of as many increments of beta (at least 2) as the effort has temperatures,
+    for each item, and the bounds of as many `simulated` items. `progress` is called with (done, total) transitions.
 
     Raises LatlasError where numbers are not finite.
     """
+    chains, steps = effort.chains, effort.temperatures
     parts, checks = model.chunks(len(data), BACKWARD * chains), model.chunks(simulated, BACKWARD * chains)
-    total, told = (2 * len(parts) + 3 * len(checks)) * (steps - 1), 0
+    total, past = (2 * len(parts) + 3 * len(checks)) * (steps - 1), 0
 
     def done() -> None:
-        nonlocal told
-        told += 1
+        nonlocal past
+        past += 1
         if progress is not None:
-            progress(told, total)
+            progress(past, total)
 
-    generator = torch.Generator(data.device).manual_seed(seed)
+    generator = torch.Generator(data.device).manual_seed(effort.seed)
     betas = schedule(steps)
     found, lower, upper = [], [], []
     with torch.no_grad(), evaluating(model):
@@ -269,7 +273,7 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
         chains=chains,
         temperatures=steps,
         log_px=log_px.mean().item(),
-        stderr=log_px.std().item() / math.sqrt(len(log_px)) if len(log_px) > 1 else None,
+        stderr=standard_error(log_px.numpy()),
         acceptance=torch.cat([weights.acceptance for weights in found]).mean().item(),
         effective=torch.cat([weights.effective for weights in found]).quantile(0.5).item(),
         simulated=len(lower),
@@ -279,36 +283,91 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
     )
 
 
-def check(config: Config, chains: int, temperatures: int, seed: int) -> None:
+def check(effort: Annealing, prior: bool) -> None:
     """Raises InputError for a model without a prior, or a number out of range."""
-    if not has_prior(config):
+    if not prior:
         raise InputError(
             "a plain autoencoder has no prior, hence no p(x) that one could estimate", field="ais"
         )
-    if not 1 <= chains <= 200:
-        raise InputError("at least 1 is needed, and at most 200 are taken", field="chains", value=chains)
-    if not 2 <= temperatures <= 100_000:
+    if effort.items < 1:
+        raise InputError("at least 1 item is needed", field="ais", value=effort.items)
+    if not 1 <= effort.chains <= 200:
         raise InputError(
-            "at least 2 are needed, and at most 100,000 are taken", field="temperatures", value=temperatures
+            "at least 1 is needed, and at most 200 are taken", field="chains", value=effort.chains
         )
-    if not 0 <= seed < 2**63:
-        raise InputError("expected a whole number from 0 to 2^63 - 1", field="seed", value=seed)
+    if not 2 <= effort.temperatures <= 100_000:
+        raise InputError(
+            "at least 2 are needed, and at most 100,000 are taken",
+            field="temperatures",
+            value=effort.temperatures,
+        )
+    if not 0 <= effort.seed < 2**63:
+        raise InputError("expected a whole number from 0 to 2^63 - 1", field="seed", value=effort.seed)
 
 
-def compared(
-    config: Config, model: Model, items: Split, chains: int = CHAINS, temperatures: int = TEMPERATURES,
-    seed: int = EVALUATION_SEED, observer: Observer = SILENT,
-) -> dict[str, Any]:  # fmt: skip
-    """The numbers of `annealed` for a run's model, as plain values, beside importance sampling of the same items.
+def without_encoder(context: Context) -> tuple[Annealed, float | None] | None:
+    """log p(x) of a context's evenly spread test items by annealing, and by 1,000 draws from q(z | x) of the same items
+    (None for a point posterior); None where annealing is not asked for.
 
-    `importance` is log p(x) by 1,000 draws from q(z | x), and `hidden` = log_px - importance what the encoder hides;
-    both are None for a point posterior. Raises InputError for a model without a prior, or a number out of range.
+    Raises InputError for a model without a prior, or a number out of range.
     """
-    check(config, chains, temperatures, seed)
-    data = Batches(items, model.item.scaling, model.device, model.dtype)
-    done = lambda n, total: observer.progress("annealing", n, total)  # noqa: E731
-    result = annealed(model, data, chains, temperatures, seed=seed, progress=done)
-    point = config.posterior.name == "point"
-    weighed = None if point else log_likelihood(model, data, DRAWS, seed).log_px
-    hidden = None if weighed is None else result.log_px - weighed
-    return result.to_dict() | {"importance": weighed, "hidden": hidden}
+    effort = context.effort.annealing
+    if effort is None:
+        return None
+    check(effort, context.prior)
+    rows = context.test.even_rows(effort.items)
+    data = context.batches(context.test.take(rows))
+    done = lambda n, total: context.observer.progress("annealing", n, total)  # noqa: E731
+    found = annealed(context.model, data, effort, progress=done)
+    if not context.model.posterior_family.has_density:
+        return found, None
+    q = context.posteriors(rows)
+    return found, log_likelihood(context.model, data, DRAWS, effort.seed, q).log_px
+
+
+def _annealed_log_px(context: Context) -> Value | None:
+    both = context.once(without_encoder)
+    if both is None:
+        return None
+    found, with_encoder = both
+    loose = "the bounds from both sides are far apart: more temperatures would bring them together"
+    return Value(
+        found.log_px, found.stderr, found.images, found.chains,
+        {} if with_encoder is None else {"with the encoder": with_encoder},
+        by=f"{found.temperatures:,} temperatures", warning=loose if found.gap > LOOSE else "",
+    )  # fmt: skip
+
+
+def _annealed_gap(context: Context) -> Value | None:
+    both = context.once(without_encoder)
+    if both is None:
+        return None
+    bounds = {"lower": both[0].lower, "upper": both[0].upper}
+    return Value(both[0].gap, None, both[0].simulated, both[0].chains, bounds)
+
+
+def _hidden(context: Context) -> Value | None:
+    both = context.once(without_encoder)
+    if both is None or both[1] is None:
+        return None
+    return Value(both[0].log_px - both[1], None, both[0].images, both[0].chains)
+
+
+AIS: dict[str, Metric] = {
+    "annealed_log_px": Metric(
+        "log p(x), annealed", "likelihood", "nats per {item}", "higher",
+        "By annealed importance sampling from the prior: a lower bound, free of the encoder.",
+        _annealed_log_px, 2,
+    ),
+    "annealed_gap": Metric(
+        "annealed, both sides", "likelihood", "nats per {item}", "lower",
+        "Of items that the model made itself, whose codes are known: upper minus lower bound; the lower one can be off "
+        "by as much.",
+        _annealed_gap, 2,
+    ),
+    "hidden": Metric(
+        "hidden by the encoder", "likelihood", "nats per {item}", "lower",
+        "log p(x), annealed, minus importance sampling of the same items with the encoder's draws.",
+        _hidden, 2,
+    ),
+}  # fmt: skip

@@ -1,11 +1,14 @@
-"""Small classifiers of a data set's images: one network, trained in seconds, kept on disk and known by a hash."""
+"""A small classifier of a data set's images, trained once and kept on disk: which images are plausible, and features.
+
+It is trained on the data set itself and known by a hash: numbers compare between models of one data set, judged by one
+classifier, and with nothing published.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,15 +21,20 @@ from latlas.data.catalogue import cache_home
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 
-MOST_TRAINING, PART = 20_000, 1000
+MOST_TRAINING, MOST_REAL, PART = 20_000, 5000, 1000
 SIDE = 32  # larger images are averaged down to it, which bounds the classifier's time
 FEATURES = 64
 SEED = 0
 SEEN, BATCH, LR = 32_000, 64, 3e-3  # images that training sees, whatever the size of the data
-_VERSION = 2  # part of the key: raise it when what is kept changes
+IGNORED = -100  # the label that cross_entropy leaves out
+KNOWN = 0.5  # share of the real test images that it has to classify rightly, to judge what is plausible
+SURE = 0.1  # the least that the threshold for that probability may be
+UNSURE, FAR = 0.04, 0.01  # shares of the real test images beyond the two thresholds
+_VERSION = 3  # part of the key: raise it when what is kept changes
 
 Tensors = dict[str, Tensor]
-Batch = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+_classifiers: dict[str, Classifier | None] = {}
 
 
 class Net(nn.Module):
@@ -46,35 +54,127 @@ class Net(nn.Module):
         return features, self.head(features.relu())
 
 
-def kept(dataset: Dataset, what: str, make: Callable[[], Tensors]) -> Tensors:
-    """What `make` gives for a data set, or gave on this machine before: kept in the cache folder, by the data's
+@dataclass(frozen=True)
+class Classifier:
+    """A classifier of images with one class more than the data, for images that are none.
+
+    Its hidden layer are the features (F,): `mean` and `std` (F,) are those of the training images' features, by which
+    they are standardised; `means` (C, F) are the classes' means and `whiten` (F, F) the inverse square root of their
+    shared covariance. `confidence` and `distance` are the thresholds of a plausible image, None where its opinion
+    would mean nothing; `accuracy` is its share of right answers on real test images, and `name` a hash.
+    """
+
+    net: Net
+    mean: Tensor
+    std: Tensor
+    means: Tensor
+    whiten: Tensor
+    accuracy: float
+    confidence: float | None = None
+    distance: float | None = None
+    name: str = ""
+
+    def features(self, x: Tensor) -> np.ndarray:
+        """Standardised features (N, F) of images (N, C, H, W) on [0, 1]."""
+        parts = [(run(self.net, small(part))[0] - self.mean) / self.std for part in x.split(PART)]
+        return torch.cat(parts).numpy()
+
+    def scores(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
+        from the features to the nearest class mean; both (N,).
+        """
+        features, logits = run(self.net, small(x))
+        distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
+        return logits.softmax(1)[:, :-1].amax(1).numpy(), distance.numpy()
+
+    def plausible(self, x: Tensor) -> np.ndarray | None:
+        """Whether images (N, C, H, W) on [0, 1] are classified as surely, and lie as near, as real ones: (N,).
+
+        An image is plausible where its largest probability of a true class is above the 4 % quantile of the real test
+        images, and the Mahalanobis distance from its features to the nearest class mean, with the classes' shared
+        covariance, below their 99 % quantile (Lee et al. 2018): about 95 % of the real test images are. None where
+        the classifier knows fewer than half of the real test images, or is not sure of them itself.
+        """
+        if self.confidence is None or self.distance is None:
+            return None
+        confidence, distance = self.scores(x)
+        return (confidence >= self.confidence) & (distance <= self.distance)
+
+
+def classifier_of(dataset: Dataset) -> Classifier | None:
+    """The classifier of a data set's images, trained on at most 20,000 of the training split, once on a machine.
+
+    It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
+    sure of anything (Hendrycks et al. 2019). None for data that are not images, or have no two classes.
+    """
+    if dataset.kind != "image" or not dataset.train.has_classes or not len(dataset.test):
+        return None
+    key = dataset.fingerprint
+    if not key or key not in _classifiers:
+        _classifiers[key] = _from_tensors(_kept(dataset), dataset)
+    return _classifiers[key]
+
+
+def _from_tensors(tensors: Tensors, dataset: Dataset) -> Classifier:
+    known = {name: tensors[name] for name in ("mean", "std", "means", "whiten")}
+    confidence, distance = tensors["thresholds"].tolist() or (None, None)
+    return Classifier(
+        _network(tensors, dataset), **known, accuracy=tensors["accuracy"].item(), confidence=confidence,
+        distance=distance, name=_identity(tensors),
+    )  # fmt: skip
+
+
+def _kept(dataset: Dataset) -> Tensors:
+    """What `_fit` gives for a data set, or gave on this machine before: kept in the cache folder, by the data's
     fingerprint.
 
-    Where the folder cannot be written it is made anew each time.
+    Where the folder cannot be written it is trained anew each time.
     """
     if not dataset.fingerprint:
-        return make()
-    key = hashlib.sha256(f"{what} {_VERSION} {SEEN} {dataset.fingerprint}".encode()).hexdigest()[:32]
+        return _fit(dataset)
+    key = hashlib.sha256(f"classifier {_VERSION} {SEEN} {dataset.fingerprint}".encode()).hexdigest()[:32]
     path = cache_home() / "classifiers" / f"{key}.safetensors"
-    found = _read(path)
-    if found is None:
-        found = make()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, save({name: t.contiguous() for name, t in found.items()}))
-        except (OSError, LatlasError):
-            pass
-    return found
-
-
-def _read(path: Path) -> Tensors | None:
     try:
         return load(path.read_bytes())
     except (OSError, SafetensorError):
-        return None
+        tensors = _fit(dataset)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+    except (OSError, LatlasError):
+        pass
+    return tensors
 
 
-def network(tensors: Tensors, dataset: Dataset) -> Net:
+def _fit(dataset: Dataset) -> Tensors:
+    """All of a classifier as tensors; empty `thresholds` where it cannot judge what is plausible."""
+    rng = np.random.default_rng(SEED)
+    x, labels = _some(dataset, dataset.train, MOST_TRAINING, rng)
+    values, codes = np.unique(labels, return_inverse=True)
+    y = torch.from_numpy(codes)
+    net = _trained(x, y, len(values))
+    features, _ = run(net, x)
+    means = torch.stack([features[y == c].mean(0) for c in range(len(values))])
+    within = features - means[y]
+    variance, axes = torch.linalg.eigh(within.T @ within / len(x))
+    floor = 1e-3 * variance.mean().clamp_min(1e-12)  # a feature that never varies must not decide alone
+    # Nor must it be blown up where features are standardised.
+    std = features.std(0).clamp_min(1e-6 * features.std(0).max().clamp_min(1e-12))
+    whiten = axes / (variance + floor).sqrt()
+    real, labels = _some(dataset, dataset.test, MOST_REAL, rng)
+    right = values[run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
+    confidence, distance = Classifier(net, features.mean(0), std, means, whiten, right.mean()).scores(real)
+    least = float(np.quantile(confidence, UNSURE))
+    judges = right.mean() >= KNOWN and least >= SURE  # below that, nearly anything is sure enough
+    thresholds = [least, float(np.quantile(distance, 1 - FAR))] if judges else []
+    return {f"net.{name}": tensor for name, tensor in net.state_dict().items()} | {
+        "mean": features.mean(0), "std": std, "means": means, "whiten": whiten,
+        "accuracy": torch.tensor(right.mean(), dtype=torch.float64),
+        "thresholds": torch.tensor(thresholds, dtype=torch.float64),
+    }  # fmt: skip
+
+
+def _network(tensors: Tensors, dataset: Dataset) -> Net:
     """The network whose weights are called `net.` in these tensors, for a data set's images made small."""
     weights = {name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")}
     channels, *size = dataset.shape
@@ -84,18 +184,12 @@ def network(tensors: Tensors, dataset: Dataset) -> Net:
     return net.eval().requires_grad_(False)
 
 
-def identity(tensors: Tensors) -> str:
+def _identity(tensors: Tensors) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of the tensors: the same for the same classifier alone."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
-
-
-def has_classes(split: Split) -> bool:
-    """Whether the items have labels that are classes, and two of them at the least."""
-    labels = split.labels
-    return labels is not None and np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1
 
 
 def as_tensor(dataset: Dataset, x: np.ndarray) -> Tensor:
@@ -111,12 +205,7 @@ def small(x: Tensor) -> Tensor:
     return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
 
 
-def weights_of(net: Net) -> Tensors:
-    """A network's weights, as `network` reads them."""
-    return {f"net.{name}": tensor for name, tensor in net.state_dict().items()}
-
-
-def some(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+def _some(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
     """Images of a split, drawn without order and made small, and their labels."""
     rows = np.sort(rng.permutation(len(split))[:most])
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
@@ -132,25 +221,68 @@ def run(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
     return features.double(), logits
 
 
-def fit(x: Tensor, y: Tensor, outputs: int, batch: Batch | None = None) -> Net:
-    """A network that tells small images (N, C, H, W) by their classes y (N,), 0 to outputs - 1.
-
-    `batch` makes of a batch of both the one that is learned from.
+def _trained(x: Tensor, y: Tensor, classes: int) -> Net:
+    """A network that tells small images (N, C, H, W) by their classes y (N,), 0 to `classes` - 1, and from images that
+    are none, which are the class after those.
     """
-    rng = np.random.default_rng(SEED)
+    rng, generator = np.random.default_rng(SEED), torch.Generator().manual_seed(SEED)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(SEED)
-        net = Net(tuple(x.shape[1:]), outputs)
+        net = Net(tuple(x.shape[1:]), classes + 1)
     steps = max(1, SEEN // min(BATCH, len(x)))
     optimizer = torch.optim.Adam(net.parameters(), LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
     order = np.concatenate([rng.permutation(len(x)) for _ in range(1 + SEEN // len(x))])
+    look = x.mean(0), x.std(0)
     for step in range(steps):
         rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
-        images, labels = (x[rows], y[rows]) if batch is None else batch(x[rows], y[rows])
-        loss = nn.functional.cross_entropy(net(images)[1], labels)
+        real, labels = _blurred(x[rows], generator), y[rows]
+        wrong, none = _implausible(x[rows], labels, look, classes, generator)
+        loss = nn.functional.cross_entropy(net(torch.cat([real, wrong]))[1], torch.cat([labels, none]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     return net.eval().requires_grad_(False)
+
+
+def _blurred(x: Tensor, generator: torch.Generator) -> Tensor:
+    """The images (N, C, H, W), a random half of them blurred: how sharp an image is, `sharpness` says."""
+    chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
+    return torch.where(chosen, _coarser(x, 2), x)
+
+
+def _coarser(x: Tensor, factor: int) -> Tensor:
+    """Averaged down by the factor and enlarged again, linearly: the same shape."""
+    size = [max(1, side // factor) for side in x.shape[2:]]
+    small = nn.functional.interpolate(x, size, mode="area")
+    return nn.functional.interpolate(small, x.shape[2:], mode="bilinear")
+
+
+def _implausible(
+    x: Tensor, y: Tensor, look: tuple[Tensor, Tensor], classes: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """What no image of the data looks like, made of real ones (N, C, H, W), and its label (N,).
+
+    Two classes averaged, two classes cut and joined, noise about the mean image or about grey, coarse or fine,
+    and one even grey. Two of one class may well make one more of it: those are labelled to be ignored.
+    """
+    n, channels, height, width = x.shape
+
+    def chance(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    other, kind = torch.randperm(n, generator=generator), torch.randint(8, (n,), generator=generator)
+    cut = 0.3 + 0.4 * chance(n, 1, 1, 1)
+    left, top = torch.arange(width) < width * cut, torch.arange(height)[:, None] < height * cut
+    first = torch.where(chance(n, 1, 1, 1) < 0.5, left, top)
+    noise = torch.randn(x.shape, generator=generator)
+    coarse = 3 * _coarser(noise, 4)
+    noise = torch.where(chance(n, 1, 1, 1) < 0.5, noise, coarse)
+    about = torch.where(chance(n, 1, 1, 1) < 0.7, look[0], chance(n, 1, 1, 1))
+    blend, joined = cut * x + (1 - cut) * x[other], torch.where(first, x, x[other])
+    noisy = (about + look[1].clamp_min(0.1) * noise).clamp(0, 1)
+    grey = (1.4 * chance(n, channels, 1, 1) - 0.4).clamp_min(0).expand_as(x)
+    wrong = torch.stack([blend, blend, blend, joined, joined, noisy, noisy, grey])[kind, torch.arange(n)]
+    same = (kind < 5) & (y == y[other])
+    return wrong, torch.where(same, IGNORED, classes)

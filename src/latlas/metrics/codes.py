@@ -13,7 +13,7 @@ from torch import Tensor
 from latlas.divergences import mmd
 from latlas.metrics import spread
 from latlas.metrics.context import Context
-from latlas.metrics.information import log_prior
+from latlas.metrics.information import log_prior, of_draws, rates
 from latlas.metrics.metric import Metric, Value, mean_of
 
 BLOCK = 250
@@ -50,30 +50,31 @@ def _active_units(context: Context) -> Value | None:
 
 
 def _kl_by_dimension(context: Context) -> Value | None:
-    kl = context.divergence
+    kl = context.once(rates)
     if kl is None:
         return None
     return mean_of(kl, draws=1) if kl.ndim == 1 else mean_of(kl.sum(1), parts=tuple(kl.mean(0).tolist()))
 
 
 def _mutual_information(context: Context) -> Value | None:
-    found = context.aggregate
+    found = context.once(of_draws)
     if found is None:
         return None
-    told = found.own - found.mixture
-    count, value, most = len(told), float(told.mean()), float((found.own - found.others).mean())
-    if context.divergence is not None:  # the rate bounds it as well
-        most = min(most, float(context.divergence[:count].reshape(count, -1).sum(1).mean()))
+    each = found.own - found.mixture
+    count, value, most = len(each), float(each.mean()), float((found.own - found.others).mean())
+    rate = context.once(rates)
+    if rate is not None:  # it bounds the information as well
+        most = min(most, float(rate[:count].reshape(count, -1).sum(1).mean()))
     warning = (
         f"{count:,} items cannot show more than log {count:,} = {math.log(count):.2f} nats: "
         f"the true value is between {value:.2f} and {most:.2f}"
     )
     beside = {"upper bound": max(value, most), "log of the items": math.log(count)}
-    return mean_of(told, draws=1, beside=beside, warning=warning if _loose(value, most) else "")
+    return mean_of(each, draws=1, beside=beside, warning=warning if _loose(value, most) else "")
 
 
 def _marginal_kl(context: Context) -> Value | None:
-    found = context.aggregate
+    found = context.once(of_draws)
     if found is None or not context.prior:
         return None
     with torch.no_grad():

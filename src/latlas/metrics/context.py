@@ -1,11 +1,12 @@
-"""What the numbers of one model share, each made when it is first asked for."""
+"""What the numbers, findings and pictures of one model share: its test items, their posteriors, PCA beside it."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,39 +16,55 @@ from latlas import densities
 from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
-from latlas.metrics.classifier import has_classes
-from latlas.metrics.disentanglement import Dci, dci
-from latlas.metrics.elbo import Importance, log_likelihood
-from latlas.metrics.information import Aggregate, aggregate, divergence
-from latlas.metrics.quality import Errors, reconstruction_errors
-from latlas.metrics.views import View, clustered, pca_codes, raw_values
 from latlas.models import Model
-from latlas.pca import Probabilistic, fit, probabilistic
-from latlas.posteriors import Point, PosteriorValue
-from latlas.priors import StandardNormal
+from latlas.pca import fit
+from latlas.posteriors import PosteriorValue, selected
 from latlas.progress import SILENT, Observer
+from latlas.settings import CorruptionConfig
 
+T = TypeVar("T")
+
+EVALUATION_SEED = 20_000  # of the draws that ELBO, log p(x) and corruptions take
+NO_CORRUPTION = CorruptionConfig()
 MOST_ITEMS = 5000
+MOST_ENCODED = 2**26  # values of all posteriors of a split together, up to which they are kept
 PART = 1000
 SIDE = 20
 
 
 @dataclass(frozen=True)
+class Annealing:
+    """How much annealed importance sampling does: `chains` chains of `temperatures` steps each, for `items` test items
+    that are spread evenly.
+    """
+
+    items: int
+    chains: int = 16
+    temperatures: int = 300
+    seed: int = EVALUATION_SEED
+
+
+@dataclass(frozen=True)
 class Effort:
     """How much is spent on costly numbers: `draws` of z per item in importance sampling, on at most `items` test
-    items, evenly spaced; all of them where None.
+    items, evenly spaced; all of them where None. The bound takes `samples` draws of z per item by `seed`. Without
+    `annealing` there is none.
     """
 
     draws: int = 100
     items: int | None = 1000
+    samples: int = 1
+    seed: int = EVALUATION_SEED
+    annealing: Annealing | None = None
 
 
 @dataclass(frozen=True)
 class Context:
-    """A model, its data, and what several numbers need of both.
+    """A model, its data, and what several numbers or pictures need of both, each made when it is first asked for.
 
     `prior` says whether the codes were trained towards the model's prior. Those of a plain autoencoder were not: the
-    Gaussian with its codes' mean and covariance stands in for the prior where codes are drawn.
+    Gaussian with its codes' mean and covariance stands in for the prior where codes are drawn. `corruption` is what a
+    denoising model's inputs suffer.
     """
 
     model: Model
@@ -57,6 +74,17 @@ class Context:
     effort: Effort = Effort()
     observer: Observer = SILENT
     items_given: Split | None = None
+    corruption: CorruptionConfig = NO_CORRUPTION
+
+    @cached_property
+    def _made(self) -> dict[Callable[[Context], Any], Any]:
+        return {}
+
+    def once(self, make: Callable[[Context], T]) -> T:
+        """What `make` gives of this context; made at the first call, kept for the others."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        return self._made[make]
 
     @property
     def test(self) -> Split:
@@ -68,9 +96,12 @@ class Context:
         """Whether these items are 0 or 1 throughout, as the model sees them."""
         if self.items_given is None or not self.dataset.binary:
             return self.dataset.binary
-        rows = range(0, len(self.test), PART)
-        parts = (self.batches(self.test)(np.arange(r, min(r + PART, len(self.test)))) for r in rows)
-        return all(bool(((x == 0) | (x == 1)).all()) for x in parts)
+        return all(bool(((x == 0) | (x == 1)).all()) for x in self.parts())
+
+    def parts(self) -> Iterator[Tensor]:
+        """The test items as the model sees them, 1,000 at a time: (B, *shape)."""
+        data = self.batches(self.test)
+        return (data(rows) for rows in np.split(np.arange(len(data)), range(PART, len(data), PART)))
 
     def noise(self, *shape: int) -> Tensor:
         """From N(0, I), on the CPU: the same for a seed on any device."""
@@ -82,25 +113,42 @@ class Context:
         return Batches(split, self.dataset.scaling, self.model.device, self.model.dtype)
 
     @cached_property
-    def made(self) -> dict[str, Any]:
-        """What measures of one group keep for each other."""
-        return {}
-
-    @cached_property
     def rows(self) -> np.ndarray:
         """Test items drawn by the seed, in a random order: at most 5,000."""
-        return np.random.default_rng(self.seed).permutation(len(self.test))[:MOST_ITEMS]
+        return self.test.drawn_rows(MOST_ITEMS, self.seed)
 
     @cached_property
     def few(self) -> Split:
         """The test items that costly numbers take, evenly spaced."""
-        most = self.effort.items
-        return self.test if most is None else self.test.evenly(most)
+        return self.test.take(self.few_rows)
+
+    @property
+    def few_rows(self) -> np.ndarray:
+        """The rows of `few` in the test split."""
+        return self.test.even_rows(self.effort.items or len(self.test))
+
+    @cached_property
+    def encoded(self) -> PosteriorValue | None:
+        """The posterior of every test item, each encoded once; None where they are too many to be kept."""
+        outputs = self.model.posterior_family.outputs
+        return self.model.posterior(self.test.x) if 0 < len(self.test) * outputs <= MOST_ENCODED else None
+
+    def posteriors(self, rows: np.ndarray) -> PosteriorValue:
+        """The posteriors of these test items."""
+        if self.encoded is None:
+            return self.model.posterior(np.asarray(self.test.x[rows]))
+        return selected(self.encoded, torch.from_numpy(rows).to(self.model.device))
+
+    def codes_of(self, rows: np.ndarray) -> np.ndarray:
+        """The mean codes of these test items: (N, D)."""
+        q = self.posteriors(rows)
+        with torch.no_grad():
+            return q.mean.cpu().numpy()
 
     @cached_property
     def q(self) -> PosteriorValue:
         """The posteriors of `rows`."""
-        return self.model.posterior(np.asarray(self.test.x[self.rows]))
+        return self.posteriors(self.rows)
 
     @cached_property
     def posterior(self) -> tuple[Tensor, Tensor]:
@@ -115,19 +163,10 @@ class Context:
         """One draw from the posterior of each of `rows`, as the model computes: (N, D), on its device."""
         return self.posterior[1].to(self.model.device, self.model.dtype)
 
-    @cached_property
-    def divergence(self) -> np.ndarray | None:
-        """KL(q(z | x), p(z)) of `rows`, (N, D) or (N,): see `information.divergence`; None without a prior."""
-        if not self.prior:
-            return None
-        with torch.no_grad():
-            prior = self.model.prior_value()
-        return divergence(self.q, prior, self.draws)
-
-    @cached_property
-    def aggregate(self) -> Aggregate | None:
-        """Densities of the draws under the aggregate posterior; None for posteriors without one."""
-        return aggregate(self.q, self.draws)
+    @property
+    def codes(self) -> np.ndarray:
+        """Mean codes of `rows`: (N, D)."""
+        return self.posterior[0].numpy()
 
     @cached_property
     def items(self) -> Tensor:
@@ -135,48 +174,20 @@ class Context:
         return self.batches(self.test)(self.rows)
 
     @cached_property
-    def importance(self) -> Importance | None:
-        """log p(x) of `few` by importance sampling; None for a posterior without a density."""
-        if isinstance(self.model.posterior_family, Point):
-            return None
-        done = lambda n, total: self.observer.progress("weighing draws", n, total)  # noqa: E731
-        return log_likelihood(self.model, self.batches(self.few), self.effort.draws, progress=done)
-
-    @property
-    def codes(self) -> np.ndarray:
-        """Mean codes of `rows`: (N, D)."""
-        return self.posterior[0].numpy()
-
-    @cached_property
     def labels(self) -> np.ndarray | None:
         """Classes of `rows` (N,), None where items have none."""
-        test = self.test
-        return np.asarray(test.labels)[self.rows] if has_classes(test) else None
+        return np.asarray(self.test.labels)[self.rows] if self.test.has_classes else None
+
+    @cached_property
+    def training_rows(self) -> np.ndarray:
+        """Training items drawn by the seed, in a random order: at most 5,000."""
+        return self.dataset.train.drawn_rows(MOST_ITEMS, self.seed)
 
     @cached_property
     def training_labels(self) -> np.ndarray | None:
         """Classes of `training_rows` (M,), None where items have none."""
         train = self.dataset.train.take(self.training_rows)
-        return train.labels if has_classes(train) else None
-
-    @cached_property
-    def factors(self) -> np.ndarray | None:
-        """What `rows` were made from (N, F), integers; None where that is not known."""
-        factors = self.test.factors
-        return None if factors is None else factors[self.rows]
-
-    @cached_property
-    def dci(self) -> tuple[Dci | None, Dci | None]:
-        """How the codes stand for the factors, and how those of PCA do; None where there is nothing to say."""
-        if self.factors is None:
-            return None, None
-        beside = None if self.pca_codes is None else dci(self.pca_codes, self.factors, self.seed)
-        return dci(self.codes, self.factors, self.seed), beside
-
-    @cached_property
-    def training_rows(self) -> np.ndarray:
-        """Training items drawn by the seed, in a random order: at most 5,000."""
-        return np.random.default_rng(self.seed).permutation(len(self.dataset.train))[:MOST_ITEMS]
+        return train.labels if train.has_classes else None
 
     @cached_property
     def training_codes(self) -> np.ndarray:
@@ -193,50 +204,6 @@ class Context:
         except InputError:
             return None
 
-    @cached_property
-    def views(self) -> dict[str, View]:
-        """Training and test items as their codes, and what these are to be compared with: "PCA" codes of the same
-        size, where there are as many, and "raw values".
-        """
-        splits = (self.dataset.train, self.training_rows), (self.test, self.rows)
-        found = {"codes": View(self.training_codes, self.codes)}
-        if self.pca is not None:
-            found["PCA"] = View(*(pca_codes(self.pca, *split) for split in splits))
-        found["raw values"] = View(*(raw_values(self.model, *split) for split in splits))
-        return found
-
-    @cached_property
-    def clusters(self) -> dict[str, np.ndarray]:
-        """The cluster of each of `rows` in every view, with as many clusters as the test items have classes."""
-        assert self.labels is not None
-        count = len(np.unique(self.labels))
-        return {name: clustered(view.test, count, self.seed) for name, view in self.views.items()}
-
-    @property
-    def pca_codes(self) -> np.ndarray | None:
-        """PCA's codes of `rows` (N, D), where it has as many components."""
-        return self.views["PCA"].test if "PCA" in self.views else None
-
-    @cached_property
-    def probabilistic_pca(self) -> Probabilistic | None:
-        """Its density, with as many components as the model has latent dimensions; None where it has none."""
-        return None if self.pca is None else probabilistic(self.pca, self.dataset)
-
-    @cached_property
-    def errors(self) -> Errors:
-        """How far the reconstructions of `rows` are from them."""
-        found = reconstruction_errors(self.model, self.batches(self.test), self.rows)
-        finite(torch.from_numpy(found.squared), "reconstructions")
-        return found
-
-    @cached_property
-    def pca_errors(self) -> Errors | None:
-        """The same of PCA with as many components."""
-        if self.pca is None:
-            return None
-        data = Batches(self.test, self.dataset.scaling, self.pca.device, self.pca.dtype)
-        return reconstruction_errors(self.pca, data, self.rows)
-
     def prior_draws(self, n: int) -> Tensor:
         """Codes (n, D) from the model's prior, on the CPU in double precision."""
         like = next(self.model.parameters())
@@ -251,7 +218,7 @@ class Context:
         In two dimensions the quantiles (i + 1/2) / 20 of the standard normal on either axis, else draws from the
         prior. Without a prior these are taken to the mean and covariance of the mean codes.
         """
-        latent, normal = self.model.latent, isinstance(self.model.prior, StandardNormal)
+        latent, normal = self.model.latent, self.model.prior.standard_normal
         if self.prior and not normal:
             return self.prior_draws(SIDE**2)
         if latent == 2:

@@ -7,14 +7,13 @@ with two values or more, and four items or more to a value. Constant dimensions 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from latlas.metrics.context import Context
+from latlas.metrics.downstream import views
 from latlas.metrics.metric import Metric, Value
-
-if TYPE_CHECKING:
-    from latlas.metrics.context import Context
 
 ITEMS_TO_A_VALUE = 4  # of a factor, at the least and on average
 BINS = 20
@@ -213,12 +212,35 @@ def _active(codes: np.ndarray) -> np.ndarray:
     return (spread > 0) & (spread >= COLLAPSED * spread.max(initial=0))
 
 
-def _reading(context: Context, value: float | None, beside: float | None) -> Value | None:
+def factors_of(context: Context) -> np.ndarray | None:
+    """What the context's `rows` were made from (N, F), integers; None where that is not known."""
+    factors = context.test.factors
+    return None if factors is None else factors[context.rows]
+
+
+def pca_codes_of(context: Context) -> np.ndarray | None:
+    """PCA's codes of the context's `rows` (N, D), where it has as many components."""
+    found = context.once(views)
+    return found["PCA"].test if "PCA" in found else None
+
+
+def both_dci(context: Context) -> tuple[Dci | None, Dci | None]:
+    """How the codes stand for the factors, and how those of PCA do; None where there is nothing to say."""
+    factors = factors_of(context)
+    if factors is None:
+        return None, None
+    of_pca = pca_codes_of(context)
+    beside = None if of_pca is None else dci(of_pca, factors, context.seed)
+    return dci(context.codes, factors, context.seed), beside
+
+
+def _described(context: Context, value: float | None, beside: float | None) -> Value | None:
     """A score of a context's codes, beside that of PCA's, with the factors that do not count named."""
-    if context.factors is None or value is None:
+    factors = factors_of(context)
+    if factors is None or value is None:
         return None
-    names = context.dataset.factor_names or tuple(map(str, range(context.factors.shape[1])))
-    absent = ", ".join(n for n, kept in zip(names, _counts(context.factors), strict=True) if not kept)
+    names = context.dataset.factor_names or tuple(map(str, range(factors.shape[1])))
+    absent = ", ".join(name for name, counts in zip(names, _counts(factors), strict=True) if not counts)
     warning = (
         f"without {absent}: one value alone, or fewer than {ITEMS_TO_A_VALUE} items to a value"
         if absent
@@ -230,55 +252,57 @@ def _reading(context: Context, value: float | None, beside: float | None) -> Val
 
 def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        if context.factors is None:
+        factors = factors_of(context)
+        if factors is None:
             return None
-        beside = None if context.pca_codes is None else score(context.pca_codes, context.factors)
-        return _reading(context, score(context.codes, context.factors), beside)
+        of_pca = pca_codes_of(context)
+        beside = None if of_pca is None else score(of_pca, factors)
+        return _described(context, score(context.codes, factors), beside)
 
     return compute
 
 
 def _part_of_dci(part: str) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        own, beside = (None if found is None else getattr(found, part) for found in context.dci)
-        return _reading(context, own, beside)
+        own, beside = (None if found is None else getattr(found, part) for found in context.once(both_dci))
+        return _described(context, own, beside)
 
     return compute
 
 
-FACTORS: dict[str, Metric] = {
+DISENTANGLEMENT: dict[str, Metric] = {
     "mig": Metric(
-        "MIG", "factors", "", "higher",
+        "MIG", "disentanglement", "", "higher",
         "Mutual information gap: what the best dimension knows of a factor more than the next; 1: one dimension alone.",
         _scored(mig),
     ),
     "sap": Metric(
-        "SAP", "factors", "", "higher",
+        "SAP", "disentanglement", "", "higher",
         "How much better the best dimension predicts a factor than the next; 1: it alone, and never wrong.",
         _scored(sap),
     ),
     "dci_disentanglement": Metric(
-        "DCI disentanglement", "factors", "", "higher",
+        "DCI disentanglement", "disentanglement", "", "higher",
         "Whether each dimension matters to one factor alone, by the importances in forests that predict the factors.",
         _part_of_dci("disentanglement"),
     ),
     "dci_completeness": Metric(
-        "DCI completeness", "factors", "", "higher",
+        "DCI completeness", "disentanglement", "", "higher",
         "Whether one dimension alone matters to each factor, by the importances in forests that predict the factors.",
         _part_of_dci("completeness"),
     ),
     "dci_informativeness": Metric(
-        "DCI informativeness", "factors", "", "higher",
+        "DCI informativeness", "disentanglement", "", "higher",
         "How well forests tell the factors from codes they were not trained on: 1 always, 0 by chance.",
         _part_of_dci("informativeness"),
     ),
     "factor_vae": Metric(
-        "FactorVAE score", "factors", "", "higher",
+        "FactorVAE score", "disentanglement", "", "higher",
         "How often the dimension that varies least tells which factor is the same; by chance one over their number.",
         _scored(factor_vae),
     ),
     "modularity": Metric(
-        "modularity", "factors", "", "higher",
+        "modularity", "disentanglement", "", "higher",
         "Whether each dimension knows of one factor alone, however little; dimensions of noise have about 0.6.",
         _scored(modularity),
     ),

@@ -1,21 +1,95 @@
-"""Numbers on what codes are good for: do classes lie together, can a simple method tell them."""
+"""Numbers on what codes are good for downstream: do classes lie together, can a simple method predict them."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from latlas.data import Split
+from latlas.metrics.classifier import small
 from latlas.metrics.context import Context
 from latlas.metrics.metric import Metric, Value, share_of
-from latlas.metrics.views import View
+from latlas.models import Model
 
 NEIGHBOURS = 10
 MOST_SILHOUETTE = 2000  # its time grows with the square
 STEPS = 50  # of L-BFGS: ends it early where there are many values, which is better than later there
+PART = 1000  # items read at a time: bounds memory
+MOST_VALUES = 1024  # of an item, that simple methods are given
+STARTS = 4  # of k-means
+SEED = 0
+
+
+@dataclass(frozen=True)
+class View:
+    """Items as numbers: `train` (M, F) and `test` (N, F)."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def pca_codes(pca: Model, split: Split, rows: np.ndarray) -> np.ndarray:
+    """Codes (N, D) of rows of a split."""
+    return np.concatenate([pca.encode(np.asarray(split.x[part])) for part in _parts(rows)])
+
+
+def raw_values(model: Model, split: Split, rows: np.ndarray) -> np.ndarray:
+    """Rows of a split on the model's scale, as vectors (N, F), F at most 1,024.
+
+    Images are averaged down to 32 x 32 at most; what then has more values is projected to 1,024 at random, which
+    nearly keeps distances (Achlioptas 2003).
+    """
+    parts = []
+    for part in _parts(rows):
+        x = model.to_tensor(np.asarray(split.x[part])).cpu().float()
+        parts.append((small(x) if x.ndim == 4 else x).flatten(1).numpy())
+    values = np.concatenate(parts)
+    return values if values.shape[1] <= MOST_VALUES else _projected(values)
+
+
+def _projected(values: np.ndarray) -> np.ndarray:
+    from sklearn.random_projection import SparseRandomProjection
+
+    projection = SparseRandomProjection(MOST_VALUES, dense_output=True, random_state=SEED)
+    return projection.fit_transform(values)
+
+
+def clustered(values: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The cluster of each item (N, F) by k-means with `count` clusters, the best of four starts: (N,)."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    means = KMeans(count, n_init=STARTS, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different items than clusters
+        return means.fit_predict(values)
+
+
+def _parts(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + PART] for start in range(0, len(rows), PART)]
+
+
+def views(context: Context) -> dict[str, View]:
+    """Training and test items as their codes, and what these are to be compared with: "PCA" codes of the same
+    size, where there are as many, and "raw values".
+    """
+    splits = (context.dataset.train, context.training_rows), (context.test, context.rows)
+    found = {"codes": View(context.training_codes, context.codes)}
+    if context.pca is not None:
+        found["PCA"] = View(*(pca_codes(context.pca, *split) for split in splits))
+    found["raw values"] = View(*(raw_values(context.model, *split) for split in splits))
+    return found
+
+
+def clusters(context: Context) -> dict[str, np.ndarray]:
+    """The cluster of each of `rows` in every view, with as many clusters as the test items have classes."""
+    assert context.labels is not None  # asked for before
+    count = len(np.unique(context.labels))
+    return {name: clustered(view.test, count, context.seed) for name, view in context.once(views).items()}
 
 
 def voted(view: View, labels: np.ndarray, truth: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
@@ -83,7 +157,7 @@ def _told(context: Context, hits: Callable[[View, np.ndarray, np.ndarray], np.nd
     labels, truth = context.training_labels, context.labels
     if labels is None or truth is None:
         return None
-    return _beside({name: share_of(hits(view, labels, truth)) for name, view in context.views.items()})
+    return _beside({name: share_of(hits(view, labels, truth)) for name, view in context.once(views).items()})
 
 
 def _beside(found: Mapping[str, Value]) -> Value:
@@ -107,7 +181,7 @@ def _probe_r2(context: Context) -> Value | None:
     )
     if labels is None or truth is None or not (_numbers(labels) and _numbers(truth)):
         return None
-    return _beside({name: explained(view, labels, truth) for name, view in context.views.items()})
+    return _beside({name: explained(view, labels, truth) for name, view in context.once(views).items()})
 
 
 def _numbers(labels: np.ndarray) -> bool:
@@ -120,7 +194,9 @@ def _silhouette(context: Context) -> Value | None:
     labels = context.labels
     if labels is None or (own := silhouette(context.codes, labels)) is None:
         return None
-    others = {name: silhouette(view.test, labels) for name, view in context.views.items() if name != "codes"}
+    others = {
+        name: silhouette(view.test, labels) for name, view in context.once(views).items() if name != "codes"
+    }
     beside = {name: value for name, value in others.items() if value is not None}
     return Value(own, None, min(len(labels), MOST_SILHOUETTE), beside=beside)
 
@@ -142,38 +218,38 @@ def _agreement(context: Context, score: Callable[[np.ndarray, np.ndarray], float
     labels = context.labels
     if labels is None or len(np.unique(labels)) == len(labels):
         return None
-    found = {name: float(score(labels, clusters)) for name, clusters in context.clusters.items()}
+    found = {name: float(score(labels, clusters)) for name, clusters in context.once(clusters).items()}
     return _beside({name: Value(value, None, len(labels)) for name, value in found.items()})
 
 
-USE: dict[str, Metric] = {
+DOWNSTREAM: dict[str, Metric] = {
     "probe_accuracy": Metric(
-        "linear probe", "use", "", "higher",
+        "linear probe", "downstream", "", "higher",
         "Share of test {item}s whose class a linear classifier tells from the code.",
         _probe_accuracy,
     ),
     "probe_r2": Metric(
-        "linear probe, R²", "use", "", "higher",
+        "linear probe, R²", "downstream", "", "higher",
         "Share of the label's variance that a linear function of the code predicts on test {item}s.",
         _probe_r2,
     ),
     "knn_accuracy": Metric(
-        "k-NN accuracy", "use", "", "higher",
+        "k-NN accuracy", "downstream", "", "higher",
         "Share of test {item}s whose class is the commonest among the 10 nearest training codes.",
         _knn_accuracy,
     ),
     "nmi": Metric(
-        "NMI of clusters", "use", "", "higher",
+        "NMI of clusters", "downstream", "", "higher",
         "How well k-means clusters of the test codes agree with the classes: 1 if they are the same, 0 if unrelated.",
         _nmi,
     ),
     "ari": Metric(
-        "ARI of clusters", "use", "", "higher",
+        "ARI of clusters", "downstream", "", "higher",
         "Share of pairs of {item}s that clusters and classes agree on, beyond chance: 1 if they are the same.",
         _ari,
     ),
     "silhouette": Metric(
-        "silhouette", "use", "", "higher",
+        "silhouette", "downstream", "", "higher",
         "How much nearer codes lie to their own class than to the nearest other one, from −1 to 1.",
         _silhouette,
     ),

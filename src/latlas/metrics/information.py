@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latlas.posteriors import FlowPosterior, FullGaussianPosterior, PointPosterior, PosteriorValue
+from latlas.metrics.context import Context
+from latlas.models import evaluating
+from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
 
 MOST_ITEMS = 2000
 MOST_WORK = 2**27  # of all pairs of items, in values per density; bounds the time
-FLOW_WORK = 2**9  # values that one density of a flow is worth
 BLOCK_VALUES = 2**22  # that are worked on at a time; bounds memory
 ROWS = 500  # codes whose density under the prior is taken at a time
 
@@ -37,11 +38,13 @@ def aggregate(q: PosteriorValue, z: Tensor) -> Aggregate | None:
 
     None for a posterior without a density and for fewer than two items.
     """
-    count = _affordable(q, z)
-    if isinstance(q, PointPosterior) or count < 2:
+    if not q.has_density:
         return None
-    q, z = _first(q, count), z[:count]
-    size = max(1, BLOCK_VALUES // (count * _work(q, z)))
+    count = min(len(z), MOST_ITEMS, math.isqrt(MOST_WORK // q.density_work))
+    if count < 2:
+        return None
+    q, z = selected(q, slice(0, count)), z[:count]
+    size = max(1, BLOCK_VALUES // (count * q.density_work))
     parts = [_block(q, z, start, min(start + size, count)) for start in range(0, count, size)]
     own, mixture, others = torch.cat(parts, 1).cpu().numpy()
     return Aggregate(own, mixture - math.log(count), others - math.log(count - 1))
@@ -60,35 +63,32 @@ def _block(q: PosteriorValue, z: Tensor, start: int, stop: int) -> Tensor:
     return torch.stack([own, mixture, pairs.logsumexp(1)])
 
 
-def _work(q: PosteriorValue, z: Tensor) -> int:
-    latent = z.shape[1]
-    if isinstance(q, FlowPosterior):
-        return FLOW_WORK
-    return max(latent, latent**2 // 4) if isinstance(q, FullGaussianPosterior) else latent
-
-
-def _affordable(q: PosteriorValue, z: Tensor) -> int:
-    return min(len(z), MOST_ITEMS, math.isqrt(MOST_WORK // _work(q, z)))
-
-
-def _first(q: PosteriorValue, count: int) -> PosteriorValue:
-    """The posteriors of the first items."""
-    values = {item.name: getattr(q, item.name) for item in fields(q)}
-    return type(q)(**{k: v[:count] if isinstance(v, Tensor) else v for k, v in values.items()})  # type: ignore[arg-type]
-
-
 def log_prior(prior: PriorValue, z: Tensor) -> np.ndarray:
     """log p(z) in nats of codes z (N, D): (N,), in bounded memory."""
     with torch.no_grad():
         return torch.cat([prior.log_prob(part[None])[0] for part in z.split(ROWS)]).cpu().double().numpy()
 
 
-def divergence(q: PosteriorValue, prior: PriorValue, z: Tensor) -> np.ndarray | None:
-    """KL(q(z | x), p(z)) in nats: (N, D) per dimension where there is a closed form; else (N,), the difference of
-    log densities at one draw z (N, D) of each; None for a posterior without a density.
+def rates(context: Context) -> np.ndarray | None:
+    """KL(q(z | x), p(z)) of a context's `rows` in nats: (N, D) per dimension where there is a closed form; else by one
+    draw of each, (N,); None for a posterior without a density and for codes without a prior.
     """
-    with torch.no_grad():
-        exact, log_q = prior.kl(q), q.log_prob(z[None])
-    if exact is not None:
-        return exact.cpu().double().numpy()
-    return None if log_q is None else log_q[0].cpu().double().numpy() - log_prior(prior, z)
+    if not context.prior:
+        return None
+    model, q = context.model, context.q
+    with torch.no_grad(), evaluating(model):
+        prior = model.prior_value()
+        exact = prior.kl(q)
+        if exact is not None:
+            return exact.cpu().double().numpy()
+        parts = [
+            model.at(context.draws[None, rows], context.items[rows], selected(q, rows), prior).sampled_rate
+            for rows in model.chunks(len(context.rows))
+        ]
+    known = [part for part in parts if part is not None]
+    return torch.cat(known).cpu().double().numpy() if known else None
+
+
+def of_draws(context: Context) -> Aggregate | None:
+    """Densities of the context's draws under the aggregate posterior; None for posteriors without one."""
+    return aggregate(context.q, context.draws)

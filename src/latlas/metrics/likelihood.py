@@ -10,11 +10,11 @@ import torch
 
 from latlas.data import Split
 from latlas.data.batches import Batches
-from latlas.likelihoods import Bernoulli, Gaussian
 from latlas.metrics.context import Context
-from latlas.metrics.elbo import Importance, log_likelihood
+from latlas.metrics.importance import Importance, log_likelihood
 from latlas.metrics.metric import Metric, Value
 from latlas.models import CHUNK_VALUES
+from latlas.pca import Probabilistic, probabilistic
 
 LEVELS = 256
 BITS = 8
@@ -39,23 +39,36 @@ class Dequantised(Batches):
         return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
-def _log_px(context: Context) -> Value | None:
-    weighed = context.importance
-    if weighed is None:
+def importance(context: Context) -> Importance | None:
+    """log p(x) of the context's `few` items by importance sampling; None for a posterior without a density."""
+    if not context.model.posterior_family.has_density:
         return None
-    beside = {"ELBO of these": weighed.elbo, **_linear(context, context.batches(context.few))}
-    return Value(
-        weighed.log_px, weighed.stderr, weighed.images, weighed.samples, beside, warning=weighed.warning
-    )
+    done = lambda n, total: context.observer.progress("importance sampling", n, total)  # noqa: E731
+    data, q = context.batches(context.few), context.posteriors(context.few_rows)
+    return log_likelihood(context.model, data, context.effort.draws, q=q, progress=done)
+
+
+def probabilistic_pca(context: Context) -> Probabilistic | None:
+    """PCA's density, with as many components as the model has latent dimensions; None where it has none."""
+    return None if context.pca is None else probabilistic(context.pca, context.dataset)
+
+
+def _log_px(context: Context) -> Value | None:
+    found = context.once(importance)
+    if found is None:
+        return None
+    beside = {"ELBO of these": found.elbo, **_linear(context, context.batches(context.few))}
+    return Value(found.log_px, found.stderr, found.images, found.samples, beside, warning=found.warning)
 
 
 def _linear(context: Context, data: Batches) -> dict[str, float]:
     """Mean log p(x) of probabilistic PCA on the same items, where the model has a density on the same scale."""
-    if not isinstance(context.model.likelihood, Gaussian) or context.probabilistic_pca is None:
+    density = context.once(probabilistic_pca) if context.model.likelihood.scale == "density" else None
+    if density is None:
         return {}
     step = max(1, CHUNK_VALUES // math.prod(context.dataset.shape))
     parts = [
-        context.probabilistic_pca.log_prob(
+        density.log_prob(
             data(np.arange(start, min(start + step, len(data)))).flatten(1).cpu().double().numpy()
         )
         for start in range(0, len(data), step)
@@ -64,7 +77,7 @@ def _linear(context: Context, data: Batches) -> dict[str, float]:
 
 
 def _gap(context: Context) -> Value | None:
-    found = context.importance
+    found = context.once(importance)
     if found is None:
         return None
     return Value(found.gap, found.gap_stderr, found.images, found.samples)
@@ -72,7 +85,7 @@ def _gap(context: Context) -> Value | None:
 
 def _bound(draws: int) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        found = context.importance
+        found = context.once(importance)
         each = next((b for b in found.bounds if b.draws == draws), None) if found else None
         return Value(each.value, each.stderr, found.images, found.samples) if found and each else None
 
@@ -80,7 +93,7 @@ def _bound(draws: int) -> Callable[[Context], Value | None]:
 
 
 def _effective_draws(context: Context) -> Value | None:
-    found = context.importance
+    found = context.once(importance)
     if found is None:
         return None
     draws = found.effective * found.samples
@@ -90,30 +103,33 @@ def _effective_draws(context: Context) -> Value | None:
 def _bits_per_dim(context: Context) -> Value | None:
     """-log2 P(x) / d of data that have few values, P the probability of the stored item.
 
-    0/1 data under a Bernoulli likelihood: log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) /
-    256, u from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al.
-    2016). Never from the density at x itself, which a narrow sigma raises without limit; none for Bernoulli on grey
-    values, which is no probability.
+    Under a normalised probability log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) / 256, u
+    from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al. 2016).
+    Never from the density at x itself, which a narrow sigma raises without limit; none for a likelihood that is not
+    normalised on these items.
     """
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
-    if context.importance is None:
+    found = context.once(importance)
+    if found is None or not likelihood.normalised(context.binary):
         return None
-    if isinstance(likelihood, Bernoulli):
-        return _in_bits(context.importance, nats, 0, {}) if context.binary else None
-    if dataset.scaling.kind != "integer" or context.test.x.dtype != np.uint8:
+    data = None
+    if dataset.scaling.kind == "integer" and context.test.x.dtype == np.uint8:
+        data = Dequantised(context.few, context.batches(context.few), context.seed)
+    if likelihood.scale == "probability":
+        return _in_bits(found, nats, 0, {} if data is None else _linear(context, data))
+    if data is None:
         return None
-    data = Dequantised(context.few, context.batches(context.few), context.seed)
     done = lambda n, total: context.observer.progress("counting bits", n, total)  # noqa: E731
-    found = log_likelihood(context.model, data, context.effort.draws, progress=done)
-    return _in_bits(found, nats, BITS, _linear(context, data))
+    dequantised = log_likelihood(context.model, data, context.effort.draws, progress=done)
+    return _in_bits(dequantised, nats, BITS, _linear(context, data))
 
 
 def _in_bits(found: Importance, nats: float, added: int, beside: dict[str, float]) -> Value:
     stderr = None if found.stderr is None else found.stderr / nats
     # The likelihood is too low, so the bits are too high.
     warning = found.warning and "of log p(x), which is " + found.warning
-    bits = {name: -value / nats + added for name, value in beside.items()}
+    bits = {name: -value / nats + BITS for name, value in beside.items()}  # of dequantised items
     return Value(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning=warning)
 
 

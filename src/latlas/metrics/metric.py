@@ -5,21 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from latlas.metrics.context import Context
+from latlas.build import items
+from latlas.metrics.context import Context
 
 # What the numbers are about, in the order in which they are shown.
 GROUPS = {
+    "bound": "Evidence lower bound",
     "likelihood": "Likelihood",
     "codes": "Codes",
     "reconstruction": "Reconstruction",
     "samples": "Samples",
-    "use": "Use of the codes",
-    "factors": "Known factors",
+    "downstream": "Downstream tasks",
+    "disentanglement": "Disentanglement",
 }
 
 
@@ -76,12 +77,26 @@ class Metric:
     compute: Callable[[Context], Value | None]
     decimals: int = 3
 
+    @property
+    def heading(self) -> str:
+        """The title with a capital letter; a name such as k-NN stays as it is."""
+        return self.title[:1].upper() + self.title[1:] if self.title[1:2].islower() else self.title
+
+    def words(self, text: str, kind: str) -> str:
+        """The unit or the explanation of numbers of such data."""
+        scale = "in standardised units" if kind == "table" else "on a scale from 0 to 1"
+        return text.replace("{item}", items(kind)[:-1]).replace("{scale}", scale)
+
+
+def standard_error(values: np.ndarray) -> float | None:
+    """std / sqrt(N) of one value per item (N,): the standard error of their mean; None for one item."""
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
 
 def mean_of(values: np.ndarray, **about: Any) -> Value:
     """The mean of one value per item (N,), with the standard error std / sqrt(N) over the items."""
     values = np.asarray(values, np.float64)
-    stderr = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-    return Value(float(values.mean()), stderr, len(values), **about)
+    return Value(float(values.mean()), standard_error(values), len(values), **about)
 
 
 def share_of(hits: np.ndarray, **about: Any) -> Value:

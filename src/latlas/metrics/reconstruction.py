@@ -1,58 +1,165 @@
-"""Numbers on reconstruction: how near an item comes back, beside PCA with as many components."""
+"""Numbers on reconstruction: how near an item comes back, beside PCA with as many components, and from damage."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 
-from latlas.metrics.context import Context
+from latlas.corruption import corrupt
+from latlas.data.batches import Batches
+from latlas.errors import LatlasError
+from latlas.metrics.context import EVALUATION_SEED, Context, finite
+from latlas.metrics.elbo import (
+    Progress,
+    Terms,
+    reconstructed,
+    similar_rows,
+    squared_error,
+    terms,
+    terms_of_items,
+)
 from latlas.metrics.metric import Metric, Value, mean_of
-from latlas.metrics.quality import Errors
+from latlas.models import Model, evaluating
+from latlas.settings import CorruptionConfig
+
+LEAST = 1e-10  # a squared error of 0 has no decibels: below this, it counts as 100 dB
 
 
-def _beside_pca(context: Context, values: Callable[[Errors], np.ndarray | None]) -> Value | None:
-    """The mean of what `values` takes of the errors of each item, beside PCA's."""
-    own = values(context.errors)
+@dataclass(frozen=True)
+class Restoration:
+    """How far corrupted items, and what a model restores from them, are from the clean ones.
+
+    Means over the items of a split, per value on the model's scale: `corrupted_mse` of what the model is given,
+    not clipped, `restored_mse` of the mean of p(x | z) at the posterior's mean of it.
+    """
+
+    images: int
+    corrupted_mse: float
+    restored_mse: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def restoration(
+    model: Model, data: Batches, corruption: CorruptionConfig, seed: int = EVALUATION_SEED,
+    progress: Progress | None = None,
+) -> Restoration:  # fmt: skip
+    """Corrupts a whole split, restores it and measures both against the clean items; `progress` is called
+    with (done, total) items.
+
+    The corruption is decided by the seed and the data alone, so that any two models are given the same.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    before, after = [], []
+    with torch.no_grad(), evaluating(model):
+        for rows in model.chunks(len(data)):
+            x = data(np.arange(rows.start, rows.stop))
+            y = corrupt(x, corruption, generator)
+            before.append(squared_error(y, x))
+            after.append(squared_error(reconstructed(model, model.infer(y)), x))
+            if progress is not None:
+                progress(rows.stop, len(data))
+    errors = torch.cat(before), torch.cat(after)
+    bad = int((~torch.isfinite(errors[1])).sum())
+    if bad:
+        raise LatlasError(
+            f"what is restored of {bad:,} of {len(data):,} items is not finite: the model has diverged, or the "
+            "corruption is far beyond its data; use a smaller strength"
+        )
+    return Restoration(len(data), errors[0].mean().item(), errors[1].mean().item())
+
+
+def restore(
+    model: Model, x: np.ndarray, corruption: CorruptionConfig, seed: int = EVALUATION_SEED
+) -> tuple[np.ndarray, np.ndarray]:
+    """A few items as stored, corrupted and restored: two arrays as `Model.reconstruct` gives, the first not clipped."""
+    with torch.no_grad(), evaluating(model):
+        clean = model.to_tensor(x)
+        corrupted = corrupt(clean, corruption, torch.Generator(clean.device).manual_seed(seed))
+        return model.to_numpy(corrupted), model.to_numpy(reconstructed(model, model.infer(corrupted)))
+
+
+def psnr(squared: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio 10 log10(1 / squared error) for a peak of 1, in dB: shaped as `squared`."""
+    return -10 * np.log10(np.maximum(squared, LEAST))
+
+
+def pca_terms(context: Context) -> Terms | None:
+    """The terms of PCA with as many components, on the same test items; None where there is none."""
+    if context.pca is None:
+        return None
+    data = Batches(context.test, context.dataset.scaling, context.pca.device, context.pca.dtype)
+    return terms(context.pca, data, similar=similar_rows(context))
+
+
+def _beside_pca(context: Context, values: Callable[[Terms], np.ndarray | None]) -> Value | None:
+    """The mean of what `values` takes of the terms of each item, beside PCA's."""
+    of_model = context.once(terms_of_items)
+    finite(of_model.squared, "reconstructions")
+    own, of_pca = values(of_model), context.once(pca_terms)
     if own is None:
         return None
-    theirs = None if context.pca_errors is None else values(context.pca_errors)
+    theirs = None if of_pca is None else values(of_pca)
     return mean_of(own, beside={} if theirs is None else {"PCA": float(theirs.mean())})
 
 
 def _mse(context: Context) -> Value | None:
-    return _beside_pca(context, lambda errors: errors.squared)
+    return _beside_pca(context, lambda found: found.squared.numpy())
 
 
 def _psnr(context: Context) -> Value | None:
-    return _beside_pca(context, lambda errors: errors.psnr) if context.dataset.kind == "image" else None
+    if context.dataset.kind != "image":
+        return None
+    return _beside_pca(context, lambda found: psnr(found.squared.numpy()))
 
 
 def _ssim(context: Context) -> Value | None:
-    return _beside_pca(context, lambda errors: errors.ssim)
+    return _beside_pca(context, lambda found: found.ssim.numpy() if len(found.ssim) else None)
+
+
+def restored(context: Context) -> Restoration | None:
+    """What the context's corruption does to its test items and the model makes of it; None without one."""
+    if context.corruption.name == "none":
+        return None
+    done = lambda n, total: context.observer.progress("restoring", n, total)  # noqa: E731
+    return restoration(context.model, context.batches(context.test), context.corruption, progress=done)
+
+
+def _restored(name: str) -> Callable[[Context], Value | None]:
+    def compute(context: Context) -> Value | None:
+        found = context.once(restored)
+        return None if found is None else Value(getattr(found, name), None, found.images)
+
+    return compute
 
 
 def _explained_variance(context: Context) -> Value | None:
     """1 - mean squared error / variance, the variance of the same rows about the mean of each column."""
     if context.dataset.kind != "table":
         return None
-    centred = context.items.double() - context.items.double().mean(0)
-    spread = centred.square().mean(1).cpu().numpy()
-    if spread.mean() == 0:
+    mean = sum(part.double().sum(0) for part in context.parts()) / len(context.test)
+    each = [(part.double() - mean).square().mean(1) for part in context.parts()]
+    variance = torch.cat(each).cpu().numpy()
+    if variance.mean() == 0:
         return None
 
-    def influence(errors: Errors) -> np.ndarray:
+    def influence(found: Terms) -> np.ndarray:
         """Of each row on the ratio, about its value: their mean is the ratio, their spread that of a ratio."""
-        ratio = errors.squared.mean() / spread.mean()
-        return 1 - ratio - (errors.squared - ratio * spread) / spread.mean()
+        squared = found.squared.numpy()
+        ratio = squared.mean() / variance.mean()
+        return 1 - ratio - (squared - ratio * variance) / variance.mean()
 
     return _beside_pca(context, influence)
 
 
 RECONSTRUCTION: dict[str, Metric] = {
-    "reconstruction_mse": Metric(
-        "mean squared error", "reconstruction", "per value", "lower",
-        "Between each {item} and what is decoded from its mean code.",
+    "mse": Metric(
+        "mean squared error", "reconstruction", "per value, {scale}", "lower",
+        "Between each {item} and what is decoded from its mean code. Lower is better.",
         _mse, 5,
     ),
     "psnr": Metric(
@@ -69,5 +176,17 @@ RECONSTRUCTION: dict[str, Metric] = {
         "explained variance", "reconstruction", "", "higher",
         "Share of the rows' variance that comes back: 1 is all of it, 0 what the mean row would do.",
         _explained_variance,
+    ),
+    "corrupted_mse": Metric(
+        "corrupted", "reconstruction", "per value, {scale}", "",
+        "Mean squared error of each {item} as the denoising model is given it: noise added, or values masked. Noise "
+        "may leave the scale: it is not clipped.",
+        _restored("corrupted_mse"), 5,
+    ),
+    "restored_mse": Metric(
+        "restored", "reconstruction", "per value, {scale}", "lower",
+        "Mean squared error of what the model makes of the corrupted {item}, against the clean one. Below the row "
+        "above: it restores.",
+        _restored("restored_mse"), 5,
     ),
 }  # fmt: skip

@@ -7,50 +7,142 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from latlas.metrics import decoded, features
-from latlas.metrics.classifier import PART, as_tensor, small
+from latlas.data import Dataset
+from latlas.metrics.classifier import PART, Classifier, as_tensor, classifier_of, small
 from latlas.metrics.context import Context
-from latlas.metrics.metric import Metric, Value, mean_of
-from latlas.metrics.plausibility import share_of_plausible
+from latlas.metrics.metric import Metric, Value, mean_of, share_of, standard_error
 
 MOST_REAL = 1000
+MOST_JUDGED = 2000  # images of either kind: distances between all of them grow with the square
+NEIGHBOURS = 5
+KERNEL_BLOCK = 500
 PAIRS, STEPS = 100, 11
 
 
+def gradient_energy(x: Tensor) -> float:
+    """Mean squared difference of neighbouring pixels, down and across: x (N, C, H, W); 0 for images of one pixel."""
+    differences = [x.diff(dim=dim) for dim in (2, 3)]
+    total = sum(d.double().square().sum().item() for d in differences)
+    return total / max(1, sum(d.numel() for d in differences))
+
+
+def sharpness(images: Tensor, real: Tensor) -> float | None:
+    """Gradient energy of images against that of real ones, both (N, C, H, W): 1 is as sharp as the data.
+
+    Blur lowers it and noise raises it. None where real images are all even.
+    """
+    energy = gradient_energy(real)
+    return gradient_energy(images) / energy if energy > 0 else None
+
+
+def morph_smoothness(path: Tensor) -> float | None:
+    """How evenly decoded items change along straight lines of codes: path (P, T, *item), T points on P lines.
+
+    For each line the largest of the T - 1 steps' root mean square changes over their mean: 1 is perfectly even, and
+    T - 1 one jump. The mean over lines; those on which nothing changes are left out, None if all are.
+    """
+    steps = path.diff(dim=1).flatten(2).double().square().mean(2).sqrt()
+    largest, mean = steps.amax(1), steps.mean(1)
+    moved = mean > 0
+    return float((largest[moved] / mean[moved]).mean()) if moved.any() else None
+
+
+def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = NEIGHBOURS) -> dict[str, np.ndarray]:
+    """Fidelity and diversity of fake (M, F) against real (N, F), one value per image, whose means are the scores.
+
+    A ball about an image reaches to its k-th nearest neighbour of its own kind. `precision` (M,): the fake image lies
+    in a ball of a real one; `recall` (N,): the real image lies in a ball of a fake one (Kynkäänniemi et al. 2019).
+    `density` (M,): in how many real balls it lies, over k; `coverage` (N,): the real image's ball holds a fake one
+    (Naeem et al. 2020).
+
+    Raises ValueError for k neighbours or fewer of either kind.
+    """
+    from scipy.spatial.distance import cdist
+
+    if min(len(real), len(fake)) <= k:
+        raise ValueError(f"{k} neighbours need more than {k} images of either kind")
+    of_real = np.partition(cdist(real, real), k, axis=1)[:, k]
+    of_fake = np.partition(cdist(fake, fake), k, axis=1)[:, k]
+    between = cdist(fake, real)
+    in_real = between <= of_real
+    return {
+        "precision": in_real.any(1).astype(np.float64),
+        "recall": (between <= of_fake[:, None]).any(0).astype(np.float64),
+        "density": in_real.sum(1) / k,
+        "coverage": (between.min(0) <= of_real).astype(np.float64),
+    }
+
+
+def kernel_distances(real: np.ndarray, fake: np.ndarray, block: int = KERNEL_BLOCK) -> np.ndarray:
+    """MMD^2 with the kernel (x.y / F + 1)^3, unbiased, of consecutive blocks of real and fake (N, F): (B,).
+
+    Its mean over blocks is zero for equal laws, whatever the number of images (Binkowski et al. 2018).
+    """
+    count = max(1, min(len(real), len(fake)) // block)
+    pairs = zip(np.array_split(real, count), np.array_split(fake, count), strict=True)
+    return np.array([_polynomial_mmd(x, y) for x, y in pairs])
+
+
+def _polynomial_mmd(x: np.ndarray, y: np.ndarray) -> float:
+    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def within(a: np.ndarray) -> float:
+        gram = kernel(a, a)
+        return (gram.sum() - np.trace(gram)) / (len(a) * (len(a) - 1))
+
+    return float(within(x) + within(y) - 2 * kernel(x, y).mean())
+
+
+def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
+    """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of the Gaussians with the means and covariances of real and fake
+    (N, F): the squared Wasserstein-2 distance between them (Dowson and Landau 1982; Heusel et al. 2017).
+
+    It is above zero for equal laws, the more so the fewer images there are.
+    """
+    first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
+    values, axes = np.linalg.eigh(first)
+    root = axes * np.sqrt(values.clip(0)) @ axes.T
+    cross = np.sqrt(np.linalg.eigvalsh(root @ second @ root).clip(0)).sum()
+    shift = real.mean(0) - fake.mean(0)
+    return float(max(0.0, shift @ shift + np.trace(first) + np.trace(second) - 2 * cross))
+
+
+def plausible_share(dataset: Dataset, images: Tensor) -> Value | None:
+    """Share of images (N, C, H, W) on [0, 1] that the data set's classifier takes for real; None if it cannot judge."""
+    classifier = classifier_of(dataset)
+    hits = None if classifier is None else classifier.plausible(images)
+    return None if hits is None else share_of(hits, what="images")
+
+
 def _plausible_share(context: Context) -> Value | None:
-    return share_of_plausible(context.dataset, context.images)
+    return plausible_share(context.dataset, context.images)
 
 
 @dataclass(frozen=True)
 class _Judged:
     """Features (N, F) of real test images, of as many real training images, and of samples; and what gave them."""
 
-    by: features.Classifier
+    by: Classifier
     real: np.ndarray
     training: np.ndarray
     samples: np.ndarray
 
-    def reading(self, stderr: float | None, value: float, training: float) -> Value:
+    def value(self, of_samples: float, of_training: float, stderr: float | None) -> Value:
+        """A number of the samples, beside the same of training images in their place."""
         by = f"classifier {self.by.name}, right on {self.by.accuracy:.0%} of real test images"
-        return Value(
-            value, stderr, len(self.samples), beside={"training images": training}, what="samples", by=by
-        )
+        beside = {"training images": of_training}
+        return Value(of_samples, stderr, len(self.samples), beside=beside, what="samples", by=by)
 
 
-def _judged(context: Context) -> _Judged | None:
-    """What the distances and shares below are of: at most 2,000 images of each kind; None where none can judge."""
-    found = context.made.get("judged")
-    if found is None and features.classifier_of(context.dataset) is not None:
-        found = context.made["judged"] = _judge(context)
-    return found if found is not None and len(found.real) > features.NEIGHBOURS else None
-
-
-def _judge(context: Context) -> _Judged:
-    by = features.classifier_of(context.dataset)
-    assert by is not None
-    dataset, most = context.dataset, features.MOST_JUDGED
-    count = min(most, len(context.rows), len(context.training_rows))
+def judged(context: Context) -> _Judged | None:
+    """What distances and shares are of: at most 2,000 images of each kind; None where none can judge them."""
+    dataset, by = context.dataset, classifier_of(context.dataset)
+    count = min(MOST_JUDGED, len(context.rows), len(context.training_rows))
+    if by is None or count <= NEIGHBOURS:
+        return None
 
     def real(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         parts = np.array_split(rows[:count], max(1, count // PART))
@@ -65,46 +157,49 @@ def _judge(context: Context) -> _Judged:
     )
 
 
-def _share_in_features(name: str) -> Callable[[Context], Value | None]:
-    """The mean of one of `features.precision_recall`, beside that of training images in place of samples."""
+def neighbourhoods(context: Context) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
+    """`precision_recall` of the samples, and of training images in their place."""
+    images = context.once(judged)
+    if images is None:
+        return None
+    return precision_recall(images.real, images.samples), precision_recall(images.real, images.training)
+
+
+def _neighbourhood(name: str) -> Callable[[Context], Value | None]:
+    """The mean of one of `precision_recall`, beside that of training images in place of samples."""
 
     def compute(context: Context) -> Value | None:
-        judged = _judged(context)
-        if judged is None:
+        images, found = context.once(judged), context.once(neighbourhoods)
+        if images is None or found is None:
             return None
-        if "shares" not in context.made:
-            kinds = (judged.samples, judged.training)
-            context.made["shares"] = [features.precision_recall(judged.real, kind) for kind in kinds]
-        ours, training = (shares[name] for shares in context.made["shares"])
-        found = mean_of(ours)
-        return judged.reading(found.stderr, found.value, float(training.mean()))
+        of_samples, of_training = (mean_of(shares[name]) for shares in found)
+        return images.value(of_samples.value, of_training.value, of_samples.stderr)
 
     return compute
 
 
 def _kernel_distance(context: Context) -> Value | None:
-    judged = _judged(context)
-    if judged is None:
+    images = context.once(judged)
+    if images is None:
         return None
-    blocks = features.kernel_distances(judged.real, judged.samples)
-    stderr = float(blocks.std(ddof=1) / np.sqrt(len(blocks))) if len(blocks) > 1 else None
-    training = float(features.kernel_distances(judged.real, judged.training).mean())
-    return judged.reading(stderr, float(blocks.mean()), training)
+    blocks = kernel_distances(images.real, images.samples)
+    training = kernel_distances(images.real, images.training)
+    return images.value(float(blocks.mean()), float(training.mean()), standard_error(blocks))
 
 
 def _frechet_distance(context: Context) -> Value | None:
-    judged = _judged(context)
-    if judged is None:
+    images = context.once(judged)
+    if images is None:
         return None
-    training = features.frechet_distance(judged.real, judged.training)
-    return judged.reading(None, features.frechet_distance(judged.real, judged.samples), training)
+    samples, training = (frechet_distance(images.real, other) for other in (images.samples, images.training))
+    return images.value(samples, training, None)
 
 
 def _sharpness(context: Context) -> Value | None:
     if context.dataset.kind != "image":
         return None
     real = as_tensor(context.dataset, np.asarray(context.test.x[context.rows[:MOST_REAL]]))
-    value = decoded.sharpness(context.images, real)
+    value = sharpness(context.images, real)
     return None if value is None else Value(value, None, len(context.images), what="codes")
 
 
@@ -116,7 +211,7 @@ def _morph_smoothness(context: Context) -> Value | None:
     pairs = np.stack([rng.choice(len(codes), 2, replace=False) for _ in range(PAIRS)])
     first, last = codes[pairs[:, 0], None], codes[pairs[:, 1], None]
     path = first + (last - first) * torch.linspace(0, 1, STEPS, dtype=codes.dtype)[:, None]
-    value = decoded.morph_smoothness(context.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2]))
+    value = morph_smoothness(context.decode(path.flatten(0, 1)).unflatten(0, path.shape[:2]))
     return None if value is None else Value(value, None, PAIRS, what="pairs")
 
 
@@ -129,22 +224,22 @@ SAMPLES: dict[str, Metric] = {
     "precision": Metric(
         "precision", "samples", "", "higher",
         "Share of samples that lie among real test images, in the features of a small classifier.",
-        _share_in_features("precision"),
+        _neighbourhood("precision"),
     ),
     "recall": Metric(
         "recall", "samples", "", "higher",
         "Share of real test images that lie among samples, in the same features: what the model can make at all.",
-        _share_in_features("recall"),
+        _neighbourhood("recall"),
     ),
     "density": Metric(
         "density", "samples", "", "higher",
         "How many real images' neighbourhoods a sample lies in, against what real ones do: outliers count little.",
-        _share_in_features("density"),
+        _neighbourhood("density"),
     ),
     "coverage": Metric(
         "coverage", "samples", "", "higher",
         "Share of real test images with a sample in their neighbourhood.",
-        _share_in_features("coverage"),
+        _neighbourhood("coverage"),
     ),
     "kernel_distance": Metric(
         "kernel distance", "samples", "", "lower",

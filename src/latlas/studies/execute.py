@@ -1,9 +1,8 @@
-"""A study carried out: its runs trained or gone on with in turn, then compared."""
+"""A study carried out: its runs trained or resumed in turn, then compared."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,26 +12,21 @@ from latlas._version import __version__
 from latlas.errors import InputError, LatlasError
 from latlas.progress import Observer
 from latlas.runs import Run
-from latlas.studies import records, results
-from latlas.studies.budget import about, left
-from latlas.studies.prepare import Plan, Planned
+from latlas.studies import budget as budgets
+from latlas.studies import results, study_json
+from latlas.studies.prepare import Plan, Planned, run_seconds
 from latlas.studies.study import seeds_of
 
 
 class Interrupted(KeyboardInterrupt):
-    """A study was asked to stop; the same call goes on with it."""
+    """A study was asked to stop; the same call continues it."""
 
 
 @dataclass
 class State:
-    """What became of the runs so far: seconds by folder, and the reason by folder of those that failed.
+    """What became of the runs so far: the reason, by folder, of those that `failed`; and of their comparison."""
 
-    `done` holds (kind, estimate, seconds) of the runs trained from beginning to end by this process.
-    """
-
-    seconds: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    done: list[tuple[str, float, float]] = field(default_factory=list)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     results: dict[str, Any] | None = None
 
@@ -45,14 +39,31 @@ def run_state(plan: Plan, planned: Planned) -> str:
     return "finished" if Run(folder).finished else "begun"
 
 
-def remaining(plan: Plan, planned: Planned) -> float:
-    """The estimate of what is still to do of a run; its place is that of the last log row."""
+def _trained_share(plan: Plan, planned: Planned) -> float:
+    """How much of a run is trained, from 0 to 1; the log of one that was begun says where it stands."""
     state = run_state(plan, planned)
-    if state == "finished":
-        return plan.speeds[planned.kind].compare
     rows = Run(plan.out / planned.folder).log() if state == "begun" else []
-    share = rows[-1]["step"] / planned.size.steps if rows and planned.size.steps else 0.0
-    return (1 - min(1.0, share)) * plan.seconds(planned)
+    return min(1.0, rows[-1]["step"] / max(1, planned.size.steps)) if rows else float(state == "finished")
+
+
+def _seconds(plan: Plan, shares: Iterable[tuple[Planned, float]]) -> float | None:
+    """What shares of runs take to train, by what the finished ones took; None where nothing tells."""
+    finished = ((run, run_seconds(plan.out / run.folder)) for run in plan.runs)
+    done = [(run.kind, plan.work(run), seconds) for run, seconds in finished if seconds]
+    todo = [(run.kind, share * plan.work(run)) for run, share in shares]
+    return budgets.time_left(todo, done, plan.measured)
+
+
+def time_left(plan: Plan, runs: Iterable[Planned]) -> float | None:
+    """Seconds that these runs still have to be trained; None where nothing tells."""
+    return _seconds(plan, ((run, 1 - _trained_share(plan, run)) for run in runs))
+
+
+def time_left_text(seconds: float | None) -> str:
+    """The time that is left, as a part of a sentence."""
+    if seconds is None:
+        return "time left unknown, measuring with the first run"
+    return f"about {budgets.rounded(seconds)} of training left"
 
 
 def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
@@ -61,22 +72,22 @@ def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
     A run that fails is left out of the comparison, and the others go on. Gives what study.json holds. Raises
     Interrupted when asked to stop, LatlasError at the end where runs failed.
     """
-    state, before = State(), records.read(plan.out, plan.study.info.name)
+    state, before = State(), study_json.read(plan.out, plan.study.info.name)
     state.created = before.get("created", state.created)
     if _unchanged(plan, before):
         observer.note(f"{plan.out}: finished already; nothing has changed")
         return before
-    records.write(plan.out, record(plan, state))
+    study_json.write(plan.out, record(plan, state))
     try:
         for number in range(len(plan.runs)):
             _train(plan, state, number, observer)
-            records.write(plan.out, record(plan, state))
+            study_json.write(plan.out, record(plan, state))
         state.results = results.write(plan, set(state.failed), _failures(state), observer)
     except KeyboardInterrupt:
-        records.write(plan.out, record(plan, state))
-        raise Interrupted("stopped; what is trained is kept; the same call goes on with it") from None
+        study_json.write(plan.out, record(plan, state))
+        raise Interrupted("stopped; what is trained is kept; the same call continues it") from None
     values = record(plan, state)
-    records.write(plan.out, values)
+    study_json.write(plan.out, values)
     if state.failed:
         first = next(iter(state.failed.items()))
         raise LatlasError(
@@ -87,48 +98,39 @@ def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
 
 
 def _unchanged(plan: Plan, before: dict[str, Any]) -> bool:
-    """Whether study.json holds the results of this very plan, and everything that was written is there."""
-    asked = record(plan, State())
+    """Whether study.json has the results of exactly this plan, and all files are there."""
+    now = record(plan, State())
     keys = ("about", "latlas", "budget", "cuts")
     return (
         bool(before.get("results"))
-        and all(before.get(key) == asked[key] for key in keys)
-        and [row["folder"] for row in before["runs"]] == [row["folder"] for row in asked["runs"]]
-        and all(row["state"] == "finished" for row in asked["runs"])
+        and all(before.get(key) == now[key] for key in keys)
+        and [row["folder"] for row in before["runs"]] == [row["folder"] for row in now["runs"]]
+        and all(row["state"] == "finished" for row in now["runs"])
         and all((plan.out / name).is_file() for name in (results.PAGE, results.TABLE))
     )
 
 
 def _train(plan: Plan, state: State, number: int, observer: Observer) -> None:
-    planned = plan.runs[number]
-    folder = plan.out / planned.folder
-    was = run_state(plan, planned)
-    ahead = [(p.kind, remaining(plan, p)) for p in plan.runs[number + 1 :]] + [("", plan.baselines)]
-    here = [(planned.kind, remaining(plan, planned))]
-    inner = _Inner(observer, f"run {number + 1} of {len(plan.runs)}", ahead, here, state.done)
-    if was == "finished":
-        state.seconds[planned.folder] = Run(folder).metrics.get("seconds") or 0.0
-        observer.note(f"{inner.place}: {title(planned)}: finished already")
+    planned, options = plan.runs[number], plan.options
+    folder, place = plan.out / planned.folder, f"run {number + 1} of {len(plan.runs)}"
+    status = run_state(plan, planned)
+    if status == "finished":
+        observer.note(f"{place}: {title(planned)}: finished already")
         return
-    observer.note(f"{inner.place}, {inner.left(0.0)}: {title(planned)}")
-    begun = time.perf_counter()
+    left = time_left(plan, plan.runs[number:])
+    observer.note(f"{place}, {time_left_text(left)}: {title(planned)}")
+    whole, later = _seconds(plan, [(planned, 1.0)]), time_left(plan, plan.runs[number + 1 :])
+    inner = _RunObserver(observer, place, whole, later)
     try:
-        if was == "begun":
-            run = experiment.resume(
-                folder, inner, plan.options.threads, plan.options.device, plan.options.data_dir
-            )
+        if status == "begun":
+            experiment.resume(folder, inner, options.threads, options.device, options.data_dir)
         else:
-            run = experiment.train(planned.config, folder, inner)
+            experiment.train(planned.config, folder, inner)
     except InputError:
         raise
     except LatlasError as error:
-        observer.note(f"{inner.place} failed: {error}")
+        observer.note(f"{place} failed: {error}")
         state.failed[planned.folder] = str(error)
-        return
-    if was == "new":
-        estimate = plan.seconds(planned) - plan.speeds[planned.kind].compare
-        state.done.append((planned.kind, estimate, time.perf_counter() - begun))
-    state.seconds[planned.folder] = run.metrics["seconds"]
 
 
 def title(planned: Planned) -> str:
@@ -136,19 +138,20 @@ def title(planned: Planned) -> str:
     return f"{planned.data}, {planned.name}, seed {planned.seed}"
 
 
-class _Inner:
-    """What a run says, as a part of a study: its progress with the study's place; its notes are in its report."""
+class _RunObserver:
+    """Passes on a run's progress with that of the study; its notes are left out, for its report has them.
 
-    def __init__(
-        self, observer: Observer, place: str, ahead: Sequence[tuple[str, float]],
-        here: Sequence[tuple[str, float]], done: Sequence[tuple[str, float, float]],
-    ) -> None:  # fmt: skip
-        self.observer, self.place, self.ahead, self.here, self.done = observer, place, ahead, here, done
+    `whole` and `later` are the seconds that this run and those after it take to train, None where unknown.
+    """
 
-    def left(self, share: float) -> str:
-        """How long the study still takes when that share of this run is over."""
-        now = left(self.ahead, self.done) + (1 - share) * left(self.here, self.done)
-        return f"about {about(now)} left"
+    def __init__(self, observer: Observer, place: str, whole: float | None, later: float | None) -> None:
+        self.observer, self.place, self.whole, self.later = observer, place, whole, later
+
+    def time_left(self, share: float) -> str:
+        """How long the study still trains when that share of this run is over."""
+        if self.whole is None or self.later is None:
+            return time_left_text(None)
+        return time_left_text((1 - share) * self.whole + self.later)
 
     def note(self, text: str) -> None: ...
 
@@ -156,11 +159,11 @@ class _Inner:
 
     def progress(self, what: str, done: int, total: int, detail: str = "") -> None:
         if what == "training":
-            self.observer.progress(what, done, total, f"{self.place}, {self.left(done / max(total, 1))}")
+            self.observer.progress(what, done, total, f"{self.place}, {self.time_left(done / max(total, 1))}")
             return
         share = 1.0 if what.startswith("evaluating") else 0.0
-        # By a name of its own: each run's is over at once, or speaks for itself.
-        self.observer.progress(f"{self.place}: {what}", done, total, self.left(share))
+        # Named by its run: the console shows what lasts, and one run's must not be taken for the next one's.
+        self.observer.progress(f"{self.place}: {what}", done, total, self.time_left(share))
 
 
 def _failures(state: State) -> list[str]:
@@ -168,17 +171,18 @@ def _failures(state: State) -> list[str]:
 
 
 def record(plan: Plan, state: State) -> dict[str, Any]:
-    """study.json: the plan, the estimate, what was cut, what became of each run, and the results."""
+    """The content of study.json: the plan, the estimate, what was cut, the state of each run, and the results."""
     cut, info = plan.cut, plan.study.info
-    wanted, rows = seeds_of(info, plan.options.seeds), []
+    rows = []
     for run in plan.runs:
-        failed = state.failed.get(run.folder)
+        error = state.failed.get(run.folder)
         rows.append({
-            **row(plan, run),
-            "state": "failed" if failed else run_state(plan, run),
-            "seconds": state.seconds.get(run.folder),
-            **({"error": failed} if failed else {}),
+            **row(run),
+            "state": "failed" if error else run_state(plan, run),
+            "seconds": run_seconds(plan.out / run.folder),
+            **({"error": error} if error else {}),
         })  # fmt: skip
+    of_seeds = len(seeds_of(info, plan.options.seeds))
     return {
         "format": 1,
         "study": info.name,
@@ -189,18 +193,17 @@ def record(plan: Plan, state: State) -> dict[str, Any]:
         "data": list(dict.fromkeys(run.data for run in plan.runs)),
         "seeds": list(dict.fromkeys(run.seed for run in plan.runs)),
         "asked_seeds": plan.options.seeds,
-        "budget": cut and {"seconds": plan.budget, **vars(cut), "of_seeds": len(wanted)},
+        "budget": cut and {"seconds": plan.budget, **vars(cut), "of_seeds": of_seeds},
         "cuts": list(plan.cuts),
-        "estimate_seconds": round(plan.total, 1),
+        "estimate_seconds": tenths(plan.total),
         "baseline_seconds": round(plan.baselines, 1),
-        "speeds": {kind: vars(speed) for kind, speed in plan.speeds.items()},
         "runs": rows,
         "results": state.results,
     }
 
 
-def row(plan: Plan, run: Planned) -> dict[str, Any]:
-    """A planned run as plain values."""
+def row(run: Planned) -> dict[str, Any]:
+    """A planned run as plain values; seconds that are not known are None."""
     return {
         "name": run.name,
         "data": run.data,
@@ -208,34 +211,26 @@ def row(plan: Plan, run: Planned) -> dict[str, Any]:
         "folder": run.folder,
         "steps": run.size.steps,
         "planned_steps": run.whole.steps,
-        "estimate_seconds": round(plan.seconds(run), 1),
+        "estimate_seconds": tenths(run.estimate),
     }
 
 
+def tenths(seconds: float | None) -> float | None:
+    """Seconds as study.json has them."""
+    return None if seconds is None else round(seconds, 1)
+
+
 def listed(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values: its runs with how far each is, what a budget cut, and the seconds of all of it."""
+    """The plan as plain values: its runs with the state of each, what a budget cut, and the seconds of all of it."""
     return {
         "study": plan.study.info.name,
         "folder": str(plan.out),
-        "runs": [{**row(plan, run), "state": run_state(plan, run)} for run in plan.runs],
+        "runs": [{**row(run), "state": run_state(plan, run)} for run in plan.runs],
         "cuts": list(plan.cuts),
-        "estimate_seconds": round(plan.total, 1),
+        "estimate_seconds": tenths(plan.total),
     }
 
 
 def headline(plan: Plan) -> str:
-    """Where the study is, how many runs it has, and how long what is left of them takes."""
-    return f"{plan.out}: {len(plan.runs)} runs, about {about(sum(remaining(plan, run) for run in plan.runs))}"
-
-
-__all__ = [
-    "Interrupted",
-    "carry_out",
-    "headline",
-    "listed",
-    "record",
-    "remaining",
-    "row",
-    "run_state",
-    "title",
-]
+    """Where the study is, how many runs it has, and how long those that are left take."""
+    return f"{plan.out}: {len(plan.runs)} runs, {time_left_text(time_left(plan, plan.runs))}"

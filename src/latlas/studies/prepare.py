@@ -1,12 +1,12 @@
-"""From a study to its runs: data read, configurations resolved, time measured, and cut to a budget."""
+"""From a study to its runs: data read, configurations resolved and, for a budget, time measured and steps cut."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -23,25 +23,21 @@ from latlas.progress import Observer
 from latlas.runs import Run, is_run
 from latlas.settings import Config
 from latlas.studies import budget as budgets
-from latlas.studies import probe, records
+from latlas.studies import study_json, trial
 from latlas.studies.budget import Cut, Size, Speed
 from latlas.studies.study import Study, seeds_of, slug, unique
 
 ROOT = Path("studies")
-# What does not change a run's speed; everything else makes a combination of its own.
-SPEED_FREE = ("seed", "recipe", "training.epochs", "training.steps", "optimizer", "objective.beta",
-              "objective.schedule", "objective.warmup", "pictures")  # fmt: skip
+# Settings that do not change how long a run takes; any other makes it a kind of its own.
+WITHOUT_TIME = ("seed", "recipe", "optimizer", "objective.beta", "objective.schedule", "objective.warmup")
 LENGTH = ("training.steps", "training.epochs", "objective.warmup")  # what a budget decides
-# What may differ in a run that is gone on with: it does not change what the study compares.
-RUN_FREE = (*configuration.ASIDE, "recipe")
-
-
-Probe = tuple[Config, Dataset, float]  # and the seconds that reading the data took
+# Settings that may differ in a run that is continued: they do not change what the study compares.
+UNCOMPARED = (*configuration.ASIDE, "recipe")
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a call adds to a study."""
+    """What a call adds to a study. `measure`: say how long the runs take even where no budget asks for it."""
 
     data: tuple[str, ...] = ()
     out: Path | None = None
@@ -51,13 +47,14 @@ class Options:
     threads: int | None = None
     device: str = ""
     data_dir: str = ""
+    measure: bool = False
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a study: `name` is its row in the comparison, `kind` the combination that decides its speed.
+    """One run of a study: `name` is its row in the comparison; runs of one `kind` take equally long.
 
-    `whole` is its size before a budget cut it.
+    `whole` is its size before a budget cut it; `estimate`, where it is known, the seconds of the run and its row.
     """
 
     name: str
@@ -69,70 +66,79 @@ class Planned:
     whole: Size
     kind: str
     fingerprint: str
+    estimate: float | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is going to be done in the folder `out`: `runs` as cut, in their order, and how long each takes.
+    """What is going to be done in the folder `out`: the runs in their order, as cut, then their comparison.
 
-    `baselines` are the seconds that the rows of PCA take. `cuts` says in words what the budget took away.
+    `baselines` are the seconds that its rows of PCA take, 0 where they were not measured; `cuts` say in words what the
+    budget took away.
     """
 
     study: Study
     out: Path
     runs: tuple[Planned, ...]
-    speeds: dict[str, Speed]
     baselines: float
     budget: float | None
     cut: Cut | None
     cuts: tuple[str, ...]
-    options: Options = field(default_factory=Options)
-
-    def seconds(self, run: Planned) -> float:
-        """The estimate of a run, as it was cut."""
-        return budgets.seconds(run.size, self.speeds[run.kind])
+    options: Options
 
     @property
-    def total(self) -> float:
-        """The estimate of the study, from its beginning."""
-        return sum(map(self.seconds, self.runs)) + self.baselines
+    def measured(self) -> bool:
+        """Whether the seconds of every run are known."""
+        return all(run.estimate is not None for run in self.runs)
+
+    @property
+    def total(self) -> float | None:
+        """The seconds that the study takes from its beginning; None where they are not known."""
+        return sum(run.estimate or 0.0 for run in self.runs) + self.baselines if self.measured else None
+
+    def work(self, run: Planned) -> float:
+        """How much of the study a run is: its seconds where those of every run are known, else its steps.
+
+        A closed form, which has no steps, counts as an epoch.
+        """
+        return (run.estimate or 0.0) if self.measured else run.size.steps or run.size.per_epoch
 
 
 def plan(study: Study, options: Options, observer: Observer) -> Plan:
-    """The runs of a study on their data, each found good, and how long they will take.
+    """The runs of a study on their data, each found good; with a budget also how long they take, and what it cuts.
 
-    A folder that was begun keeps its measurements, its budget and what that cut, unless another is given.
-    Raises InputError for wrong settings or data, a run in the folder that was trained otherwise, or a budget
-    that is too short; nothing is written.
+    A folder that was begun keeps its budget and what that cut, unless another is given. Raises InputError for wrong
+    settings or data, a run in the folder that was trained otherwise, or a budget that is too short; nothing is written.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     out = options.out or ROOT / study.info.name
-    before = records.read(out, study.info.name)
+    stored = study_json.Written.model_validate(study_json.read(out, study.info.name))
     if options.seeds is None:
-        options = replace(options, seeds=before.get("asked_seeds"))
+        options = replace(options, seeds=stored.asked_seeds)
     measures_of(study)
-    known = {kind: Speed(**values) for kind, values in before.get("speeds", {}).items()}
-    runs, to_measure = _runs(study, options, known, observer)
+    runs = _runs(study, options, observer)
     for run in runs:
-        _check_folder(run, out / run.folder, (*RUN_FREE, *LENGTH))
-    speeds, baselines = _measured(study, to_measure, observer)
-    speeds, baselines = known | speeds, max(baselines, before.get("baseline_seconds", 0.0))
+        _check_folder(run, out / run.folder, (*UNCOMPARED, *LENGTH))
     seeds = seeds_of(study.info, options.seeds)
-    stored = before.get("budget") or {}
-    budget = stored.get("seconds") if options.budget is None else options.budget
-    cut, cuts = None, []
-    if budget is not None:
-        if stored.get("seconds") == budget:
-            whole = stored["seeds"] == stored.get("of_seeds")  # further ones are wanted, whatever they cost
-            cut = Cut(stored["share"], len(seeds) if whole else min(stored["seeds"], len(seeds)))
-        else:
-            work = [[(r.size, speeds[r.kind]) for r in runs if r.seed == seed] for seed in seeds]
-            cut = budgets.fit(work, budget, time.perf_counter() - begun + baselines)
-        runs = [_cut(r, cut.share) for r in runs if r.seed in seeds[: cut.seeds]]
-        cuts = _told(cut, runs, len(seeds), budget)
+    budget, cut = _stored_cut(options, stored, len(seeds))
+    runs = _shortened(runs, cut, seeds)
+    speeds, baselines = _known_speeds(runs, out, stored), stored.baseline_seconds
+    if budget is not None and cut is None:
+        speeds, baselines = _measured(study, runs, observer)
+        work = [[(run.size, speeds[run.kind]) for run in runs if run.seed == seed] for seed in seeds]
+        cut = budgets.fit(work, budget, time.perf_counter() - started + baselines)
+        runs = _shortened(runs, cut, seeds)
+    elif options.measure:
+        measured, more = _measured(study, [run for run in runs if run.kind not in speeds], observer)
+        speeds, baselines = speeds | measured, max(baselines, more)
     for run in runs:
-        _check_folder(run, out / run.folder, RUN_FREE)
-    return Plan(study, out, tuple(runs), speeds, baselines, budget, cut, tuple(cuts), options)
+        _check_folder(run, out / run.folder, UNCOMPARED)
+    cuts = _cut_notes(cut, runs, len(seeds), budget) if cut and budget else []
+    estimated = (
+        replace(run, estimate=budgets.seconds(run.size, speeds[run.kind])) if run.kind in speeds else run
+        for run in runs
+    )
+    return Plan(study, out, tuple(estimated), baselines, budget, cut, tuple(cuts), options)
 
 
 def measures_of(study: Study) -> tuple[str, ...]:
@@ -146,64 +152,74 @@ def measures_of(study: Study) -> tuple[str, ...]:
         raise InputError(f"{study.where}: study.measures: {error}") from None
 
 
-def _measured(
-    study: Study, to_measure: Mapping[str, Probe], observer: Observer
-) -> tuple[dict[str, Speed], float]:
-    """The speed of each kind, and the seconds that the rows of PCA take."""
-    names, pca = measures_of(study), study.info.pca
-    rows: dict[str, tuple[float, float]] = {}
-    sizes: dict[str, set[int | None]] = {}
+def _stored_cut(options: Options, stored: study_json.Written, seeds: int) -> tuple[float | None, Cut | None]:
+    """The budget, given now or before, and what it cut when the folder was begun; no cut where it is a new one."""
+    before = stored.budget
+    budget = options.budget or (before.seconds if before else None)
+    if before is None or before.seconds != budget:
+        return budget, None
+    # Where no seed was cut, the seeds of now are trained, however many they are.
+    kept = seeds if before.seeds == before.of_seeds else min(before.seeds, seeds)
+    return budget, Cut(before.share, kept)
+
+
+def _known_speeds(runs: Sequence[Planned], out: Path, stored: study_json.Written) -> dict[str, Speed]:
+    """By kind, the seconds that study.json expects of a run or, where it does not, that a finished one took."""
+    expected = {row.folder: row.estimate_seconds for row in stored.runs}
+    known = ((run.kind, expected.get(run.folder) or run_seconds(out / run.folder)) for run in runs)
+    return {kind: Speed(seconds, 0.0, 0.0) for kind, seconds in known if seconds is not None}
+
+
+def run_seconds(folder: Path) -> float | None:
+    """The seconds that a finished run took; None while it is not finished."""
+    return Run(folder).metrics.get("seconds")
+
+
+def _measured(study: Study, runs: Sequence[Planned], observer: Observer) -> tuple[dict[str, Speed], float]:
+    """By kind how fast its runs are, the row of the comparison among what comes with each; and the seconds that the
+    rows of PCA take.
+    """
+    kinds = {run.kind: run for run in runs}
+    rows: dict[str, float] = {}
     speeds = {}
-    for done, (kind, (config, data, reading)) in enumerate(to_measure.items()):
-        observer.progress("measuring", done, len(to_measure), "how long a step takes")
-        if data.fingerprint not in rows:
-            rows[data.fingerprint] = probe.comparing(config, data, names, pca)
-        sizes.setdefault(data.fingerprint, set()).add(config.model.latent)
-        speeds[kind] = replace(probe.measure(config, data, reading), compare=rows[data.fingerprint][0])
-    if to_measure:
-        observer.progress("measuring", len(to_measure), len(to_measure))
-    return speeds, sum(len(sizes[key]) * baseline for key, (_, baseline) in rows.items())
+    for done, (kind, run) in enumerate(kinds.items()):
+        observer.progress("measuring", done, len(kinds), f"how long {run.name} takes")
+        with trial.short_run(run.config, run.size) as (short, speed):
+            if short is not None and run.data not in rows:
+                rows[run.data] = trial.row_seconds(short, study.info)
+        speeds[kind] = replace(speed, start=speed.start + rows.get(run.data, 0.0))
+    if kinds:
+        observer.progress("measuring", len(kinds), len(kinds))
+    baselines = {(run.data, run.config.model.latent) for run in runs} if study.info.pca else ()
+    return speeds, sum(rows.get(data, 0.0) for data, _ in baselines)
 
 
-def _runs(
-    study: Study, options: Options, known: Mapping[str, Speed], observer: Observer
-) -> tuple[list[Planned], dict[str, Probe]]:
-    """Every run, those of a data set together, seed by seed; and of each kind that is not known one to measure."""
-    wanted = options.data or study.info.data
-    if not wanted:
+def _runs(study: Study, options: Options, observer: Observer) -> list[Planned]:
+    """Every run at its whole length, those of a data set together, seed by seed."""
+    sources_ = options.data or study.info.data
+    if not sources_:
         raise InputError(f"{study.where}: no data: name them: latlas study {study.info.name} DATA")
-    twins = [source for source in wanted if wanted.count(source) > 1]
-    if twins:
-        raise InputError(f"{study.where}: {twins[0]}: given twice; each data set gets all runs once")
-    seeds = seeds_of(study.info, options.seeds)
+    twice = [source for source in sources_ if sources_.count(source) > 1]
+    if twice:
+        raise InputError(f"{study.where}: {twice[0]}: given twice; each data set gets all runs once")
     slugs = dict(
         zip((e.name for e in study.entries), unique(slug(e.name) for e in study.entries), strict=True)
     )
-    loaded = [_load(study, source, options, observer) for source in wanted]
-    names = unique(datasets[0][1].name for datasets in loaded)
+    loaded = [_load(study, source, options, observer) for source in sources_]
+    names = unique(pairs[0][1].name for pairs in loaded)
     runs: list[Planned] = []
-    to_measure: dict[str, Probe] = {}
-    for name, datasets in zip(names, loaded, strict=True):
-        for seed, (entry, (config, data, reading)) in product(
-            seeds, zip(study.entries, datasets, strict=True)
-        ):
+    for name, pairs in zip(names, loaded, strict=True):
+        entries = list(zip(study.entries, pairs, strict=True))
+        for seed, (entry, (config, data)) in product(seeds_of(study.info, options.seeds), entries):
             config = configuration.override(config, {"seed": seed}, study.where)
-            length = training.plan(config, len(data.train))
-            steps = 0 if config.training.method == "pca" else length.steps
-            kept = len(training.snapshot_steps(config, length)) + 1 if steps else 0
-            size = Size(steps, length.per_epoch, len(data.valid), len(data.test), kept)
-            kind = _kind(config, data)
+            size, kind = _size(config, data), _kind(config, data)
             folder = f"{name}-{slugs[entry.name]}-seed{seed}"
             runs.append(Planned(entry.name, name, seed, folder, config, size, size, kind, data.fingerprint))
-            if kind not in known:
-                to_measure.setdefault(kind, (config, data, reading))
-    return runs, to_measure
+    return runs
 
 
-def _load(
-    study: Study, source: str, options: Options, observer: Observer
-) -> list[tuple[Config, Dataset, float]]:
-    """For each entry its resolved configuration, its data and how long they took to read; built once on trial."""
+def _load(study: Study, source: str, options: Options, observer: Observer) -> list[tuple[Config, Dataset]]:
+    """For each entry its resolved configuration and its data; its model is built once, to see that it can be."""
     folder = str(Path(options.data_dir).expanduser().absolute()) if options.data_dir else ""
     given = {
         "data.source": source,
@@ -213,16 +229,15 @@ def _load(
         "training.device": options.device,
     }
     changes = {key: value for key, value in given.items() if value not in (None, "")}
-    kept: dict[str, tuple[Dataset, float]] = {}
-    found = []
+    datasets: dict[str, Dataset] = {}
+    pairs = []
     for entry in study.entries:
         config = configuration.override(entry.config, changes, f"{study.where}: {entry.name}")
         prepare_machine(config.training)
         key = config.data.model_dump_json()
-        if key not in kept:
-            begun = time.perf_counter()
-            kept[key] = sources.load(config.data, observer.progress), time.perf_counter() - begun
-        dataset, reading = kept[key]
+        if key not in datasets:
+            datasets[key] = sources.load(config.data, observer.progress)
+        dataset = datasets[key]
         try:
             resolved, _ = resolve(config, dataset)
             if resolved.training.method == "pca":
@@ -230,17 +245,31 @@ def _load(
             build(resolved, item_of(dataset), statistics(dataset))
         except InputError as error:
             raise InputError(f"{study.where}: {entry.name}, on {dataset.name}: {error}") from None
-        found.append((resolved, dataset, reading))
-    return found
+        pairs.append((resolved, dataset))
+    return pairs
+
+
+def _size(config: Config, data: Dataset) -> Size:
+    length, options = training.plan(config, len(data.train)), config.training
+    every = options.snapshot_epochs and options.snapshot_epochs * length.per_epoch
+    steps = 0 if options.method == "pca" else length.steps
+    return Size(steps, length.per_epoch, every or options.snapshot_every)
 
 
 def _kind(config: Config, data: Dataset) -> str:
-    free = configuration.settings_of(config, SPEED_FREE)
-    free |= {"threads": torch.get_num_threads(), "items": len(data.train)}
-    return hashlib.sha256(json.dumps(free, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    settings = configuration.settings_of(config, WITHOUT_TIME)
+    settings |= {"threads": torch.get_num_threads(), "items": len(data.train)}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
-def _cut(run: Planned, share: float) -> Planned:
+def _shortened(runs: Sequence[Planned], cut: Cut | None, seeds: Sequence[int]) -> list[Planned]:
+    """The runs that a cut leaves, each with its share of the steps; all of them where there is none."""
+    if cut is None:
+        return list(runs)
+    return [_with_share(run, cut.share) for run in runs if run.seed in seeds[: cut.seeds]]
+
+
+def _with_share(run: Planned, share: float) -> Planned:
     """The run with that share of its steps; a warm-up that was given in steps is shortened alike."""
     if share >= 1 or not run.size.steps:
         return run
@@ -255,15 +284,15 @@ def _cut(run: Planned, share: float) -> Planned:
     )
 
 
-def _told(cut: Cut, runs: Sequence[Planned], seeds: int, budget: float) -> list[str]:
+def _cut_notes(cut: Cut, runs: Sequence[Planned], seeds: int, budget: float) -> list[str]:
     several = len({run.data for run in runs}) > 1
     sizes = {f"{r.name} on {r.data}" if several else r.name: r.whole for r in runs}
-    return budgets.told(cut, sizes, seeds, budget)
+    return budgets.cut_notes(cut, sizes, seeds, budget)
 
 
-def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:
+def _check_folder(planned: Planned, folder: Path, without: Sequence[str]) -> None:
     """Raises InputError where the folder holds something else than this run, naming the first key that differs and
-    is not `free`.
+    is not in `without`.
     """
     if not folder.exists():
         return
@@ -271,17 +300,17 @@ def _check_folder(planned: Planned, folder: Path, free: Sequence[str]) -> None:
     if not is_run(folder):
         raise InputError(f"{folder}: exists already and is no run; {advice}")
     run = Run(folder)
-    there, wanted = (configuration.settings_of(config, free) for config in (run.config, planned.config))
-    for key in (*(key for key in LENGTH if key in wanted), *wanted):
-        value = wanted[key]
-        if there.get(key) != value and key in LENGTH:
+    trained, now = (configuration.settings_of(config, without) for config in (run.config, planned.config))
+    for key in (*(key for key in LENGTH if key in now), *now):
+        if trained.get(key) == now[key]:
+            continue
+        if key in LENGTH:
             raise InputError(
                 f"{folder}: was trained for another number of steps, by another budget; leave the budget out to go on"
                 f" with it, or {advice}"
             )
-        if there.get(key) != value:
-            raise InputError(
-                f"{folder}: was trained with {key} = {there.get(key)}, and now it would be {value}; {advice}"
-            )
+        raise InputError(
+            f"{folder}: was trained with {key} = {trained.get(key)}, and now it would be {now[key]}; {advice}"
+        )
     if run.info["data"]["fingerprint"] != planned.fingerprint:
         raise InputError(f"{folder}: was trained on other data of that name ({planned.data}); {advice}")

@@ -1,4 +1,4 @@
-"""What a study found: one page, one table as CSV, and the same numbers as plain values."""
+"""The results of a study: one page, one table as CSV, and the same numbers as plain values."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from latlas import compare, html
+from latlas import compare
 from latlas.compare import denoising
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.progress import Observer
 from latlas.runs import Run
 from latlas.studies.prepare import Plan, measures_of
+from latlas.text import Table, sentence
 
 if TYPE_CHECKING:
     from latlas.compare import Comparison
 
 PAGE, TABLE = "study.html", "results.csv"
-FIXED = ("latent", "parameters", "seed")  # what no seed changes
+FIXED = ("latent", "parameters", "seed")  # columns without a spread over seeds
 
 
 def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer) -> dict[str, Any]:
@@ -44,35 +45,37 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
     claims = [f"To be checked here: {claim}" for claim in info.claims]
     told = [*claims, *(sentence(line) for line in plan.cuts), *notes]
     found = {name: {**compare.to_dict(c), "text": compare.text_table(c)} for name, c in comparisons.items()}
-    more = _restorations(plan, failed, found, observer) if info.table == "restoration" else ""
-    page = compare.page(list(comparisons.values()), info.title or info.name, info.intro, told, more)
+    restored = _restorations(plan, failed, found, observer) if info.table == "restoration" else {}
+    page = compare.page(list(comparisons.values()), info.title or info.name, info.intro, told, restored)
     write_atomic(plan.out / PAGE, page)
     write_atomic(plan.out / TABLE, table(comparisons))
     return found
 
 
-def _restorations(plan: Plan, failed: set[str], found: dict[str, dict[str, Any]], observer: Observer) -> str:
+def _restorations(
+    plan: Plan, failed: set[str], found: dict[str, dict[str, Any]], observer: Observer
+) -> dict[str, Table]:
     """Adds to what was `found` on each data set the errors of its denoising runs and plain ones, as `restoration`
-    and to its `text`; gives them as HTML.
+    and to its `text`; gives them as tables.
     """
-    parts = []
+    tables = {}
     for data, groups in groups_of(plan, failed).items():
         runs = [run for group in groups.values() for run in group]
         rows = denoising.restoration_table(runs, plan.options.data_dir, observer)
         found[data]["restoration"] = [row.to_dict() for row in rows]
         found[data]["text"] += f"\n\n{denoising.text_table(rows)}"
-        parts.append(html.section(f"Restored on {data}", denoising.html_table(rows)))
-    return "".join(parts)
+        tables[data] = denoising.table(rows)
+    return tables
 
 
 def groups_of(plan: Plan, failed: set[str]) -> dict[str, dict[str, list[Run]]]:
-    """By data set and by row the runs of its seeds, in the study's order."""
-    found: dict[str, dict[str, list[Run]]] = {}
+    """The runs by data set and row, one for each seed, in the study's order."""
+    groups: dict[str, dict[str, list[Run]]] = {}
     for run in plan.runs:
         if run.folder not in failed:
-            found.setdefault(run.data, {}).setdefault(run.name, []).append(Run(plan.out / run.folder))
+            groups.setdefault(run.data, {}).setdefault(run.name, []).append(Run(plan.out / run.folder))
     order = [entry.name for entry in plan.study.entries]
-    return {data: {name: rows[name] for name in order if name in rows} for data, rows in found.items()}
+    return {data: {name: rows[name] for name in order if name in rows} for data, rows in groups.items()}
 
 
 def table(comparisons: dict[str, Comparison]) -> str:
@@ -92,8 +95,3 @@ def table(comparisons: dict[str, Comparison]) -> str:
         cells = (values.get(head) for head in heads[3:])
         writer.writerow([data, entry.name, entry.seeds, *("" if c is None else c for c in cells)])
     return stream.getvalue()
-
-
-def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop."""
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

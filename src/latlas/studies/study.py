@@ -21,14 +21,14 @@ from latlas.data.options import Section
 from latlas.errors import InputError, unknown
 from latlas.settings import Config
 
-# Settings that a study decides for its runs, and where it says so.
-DECIDED = {
+# Settings that [settings], [[runs]] and [grid] may not have, and what decides them.
+DECIDED_BY = {
     "seed": "[study] seeds",
     "data.source": "[study] data",
     "data.data_dir": "data_dir",
     "recipe": "recipe",
 }
-# A study's page has its own pictures, and its comparison the measures that it asks for.
+# Runs of a study have no pictures and no further numbers of their own: the study's page has those that it asks for.
 QUICK = {"pictures.draw": False, "evaluation.groups": (), "evaluation.diagnose": False}
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
@@ -66,15 +66,15 @@ class StudyInfo(Section):
 
     @field_validator("data", "seeds", "measures", "columns")
     @classmethod
-    def _no_twins(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        twins = sorted({v for v in values if values.count(v) > 1})
-        if twins:
-            raise ValueError(f"{twins[0]} is named twice")
+    def _no_duplicates(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        duplicates = sorted({v for v in values if values.count(v) > 1})
+        if duplicates:
+            raise ValueError(f"{duplicates[0]} is named twice")
         return values
 
 
 class StudyFile(Section):
-    """A study's file as it is written."""
+    """A study's TOML file."""
 
     study: StudyInfo
     settings: Annotated[dict[str, Any], Field(default_factory=dict)]
@@ -84,7 +84,7 @@ class StudyFile(Section):
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the comparison: its name and its configuration, but for data and seed."""
+    """A row of the comparison: its name, and its configuration without data and seed."""
 
     name: str
     config: Config
@@ -92,7 +92,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Study:
-    """A study that has been read: `entries` are its runs times its grid, `where` names its file in errors."""
+    """A study as it was read: `entries` are its runs times its grid, `where` names its file in errors."""
 
     info: StudyInfo
     entries: tuple[Entry, ...]
@@ -107,7 +107,7 @@ def study_names() -> list[str]:
 
 
 def source_text(name: str) -> str:
-    """The TOML of the study of that name, as it is written.
+    """The text of the TOML file of the study of that name.
 
     Raises InputError with the nearest known name.
     """
@@ -131,8 +131,8 @@ def read(name_or_path: str | Path) -> Study:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', '') or error}") from None
 
 
-def parse(text: str, where: str, home: Path | None) -> Study:
-    """A study from its TOML; files that it names lie in `home`.
+def parse(text: str, where: str, folder: Path | None) -> Study:
+    """A study from its TOML; the files that it names are in `folder`.
 
     Raises InputError as `read` does.
     """
@@ -144,12 +144,12 @@ def parse(text: str, where: str, home: Path | None) -> Study:
         file = StudyFile.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{where}: {'; '.join(_explain(dict(e)) for e in error.errors())}") from None
-    entries = tuple(_entries(file, where, home))
+    entries = tuple(_entries(file, where, folder))
     names = [entry.name for entry in entries]
-    twins = sorted({name for name in names if names.count(name) > 1})
-    if twins:
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
         raise InputError(
-            f"{where}: two runs are called {twins[0]!r}; give each of [[runs]] a name of its own"
+            f"{where}: two runs are called {duplicates[0]!r}; give each of [[runs]] a name of its own"
         )
     return Study(file.study, entries, where)
 
@@ -168,34 +168,34 @@ def _explain(error: Mapping[str, Any]) -> str:
     return f"{key} = {error['input']!r}: {message}"
 
 
-def _entries(file: StudyFile, where: str, home: Path | None) -> Iterator[Entry]:
-    points = list(_points(file.grid, f"{where}: [grid]"))
+def _entries(file: StudyFile, where: str, folder: Path | None) -> Iterator[Entry]:
+    points = list(_grid_points(file.grid, f"{where}: [grid]"))
     shared = _settings(file.settings, f"{where}: [settings]")
-    for number, given in enumerate(file.runs, 1):
+    for number, run in enumerate(file.runs, 1):
         place = f"{where}: [[runs]] {number}"
-        name, base = _base(given, place, home)
-        own = _settings({k: v for k, v in given.items() if k not in ("name", "recipe", "config")}, place)
+        name, base = _base(run, place, folder)
+        own = _settings({k: v for k, v in run.items() if k not in ("name", "recipe", "config")}, place)
         for point in points:
             changes = {**QUICK, **shared, **own, **point}
-            parts = [name, *(f"{key.rpartition('.')[2]} {shown(value)}" for key, value in point.items())]
+            parts = [name, *(f"{key.rpartition('.')[2]} {value_text(value)}" for key, value in point.items())]
             yield Entry(" · ".join(parts), configuration.override(base, changes, place))
 
 
-def _base(given: Mapping[str, Any], place: str, home: Path | None) -> tuple[str, Config]:
-    """What an entry begins with, a recipe or a file of settings, and the entry's name."""
+def _base(run: Mapping[str, Any], place: str, folder: Path | None) -> tuple[str, Config]:
+    """The name of a run, and the recipe or the file of settings that its own settings change."""
     for key in ("name", "recipe", "config"):
-        if not isinstance(given.get(key, ""), str):
-            raise InputError(f"{place}: {key} = {given[key]!r}: expected a string")
-    recipe, file = given.get("recipe", ""), given.get("config", "")
-    if file and home is None:
+        if not isinstance(run.get(key, ""), str):
+            raise InputError(f"{place}: {key} = {run[key]!r}: expected a string")
+    recipe, file = run.get("recipe", ""), run.get("config", "")
+    if file and folder is None:
         raise InputError(f"{place}: config = {file!r}: only a study in a file of its own names files")
     try:
         base = configuration.recipe(recipe or "vae")
         if file:
-            base = configuration.read((home or Path()) / Path(file).expanduser(), base)
+            base = configuration.read((folder or Path()) / Path(file).expanduser(), base)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
-    return given.get("name", "") or (Path(file).stem if file else recipe or "vae"), base
+    return run.get("name", "") or (Path(file).stem if file else recipe or "vae"), base
 
 
 def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -203,9 +203,9 @@ def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     flat = configuration.dotted(values)
     known = configuration.known_keys()
     for key in flat:
-        decided = next((d for d in DECIDED if key == d or key.startswith(f"{d}.")), "")
+        decided = next((d for d in DECIDED_BY if key == d or key.startswith(f"{d}.")), "")
         if decided:
-            raise InputError(f"{place}: {key} is not set here: {DECIDED[decided]} says it for every run")
+            raise InputError(f"{place}: {key} is not set here: {DECIDED_BY[decided]} says it for every run")
         if key not in known:
             candidates = [*known, "name", "recipe", "config"]
             near = get_close_matches(key, candidates, n=1, cutoff=0.5)
@@ -215,8 +215,8 @@ def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     return flat
 
 
-def _points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
-    """Every combination of the grid's values, the last key's fastest; one empty point where there is no grid."""
+def _grid_points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
+    """Every combination of the grid's values, the last key varying fastest; one empty one where there is no grid."""
     flat = _settings(grid, place)
     for key, values in flat.items():
         if not isinstance(values, list) or not values:
@@ -225,10 +225,10 @@ def _points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
         yield dict(zip(flat, values, strict=True))
 
 
-def shown(value: Any) -> str:
-    """A setting's value in a name."""
+def value_text(value: Any) -> str:
+    """A setting's value as a part of a run's name."""
     if isinstance(value, list | tuple):
-        return "x".join(shown(v) for v in value)
+        return "x".join(value_text(v) for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -238,16 +238,16 @@ def slug(text: str) -> str:
 
 
 def unique(names: Iterable[str]) -> list[str]:
-    """The names, with -2, -3 ... after one that was there before."""
-    found: list[str] = []
+    """The names, each that occurred before with -2, -3 ... after it."""
+    result: list[str] = []
     for name in names:
         candidates = itertools.chain([name], (f"{name}-{n}" for n in itertools.count(2)))
-        found.append(next(c for c in candidates if c not in found))
-    return found
+        result.append(next(c for c in candidates if c not in result))
+    return result
 
 
 def seeds_of(info: StudyInfo, count: int | None) -> tuple[int, ...]:
-    """The study's seeds; with a count, so many: the first of them, then the numbers after the greatest."""
+    """The study's seeds, or the first `count` of them; where it has fewer, also the numbers after the greatest."""
     if count is None:
         return info.seeds
     more = range(max(info.seeds) + 1, max(info.seeds) + 1 + count)

@@ -1,4 +1,4 @@
-"""study.json: what a study planned, expects, has cut and has found."""
+"""study.json: the plan of a study, what its budget cut, how far its runs are, and its results."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from pydantic import BaseModel, ValidationError
 
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
-from latlas.studies.budget import Speed
 
 NAME = "study.json"
 
 
 class Row(BaseModel):
-    """A run, as study.json has it."""
+    """A run in study.json."""
 
     folder: str
-    state: str
+    estimate_seconds: float | None = None
 
 
 class Budget(BaseModel):
-    """What a budget was, and what it left."""
+    """A budget in study.json: its seconds, the share of the steps and the number of seeds that it left."""
 
     seconds: float
     share: float
@@ -32,9 +31,8 @@ class Budget(BaseModel):
 
 
 class Written(BaseModel):
-    """What the planning of a study reads of its study.json."""
+    """The parts of study.json from which planning goes on."""
 
-    speeds: dict[str, Speed] = {}
     baseline_seconds: float = 0.0
     budget: Budget | None = None
     asked_seeds: int | None = None

@@ -1,52 +1,12 @@
-"""How far reconstructions are from their items, one value for each item."""
+"""Structural similarity of images."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 from torch import Tensor
 
-from latlas.data.batches import Batches
-from latlas.metrics.elbo import restored, squared_error
-from latlas.models import Model, evaluating
-
 WINDOW, WIDTH = 11, 1.5
 FLAT, EVEN = 0.01**2, 0.03**2  # (K1 L)^2 and (K2 L)^2 with L = 1, the range of the data
-MOST_VALUES = 2**25  # of all items whose SSIM is taken: bounds its time
-LEAST = 1e-10  # a squared error of 0 has no decibels: below this, it counts as 100 dB
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Of N items: `squared` (N,), the mean over an item's values; `ssim` (M,), of the first M of them, all but where
-    images are large; None for what are no images.
-    """
-
-    squared: np.ndarray
-    ssim: np.ndarray | None
-
-    @property
-    def psnr(self) -> np.ndarray:
-        """Peak signal-to-noise ratio 10 log10(1 / squared error) for a peak of 1, in dB: (N,)."""
-        return -10 * np.log10(np.maximum(self.squared, LEAST))
-
-
-def reconstruction_errors(model: Model, data: Batches, rows: np.ndarray) -> Errors:
-    """Of the given rows (N,), each decoded from its posterior's mean; in parts, so that memory is bounded."""
-    image = model.item.kind == "image"
-    squared, similar = [], []
-    most = max(100, MOST_VALUES // math.prod(model.item.shape))
-    with torch.no_grad(), evaluating(model):
-        for part in model.chunks(len(rows)):
-            x = data(rows[part])
-            again = restored(model, x)
-            squared.append(squared_error(again, x))
-            if image and part.start < most:
-                similar.append(ssim(again, x)[: most - part.start])
-    return Errors(torch.cat(squared).numpy(), torch.cat(similar).numpy() if image else None)
 
 
 def ssim(one: Tensor, other: Tensor) -> Tensor:

@@ -1,0 +1,108 @@
+"""metrics.json as people read it: the result in a sentence, the numbers as lines for a terminal or as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from latlas.metrics import OF_SPLITS, OLD_NAMES
+from latlas.metrics.metric import GROUPS
+from latlas.settings import OLD_GROUPS
+from latlas.text import Cell, Row, Table, aligned, error, rounded, sentence
+
+Numbers = Mapping[str, Mapping[str, Any]]
+MOST_PARTS = 16  # numbers per dimension that a row shows
+
+
+def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> str:
+    """The result of a run in one sentence; how far it came where it is unfinished."""
+    test = metrics.get("splits", {}).get("test")
+    if not test:
+        steps = [row for row in log if "step" in row]
+        if not steps:
+            return "Unfinished: no step is logged yet."
+        last = steps[-1]
+        seen = [row["valid"]["elbo"] for row in steps if (row.get("valid") or {}).get("elbo") is not None]
+        best = f" Best validation ELBO so far: {rounded(max(seen), 1)}." if seen else ""
+        return f"Unfinished: the log ends at step {last['step']:,}, epoch {last.get('epoch', 0):.3g}.{best}"
+    unit = str(metrics.get("unit", "nats per image"))
+    items = f"{test['images']:,} {unit.rpartition(' ')[2]}s"
+    if test.get("elbo") is None:
+        value = rounded(test["distortion"], 1)
+        return f"Test distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
+    stderr = test.get("elbo_stderr")
+    spread = f"± {error(stderr)}, " if stderr is not None else ""
+    elbo, distortion, rate = (rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
+    return f"Test ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
+
+
+def text(numbers: Numbers) -> str:
+    """A block of lines for each group: what, value, unit, what it stands beside, what it came from."""
+    blocks = []
+    for title, members in _groups(numbers):
+        rows = [[title, "", "", "", ""]]
+        for about in members.values():
+            cells = (_value(about), about["unit"], beside(about), _origin(about))
+            rows.append([f"  {about['title']}", *cells])
+        blocks.append(aligned(rows, right=(1,)))
+        blocks += [
+            f"  ! {about['title']}: {about['warning']}" for about in members.values() if about.get("warning")
+        ]
+    return "\n".join(blocks)
+
+
+def tables(numbers: Numbers) -> dict[str, Table]:
+    """A table for each group, by its title, each number explained; without those that stand beside each split."""
+    numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in OF_SPLITS}
+    head = (Cell("Number"), Cell("Value"), Cell("Beside it"))
+    return {
+        title: Table(head, [_row(name, about) for name, about in members.items()], numeric=(1,))
+        for title, members in _groups(numbers)
+    }
+
+
+def _groups(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
+    for group, title in GROUPS.items():
+        members = {name: about for name, about in numbers.items() if _group(about) == group}
+        if members:
+            yield title, members
+
+
+def _group(about: Mapping[str, Any]) -> str:
+    group = about.get("group", "")
+    return OLD_GROUPS.get(group, group)
+
+
+def _value(about: Mapping[str, Any]) -> str:
+    decimals = int(about.get("decimals", 3))
+    shown = rounded(about["value"], decimals)
+    stderr = about.get("stderr")
+    return shown if stderr is None else f"{shown} ± {rounded(stderr, decimals)}"
+
+
+def beside(about: Mapping[str, Any]) -> str:
+    """The same number of what it is to be compared with."""
+    decimals = int(about.get("decimals", 3))
+    return ", ".join(f"{name} {rounded(value, decimals)}" for name, value in about.get("beside", {}).items())
+
+
+def _origin(about: Mapping[str, Any]) -> str:
+    """What the number came from: 1,000 items, 100 draws each."""
+    draws = about.get("draws")
+    what = about.get("what", "items")
+    return f"{about['items']:,} {what[:-1] if about['items'] == 1 else what}" + (
+        f" × {draws:,} draws" if draws and draws > 1 else ""
+    )
+
+
+def _row(name: str, about: Mapping[str, Any]) -> Row:
+    parts = [rounded(float(part), 2) for part in about.get("parts", ())]
+    each = ", ".join(parts[:MOST_PARTS] + ["…"] * (len(parts) > MOST_PARTS))
+    by = f", by {about['by']}" if about.get("by") else ""
+    why = [about["why"], f"Of {_origin(about)}{by}.", f"Per dimension: {each}." if parts else ""]
+    return Row(
+        (Cell(about["title"], about["unit"]), Cell(_value(about)), Cell(beside(about))),
+        why=" ".join(filter(None, why)),
+        key=name,
+        warning=sentence(about["warning"]) if about.get("warning") else "",
+    )

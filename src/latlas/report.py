@@ -1,0 +1,167 @@
+"""The report of a run: one HTML page that holds its numbers, pictures and settings, and opens offline."""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from latlas import html
+from latlas.errors import InputError
+from latlas.files import write_atomic
+from latlas.html import Embedded
+from latlas.metrics import METRICS, OF_SPLITS, display
+from latlas.runs import Run
+from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
+
+ORDER = ("reconstructions", "restored", "samples", "pseudo-inputs", "samples-factored",
+         "samples-full", "samples-mixture", "samples-flow", "latent", "manifold", "traversals", "morph", "snapshots",
+         "losses")  # fmt: skip
+LARGEST_FILM = 3_000_000  # bytes
+
+
+def write_report(path: Path) -> Path:
+    """Writes `report.html` into a run folder, from what is in the folder; what is missing is left out.
+
+    Raises InputError when there is no such folder, LatlasError when the page cannot be written.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"{path}: no such run folder")
+    write_atomic(path / "report.html", page(path))
+    return path / "report.html"
+
+
+def page(path: Path) -> str:
+    """The report of a run folder as HTML, without a reference to anything outside itself."""
+    run = Run(path)
+    info = run.info if (path / "run.json").exists() else {}
+    toml = (path / "config.toml").read_text(encoding="utf-8") if (path / "config.toml").exists() else ""
+    metrics, config = run.metrics, _parsed(toml)
+    name = path.resolve().name
+    return html.render(
+        "report.html.j2",
+        title=name,
+        line=_line(metrics, info, config),
+        headline=display.headline(metrics, run.log()),
+        findings=metrics.get("findings"),
+        facts=_facts(metrics, info, config),
+        results=_results(metrics, str(info.get("data", {}).get("kind", "image"))),
+        normalised=metrics.get("normalised") is not False,
+        pictures=_pictures(path / "figures"),
+        groups=display.tables(metrics.get("numbers", {})),
+        film=_film(path),
+        commands=_commands(name, metrics, config),
+        notes=info.get("notes") or [],
+        configuration=toml,
+        environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
+    )
+
+
+def _parsed(toml: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(toml)
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The data, the recipe and the day."""
+    data = metrics.get("data") or info.get("data", {}).get("name") or config.get("data", {}).get("source")
+    recipe = metrics.get("recipe") or config.get("recipe", {}).get("name")
+    made = str(info.get("created", ""))[:10]
+    return " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", made) if p)
+
+
+def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """The run in a few words: what was trained, how large, how long."""
+    shape = info.get("data", {}).get("shape")
+    speed = metrics.get("images_per_second")
+    facts = {
+        "Items": " × ".join(str(n) for n in shape) if shape else None,
+        "Training items": count(info.get("data", {}).get("train")),
+        "Network": metrics.get("network") or config.get("network", {}).get("name"),
+        "Likelihood": metrics.get("likelihood") or config.get("likelihood", {}).get("name"),
+        "Latent dimensions": metrics.get("latent") or config.get("model", {}).get("latent"),
+        "Parameters": count(metrics.get("parameters")),
+        "Epochs": count(metrics.get("epochs")),
+        "Steps": count(metrics.get("steps")),
+        "Time": duration(metrics.get("seconds")),
+        "Training speed": f"{speed:,.0f} items/s" if speed else None,
+    }
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
+    """The terms of the bound and the errors on each split, each term explained; None where there are none."""
+    splits = {name: metrics.get("splits", {}).get(name) for name in ("test", "valid", "train")}
+    splits = {name: split for name, split in splits.items() if split}
+    if not splits:
+        return None
+    heads = [
+        Cell({"valid": "validation"}.get(name, name), f"{rounded(split.get('images'), 0)} items")
+        for name, split in splits.items()
+    ]
+    numbers, rows = metrics.get("numbers", {}), []
+    for key in OF_SPLITS:
+        if any(split.get(key) is not None for split in splits.values()):
+            metric = METRICS[key]
+            cells = (_value(split, key, metric.decimals) for split in splits.values())
+            beside = display.beside(numbers.get(key, {}))
+            why = f"{metric.words(metric.why, kind)}{f' On the test items: {beside}.' if beside else ''}"
+            rows.append(Row((Cell(metric.heading, metric.words(metric.unit, kind)), *cells), why))
+    return Table((Cell("Term"), *heads), rows, numeric=range(1, len(splits) + 1))
+
+
+def _value(split: Mapping[str, Any], key: str, decimals: int) -> Cell:
+    stderr = split.get("elbo_stderr") if key == "elbo" else None
+    return Cell(rounded(split.get(key), decimals), "" if stderr is None else f"± {error(stderr)}")
+
+
+def _pictures(folder: Path) -> list[Embedded]:
+    """The PNG files of a folder, in reading order."""
+    files = {p.stem: p for p in sorted(folder.glob("*.png")) if p.is_file()}
+    names = [n for n in ORDER if n in files] + [n for n in files if n not in ORDER]
+    found = (html.picture(files[name].read_bytes(), name) for name in names)
+    return [picture for picture in found if picture]
+
+
+def _film(run: Path) -> Embedded | None:
+    """The film that `latlas animate` has made of the run, where it is small enough for a page."""
+    for path in (run / "animation.webp", run / "animation.gif"):
+        if path.is_file() and path.stat().st_size <= LARGEST_FILM:
+            return html.picture(path.read_bytes(), "animation")
+    return None
+
+
+def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """Command lines for this run, from the folder that it lies in, with what each is for."""
+    run = shlex.quote(name)
+    test = metrics.get("splits", {}).get("test")
+    if not test:
+        return {f"latlas train --resume {run}": "go on where the last checkpoint stands"}
+    if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":
+        sample = {f"latlas sample {run} -n 64 --out samples.png": "new items from the prior"}
+    else:
+        sample = {f"latlas sample {run} --density mixture": "new items from a density of the codes"}
+    return sample | {
+        f"latlas reconstruct {run} --out pairs.npz": "the test items, through the model and back",
+        f"latlas encode {run} --out codes.npz": "their codes, for your own plots",
+        f"latlas morph {run} --from 3 --to 17": "the path from one test item to another",
+        f"latlas evaluate {run}": "the numbers above, once more",
+        f"latlas diagnose {run}": "what is wrong, and what to change",
+        f"latlas vary {run} --row 17": "new items like one of the test items",
+    }
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Everything that run.json says, by dotted key."""
+    for key, value in values.items():
+        if key == "notes" or value is None:
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, setting(value)

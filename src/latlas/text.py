@@ -1,0 +1,110 @@
+"""Numbers, lists and tables as people read them, on a terminal and in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+MOST_NAMES = 6  # that a sentence lists
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table: `text`, a smaller `note` to it (a unit, an uncertainty), and a `style`.
+
+    Styles are best and within (of a rank), wins, name and baseline (of a model), code, and key (dotted).
+    """
+
+    text: str
+    note: str = ""
+    style: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.note}".rstrip()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, and what explains it: `why`, the `key` it has in metrics.json, and a `warning`."""
+
+    cells: Sequence[Cell]
+    why: str = ""
+    key: str = ""
+    warning: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a head; the columns at `numeric` hold numbers, which end in line."""
+
+    head: Sequence[Cell]
+    rows: Sequence[Row]
+    numeric: Container[int] = ()
+
+
+def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
+    """Rows as columns."""
+    return [list(column) for column in zip(*grid, strict=True)]
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
+    """Rows of cells for a terminal, in columns as wide as their longest cell; those at `right` end in line."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(
+            c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def rounded(value: object, decimals: int) -> str:
+    """A number as people read it: thousands apart, a true minus sign, none before zero; a dash where there is none."""
+    if not isinstance(value, int | float):
+        return "–"
+    return f"{value:z,.{decimals}f}".replace("-", "−")
+
+
+def error(value: float) -> str:
+    """An uncertainty: two decimals below 1, else one."""
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
+
+
+def count(value: float | None) -> str | None:
+    """A number of things; one decimal where it is not whole."""
+    return None if value is None else rounded(value, 0 if value == int(value) else 1)
+
+
+def duration(seconds: float | None) -> str | None:
+    """A time as hours and minutes, minutes and seconds, or seconds."""
+    if seconds is None:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    )
+
+
+def setting(value: object) -> str:
+    """The value of a setting; a dash where there is none."""
+    if value is None or value == "" or value == []:
+        return "–"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """a, b and c; of many the first few."""
+    if len(parts) > MOST_NAMES:
+        return f"{', '.join(parts[: MOST_NAMES - 1])} and {len(parts) - MOST_NAMES + 1} others"
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -1,0 +1,50 @@
+"""Numbers, lists and tables as people read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from latlas.text import Cell, aligned, count, duration, error, listed, rounded, sentence, setting, transposed
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "shown"),
+    [
+        (1234.5, 1, "1,234.5"), (-0.5, 2, "−0.50"), (-0.001, 2, "0.00"), (7, 0, "7"), (None, 3, "–"), ("x", 3, "–"),
+    ],
+)  # fmt: skip
+def test_numbers_have_their_decimals_and_a_true_minus(value: object, decimals: int, shown: str) -> None:
+    assert rounded(value, decimals) == shown
+
+
+def test_uncertainties_and_counts_have_no_more_digits_than_they_need() -> None:
+    assert [error(v) for v in (0.014, 0.994, 1.25, 31)] == ["0.01", "0.99", "1.2", "31.0"]
+    assert [count(v) for v in (None, 5.0, 2.5, 1335602)] == [None, "5", "2.5", "1,335,602"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(None, None), (0.04, "0.0 s"), (59.4, "59.4 s"), (59.6, "1 min 0 s"), (139.2, "2 min 19 s"), (7384, "2 h 3 min")],
+)  # fmt: skip
+def test_durations_have_two_units_at_most(seconds: float | None, shown: str | None) -> None:
+    assert duration(seconds) == shown
+
+
+def test_settings_read_as_words() -> None:
+    values = (None, "", [], [512, 256], True, False, 0.1 + 0.2, 1e-5, 3, "adam")
+    shown = ["–", "–", "–", "512, 256", "yes", "no", "0.3", "1e-05", "3", "adam"]
+    assert [setting(value) for value in values] == shown
+
+
+def test_lists_are_sentences_and_long_ones_are_cut() -> None:
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert listed(list("abcdef")) == "a, b, c, d, e and f"
+    assert listed(list("abcdefg")) == "a, b, c, d, e and 2 others"
+    assert [sentence(words) for words in ("few draws", "Few.")] == ["Few draws.", "Few."]
+
+
+def test_columns_are_as_wide_as_their_longest_cell() -> None:
+    assert aligned([["name", "n"], ["a", "10"]], right=(1,)) == "name   n\na     10"
+    assert transposed([[Cell("a"), Cell("b")], [Cell("c"), Cell("d")]])[0] == [Cell("a"), Cell("c")]
+    assert [str(cell) for cell in (Cell("1.0", "± 0.1"), Cell("1.0", style="best"))] == ["1.0 ± 0.1", "1.0"]
