@@ -235,11 +235,11 @@ def test_of_many_items_some_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Figures are made but not rendered; their names, titles and readings."""
+    """Figures are made but not rendered; their names, titles and captions."""
     made: dict[str, str] = {}
 
-    def keep(figure: Figure, path: Path, reading: str = "") -> Path:
-        made[path.stem] = f"{figure.get_label()} {reading}"
+    def keep(figure: Figure, path: Path, caption: str = "") -> Path:
+        made[path.stem] = f"{figure.get_label()} {caption}"
         return path
 
     monkeypatch.setattr(gallery.figures, "save", keep)
@@ -248,7 +248,7 @@ def unrendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def draw(data: Dataset, **settings: Any) -> None:
     wanted = gallery.Settings(densities=("factored", "full", "mixture"), size=(2, 2), dots=30, **settings)
-    gallery.draw(Path(), made(data, model__latent=3)[1], data, (), wanted)
+    gallery.draw(Run(Path("none")), made(data, model__latent=3)[1], data, wanted)
 
 
 def test_pictures_of_every_density_beside_the_priors(
@@ -268,6 +268,17 @@ def test_pictures_of_every_density_beside_the_priors(
     score = fit.log_prob(densities.draws(model, data.test.x, 1)).mean()
     assert f"{score:.2f} nats per code".replace("-", "−") in said[2]
     assert "48 training items" in said[2]
+
+
+def test_codes_are_drawn_once_for_all_densities(
+    unrendered: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, real = [], densities.draws
+    monkeypatch.setattr(
+        densities, "draws", lambda model, x, seed: (calls.append(len(x)), real(model, x, seed))[1]
+    )
+    draw(image_dataset(60))
+    assert calls == [48, 6]
 
 
 @pytest.mark.parametrize(("table", "left", "names"), [(True, 60, 4), (False, 3, 1)])

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from latlas import diagnosis, gallery, records, report, runs
-from latlas.build import has_prior, unit_of
-from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.diagnosis.text import described
 from latlas.files import write_json
 from latlas.metrics import assessment
-from latlas.metrics.elbo import Evaluation, Restoration, evaluate, restoration, restore
+from latlas.metrics.elbo import Evaluation, Restoration, evaluate, restoration
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
@@ -59,9 +56,9 @@ def finish(
         keep(findings=_or_say(lambda: _findings(run, model, dataset, observer), told, observer) or [])
     if config.pictures.draw:
         observer.note("drawing pictures")
-        settings = gallery.Settings(size=config.pictures.grid, span=config.pictures.span)
+        settings = gallery.settings_of(config)
         told = ("the pictures could not be drawn", f"latlas report --redraw {run.path}")
-        _or_say(lambda: draw(run, model, dataset, settings), told, observer)
+        _or_say(lambda: gallery.draw(run, model, dataset, settings), told, observer)
     write_json(run.path / "metrics.json", metrics | {"seconds": round(seconds(), 3)})
     report.write_report(run.path)
     _tell(run, splits["test"], metrics, observer)
@@ -101,18 +98,6 @@ def _tell(run: Run, test: Evaluation, metrics: dict[str, Any], observer: Observe
     observer.note(f"test {score} {metrics['unit']}  report: {run.path / 'report.html'}")
 
 
-def draw(run: Run, model: Model, dataset: Dataset, settings: gallery.Settings) -> list[Path]:
-    """Draws the run's pictures with these settings; the paths written."""
-    config, unit = run.config, unit_of(dataset.kind)
-    settings = replace(settings, prior=has_prior(config), unit=unit, densities=config.pictures.densities)
-    if config.corruption.name != "none":
-        told = describe(config.corruption)
-        settings = replace(
-            settings, restore=partial(restore, model, corruption=config.corruption), damage=told
-        )
-    return gallery.draw(run.path, model, dataset, run.log(), settings)
-
-
 def redraw(
     run: Run,
     grid: tuple[int, int] | None,
@@ -125,7 +110,6 @@ def redraw(
     Raises InputError when the run's data are missing.
     """
     dataset = runs.dataset_of(run, data_dir, observer.progress)
-    pictures = run.config.pictures
-    return draw(
-        run, run.model(), dataset, gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
-    )
+    settings = gallery.settings_of(run.config)
+    settings = replace(settings, size=grid or settings.size, span=span or settings.span)
+    return gallery.draw(run, run.model(), dataset, settings)

@@ -233,8 +233,8 @@ def _pictures(heading: str, chosen: Sequence[Picture], name: str) -> str:
         title = f"<h4>{escape(picture.name)}</h4>\n" if picture.name else ""
         made.append(f"<div>\n{title}{html.picture(picture.png, f'{name}-{number}')}</div>\n")
     body = "".join(made)
-    readings = dict.fromkeys(picture.reading for picture in chosen)
-    how = "".join(f'<p class="muted">{escape(reading)}</p>\n' for reading in readings)
+    captions = dict.fromkeys(picture.caption for picture in chosen)
+    how = "".join(f'<p class="muted">{escape(caption)}</p>\n' for caption in captions)
     if any(picture.name for picture in chosen):
         body = f'<div class="pair">\n{body}</div>\n'
     return f"<h3>{escape(heading)}</h3>\n{how}{body}"

@@ -12,12 +12,10 @@ from typing import Any
 from latlas import html as pages
 from latlas.errors import InputError
 from latlas.files import write_atomic
+from latlas.gallery import FIGURES
 from latlas.report import findings, numbers
 from latlas.runs import Run
 
-ORDER = ("reconstructions", "restored", "samples", "pseudo-inputs", "samples-factored",
-         "samples-full", "samples-mixture", "samples-flow", "latent", "manifold", "traversals", "morph", "snapshots",
-         "losses")  # fmt: skip
 LARGEST_FILM = 3_000_000  # bytes
 
 
@@ -170,7 +168,7 @@ def _caveat(metrics: Mapping[str, Any]) -> str:
 def _pictures(folder: Path) -> str:
     """The PNG files of a folder, in reading order, with the sentence that each carries."""
     files = {p.stem: p for p in sorted(folder.glob("*.png")) if p.is_file()}
-    names = [n for n in ORDER if n in files] + [n for n in files if n not in ORDER]
+    names = [n for n in FIGURES if n in files] + [n for n in files if n not in FIGURES]
     return pages.section("Pictures", *(pages.picture(files[name].read_bytes(), name) for name in names))
 
 

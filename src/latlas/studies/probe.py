@@ -129,7 +129,7 @@ def comparing(config: Config, dataset: Dataset, names: Sequence[str], pca: bool)
 
     def row() -> None:
         take(Context(model, dataset, prior), names)
-        pictures.draw([pictures.scene(entry, model, dataset, prior)], lambda done, total: None)
+        pictures.draw([pictures.shown(entry, model, dataset, prior)], lambda done, total: None)
 
     seconds = _seconds(row)
     if not pca:
