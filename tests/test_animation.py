@@ -94,8 +94,8 @@ def test_the_last_snapshot_is_what_the_last_weights_make(folder: Path) -> None:
 def test_the_plane_of_an_autoencoder_follows_its_own_codes(folder: Path) -> None:
     run = runs.find(folder / "point")
     codes = run.snapshots("codes")[-1][1]
-    grid, how = gallery.plane(gallery.Settings(prior=False), codes)
-    assert "own codes" in how
+    grid, sentence = gallery.manifold_grid(gallery.settings_of(run.config), codes)
+    assert "own codes" in sentence
     decoded = run.model().decode(grid.codes.reshape(-1, 2)).reshape(20, 20, 8, 6, 1)
     np.testing.assert_allclose(run.snapshots("manifold")[-1][1], decoded * 255, atol=0.51)
 

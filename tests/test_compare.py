@@ -24,6 +24,7 @@ from latlas import api, cli, compare, experiment, figures
 from latlas.compare import Column, Comparison, Entry, Picture
 from latlas.data import Scaling
 from latlas.errors import InputError
+from latlas.gallery import FIGURES
 from latlas.runs import Run, dataset_of
 
 COLUMNS = (
@@ -242,7 +243,7 @@ def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made but not rendered: each becomes one white pixel."""
     out = io.BytesIO()
     Image.new("RGB", (1, 1), "white").save(out, "PNG")
-    monkeypatch.setattr("latlas.figures.png", lambda figure: out.getvalue())
+    monkeypatch.setattr("latlas.figures.png", lambda figure, **options: out.getvalue())
 
 
 def rows(comparison: Comparison) -> dict[str, Entry]:
@@ -325,15 +326,15 @@ def test_every_model_is_shown_the_same_items_and_the_same_noise(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def reconstructions(original: np.ndarray, models: Sequence[Any], labels: Any, **words: str) -> Any:
-        seen.update(original=original, models=dict(models), labels=labels)
-        return figures.image_grid(original, "")
+    def reconstructions(rows: Sequence[Any], title: str, subtitle: str, labels: Any) -> Any:
+        seen.update(original=rows[0][1], models=dict(rows[1:]), labels=labels)
+        return figures.image_grid(rows[0][1], "")
 
-    def panels(named: Sequence[Any], title: str, how: str) -> Any:
-        seen.update(samples=dict(named), how=how)
+    def panels(named: Sequence[Any], title: str, subtitle: str) -> Any:
+        seen.update(samples=dict(named), subtitle=subtitle)
         return figures.image_grid(named[0][1], "")
 
-    monkeypatch.setattr("latlas.compare.pictures.figures.reconstructions_of", reconstructions)
+    monkeypatch.setattr("latlas.compare.pictures.figures.image_rows", reconstructions)
     monkeypatch.setattr("latlas.compare.pictures.figures.image_panels", panels)
     found = compare.gather({name: [Run(work / name)] for name in ("v2", "v3", "ae")}, pca=False)
     data, models = dataset_of(Run(work / "v2")), {n: Run(work / n).model() for n in ("v2", "v3", "ae")}
@@ -344,7 +345,7 @@ def test_every_model_is_shown_the_same_items_and_the_same_noise(
         assert np.allclose(seen["models"][name], model.reconstruct(stored), atol=1e-6)
     assert set(seen["samples"]) == {"v2", "v3"}
     assert np.array_equal(seen["samples"]["v3"], models["v3"].sample(len(seen["samples"]["v3"]), seed=0))
-    assert "none of ae" in seen["how"]
+    assert "none of ae" in seen["subtitle"]
     parts = [(p.part, p.name) for p in found.pictures]
     assert parts[:2] == [("reconstructions", ""), ("samples", "")]
     assert set(parts[2:]) == {(part, name) for part in ("latent", "decoded") for name in models}
@@ -379,6 +380,8 @@ def test_the_page_refers_to_nothing_outside_itself(whole: Comparison, work: Path
         "PCA (latent 3)",
         "model.latent",
         "has no ELBO",
+        FIGURES["latent"].caption,
+        FIGURES["manifold"].caption,
     ):
         assert said in page.text.replace("\u200b", "")
     elbo = f"{Run(work / 'v2').metrics['splits']['test']['elbo']:.2f}".replace("-", "−")
@@ -516,9 +519,3 @@ def test_python_compares_runs_and_names_alike(work: Path, tmp_path: Path, unrend
     assert result.pictures == ()
     latlas.compare_runs([work / "v2"], tmp_path / "page.html", pca=False, quiet=True)
     assert "data:image/png" in (tmp_path / "page.html").read_text()
-
-
-def test_reconstructions_of_other_shapes_are_refused() -> None:
-    x = np.zeros((3, 4, 4, 1))
-    with pytest.raises(InputError, match="of wrong differ in shape"):
-        figures.reconstructions_of(x, [("right", x), ("wrong", x[:2])])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from latlas.compare import denoising
 from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
-from latlas.errors import InputError
+from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.metrics.reconstruction import restoration, restore
 from latlas.models import Model
@@ -240,22 +239,22 @@ def test_the_picture_has_three_rows_with_their_errors() -> None:
     rng = np.random.default_rng(0)
     clean = rng.random((7, 6, 5, 1))
     corrupted, restored = clean + 2.0, clean - 0.25
-    figure = figures.restored(clean, corrupted, restored, list("abcdefg"), columns=4)
+    rows = [("clean", clean), ("corrupted", corrupted), ("restored", restored)]
+    figure = figures.image_rows(rows, "Restored", labels=list("abcdefg"), columns=4)
     said = texts(figure)
     for word in ("clean", "corrupted", "restored"):
         assert said.count(word) == 2, "in each of the two rows of triplets"
     assert said.count("4") == 7
     assert said.count("0.062") == 7
     assert [t for t in said if t in "abcdefg"] == list("abcdefg")
-    assert len(texts(figures.restored(clean, corrupted, restored))) == 3 + 14
-    with pytest.raises(InputError, match="differ in shape"):
-        figures.restored(clean, corrupted, restored[:3])
+    assert len(texts(figures.image_rows(rows, "Restored"))) == 3 + 14
 
 
 def test_the_pictures_images_and_errors_stand_where_they_belong() -> None:
     """Black, grey and white images: each label is level with its row, each error just below its image."""
     levels = [np.full((6, 8, 8, 1), v) for v in (0.0, 0.4, 0.7)]
-    figure = figures.restored(levels[0], levels[1], levels[2], columns=3)
+    names = ("clean", "corrupted", "restored")
+    figure = figures.image_rows(list(zip(names, levels, strict=True)), "Restored", columns=3)
     pixels = figure.axes[0].images[0].get_array()
     for text in figure.axes[0].texts:
         x, y = text.get_position()
@@ -329,11 +328,11 @@ def test_a_denoising_run_shows_what_it_restores(
     trained: dict[str, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, asked = trained["denoising-ae"], []
-    monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[4]) or [])
+    monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[-1]) or [])
     for any_run in trained.values():
         finishing.redraw(any_run, None, None)
-    assert [settings.restore is None for settings in asked] == [False, True]
-    assert asked[0].damage == describe(NOISE)
+    assert asked[0].corruption == NOISE
+    assert asked[1].corruption.name == "none"
     with Image.open(run.path / "figures" / "restored.png") as picture:
         assert picture.info["Title"] == "Clean, corrupted and restored"
     html = (run.path / "report.html").read_text()
@@ -399,9 +398,8 @@ def test_a_table_is_restored_too_without_a_picture(tmp_path: Path) -> None:
     test = run.metrics["splits"]["test"]
     assert test["corrupted_mse"] == pytest.approx(0.25, rel=0.3)
     assert test["restored_mse"] > 0
-    model, dataset = run.model(), dataset_of(run)
-    settings = gallery.Settings(restore=partial(restore, model, corruption=NOISE))
-    assert gallery.things.restored(gallery.scene_of(model, dataset, settings)) is None
+    drawing = gallery.drawing_of(Context(run.model(), dataset_of(run)), gallery.Settings(corruption=NOISE))
+    assert gallery.FIGURES["restored"].draw(drawing) is None
 
 
 def test_verdicts_name_what_is_better() -> None:

@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, norm
 
-from latlas import cli, config, densities, experiment, gallery, metrics
+from latlas import cli, config, densities, experiment, gallery, inference
 from latlas.data import Dataset
 from latlas.errors import InputError
+from latlas.metrics import Context
 from latlas.runs import Run, dataset_of
 
 NAMES = ("factored", "full", "mixture", "flow")
@@ -235,11 +236,11 @@ def test_of_many_items_some_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Figures are made but not rendered; their names, titles and readings."""
+    """Figures are made but not rendered; their names, titles and captions."""
     made: dict[str, str] = {}
 
-    def keep(figure: Figure, path: Path, reading: str = "") -> Path:
-        made[path.stem] = f"{figure.get_label()} {reading}"
+    def keep(figure: Figure, path: Path, caption: str = "") -> Path:
+        made[path.stem] = f"{figure.get_label()} {caption}"
         return path
 
     monkeypatch.setattr(gallery.figures, "save", keep)
@@ -248,7 +249,7 @@ def unrendered(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
 def draw(data: Dataset, **settings: Any) -> None:
     wanted = gallery.Settings(densities=("factored", "full", "mixture"), size=(2, 2), dots=30, **settings)
-    gallery.draw(Path(), made(data, model__latent=3)[1], data, (), wanted)
+    gallery.draw(Run(Path("none")), Context(made(data, model__latent=3)[1], data), wanted)
 
 
 def test_pictures_of_every_density_beside_the_priors(
@@ -268,6 +269,17 @@ def test_pictures_of_every_density_beside_the_priors(
     score = fit.log_prob(densities.draws(model, data.test.x, 1)).mean()
     assert f"{score:.2f} nats per code".replace("-", "−") in said[2]
     assert "48 training items" in said[2]
+
+
+def test_codes_are_drawn_once_for_all_densities(
+    unrendered: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, real = [], densities.draws
+    monkeypatch.setattr(
+        densities, "draws", lambda model, x, seed: (calls.append(len(x)), real(model, x, seed))[1]
+    )
+    draw(image_dataset(60))
+    assert calls == [48, 6]
 
 
 @pytest.mark.parametrize(("table", "left", "names"), [(True, 60, 4), (False, 3, 1)])
@@ -349,10 +361,10 @@ def test_samples_are_judged_by_the_runs_own_images(
     assert cli.run(["sample", str(run), "--plausible", "--out", str(out), "--json", "-q"]) == 0
     share = json.loads(capsys.readouterr().out)["plausible_share"]
     dataset = dataset_of(Run(run))
-    assert share == metrics.plausible_share(dataset, np.load(out)["samples"])
+    assert share == inference.plausible(Run(run), np.load(out)["samples"])
     real, noise = dataset.scaling.apply(dataset.test.x), np.random.default_rng(0).random((200, 8, 8, 1))
-    assert metrics.plausible_share(dataset, real) > 0.94
-    assert metrics.plausible_share(dataset, noise) < min(share, 0.05)
+    assert inference.plausible(Run(run), real) > 0.94
+    assert inference.plausible(Run(run), noise) < min(share, 0.05)
     assert cli.run(["sample", str(run), "--plausible"]) == 0
     assert f"{share:.1%} plausible: " in capsys.readouterr().out
 

@@ -54,13 +54,18 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).random(shape)
 
 
+def pair(original: np.ndarray, reconstruction: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    return [("original", original), ("reconstruction", reconstruction)]
+
+
 def pictures_of(shape: tuple[int, int, int], count: int) -> dict[str, Figure]:
     """One of each picture of images."""
     h, w, c = shape
     x = noise(count, h, w, c)
     return {
         "grid": figures.image_grid(x, "A grid"),
-        "pairs": figures.reconstructions(x, 1 - x, [f"class {i}" for i in range(count)]),
+        "pairs": figures.image_rows(pair(x, 1 - x), "Pairs", labels=[f"class {i}" for i in range(count)]),
+        "rows": figures.image_rows([("a", x), ("b", 1 - x), ("c", x)], "Rows", columns=4),
         "snapshots": figures.snapshots([(0, x), (50, x), (1000, x)]),
         "manifold": figures.manifold(noise(4, 5, h, w, c), np.linspace(-1, 1, 5), np.linspace(1, -1, 4)),
         "line": figures.manifold(noise(1, 6, h, w, c), np.linspace(-1, 1, 6)),
@@ -137,7 +142,7 @@ def test_large_images_are_reduced_without_changing_their_mean() -> None:
 def test_reconstructions_stand_below_their_originals_with_their_error() -> None:
     original = np.zeros((3, 8, 8, 1))
     reconstruction = np.stack([np.full((8, 8, 1), v) for v in (0.0, 0.5, 1.0)])
-    figure = figures.reconstructions(original, reconstruction, ["a", "b", "c"])
+    figure = figures.image_rows(pair(original, reconstruction), "Pairs", labels=["a", "b", "c"])
     written = texts(figure)
     assert [t for t in written if t in ("0.000", "0.250", "1")] == ["0.000", "0.250", "1"]
     assert [t for t in written if t in "abc" and t] == ["a", "b", "c"]
@@ -145,19 +150,68 @@ def test_reconstructions_stand_below_their_originals_with_their_error() -> None:
     content = shown(figure)
     each = content.shape[1] // 3
     for i, value in enumerate((0, 128, 255)):
-        assert content[10, i * each + 10].mean() == 0
-        assert content[-10, i * each + 10].mean() == value
+        assert content[36, i * each + 10].mean() == 0
+        assert content[-50, i * each + 10].mean() == value
+
+
+def errors_of(figure: Figure) -> list[tuple[str, bool]]:
+    """The errors written under the images, item by item, and whether they are bold."""
+    numbers = [t for t in figure.axes[0].texts if t.get_text()[0].isdigit()]
+    return [(t.get_text(), t.get_fontweight() == "bold") for t in numbers]
+
+
+def test_the_smallest_error_of_an_item_is_bold_where_there_are_several() -> None:
+    zero, half, one = (np.full((2, 8, 8, 1), v) for v in (0.0, 0.5, 1.0))
+    mixed = np.concatenate([half[:1], zero[:1]])
+    figure = figures.image_rows([("truth", zero), ("a", one), ("b", mixed), ("c", half)], "Three")
+    assert errors_of(figure) == [
+        ("1", False), ("0.250", True), ("0.250", True), ("1", False), ("0.000", True), ("0.250", False)
+    ]  # fmt: skip
+    assert "the smallest of an item in bold" in " ".join(texts(figure))
+    alone = figures.image_rows(pair(zero, half), "One")
+    assert errors_of(alone) == [("0.250", False)] * 2
+    assert "bold" not in " ".join(texts(alone))
+
+
+def test_rows_start_again_below_after_so_many_columns() -> None:
+    levels = [np.full((7, 12, 12, 1), v) for v in (0.0, 0.4, 0.7)]
+    figure = figures.image_rows(list(zip("abc", levels, strict=True)), "Seven", columns=4)
+    pixels = figure.axes[0].images[0].get_array()
+    names = [t for t in figure.axes[0].texts if t.get_text() in "abc"]
+    assert [t.get_text() for t in names] == list("abc") * 2
+    for text in names:
+        level = round(255 * levels["abc".index(text.get_text())].max())
+        row = pixels[int(text.get_position()[1]), :, 0]
+        runs = int((np.diff((row == level).astype(int), prepend=0) == 1).sum())
+        assert runs == (4 if text.get_position()[1] < len(pixels) / 2 else 3)
+
+
+@pytest.mark.parametrize("shape", [(64, 3), (12, 12), (8, 60)])
+def test_errors_stand_under_their_images_and_never_overlap(shape: tuple[int, int]) -> None:
+    x = noise(6, *shape, 1)
+    figure = figures.image_rows([("x", x), ("y", 1 - x), ("z", x / 2)], "Narrow and wide")
+    rendered(figure)
+    texts_drawn = [t for t in figure.axes[0].texts if t.get_text()[0].isdigit()]
+    boxes = [t.get_window_extent() for t in texts_drawn]
+    assert len(boxes) == 12
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    pixels = figure.axes[0].images[0].get_array()
+    for text in texts_drawn:
+        column, below = (int(v) for v in text.get_position())
+        assert pixels[below - figures.images.ERROR // 2 - 1, column, 0] < 255
+        assert (pixels[below - 5 : below + 5] == 255).all(), "on white"
 
 
 def test_names_too_long_for_their_column_are_left_out() -> None:
     x = noise(12, 8, 8, 1)
     names = ["the name of a flower that is very long indeed"] * 12
-    assert not any("the name" in t for t in texts(figures.reconstructions(x, x, names)))
+    figure = figures.image_rows(pair(x, x), "Flowers", labels=names)
+    assert not any("the name" in t for t in texts(figure))
 
 
 def test_shapes_that_differ_are_refused() -> None:
-    with pytest.raises(InputError, match="differ in shape"):
-        figures.reconstructions(noise(2, 4, 4, 1), noise(2, 4, 5, 1))
+    with pytest.raises(InputError, match=r"original \(2, 4, 4, 1\) and wrong \(2, 4, 5, 1\) differ in shape"):
+        figures.image_rows([("original", noise(2, 4, 4, 1)), ("wrong", noise(2, 4, 5, 1))], "Wrong")
 
 
 @pytest.mark.parametrize(
@@ -209,9 +263,11 @@ def test_manifold_codes_follow_the_quantiles_of_the_prior_or_of_codes() -> None:
     own = figures.manifold_codes((2, 4), codes=codes)
     assert np.allclose(own.across, [125, 375, 625, 875])
     assert np.allclose(own.up, [-245, -745])
-    line = figures.manifold_codes((9, 3), codes=np.arange(7.0)[:, None])
+    line = figures.manifold_codes((9, 3), codes=np.arange(7.0)[:, None], latent=1)
     assert line.codes.shape == (1, 3, 1)
+    assert len(line.up) == 0
     assert np.allclose(line.codes.ravel(), [1, 3, 5])
+    assert figures.manifold_codes((9, 3), (-2, 2), latent=1).codes.ravel().tolist() == [-2, 0, 2]
 
 
 @pytest.mark.parametrize(("size", "span"), [((0, 3), None), ((3, 3), (1.0, 1.0)), ((3, 3), (2.0, -2.0))])
@@ -390,9 +446,10 @@ def test_vectors_become_flat_strips() -> None:
 @pytest.mark.parametrize("text", ["$x$ and $y", "お Kuzushiji ゃ", "a\nb \\frac{1}", "_^{", ""])
 def test_any_text_can_be_a_name(text: str) -> None:
     x = noise(2, 8, 8, 1)
-    figure = figures.reconstructions(x, x, [text, text], title=f"T {text}", subtitle=text)
+    figure = figures.image_rows([("x", x), (text, x)], f"T {text}", text, [text, text])
     rendered(figure)
-    rendered(figures.latent_scatter(CODES, np.arange(300) % 2, (text, "b"), how=text, names=(text, text)))
+    labels = np.arange(300) % 2
+    rendered(figures.latent_scatter(CODES, labels, (text, "b"), subtitle=text, axis_names=(text, text)))
     rendered(figures.column_samples(noise(5, 2), noise(5, 2), [text, "b"], title=text))
 
 
@@ -410,6 +467,16 @@ def test_a_saved_picture_is_small_whole_and_says_what_it_shows(tmp_path: Path) -
         assert round(image.info["dpi"][0]) == 150
     assert path.read_bytes() == figures.png(figures.image_grid(noise(4, 8, 8, 1), "Four squares"), "Look.")
     assert path.stat().st_size < 60_000
+
+
+def test_fewer_colours_take_fewer_bytes_and_look_alike() -> None:
+    figure = figures.latent_scatter(CODES, np.arange(300) % 4)
+    whole, few = (figures.png(figure, "Look.", colours) for colours in (None, 256))
+    assert len(few) < len(whole) / 2
+    pictures = [Image.open(io.BytesIO(png)) for png in (whole, few)]
+    assert [p.info["Description"] for p in pictures] == ["Look."] * 2
+    one, other = (np.asarray(p.convert("RGB"), float) for p in pictures)
+    assert np.abs(one - other).mean() < 1
 
 
 def test_a_picture_that_cannot_be_saved_says_so(tmp_path: Path) -> None:

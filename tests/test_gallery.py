@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from latlas import gallery
+from latlas import densities, gallery, report
+from latlas.config import override, recipe
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
+from latlas.gallery import FIGURES
+from latlas.metrics import Context
+from latlas.progress import SILENT
+from latlas.runs import Run
 
 ALL = {"reconstructions", "samples", "snapshots", "latent", "manifold", "traversals", "morph", "losses"}
 LOG = [
@@ -74,9 +83,29 @@ def digits(kind: Kind = "image", labelled: bool = True) -> Dataset:
     return dataset(x, kind, *((target, tuple("0123456789")) if labelled else (None, None)))
 
 
-def drawn(run: Path, data: Dataset, latent: int, settings: gallery.Settings | None = None) -> set[str]:
+def context(model: Linear, data: Dataset) -> Context:
+    """What pictures ask of a context."""
+    codes_of = lambda rows: model.encode(data.test.x[rows])  # noqa: E731
+    face = SimpleNamespace(model=model, dataset=data, test=data.test, observer=SILENT, codes_of=codes_of)
+    return cast(Context, face)
+
+
+def draw(
+    run: Path,
+    model: Linear,
+    data: Dataset,
+    log: list[dict[str, Any]] = LOG,
+    settings: gallery.Settings | None = None,
+) -> list[Path]:
+    """The pictures of a run with this log."""
+    run.mkdir(exist_ok=True)
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log))
+    return gallery.draw(Run(run), context(model, data), settings or gallery.Settings())
+
+
+def drawn(run: Path, data: Dataset, latent: int) -> set[str]:
     """The names of the pictures of a run, each looked into."""
-    paths = gallery.draw(run, Linear(data, latent), data, LOG, settings or gallery.Settings())
+    paths = draw(run, Linear(data, latent), data)
     assert all(path.parent == run / "figures" for path in paths)
     assert {p.name for p in (run / "figures").iterdir()} == {p.name for p in paths}, (
         "nothing half-written is left"
@@ -92,7 +121,7 @@ def drawn(run: Path, data: Dataset, latent: int, settings: gallery.Settings | No
 @pytest.fixture
 def unrendered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are made but not rendered: for tests of what the model was asked."""
-    monkeypatch.setattr("latlas.figures.style.png", lambda figure, reading: b"")
+    monkeypatch.setattr("latlas.figures.style.png", lambda figure, caption: b"")
 
 
 def keep_snapshots(run: Path, shape: tuple[int, ...], dtype: type = np.float32) -> None:
@@ -114,7 +143,7 @@ def test_images_get_every_picture_that_their_latent_space_allows(
 
 def test_a_run_without_snapshots_and_log_gets_the_rest(tmp_path: Path) -> None:
     data = digits(labelled=False)
-    paths = gallery.draw(tmp_path, Linear(data, 2), data)
+    paths = gallery.draw(Run(tmp_path), context(Linear(data, 2), data), gallery.Settings())
     assert [p.stem for p in paths] == ["reconstructions", "samples", "latent", "manifold", "morph"]
 
 
@@ -127,7 +156,7 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
     asked: list[np.ndarray] = []
     decode = model.decode
     model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
-    paths = gallery.draw(tmp_path, model, data, LOG, gallery.Settings(prior=False, size=(6, 7)))
+    paths = draw(tmp_path, model, data, LOG, gallery.Settings(prior=False, size=(6, 7)))
     assert model.asked == []
     assert "samples" not in {p.stem for p in paths}
     grid = next(z for z in asked if len(z) == 42)
@@ -143,7 +172,7 @@ def test_pseudo_inputs_of_a_vampprior_are_a_picture(
     model, learned = Linear(data, 2), np.random.default_rng(0).random((count, 8, 8, 1))
     model.pseudo_inputs = lambda: learned  # type: ignore[method-assign]
     monkeypatch.setattr(gallery.figures, "image_grid", lambda *a: (seen.append(a), real(*a))[1])
-    assert "pseudo-inputs" in {p.stem for p in gallery.draw(tmp_path, model, data)}
+    assert "pseudo-inputs" in {p.stem for p in draw(tmp_path, model, data)}
     images, _, how = next(call for call in seen if "Pseudo" in call[1])
     assert len(images) == shown
     assert np.array_equal(images[[0, -1]], learned[[0, -1]])
@@ -156,7 +185,7 @@ def test_the_manifold_spans_what_is_asked_for(tmp_path: Path, unrendered: None) 
     asked: list[np.ndarray] = []
     decode = model.decode
     model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
-    gallery.draw(tmp_path, model, data, (), gallery.Settings(size=(8, 8), span=(-8, 8)))
+    draw(tmp_path, model, data, [], gallery.Settings(size=(8, 8), span=(-8, 8)))
     grid = next(z for z in asked if len(z) == 64 and np.ptp(z) == 16)
     assert grid[0].tolist() == [-8, 8]
     assert grid[-1].tolist() == [8, -8]
@@ -170,7 +199,7 @@ def test_traversals_move_one_dimension_at_a_time(tmp_path: Path, prior: bool, un
     asked: list[np.ndarray] = []
     decode = model.decode
     model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
-    gallery.draw(tmp_path, model, data, (), gallery.Settings(prior=prior))
+    draw(tmp_path, model, data, [], gallery.Settings(prior=prior))
     paths = next(z for z in asked if len(z) == 16 * 13).reshape(16, 13, 20)
     moved = np.ptp(paths, axis=1) > 0
     assert moved.sum(axis=1).tolist() == [1] * 16
@@ -191,7 +220,7 @@ def test_morphs_join_two_classes_and_begin_and_end_at_codes(tmp_path: Path, unre
     asked: list[np.ndarray] = []
     decode = model.decode
     model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
-    gallery.draw(tmp_path, model, data)
+    draw(tmp_path, model, data)
     paths = next(z for z in asked if len(z) == 4 * 11).reshape(4, 11, 5)
     codes = model.encode(data.test.x)
     ends = [np.abs(codes - z).sum(1).argmin() for z in paths[:, [0, -1]].reshape(-1, 5)]
@@ -225,7 +254,7 @@ def test_tables_and_vectors_get_their_own_pictures(
 def test_few_items_are_enough(tmp_path: Path, count: int, latent: int, unrendered: None) -> None:
     data = digits()
     small = replace(data, test=data.test.take(slice(0, count)))
-    paths = gallery.draw(tmp_path, Linear(data, latent), small, LOG)
+    paths = draw(tmp_path, Linear(data, latent), small)
     assert {"reconstructions", "samples", "losses"} <= {p.stem for p in paths}
     assert ("morph" in {p.stem for p in paths}) == (count > 1)
 
@@ -237,7 +266,7 @@ def test_real_labels_and_many_classes(tmp_path: Path, unrendered: None) -> None:
     for name, labels, classes in (("r", real, None), ("m", many, tuple(f"kind {i}" for i in range(25)))):
         test = Split(data.test.x, labels, data.test.index)
         data = replace(data, test=test, classes=classes)
-        assert "latent" in {p.stem for p in gallery.draw(tmp_path / name, Linear(data, 2), data)}
+        assert "latent" in {p.stem for p in draw(tmp_path / name, Linear(data, 2), data)}
 
 
 def test_at_most_so_many_dots_and_always_the_same(tmp_path: Path) -> None:
@@ -247,8 +276,8 @@ def test_at_most_so_many_dots_and_always_the_same(tmp_path: Path) -> None:
     encode = model.encode
     model.encode = lambda x: (seen.append(len(x)), encode(x))[1]  # type: ignore[method-assign]
     settings = gallery.Settings(dots=100, size=(4, 4))
-    first = [p.read_bytes() for p in gallery.draw(tmp_path / "a", model, data, LOG, settings)]
-    second = [p.read_bytes() for p in gallery.draw(tmp_path / "b", model, data, LOG, settings)]
+    first = [p.read_bytes() for p in draw(tmp_path / "a", model, data, LOG, settings)]
+    second = [p.read_bytes() for p in draw(tmp_path / "b", model, data, LOG, settings)]
     assert max(seen) == 100
     assert first == second
     assert model.asked == [(64, 0)] * 2
@@ -257,14 +286,77 @@ def test_at_most_so_many_dots_and_always_the_same(tmp_path: Path) -> None:
 def test_originals_come_before_reconstructions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unrendered: None
 ) -> None:
-    data, seen, real = digits(), [], gallery.figures.reconstructions
-
-    def spy(original: np.ndarray, reconstruction: np.ndarray, *rest: Any, **more: Any) -> Any:
-        seen.append((original, reconstruction))
-        return real(original, reconstruction, *rest, **more)
-
-    monkeypatch.setattr(gallery.figures, "reconstructions", spy)
-    gallery.draw(tmp_path, Linear(data, 2), data, LOG)
+    data, seen, real = digits(), [], gallery.figures.image_rows
+    monkeypatch.setattr(
+        gallery.figures, "image_rows", lambda rows, *a: (seen.append(rows), real(rows, *a))[1]
+    )
+    draw(tmp_path, Linear(data, 2), data)
+    ((first, original), (second, reconstruction)) = seen[0]
+    assert (first, second) == ("original", "reconstruction")
     stored = {np.float32(row).tobytes() for row in data.scaling.apply(data.test.x)}
-    assert all(np.float32(row).tobytes() in stored for row in seen[0][0])
-    assert not np.allclose(*seen[0])
+    assert all(np.float32(row).tobytes() in stored for row in original)
+    assert np.abs(original - reconstruction).mean() > 0.01
+    model = Linear(data, 2)
+    assert np.allclose(
+        reconstruction, model.reconstruct(np.round(original * 255).astype(np.uint8)), atol=1e-6
+    )
+
+
+def test_every_picture_has_its_place_and_its_captions() -> None:
+    of_densities = [f"samples-{name}" for name in densities.FITS]
+    assert list(FIGURES) == [
+        "reconstructions", "restored", "samples", "pseudo-inputs", *of_densities, "latent", "manifold",
+        "traversals", "morph", "snapshots", "losses",
+    ]  # fmt: skip
+    for entry in FIGURES.values():
+        for text in (entry.caption, *entry.by_kind.values()):
+            assert re.fullmatch(r"[A-Z].*[^ ]\.", text), text
+    captions = [gallery.caption(name, "image") for name in FIGURES]
+    assert len(set(captions)) == len(captions)
+    of_columns = {name for name in FIGURES if gallery.caption(name, "table") != FIGURES[name].caption}
+    assert of_columns == {"reconstructions", "samples", *of_densities, "traversals"}
+    for kind in get_args(Kind):
+        lines = gallery.caption("traversals", kind).startswith("A steep line")
+        assert lines == (kind != "image")
+
+
+@pytest.fixture
+def emptied_figures() -> Iterator[dict[str, gallery.FigureEntry]]:
+    """FIGURES without its entries, which come back after the test in their order."""
+    entries = dict(FIGURES)
+    FIGURES.clear()
+    yield FIGURES
+    FIGURES.clear()
+    FIGURES.update(entries)
+
+
+def test_an_entry_is_all_that_a_new_picture_takes(
+    tmp_path: Path, emptied_figures: dict[str, gallery.FigureEntry]
+) -> None:
+    """Its file, its caption and its place in the report follow."""
+    emptied_figures["second"] = gallery.FigureEntry(
+        lambda drawing: gallery.figures.losses(LOG, title=f"{len(drawing.codes)} codes"), "How many codes."
+    )
+    emptied_figures["nothing"] = gallery.FigureEntry(lambda drawing: None, "Never drawn.")
+    emptied_figures["first"] = gallery.FigureEntry(lambda drawing: gallery.figures.losses(LOG), "A log.")
+    data = digits()
+    assert [p.name for p in draw(tmp_path, Linear(data, 2), data)] == ["second.png", "first.png"]
+    page = report.write_report(tmp_path).read_text()
+    places = [page.index(text) for text in ('id="second"', "How many codes.", 'id="first"', "A log.")]
+    assert places == sorted(places)
+
+
+def test_settings_are_those_of_the_configuration() -> None:
+    changes = {"pictures.grid": [3, 4], "pictures.span": [-2.0, 2.0], "pictures.densities": ["full"]}
+    config = override(recipe("denoising-ae"), changes, "test")
+    settings = gallery.settings_of(config)
+    assert (settings.size, settings.span, settings.densities) == ((3, 4), (-2, 2), ("full",))
+    assert settings.corruption == config.corruption
+    assert not settings.prior
+    assert gallery.settings_of(recipe("vae")).prior
+
+
+def test_the_guide_to_run_folders_names_every_picture() -> None:
+    guide = (Path(__file__).parents[1] / "docs" / "run-folder.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `([a-z-]+)\.png` \|", guide, re.MULTILINE)
+    assert listed == list(FIGURES)

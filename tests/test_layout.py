@@ -42,7 +42,7 @@ LAYERS = {
     "metrics": "numbers of a model on items: ELBO, log p(x), codes, reconstruction, samples, beside PCA",
     "diagnosis": "what is wrong with a run, why, and the setting to change",
     "figures": "one picture each, from arrays",
-    "gallery": "which pictures a run gets",
+    "gallery": "the pictures of a run: names, order, captions, and what each is drawn from",
     "tensorboard": "TensorBoard's view of a run",
     "snapshots": "what is kept of a model while it trains",
     "animation": "a run's snapshots, played in order",

@@ -210,7 +210,7 @@ def test_numbers_stand_in_groups_with_what_explains_them(tmp_path: Path) -> None
 @pytest.mark.parametrize(("normalised", "warned"), [(False, True), (True, False)])
 def test_an_unnormalised_likelihood_is_named(tmp_path: Path, normalised: bool, warned: bool) -> None:
     page = read(make(tmp_path, metrics=METRICS | {"normalised": normalised}, pictures=False))
-    assert ("not a normalised likelihood" in page.text) == warned
+    assert ("the likelihood is not normalised" in page.text) == warned
 
 
 def test_an_unfinished_run_says_how_far_it_came(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from latlas import cli, figures, inference
 from latlas.data import Dataset
 from latlas.errors import InputError
-from latlas.figures.variations import APART
+from latlas.figures.images import APART
 from latlas.models import Model
 
 FAMILIES = ("point", "gaussian", "full-gaussian", "flow")

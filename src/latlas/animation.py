@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from latlas import figures, gallery, snapshots
-from latlas.build import has_prior, steps_per_epoch
+from latlas.build import steps_per_epoch
 from latlas.errors import InputError
-from latlas.figures.images import fitting_columns, mosaic, rgb, sheet
+from latlas.figures.images import arrange, fitting_columns, mosaic, rgb
 from latlas.files import write_atomic
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run
@@ -94,7 +94,7 @@ def _kept(run: Run, what: str, most: int) -> tuple[list[int], dict[str, np.ndarr
             f"{run.path}: one snapshot only, and a film needs two; train with more, as by"
             " training.snapshot_every = 50"
         )
-    chosen = [steps[i] for i in figures.some(len(steps), most)]
+    chosen = [steps[i] for i in figures.evenly_spaced(len(steps), most)]
     return chosen, {name: np.stack([of[step] for step in chosen]) for name, of in shown.items()}
 
 
@@ -128,7 +128,7 @@ def _mark(step: int, per_epoch: int) -> str:
 def _samples(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
     images = _images(run, kept["samples"])
     columns = fitting_columns(*images.shape[1:4])
-    pixels = np.stack([mosaic(sheet(of, columns), 2) for of in images])
+    pixels = np.stack([mosaic(arrange(step, columns), 2) for step in images])
     return figures.Sheet("Samples", "The same draws from the prior, decoded.", pixels)
 
 
@@ -150,11 +150,9 @@ def _codes(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
 
 
 def _manifold(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
-    pictures = run.config.pictures
-    settings = gallery.Settings(has_prior(run.config), pictures.grid, pictures.span)
-    how = gallery.plane(settings, np.zeros((1, 2)))[1]
+    note = gallery.manifold_grid(gallery.settings_of(run.config), np.zeros((1, 2)))[1]
     images = _images(run, kept["manifold"])
-    return figures.Sheet("The latent plane, decoded", how, np.stack([mosaic(of, 0) for of in images]))
+    return figures.Sheet("The latent plane, decoded", note, np.stack([mosaic(step, 0) for step in images]))
 
 
 _MAKERS: dict[str, Callable[[Run, Mapping[str, np.ndarray]], figures.Panel]] = {
@@ -166,7 +164,7 @@ _MAKERS: dict[str, Callable[[Run, Mapping[str, np.ndarray]], figures.Panel]] = {
 
 def _images(run: Run, kept: np.ndarray) -> np.ndarray:
     """Images as RGB bytes, vectors as flat strips."""
-    images = figures.unit(kept)
+    images = figures.to_unit_range(kept)
     if run.info["data"].get("kind") != "image":
         images = figures.strips(images)
     return rgb(images, images.ndim - 3)[0]

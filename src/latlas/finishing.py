@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from latlas import diagnosis, gallery, metrics, records, report, runs
-from latlas.build import unit_of
-from latlas.corruption import describe
 from latlas.data import Dataset
 from latlas.diagnosis.text import described
 from latlas.files import write_json
 from latlas.metrics import Context
-from latlas.metrics.reconstruction import restore
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 
@@ -50,9 +46,9 @@ def finish(
         told = ("what is wrong could not be found out", f"latlas diagnose {run.path}")
         keep(findings=_or_say(lambda: _findings(run, dataset, context), told, observer) or [])
     if config.pictures.draw:
-        settings = gallery.Settings(size=config.pictures.grid, span=config.pictures.span)
+        settings = gallery.settings_of(config)
         told = ("the pictures could not be drawn", f"latlas report --redraw {run.path}")
-        _or_say(lambda: draw(run, context, settings), told, observer)
+        _or_say(lambda: gallery.draw(run, context, settings), told, observer)
     write_json(run.path / "metrics.json", values | {"seconds": round(seconds(), 3)})
     report.write_report(run.path)
     _tell(run, splits["test"], values, observer)
@@ -80,19 +76,6 @@ def _tell(run: Run, test: Mapping[str, Any], values: dict[str, Any], observer: O
     observer.note(f"test {score} {values['unit']}  report: {run.path / 'report.html'}")
 
 
-def draw(run: Run, context: Context, settings: gallery.Settings) -> list[Path]:
-    """Draws the run's pictures with these settings; the paths written."""
-    config, model, dataset = run.config, context.model, context.dataset
-    settings = replace(
-        settings, prior=context.prior, unit=unit_of(dataset.kind), densities=config.pictures.densities
-    )
-    if config.corruption.name != "none":
-        damage = describe(config.corruption)
-        restoring = partial(restore, model, corruption=config.corruption)
-        settings = replace(settings, restore=restoring, damage=damage)
-    return gallery.draw(run.path, model, dataset, run.log(), settings, context)
-
-
 def redraw(
     run: Run,
     grid: tuple[int, int] | None,
@@ -105,6 +88,6 @@ def redraw(
     Raises InputError when the run's data are missing.
     """
     dataset = runs.dataset_of(run, data_dir, observer.progress)
-    pictures = run.config.pictures
-    settings = gallery.Settings(size=grid or pictures.grid, span=span or pictures.span)
-    return draw(run, metrics.context_of(run, run.model(), dataset, observer=observer), settings)
+    settings = gallery.settings_of(run.config)
+    settings = replace(settings, size=grid or settings.size, span=span or settings.span)
+    return gallery.draw(run, metrics.context_of(run, run.model(), dataset, observer=observer), settings)

@@ -11,14 +11,12 @@ from typing import Any
 from latlas import html
 from latlas.errors import InputError
 from latlas.files import write_atomic
+from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run
 from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
 
-ORDER = ("reconstructions", "restored", "samples", "pseudo-inputs", "samples-factored",
-         "samples-full", "samples-mixture", "samples-flow", "latent", "manifold", "traversals", "morph", "snapshots",
-         "losses")  # fmt: skip
 LARGEST_FILM = 3_000_000  # bytes
 
 
@@ -123,7 +121,7 @@ def _value(split: Mapping[str, Any], key: str, decimals: int) -> Cell:
 def _pictures(folder: Path) -> list[Embedded]:
     """The PNG files of a folder, in reading order."""
     files = {p.stem: p for p in sorted(folder.glob("*.png")) if p.is_file()}
-    names = [n for n in ORDER if n in files] + [n for n in files if n not in ORDER]
+    names = [n for n in FIGURES if n in files] + [n for n in files if n not in FIGURES]
     found = (html.picture(files[name].read_bytes(), name) for name in names)
     return [picture for picture in found if picture]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,8 +38,8 @@ def keep(run: Run, config: Config, model: Model, dataset: Dataset, step: int) ->
     if model.latent == 2 and dataset.kind == "image" and np.isfinite(codes).all():
         side = min(GRID, max(4, math.isqrt(GRID_VALUES // math.prod(dataset.shape))))
         rows, columns = (min(side, n) for n in config.pictures.grid)
-        settings = gallery.Settings(has_prior(config), (rows, columns), config.pictures.span)
-        plane = gallery.plane(settings, codes)[0].codes
+        settings = replace(gallery.settings_of(config), size=(rows, columns))
+        plane = gallery.manifold_grid(settings, codes)[0].codes
         decoded = _kept(model.decode(plane.reshape(-1, 2)), dataset)
         arrays["manifold"] = decoded.reshape(rows, columns, *decoded.shape[1:])
     folder = run.path / "snapshots"

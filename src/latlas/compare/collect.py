@@ -74,8 +74,8 @@ def gather(
     unit = unit_of(kind) if len(kinds) == 1 else "nats per item"
     drawn: tuple[Any, ...] = ()
     if pictures:
-        contexts = [drawing.scene(s.entry, s.context) for s in subjects]
-        drawn = drawing.draw(contexts, lambda n, total: observer.progress("drawing", n, total))
+        shown = [drawing.shown(s.entry, s.context) for s in subjects]
+        drawn = drawing.draw(shown, lambda n, total: observer.progress("drawing", n, total))
     return Comparison(
         title, unit, entries, _columns(entries, unit, kind, (columns, measure_names)), drawn, tuple(notes)
     )

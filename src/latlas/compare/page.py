@@ -154,4 +154,4 @@ def _pictures(comparison: Comparison, number: int) -> Iterator[Pictures]:
         ]
         shown = [(name, picture) for name, picture in found if picture]
         if shown:
-            yield Pictures(heading, list(dict.fromkeys(picture.reading for picture in chosen)), shown)
+            yield Pictures(heading, list(dict.fromkeys(picture.caption for picture in chosen)), shown)

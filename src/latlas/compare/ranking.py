@@ -99,7 +99,7 @@ class Picture:
     part: Part
     name: str
     png: bytes
-    reading: str
+    caption: str
 
 
 @dataclass(frozen=True)

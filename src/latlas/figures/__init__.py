@@ -3,26 +3,23 @@
 `save(figure, path)` writes one as a compact PNG, whole or not at all.
 """
 
-from latlas.figures.codes import Grid, manifold_codes, project
+from latlas.figures.columns import column_reconstructions, column_samples, column_traversals
 from latlas.figures.curves import losses
 from latlas.figures.film import Dots, Panel, Sheet, film
 from latlas.figures.images import (
     image_grid,
     image_panels,
+    image_rows,
     manifold,
     morph,
-    reconstructions,
     snapshots,
+    strips,
+    to_unit_range,
     traversals,
-    unit,
+    variations,
 )
-from latlas.figures.latents import latent_histogram, latent_scatter
-from latlas.figures.readings import reading
-from latlas.figures.restored import restored
-from latlas.figures.side_by_side import reconstructions_of
-from latlas.figures.style import png, save, some
-from latlas.figures.variations import variations
-from latlas.figures.vectors import column_reconstructions, column_samples, column_traversals, strips
+from latlas.figures.latents import Grid, latent_histogram, latent_scatter, manifold_codes, project
+from latlas.figures.style import evenly_spaced, png, save
 
 __all__ = [
     "Dots",
@@ -32,9 +29,11 @@ __all__ = [
     "column_reconstructions",
     "column_samples",
     "column_traversals",
+    "evenly_spaced",
     "film",
     "image_grid",
     "image_panels",
+    "image_rows",
     "latent_histogram",
     "latent_scatter",
     "losses",
@@ -43,15 +42,10 @@ __all__ = [
     "morph",
     "png",
     "project",
-    "reading",
-    "reconstructions",
-    "reconstructions_of",
-    "restored",
     "save",
     "snapshots",
-    "some",
     "strips",
+    "to_unit_range",
     "traversals",
-    "unit",
     "variations",
 ]

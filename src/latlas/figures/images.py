@@ -1,17 +1,34 @@
-"""Pictures of images (..., H, W, C) in [0, 1]: grids, pairs, snapshots, manifolds, traversals, morphs."""
+"""Pictures of images (..., H, W, C) in [0, 1]: grids, compared rows, snapshots, manifolds, traversals, morphs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from latlas.errors import InputError
-from latlas.figures.style import CONTENT, INK, board, characters, error_text, number, shorten, some, write
+from latlas.figures.style import (
+    CONTENT,
+    INK,
+    MUTED,
+    characters,
+    error_text,
+    evenly_spaced,
+    image_page,
+    number,
+    shorten,
+    write,
+)
 
 GAP = 4  # pixels between neighbouring images
+ERROR = 28  # pixels beneath an image, for its error
+ERROR_WIDTH = 52  # pixels that an error takes at most
+BETWEEN = 12  # more pixels before rows start again
+APART = 14 * GAP  # pixels between an image and variations on it
+NAME = 24  # characters of a row's name that are shown
 
 
 def rgb(images: np.ndarray, axes: int, what: str = "images") -> tuple[np.ndarray, str]:
@@ -35,9 +52,15 @@ def rgb(images: np.ndarray, axes: int, what: str = "images") -> tuple[np.ndarray
     return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8), note
 
 
-def unit(images: np.ndarray) -> np.ndarray:
+def to_unit_range(images: np.ndarray) -> np.ndarray:
     """Images kept as bytes, on [0, 1]; real numbers as they are."""
     return images / 255 if images.dtype == np.uint8 else images.astype(float)
+
+
+def strips(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D) as flat images (N, H, D, 1) whose pixels are the values, for the pictures of images."""
+    height = max(1, round(vectors.shape[1] / 12))
+    return np.repeat(vectors[:, None, :, None], height, axis=1)
 
 
 def resize(images: np.ndarray, side: int) -> np.ndarray:
@@ -64,13 +87,13 @@ def side_for(images: np.ndarray, cell: float, tallest: float) -> int:
 def mosaic(images: np.ndarray, gap: int = GAP) -> np.ndarray:
     """Images (R, C, H, W, 3) uint8 as one array, with white gaps between them."""
     rows, columns, height, width, _ = images.shape
-    sheet = np.full((rows, columns, height + gap, width + gap, 3), 255, np.uint8)
-    sheet[:, :, :height, :width] = images
-    whole = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), columns * (width + gap), 3)
+    whole = np.full((rows, columns, height + gap, width + gap, 3), 255, np.uint8)
+    whole[:, :, :height, :width] = images
+    whole = whole.transpose(0, 2, 1, 3, 4).reshape(rows * (height + gap), columns * (width + gap), 3)
     return whole[: whole.shape[0] - gap, : whole.shape[1] - gap]
 
 
-def sheet(images: np.ndarray, columns: int) -> np.ndarray:
+def arrange(images: np.ndarray, columns: int) -> np.ndarray:
     """Images (N, H, W, 3) as rows (R, C, H, W, 3); the last row is filled up with white."""
     count = len(images)
     rows = -(-count // columns)
@@ -90,55 +113,100 @@ def image_grid(images: np.ndarray, title: str, subtitle: str = "", columns: int 
     columns = min(columns or fitting_columns(*pixels.shape[:3]), len(pixels))
     rows = -(-len(pixels) // columns)
     pixels = resize(pixels, side_for(pixels, CONTENT // columns - GAP, min(224, CONTENT / rows)))
-    return board(mosaic(sheet(pixels, columns)), title, join(subtitle, note))[0]
+    return image_page(mosaic(arrange(pixels, columns)), title, join_sentences(subtitle, note))[0]
 
 
-def reconstructions(
-    original: np.ndarray,
-    reconstruction: np.ndarray,
-    labels: Sequence[str] | None = None,
-    title: str = "Originals and their reconstructions",
+def image_rows(
+    rows: Sequence[tuple[str, np.ndarray]],
+    title: str,
     subtitle: str = "",
+    labels: Sequence[str] | None = None,
     columns: int = 10,
 ) -> Figure:
-    """Originals (N, H, W, C) over their reconstructions, pair by pair, each with its mean squared error.
+    """The same N items in each row, under one another: the row's name, and its images (N, H, W, C).
 
-    `labels` are written above where they fit. Raises InputError where the two shapes differ.
+    Under each image stands its mean squared error from the first row's, of values as they are: only the drawing
+    clips them to [0, 1]. The smallest error of an item is bold where there are several. After `columns` items the
+    rows start again below. `labels` of the items are written above where they fit. Raises InputError where shapes
+    differ.
     """
-    top, note = rgb(original, 1, "originals")
-    bottom, _ = rgb(reconstruction, 1, "reconstructions")
-    if top.shape != bottom.shape:
-        raise InputError(
-            f"originals {np.shape(original)} and reconstructions {np.shape(reconstruction)} differ in shape"
-        )
-    errors = np.square(np.asarray(original, float) - np.asarray(reconstruction, float)).mean(axis=(1, 2, 3))
-    columns = min(columns, len(top))
-    side = side_for(top, (CONTENT - 140) // columns - GAP, 160)
-    upper, lower = resize(top, side), resize(bottom, side)
-    height, width = upper.shape[1:3]
-    names = fitting(labels, characters(width + GAP, 7.0))
-    head = 30 if names is None else 56  # room above each pair, for the number of the pair above and the name
-    blank = np.full((len(top), head, width, 3), 255, np.uint8)
-    pairs = np.concatenate([blank, upper, blank[:, :GAP], lower], axis=1)
-    how = join(subtitle, "Below each pair: its mean squared error per pixel.", note)
-    figure, axes = board(mosaic(sheet(pairs, columns))[head:], title, how, (140, head - 30, 0, 26))
-    step = pairs.shape[1] + GAP
-    for i, error in enumerate(errors):
-        x, y = (i % columns) * (width + GAP) + width / 2, (i // columns) * step
-        write(axes, (x, y + 2 * height + GAP + 14), error_text(error), 7.0)
-        if names is not None:
-            write(axes, (x, y - 13), names[i], 7.0, color=INK)
-    for row in range(-(-len(pairs) // columns)):
-        write(axes, (-14, row * step + height / 2), "original", 8.0, ha="right")
-        write(axes, (-14, row * step + height * 1.5 + GAP), "reconstruction", 8.0, ha="right")
+    names = [shorten(name, NAME) for name, _ in rows]
+    given = [np.asarray(images, float) for _, images in rows]
+    for name, images in zip(names, given, strict=True):
+        if images.shape != given[0].shape:
+            raise InputError(f"{names[0]} {given[0].shape} and {name} {images.shape} differ in shape")
+    pixels, note = rgb(np.stack(given), 2)
+    errors = np.stack([np.square(images - given[0]).mean(axis=(1, 2, 3)) for images in given[1:]])
+    columns = min(columns, pixels.shape[1])
+    left = 20 + 9 * max(map(len, names))
+    tallest = min(160, CONTENT // len(rows))
+    pixels = resize(pixels, side_for(pixels, (CONTENT - left) // columns - GAP, tallest))
+    height, cell = pixels.shape[2], max(pixels.shape[3], ERROR_WIDTH)
+    labels = fitting_labels(labels, characters(cell + GAP, 7.0))
+    blocks, tops = _stacked(pixels, cell, 26 if labels else 0)
+    several = len(rows) > 2
+    below = f"Below each{'' if several else ' pair'}: its mean squared error per pixel"
+    below += ", the smallest of an item in bold." if several else "."
+    drawn = mosaic(arrange(blocks, columns))
+    figure, axes = image_page(drawn, title, join_sentences(subtitle, below, note), (left, 0, 0, 0))
+    step = blocks.shape[1] + GAP
+    for i, item_errors in enumerate(errors.T):
+        x, y = (i % columns) * (cell + GAP) + cell / 2, (i // columns) * step
+        if labels:
+            write(axes, (x, y + 13), labels[i], 7.0, color=INK)
+        for top, error in zip(tops[1:], item_errors, strict=True):
+            best = several and error == item_errors.min()
+            style = {"color": INK, "fontweight": "bold"} if best else {}
+            write(axes, (x, y + top + height + ERROR / 2), error_text(error), 7.0, **style)
+    for y, row in product(range(0, len(drawn), step), range(len(rows))):
+        place = (-14, y + tops[row] + height / 2)
+        write(axes, place, names[row], 8.0, ha="right", color=INK if row else MUTED)
     return figure
 
 
-def fitting(labels: Sequence[str] | None, room: int) -> list[str] | None:
+def _stacked(pixels: np.ndarray, cell: int, above: int) -> tuple[np.ndarray, list[int]]:
+    """Images (R, N, H, W, 3) of the same items, those of each in a block of their own, under one another in its
+    middle: (N, H', cell, 3), and their tops.
+    """
+    rows, count, height, width, _ = pixels.shape
+    after_first = GAP if rows == 2 else ERROR  # a pair stands close together
+    tops = [above, *(above + height + after_first + i * (height + ERROR) for i in range(rows - 1))]
+    blocks = np.full((count, tops[-1] + height + ERROR + BETWEEN, cell, 3), 255, np.uint8)
+    left = (cell - width) // 2
+    for top, images in zip(tops, pixels, strict=True):
+        blocks[:, top : top + height, left : left + width] = images
+    return blocks, tops
+
+
+def fitting_labels(labels: Sequence[str] | None, room: int) -> list[str] | None:
     """The labels cut to `room` characters; None where less than two thirds of one would be left."""
     if labels is None or max(map(len, labels)) > 1.5 * room:
         return None
     return [shorten(label, room) for label in labels]
+
+
+def variations(
+    original: np.ndarray, reconstruction: np.ndarray, images: np.ndarray, title: str, subtitle: str = ""
+) -> Figure:
+    """An image (H, W, C) over its reconstruction, and beside them the images (N, H, W, C) like it."""
+    pixels, note = rgb(np.concatenate([[original], [reconstruction], images]), 1)
+    count, height, width = len(images), *pixels.shape[1:3]
+    columns = min(fitting_columns(count, height, width) + 1, -(-count // 2), 20)
+    rows = max(2, -(-count // columns))
+    pixels = resize(
+        pixels, side_for(pixels, (CONTENT - 140 - APART) // (columns + 1) - GAP, min(200, CONTENT / rows))
+    )
+    height, width = pixels.shape[1:3]
+    blank = np.full((rows * columns - count, height, width, 3), 255, np.uint8)
+    grid = mosaic(arrange(np.concatenate([pixels[2:], blank]), columns))
+    pair = np.full((len(grid), width + APART, 3), 255, np.uint8)
+    pair[:height, :width], pair[height + GAP : 2 * height + GAP, :width] = pixels[:2]
+    figure, axes = image_page(
+        np.concatenate([pair, grid], axis=1), title, join_sentences(subtitle, note), (140, 0, 0, 0)
+    )
+    for row, name in enumerate(("original", "reconstruction")):
+        write(axes, (-14, row * (height + GAP) + height / 2), name, 8.0, ha="right", color=INK)
+    return figure
 
 
 def snapshots(
@@ -147,7 +215,7 @@ def snapshots(
     subtitle: str = "",
 ) -> Figure:
     """A small grid of samples (N, H, W, C) for each step, first to last; at most 16, evenly chosen."""
-    chosen = [taken[i] for i in some(len(taken), 16)]
+    chosen = [taken[i] for i in evenly_spaced(len(taken), 16)]
     return image_panels([(f"step {step:,}", images) for step, images in chosen], title, subtitle)
 
 
@@ -157,12 +225,12 @@ def image_panels(panels: Sequence[tuple[str, np.ndarray]], title: str, subtitle:
     across = 4 if len(panels) > 4 else len(panels)
     columns = fitting_columns(*pixels.shape[1:4])
     side = min(CONTENT // across - 16, 360) // columns - 1
-    grids = np.stack([mosaic(sheet(resize(images, max(side, 1)), columns), 1) for images in pixels])
+    grids = np.stack([mosaic(arrange(resize(images, max(side, 1)), columns), 1) for images in pixels])
     label, gap = 34, 14
     height, width = grids.shape[1:3]
     framed = np.full((len(grids), height + label, width, 3), 255, np.uint8)
     framed[:, label:] = grids
-    figure, axes = board(mosaic(sheet(framed, across), gap), title, join(subtitle, note))
+    figure, axes = image_page(mosaic(arrange(framed, across), gap), title, join_sentences(subtitle, note))
     for i, (name, _) in enumerate(panels):
         x, y = (i % across) * (width + gap), (i // across) * (height + label + gap) + label / 2 + 4
         write(axes, (x, y), shorten(name, characters(width, 8.0)), 8.0, ha="left", color=INK)
@@ -185,7 +253,9 @@ def manifold(
     side = max(height, width) * CONTENT // max(columns * width, rows * height)
     pixels = mosaic(resize(pixels, max(1, min(side, 160))), 0)
     cell_h, cell_w = pixels.shape[0] / rows, pixels.shape[1] / columns
-    figure, axes = board(pixels, title, join(subtitle, note), (110 if len(up) else 0, 0, 0, 64))
+    figure, axes = image_page(
+        pixels, title, join_sentences(subtitle, note), (110 if len(up) else 0, 0, 0, 64)
+    )
     for i in ticks(columns, cell_w, 52):
         write(axes, ((i + 0.5) * cell_w, pixels.shape[0] + 16), number(across[i]), 7.0)
     write(axes, (pixels.shape[1] / 2, pixels.shape[0] + 48), "latent dimension 1", 9.0)
@@ -218,7 +288,7 @@ def traversals(
     left = 20 + max(len(str(n)) for n in names) * 10
     pixels = resize(pixels, side_for(pixels, (CONTENT - left) // steps - GAP, 112))
     height, width = pixels.shape[2:4]
-    figure, axes = board(mosaic(pixels), title, join(subtitle, note), (left, 0, 0, 36))
+    figure, axes = image_page(mosaic(pixels), title, join_sentences(subtitle, note), (left, 0, 0, 36))
     for row, name in enumerate(names):
         write(axes, (-14, row * (height + GAP) + height / 2), shorten(name, 40), 8.0, ha="right")
     bottom = len(names) * (height + GAP) + 16
@@ -246,7 +316,7 @@ def morph(
         space = np.full((len(strip), 5 * GAP, 3), 255, np.uint8)
         outer = resize(rgb(ends, 2, "originals")[0], side)
         strip = np.concatenate([mosaic(outer[:, :1]), space, strip, space, mosaic(outer[:, 1:])], axis=1)
-    figure, axes = board(strip, title, join(subtitle, note), (0, 0, 0, 34))
+    figure, axes = image_page(strip, title, join_sentences(subtitle, note), (0, 0, 0, 34))
     for i in ticks(steps, width + GAP, 64):
         write(
             axes, (aside + i * (width + GAP) + width / 2, len(strip) + 17), "t = " + number(positions[i]), 7.5
@@ -256,6 +326,6 @@ def morph(
     return figure
 
 
-def join(*sentences: str) -> str:
+def join_sentences(*sentences: str) -> str:
     """The sentences that are not empty, as one line."""
     return " ".join(s for s in sentences if s)

@@ -1,8 +1,9 @@
-"""Pictures of codes: where the items of a data set lie in latent space, by class."""
+"""Codes: pictures of where the items of a data set lie in latent space, by class; grids and planes of codes to draw."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
+from scipy.special import ndtri
 
 from latlas.errors import InputError
 from latlas.figures.style import (
@@ -39,13 +41,13 @@ def latent_scatter(
     codes: np.ndarray,
     labels: np.ndarray | None = None,
     classes: Sequence[str] | None = None,
-    how: str = "The two latent dimensions.",
+    subtitle: str = "The two latent dimensions.",
     limits: Limits | None = None,
-    names: tuple[str, str] = ("latent dimension 1", "latent dimension 2"),
+    axis_names: tuple[str, str] = ("latent dimension 1", "latent dimension 2"),
 ) -> Figure:
     """Codes (N, 2) as dots, coloured by class (integer labels), by value (real labels) or not at all.
 
-    `how` says where the two coordinates come from. `limits`: one range for both axes or one for each; without
+    `subtitle` says where the two coordinates come from. `limits`: one range for both axes or one for each; without
     it the axes show every dot, on one scale. With more than ten classes the ten most frequent are coloured,
     and the picture says so.
     Raises InputError where codes are not (N, 2) or not finite.
@@ -59,11 +61,11 @@ def latent_scatter(
     title, extra, colours, handles = colouring(labels, classes)
     ranges = spans(codes, limits)
     outside = int(((codes < [r[0] for r in ranges]) | (codes > [r[1] for r in ranges])).any(1).sum())
-    notes = [how, extra, f"{outside:,} of {len(codes):,} dots lie outside the axes." if outside else ""]
+    notes = [subtitle, extra, f"{outside:,} of {len(codes):,} dots lie outside the axes." if outside else ""]
     side = 880
     right = 40 if labels is None else 60 + _legend_width(handles)
     figure, top = page((92 + side + right, side + 70), title, " ".join(n for n in notes if n))
-    axes = tidy(panel(figure, (MARGIN + 92, top, side, side)), *(plain(n) for n in names))
+    axes = tidy(panel(figure, (MARGIN + 92, top, side, side)), *(plain(name) for name in axis_names))
     size = float(np.clip(20_000 / len(codes), 7, 30))
     axes.scatter(codes[:, 0], codes[:, 1], s=size, c=colours, alpha=0.72, linewidths=0)
     axes.set(xlim=ranges[0], ylim=ranges[1])
@@ -87,7 +89,7 @@ def latent_histogram(
     codes: np.ndarray,
     labels: np.ndarray | None = None,
     classes: Sequence[str] | None = None,
-    how: str = "The one latent dimension.",
+    subtitle: str = "The one latent dimension.",
 ) -> Figure:
     """Codes (N,) of one latent dimension: a histogram for each class, of the ten most frequent at most."""
     codes = np.asarray(codes, float).reshape(-1)
@@ -98,7 +100,7 @@ def latent_histogram(
     left = 40 + 11 * max(len(shorten(name, 18)) for name, _ in groups) if by_class else 20
     height = 84 if by_class else 420
     title = "The data in latent space" + (", by class" if by_class else "")
-    figure, top = page((1080, height * len(groups) + 70), title, " ".join(s for s in (how, extra) if s))
+    figure, top = page((1080, height * len(groups) + 70), title, " ".join(s for s in (subtitle, extra) if s))
     low, high = _padded(codes)
     edges = np.linspace(low, high, 81)
     for i, (name, members) in enumerate(groups):
@@ -219,3 +221,55 @@ def _name_clusters(axes: Axes, codes: np.ndarray, labels: np.ndarray, handles: l
     for name, place in zip(names, axes.transData.inverted().transform(places), strict=True):
         halo = [withStroke(linewidth=4, foreground="white")]
         write(axes, tuple(place), name, 9.0, color=INK, fontweight="bold", path_effects=halo)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Codes (R, C, D) on a grid: first dimension `across` (C,), second `up` (R,) from the top row down."""
+
+    codes: np.ndarray
+    across: np.ndarray
+    up: np.ndarray
+
+
+def manifold_codes(
+    size: tuple[int, int] = (20, 20),
+    span: tuple[float, float] | None = None,
+    codes: np.ndarray | None = None,
+    latent: int = 2,
+) -> Grid:
+    """A grid of `size` (rows, columns) over two latent dimensions; over one a row of so many columns, without `up`.
+
+    Evenly spaced over `span`, both ends included; without one at the quantiles (i + 1/2) / n of the
+    standard normal prior, or of `codes` (N, latent) where those are given.
+
+    Raises InputError for a size below 1 or a span that is empty.
+    """
+    if min(size) < 1:
+        raise InputError(f"manifold size {size}: expected at least one row and one column")
+    if span is not None and not span[0] < span[1]:
+        raise InputError(f"manifold span {span}: expected the lower end first, as (-4, 4)")
+    across = _axis(size[1], span, None if codes is None else codes[:, 0])
+    if latent == 1:
+        return Grid(across[None, :, None], across, np.zeros(0))
+    up = _axis(size[0], span, None if codes is None else codes[:, 1])[::-1]
+    return Grid(np.stack(np.meshgrid(across, up), axis=-1), across, up)
+
+
+def _axis(count: int, span: tuple[float, float] | None, codes: np.ndarray | None) -> np.ndarray:
+    if span is not None:
+        return np.linspace(*span, count) if count > 1 else np.array([sum(span) / 2])
+    shares = (np.arange(count) + 0.5) / count
+    return ndtri(shares) if codes is None else np.quantile(codes, shares)
+
+
+def project(codes: np.ndarray, fitted_to: np.ndarray | None = None) -> tuple[np.ndarray, str]:
+    """Codes (N, D) on their two first principal components (N, 2), or on those of others, `fitted_to` (M, D), and a
+    sentence that says so.
+    """
+    from sklearn.decomposition import PCA
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pca = PCA(2, svd_solver="full").fit(codes if fitted_to is None else fitted_to)
+    share = np.nan_to_num(pca.explained_variance_ratio_.sum())
+    return pca.transform(codes), f"PCA of {codes.shape[1]} dimensions ({share:.0%} of the variance)."

@@ -124,7 +124,7 @@ def panel(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
     return figure.add_axes((left / width, 1 - (top + h) / height, w / width, h / height), facecolor="white")
 
 
-def board(
+def image_page(
     pixels: np.ndarray, title: str, subtitle: str = "", margins: tuple[int, int, int, int] = (0, 0, 0, 0)
 ) -> tuple[Figure, Axes]:
     """A page that shows an RGB array (H, W, 3) uint8 pixel for pixel, with `margins` (left, top, right,
@@ -181,20 +181,25 @@ def legend(axes: Axes, **options: Any) -> None:
     )
 
 
-def png(figure: Figure, reading: str = "") -> bytes:
-    """The figure as a compact PNG that carries its title, and a sentence on how to read it, as text."""
+def png(figure: Figure, caption: str = "", colours: int | None = None) -> bytes:
+    """The figure as a compact PNG that carries its title and a caption as text.
+
+    `colours` keeps that many, 256 at most: dots need few, and take a third of the bytes.
+    """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    image = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    if colours is not None:
+        image = image.quantize(colours, dither=Image.Dither.NONE)
     info = PngInfo()
     info.add_itxt("Title", str(figure.get_label()))
-    info.add_itxt("Description", reading)
+    info.add_itxt("Description", caption)
     out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(out, "PNG", dpi=(DPI, DPI), pnginfo=info)
+    image.save(out, "PNG", dpi=(DPI, DPI), pnginfo=info)
     return out.getvalue()
 
 
-def save(figure: Figure, path: Path, reading: str = "") -> Path:
+def save(figure: Figure, path: Path, caption: str = "") -> Path:
     """Writes the figure as a PNG, whole or not at all; makes the folder where it is missing.
 
     Raises LatlasError where it cannot be written.
@@ -203,11 +208,11 @@ def save(figure: Figure, path: Path, reading: str = "") -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LatlasError(f"{path.parent}: cannot be made: {error.strerror}") from None
-    write_atomic(path, png(figure, reading))
+    write_atomic(path, png(figure, caption))
     return path
 
 
-def some(count: int, most: int) -> list[int]:
+def evenly_spaced(count: int, most: int) -> list[int]:
     """At most `most` of the indices 0 ... count-1, evenly spaced, first and last among them."""
     if count <= most:
         return list(range(count))

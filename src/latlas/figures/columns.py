@@ -1,4 +1,4 @@
-"""The same pictures for tables: columns instead of pixels, in the units of the data."""
+"""Pictures of tables: columns instead of pixels, in the units of the data."""
 
 from __future__ import annotations
 
@@ -26,13 +26,7 @@ from latlas.figures.style import (
     write,
 )
 
-MOST = 12  # columns, or latent dimensions, that one picture shows
-
-
-def strips(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, D) as flat images (N, H, D, 1) whose pixels are the values, for the pictures of images."""
-    height = max(1, round(vectors.shape[1] / 12))
-    return np.repeat(vectors[:, None, :, None], height, axis=1)
+MOST_PANELS = 12  # columns, or latent dimensions, that one picture shows
 
 
 def column_reconstructions(
@@ -48,12 +42,12 @@ def column_reconstructions(
     _check(original, columns)
     _check(reconstruction, columns)
     figure, panels = _panels(
-        len(columns), title, "Across: original, up: reconstruction." + _which(len(columns))
+        len(columns), title, "Across: original, up: reconstruction." + _first_columns(len(columns))
     )
     for d, axes in enumerate(panels):
         x, y = original[:, d].astype(float), reconstruction[:, d].astype(float)
         spread = np.square(x - x.mean()).sum()
-        tidy(axes, title=_fitted(columns[d], axes))
+        tidy(axes, title=_panel_title(columns[d], axes))
         axes.scatter(x, y, s=9, color=BLUE, alpha=0.45, linewidths=0)
         ends = (min(x.min(), y.min()), max(x.max(), y.max()))
         axes.plot(ends, ends, color=ORANGE, linewidth=1.2)
@@ -73,12 +67,12 @@ def column_samples(
     """Histograms of data (N, D) and samples (M, D), for each of the first 12 columns; areas are equal."""
     _check(data, columns)
     _check(samples, columns)
-    figure, panels = _panels(len(columns), title, (subtitle + _which(len(columns))).strip(), 170)
+    figure, panels = _panels(len(columns), title, (subtitle + _first_columns(len(columns))).strip(), 170)
     for d, axes in enumerate(panels):
         x, y = data[:, d].astype(float), samples[:, d].astype(float)
         low, high = min(x.min(), y.min()), max(x.max(), y.max())
         edges = np.linspace(low, high if high > low else low + 1, 31)
-        tidy(axes, title=_fitted(columns[d], axes))
+        tidy(axes, title=_panel_title(columns[d], axes))
         axes.stairs(np.histogram(x, edges, density=True)[0], edges, fill=True, color=LINE, label="test data")
         axes.stairs(
             np.histogram(y, edges, density=True)[0], edges, color=BLUE, linewidth=1.8, label="samples"
@@ -111,7 +105,7 @@ def column_traversals(
     )
     figure, panels = _panels(len(names), title, f"{subtitle}{note}".strip(), 210)
     for k, axes in enumerate(panels):
-        tidy(axes, title=_fitted(names[k], axes))
+        tidy(axes, title=_panel_title(names[k], axes))
         for place, d in enumerate(shown):
             axes.plot(
                 positions,
@@ -135,19 +129,19 @@ def _check(values: np.ndarray, columns: Sequence[str]) -> None:
         raise InputError(f"expected finite numbers of shape (N, {len(columns)}), got shape {values.shape}")
 
 
-def _fitted(name: str, axes: Axes) -> str:
+def _panel_title(name: str, axes: Axes) -> str:
     """The name, no longer than its panel is wide."""
     width = axes.get_position().width * axes.figure.get_size_inches()[0] * DPI  # type: ignore[union-attr]
     return shorten(name, characters(width, 10))
 
 
-def _which(count: int) -> str:
-    return f" The first {MOST} of {count} columns." if count > MOST else ""
+def _first_columns(count: int) -> str:
+    return f" The first {MOST_PANELS} of {count} columns." if count > MOST_PANELS else ""
 
 
 def _panels(count: int, title: str, subtitle: str, right: int = 0) -> tuple[Figure, list[Axes]]:
     """A page of small panels, four a row, 12 at most."""
-    count = min(count, MOST)
+    count = min(count, MOST_PANELS)
     across = min(count, 4)
     rows = -(-count // across)
     width = max(CONTENT // max(across, 3), 220)

@@ -1,0 +1,428 @@
+"""The pictures of one run: FIGURES has their names, how each is drawn, and its caption, in the report's order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from latlas import densities, figures
+from latlas.build import has_prior, unit_of
+from latlas.corruption import describe
+from latlas.data.dataset import Dataset, Kind, Split
+from latlas.metrics import Context
+from latlas.metrics.reconstruction import restore
+from latlas.models import Model
+from latlas.runs import Run
+from latlas.settings import Config, CorruptionConfig
+
+MOST_ACROSS = 10  # items side by side
+TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
+MORPH_STEPS, TRAVERSAL_STEPS = 11, 13
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to draw a run.
+
+    `prior`: the codes were trained towards the model's prior; a plain autoencoder's were not, so its
+    pictures use the range of its own codes and it has no samples. `size` and `span`: rows and columns of
+    the manifold, and its range on both axes (None: quantiles of the prior). `densities`: names of those to
+    fit to the training codes and draw samples from. `corruption`: what a denoising model's items suffer.
+    `dots`: how many test items the scatter shows at most.
+    """
+
+    prior: bool = True
+    size: tuple[int, int] = (20, 20)
+    span: tuple[float, float] | None = None
+    densities: tuple[str, ...] = ()
+    corruption: CorruptionConfig = CorruptionConfig()
+    dots: int = 5000
+    seed: int = 0
+
+
+def settings_of(config: Config) -> Settings:
+    """How the run with this configuration asks to be drawn."""
+    pictures = config.pictures
+    return Settings(has_prior(config), pictures.grid, pictures.span, pictures.densities, config.corruption)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What all pictures of a run are drawn from: the test `items` shown and their mean `codes` (N, D); of the `run`
+    its log and snapshots, where it has a folder.
+    """
+
+    model: Model
+    data: Dataset
+    settings: Settings
+    items: Split
+    codes: np.ndarray
+    run: Run | None = None
+
+    @property
+    def table(self) -> bool:
+        return self.data.kind == "table"
+
+    @property
+    def pictorial(self) -> bool:
+        """Whether an item can be looked at as an image."""
+        return self.data.kind == "image"
+
+    @property
+    def column_names(self) -> list[str]:
+        names = self.data.columns or tuple(f"column {i + 1}" for i in range(self.data.shape[0]))
+        return [str(name) for name in names]
+
+    @property
+    def columns(self) -> int:
+        """How many items stand side by side: ten, fewer where they are wide."""
+        height, width = self.images(self.scaled(self.items.x[:1])).shape[1:3]
+        return int(np.clip(round(MOST_ACROSS * height / width), 2, MOST_ACROSS))
+
+    @property
+    def sample_count(self) -> int:
+        """How many samples a picture shows; of a table as many as there are items to compare with."""
+        return {"image": 64, "vector": 24, "table": len(self.items)}[self.data.kind]
+
+    @cached_property
+    def density_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes that densities are fitted to, of the training split, and codes that they are judged by."""
+        train, test = self.data.train.x, self.data.test.x
+        return densities.codes_of(self.model, train, test, self.settings.seed)
+
+    def scaled(self, x: np.ndarray) -> np.ndarray:
+        """Items as stored, on the scale that the model puts out: images on [0, 1], tables as they are."""
+        return np.asarray(x, float) if self.table else self.data.scaling.apply(x)
+
+    def images(self, x: np.ndarray) -> np.ndarray:
+        """Items on [0, 1] as images (..., H, W, C): vectors as flat strips."""
+        return x if self.pictorial else figures.strips(x)
+
+    def original(self, rows: np.ndarray) -> np.ndarray:
+        """These rows of `items` as images (N, H, W, C)."""
+        return self.images(self.scaled(self.items.x[rows]))
+
+    def reconstruction(self, rows: np.ndarray) -> np.ndarray:
+        """What the model makes of these rows of `items`, as images (N, H, W, C)."""
+        return self.images(np.asarray(self.model.reconstruct(self.items.x[rows])))
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """Decodes codes (..., D) into items (..., item)."""
+        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32))
+        return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
+
+    def class_names(self, rows: np.ndarray) -> list[str] | None:
+        """The classes of these rows of `items` by name; None where they have none."""
+        if self.data.classes is None or self.items.labels is None:
+            return None
+        return [self.data.classes[int(label)] for label in self.items.labels[rows]]
+
+    def varied_rows(self, count: int) -> np.ndarray:
+        """Rows of `items`, drawn at random but taken from every class in turn."""
+        order = np.random.default_rng(self.settings.seed).permutation(len(self.items))
+        labels = self.items.labels
+        if labels is None or not np.issubdtype(labels.dtype, np.integer):
+            return order[:count]
+        turn = np.zeros(len(order), int)
+        for label in np.unique(labels):
+            members = np.flatnonzero(labels[order] == label)
+            turn[members] = np.arange(len(members))
+        by_class = len(np.unique(labels)) <= count
+        within_turn = labels[order] if by_class else np.arange(len(order))
+        return order[np.lexsort((within_turn, turn))][:count]
+
+
+def drawing_of(context: Context, settings: Settings = Settings(), run: Run | None = None) -> Drawing:
+    """What a model's pictures are drawn from; the test items are the same for every model of these data."""
+    rows = np.sort(context.test.drawn_rows(settings.dots, settings.seed))
+    codes = context.codes_of(rows).astype(float)
+    return Drawing(context.model, context.dataset, settings, context.test.take(rows), codes, run)
+
+
+def draw(run: Run, context: Context, settings: Settings) -> list[Path]:
+    """Draws the pictures that the run has the parts for into its folder `figures`; the paths written.
+
+    Uses the test split, the run's snapshots and log. Each file is written whole or not at all.
+    """
+    drawing, paths = drawing_of(context, settings, run), []
+    for done, (name, entry) in enumerate(FIGURES.items()):
+        context.observer.progress("drawing", done, len(FIGURES), name)
+        figure = entry.draw(drawing)
+        if figure is not None:
+            path = run.path / "figures" / f"{name}.png"
+            paths.append(figures.save(figure, path, caption(name, context.dataset.kind)))
+    context.observer.progress("drawing", len(FIGURES), len(FIGURES))
+    return paths
+
+
+def caption(name: str, kind: Kind) -> str:
+    """How to read that picture of such data."""
+    return FIGURES[name].by_kind.get(kind, FIGURES[name].caption)
+
+
+def _reconstructions(drawing: Drawing) -> Figure:
+    if drawing.table:
+        x = drawing.items.x[:1000]
+        reconstruction = np.asarray(drawing.model.reconstruct(x))
+        return figures.column_reconstructions(drawing.scaled(x), reconstruction, drawing.column_names)
+    rows = drawing.varied_rows(2 * drawing.columns)
+    return figures.image_rows(
+        [("original", drawing.original(rows)), ("reconstruction", drawing.reconstruction(rows))],
+        "Originals and their reconstructions",
+        "Test items the model has not been trained on, decoded from their mean code.",
+        drawing.class_names(rows),
+        drawing.columns,
+    )
+
+
+def _restored(drawing: Drawing) -> Figure | None:
+    corruption = drawing.settings.corruption
+    if corruption.name == "none" or drawing.table:
+        return None
+    rows = drawing.varied_rows(drawing.columns)
+    corrupted, restored = map(drawing.images, restore(drawing.model, drawing.items.x[rows], corruption))
+    return figures.image_rows(
+        [("clean", drawing.original(rows)), ("corrupted", corrupted), ("restored", restored)],
+        "Clean, corrupted and restored",
+        f"Test items the model has not been trained on. {describe(corruption)}",
+        drawing.class_names(rows),
+        drawing.columns,
+    )
+
+
+def _samples(drawing: Drawing) -> Figure | None:
+    if not drawing.settings.prior:
+        return None
+    samples = np.asarray(drawing.model.sample(drawing.sample_count, seed=drawing.settings.seed))
+    subtitle = "Means of p(x|z) for codes z drawn from the prior."
+    return _sample_figure(drawing, samples, "Samples from the prior", subtitle)
+
+
+def _pseudo_inputs(drawing: Drawing) -> Figure | None:
+    learned = drawing.model.pseudo_inputs()
+    if learned is None or drawing.table:
+        return None
+    shown = learned[figures.evenly_spaced(len(learned), drawing.sample_count)]
+    which = f"{len(shown)} of {len(learned)}" if len(shown) < len(learned) else f"All {len(learned)}"
+    subtitle = f"{which}, learned: the prior is the mean of their posteriors."
+    return figures.image_grid(drawing.images(shown), "Pseudo-inputs of the VampPrior", subtitle)
+
+
+def _density_samples(drawing: Drawing, name: str) -> Figure | None:
+    """Samples from a density fitted to the training codes; None where the codes are too few for it."""
+    if name not in drawing.settings.densities:
+        return None
+    codes, test_codes = drawing.density_codes
+    if densities.refusal(name, codes):
+        return None
+    density = densities.fit(name, codes, drawing.settings.seed)
+    total = len(drawing.data.train)
+    fitted_to = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{len(codes):,}"
+    score = f"{density.log_prob(test_codes).mean():.2f}".replace("-", "−")
+    subtitle = (
+        f"Means of p(x|z) for z from {density.what}, fitted to the codes of {fitted_to} training items."
+    )
+    subtitle += f" Log-density of test codes: {score} nats per code."
+    samples = drawing.decode(density.sample(drawing.sample_count, drawing.settings.seed))
+    return _sample_figure(drawing, samples, f"Samples from {density.what}", subtitle)
+
+
+def _sample_figure(drawing: Drawing, samples: np.ndarray, title: str, subtitle: str) -> Figure:
+    if drawing.table:
+        data, names = drawing.scaled(drawing.items.x), drawing.column_names
+        return figures.column_samples(data, samples, names, subtitle=subtitle)
+    return figures.image_grid(drawing.images(samples), title, subtitle)
+
+
+def _latent(drawing: Drawing) -> Figure | None:
+    codes, total = drawing.codes, len(drawing.data.test)
+    latent, labels, classes = codes.shape[1], drawing.items.labels, drawing.data.classes
+    which = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
+    subtitle = f"Mean codes of {which} items of the test split."
+    if latent == 1:
+        return figures.latent_histogram(codes, labels, classes, f"{subtitle} The one latent dimension.")
+    if latent == 2:
+        return figures.latent_scatter(codes, labels, classes, f"{subtitle} The two latent dimensions.")
+    if len(codes) < 3:
+        return None
+    plane, projection = figures.project(codes)
+    names = ("first principal component", "second principal component")
+    return figures.latent_scatter(plane, labels, classes, f"{subtitle} {projection}", axis_names=names)
+
+
+def manifold_grid(settings: Settings, codes: np.ndarray) -> tuple[figures.Grid, str]:
+    """The codes that a manifold of one or two latent dimensions decodes, and a sentence that says which; `codes`
+    (N, 1) or (N, 2) are the test items' own.
+    """
+    own = None if settings.prior else codes
+    grid = figures.manifold_codes(settings.size, settings.span, own, latent=codes.shape[1])
+    if settings.span is not None:
+        low, high = (f"{end:g}".replace("-", "−") for end in settings.span)
+        return grid, f"Codes evenly spaced from {low} to {high}."
+    whose = "the prior" if settings.prior else "the test items' own codes"
+    return grid, f"Codes at evenly spaced quantiles of {whose}."
+
+
+def _manifold(drawing: Drawing) -> Figure | None:
+    latent = drawing.codes.shape[1]
+    if latent > 2 or not drawing.pictorial:
+        return None
+    grid, subtitle = manifold_grid(drawing.settings, drawing.codes)
+    title = "The latent plane, decoded" if latent == 2 else "The latent line, decoded"
+    return figures.manifold(drawing.decode(grid.codes), grid.across, grid.up, title, subtitle)
+
+
+def _traversals(drawing: Drawing) -> Figure | None:
+    codes, prior = drawing.codes, drawing.settings.prior
+    latent = codes.shape[1]
+    if latent < 3:
+        return None
+    variance = codes.var(axis=0)
+    most = TRAVERSED_IMAGES if drawing.pictorial else TRAVERSED_COLUMNS
+    shown = np.argsort(-variance, kind="stable")[:most]
+    offsets = np.linspace(-3, 3, TRAVERSAL_STEPS)
+    paths = np.tile(codes[drawing.varied_rows(1)[0]], (len(shown), TRAVERSAL_STEPS, 1))
+    for row, d in enumerate(shown):
+        paths[row, :, d] = offsets if prior else codes[:, d].mean() + offsets * codes[:, d].std()
+    names = [f"z{d + 1}  (var {variance[d]:{'.2f' if variance[d] < 100 else '.0f'}})" for d in shown]
+    title = "What each latent dimension does"
+    span = "−3 to 3" if prior else "−3 to 3 standard deviations of the codes about their mean"
+    subtitle = f"The code of one test item, one dimension at a time moved from {span}."
+    subtitle += " In brackets: the variance of the mean codes."
+    if len(shown) < latent:
+        subtitle += f" The {len(shown)} of {latent} dimensions with the largest variance."
+    decoded = drawing.decode(paths)
+    if drawing.pictorial:
+        return figures.traversals(decoded, offsets, names, title, subtitle, unit="" if prior else " sd")
+    if drawing.table:
+        data = drawing.scaled(drawing.items.x)
+        decoded = (decoded - data.mean(0)) / np.where(data.std(0) > 0, data.std(0), 1)
+        subtitle += " Up: the column, in its standard deviations."
+    return figures.column_traversals(decoded, offsets, names, drawing.column_names, title, subtitle)
+
+
+def _morph(drawing: Drawing) -> Figure | None:
+    rows = drawing.varied_rows(8)
+    rows = rows[: len(rows) // 2 * 2]
+    if not drawing.pictorial or not len(rows):
+        return None
+    ends = drawing.codes[rows].reshape(-1, 2, 1, drawing.codes.shape[1])
+    t = np.linspace(0, 1, MORPH_STEPS)
+    paths = ends[:, 0] * (1 - t[:, None]) + ends[:, 1] * t[:, None]
+    originals = drawing.original(rows)
+    return figures.morph(
+        drawing.decode(paths),
+        t,
+        originals.reshape(-1, 2, *originals.shape[1:]),
+        "Morphs between two test images",
+        "Codes on the straight line between the two images' mean codes, decoded.",
+    )
+
+
+def _snapshots(drawing: Drawing) -> Figure | None:
+    taken = [] if drawing.run is None or drawing.table else drawing.run.snapshots()
+    if not taken:
+        return None
+    return figures.snapshots(
+        [(step, drawing.images(figures.to_unit_range(samples))) for step, samples in taken],
+        "The same noise, decoded over training",
+        "Each panel decodes the same codes, after so many optimisation steps.",
+    )
+
+
+def _losses(drawing: Drawing) -> Figure | None:
+    log = [] if drawing.run is None else drawing.run.log()
+    if not any(row["kind"] in ("step", "epoch") for row in log):
+        return None
+    return figures.losses(log, unit_of(drawing.data.kind))
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """A picture of a run: `draw` gives None without the parts for it; `caption` says how to read it, `by_kind` how
+    where it shows tables or vectors otherwise.
+    """
+
+    draw: Callable[[Drawing], Figure | None]
+    caption: str
+    by_kind: Mapping[Kind, str] = field(default_factory=dict)
+
+
+def _of_density(name: str, caption: str) -> FigureEntry:
+    return FigureEntry(partial(_density_samples, name=name), caption, {"table": SAMPLED_COLUMNS})
+
+
+SAMPLED_COLUMNS = "Where the line leaves the grey, samples are distributed otherwise than the data."
+MOVED_COLUMNS = "A steep line is a column that this dimension moves; only flat lines: it is unused."
+
+FIGURES: dict[str, FigureEntry] = {
+    "reconstructions": FigureEntry(
+        _reconstructions,
+        "The closer a lower image is to the one above, the more of it the code keeps.",
+        {"table": "Dots on the line are exact; a flat cloud is a column that the codes leave out."},
+    ),
+    "restored": FigureEntry(
+        _restored,
+        "A good model takes the damage away and keeps the item: what it restores has the smaller error.",
+    ),
+    "samples": FigureEntry(
+        _samples,
+        "Items that the model makes up: good ones look like the data and differ from each other.",
+        {"table": SAMPLED_COLUMNS},
+    ),
+    "pseudo-inputs": FigureEntry(
+        _pseudo_inputs,
+        "What codes drawn from the prior are near to. Each kind of item should have some of its own; all alike, they"
+        " are a prior of one component.",
+    ),
+    "samples-factored": _of_density(
+        "factored",
+        "Codes are drawn as if the dimensions knew nothing of each other. Where they do, samples fall between the"
+        " data, and a richer density gives test codes more log-density.",
+    ),
+    "samples-full": _of_density(
+        "full",
+        "Codes follow one Gaussian: what lies between the classes is drawn as often as they are.",
+    ),
+    "samples-mixture": _of_density(
+        "mixture",
+        "Codes are drawn from the clusters that they form. Higher log-density of test codes is better; compare it"
+        " among densities of the same run alone.",
+    ),
+    "samples-flow": _of_density(
+        "flow",
+        "Codes follow any shape that their cloud has. Higher log-density of test codes is better; compare it among"
+        " densities of the same run alone.",
+    ),
+    "latent": FigureEntry(
+        _latent,
+        "Items with similar codes lie near each other; a class on its own island is known by its code.",
+    ),
+    "manifold": FigureEntry(
+        _manifold,
+        "A map of what the model can draw: each place shows what its code decodes to.",
+    ),
+    "traversals": FigureEntry(
+        _traversals,
+        "What changes along a row is what that dimension stands for; no change: it is unused.",
+        {"table": MOVED_COLUMNS, "vector": MOVED_COLUMNS},
+    ),
+    "morph": FigureEntry(
+        _morph,
+        "In a good latent space every step in between could be in the data.",
+    ),
+    "snapshots": FigureEntry(
+        _snapshots,
+        "Follow one place from panel to panel: the same code, after more training.",
+    ),
+    "losses": FigureEntry(
+        _losses,
+        "Distortion is what the decoder misses, rate what the codes hold, and the ELBO minus both: up is better."
+        " Validation much worse than training means overfitting.",
+    ),
+}
