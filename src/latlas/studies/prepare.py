@@ -105,7 +105,7 @@ class Plan:
 
 
 def plan(study: Study, options: Options, observer: Observer) -> Plan:
-    """The runs of a study on their data, each found good; with a budget also how long they take, and what it cuts.
+    """The checked runs of a study on their data; with a budget also how long they take, and what it cuts.
 
     A folder that was begun keeps its budget and what that cut, unless another is given. Raises InputError for wrong
     settings or data, a run in the folder that was trained otherwise, or a budget that is too short; nothing is written.
@@ -159,8 +159,8 @@ def _stored_cut(options: Options, stored: study_json.Written, seeds: int) -> tup
     if before is None or before.seconds != budget:
         return budget, None
     # Where no seed was cut, the seeds of now are trained, however many they are.
-    kept = seeds if before.seeds == before.of_seeds else min(before.seeds, seeds)
-    return budget, Cut(before.share, kept)
+    count = seeds if before.seeds == before.of_seeds else min(before.seeds, seeds)
+    return budget, Cut(before.share, count)
 
 
 def _known_speeds(runs: Sequence[Planned], out: Path, stored: study_json.Written) -> dict[str, Speed]:

@@ -49,9 +49,7 @@ class StudyInfo(Section):
         tuple[Seed, ...], Field(min_length=1, description="each run is trained once per seed")
     ] = (0,)
     pca: Annotated[bool, Field(description="rows of PCA at the runs' latent sizes")] = True
-    measures: Annotated[
-        tuple[str, ...], Field(description="measures beside the errors, by name; all: every one")
-    ] = ()
+    measures: Annotated[tuple[str, ...], Field(description="further measures, by name; all: every one")] = ()
     columns: Annotated[
         tuple[str, ...], Field(description="further numbers of the test split in metrics.json")
     ] = ()
