@@ -186,12 +186,12 @@ class ContinuousBernoulli(nn.Module):
     def raw(self, mean: Tensor) -> Tensor:
         """Raw outputs whose mean is the given one, by Newton's method: the inverse of `mean`."""
         # Kept at |eta| <= 100: about 1 / mean is far for an optimiser to come back from.
-        aim = 2 * mean.double().clamp(0.01, 0.99) - 1
+        aim = 2 * mean.cpu().double().clamp(0.01, 0.99) - 1  # not every accelerator has double precision
         side, aim = aim.sign(), aim.abs()
         u = aim * (3 - aim**2) / (1 - aim**2)  # within 5 % (Cohen 1991)
         for _ in range(5):
             u = u - (_langevin(u) - aim) / _langevin_slope(u)
-        return (2 * side * u).to(mean.dtype)
+        return (2 * side * u).to(mean)
 
     def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """One draw of x from p(x | z) by its inverse distribution function, same shape as raw."""
