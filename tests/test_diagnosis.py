@@ -34,6 +34,7 @@ from latlas.diagnosis import (
 )
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
 from latlas.diagnosis.latent_rules import weights_for
+from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model
@@ -295,6 +296,32 @@ def test_a_likelihood_for_other_data_is_named() -> None:
     out = replace(images, outside=0.1, layers=(Layer("encoder.2", 10, 0),))
     assert finding(out, likelihood_rules.outside_range).settings == {"likelihood.output": "sigmoid"}
     assert likelihood_rules.outside_range(changed(out, likelihood__output="sigmoid")) is None
+
+
+@pytest.mark.parametrize("name", sorted(LIKELIHOODS))
+def test_rules_on_the_data_ask_the_likelihood(name: str) -> None:
+    noisy = replace(evidence(), kind="image", noise=Noise(0.2, 0.002, 0.05))
+    e = changed(noisy, likelihood__name=name)
+    likelihood = LIKELIHOODS[name]
+    assert (likelihood_rules.bernoulli_on_grey(e) is None) == likelihood.normalised(False)
+    on_binary = likelihood_rules.density_on_binary(replace(e, binary=True))
+    assert (on_binary is not None) == (likelihood.scale == "density")
+    assert on_binary is None or likelihood.title in on_binary.title
+    assert likelihood_rules.density_on_binary(e) is None
+
+
+@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+def test_a_sigma_is_judged_by_its_own_likelihood(name: str) -> None:
+    config, model, rows = trained(table(), likelihood__name=name, likelihood__sigma=4.0, training__epochs=10)
+    e = diagnosis.gather(config, model, table(), rows)
+    found = finding(e, likelihood_rules.noise_off)
+    assert e.noise is not None
+    best = override(config, {"likelihood.sigma": e.noise.best_sigma}, "test")
+    mended = LIKELIHOODS[name].from_config(best.likelihood, "table", (8,), 1.0)
+    passed = probes.through(model, batches(table(), "train", model)(np.arange(600)), 0)
+    raw = (passed.x - passed.error)[None]
+    gain = mended.log_prob(raw, passed.x).mean() - model.likelihood.log_prob(raw, passed.x).mean()
+    assert f"costs {gain.item():.3g} nats" in found.evidence
 
 
 def test_losses_on_a_wrong_scale_are_named() -> None:

@@ -22,6 +22,7 @@ from latlas.likelihoods import (
     ContinuousBernoulli,
     DiscretisedLogistic,
     Gaussian,
+    Laplace,
     Likelihood,
     LocationScale,
 )
@@ -34,6 +35,8 @@ ALL = [
     Gaussian(0.3, "tanh"),
     Gaussian(0.3, "identity"),
     Gaussian("learned", "sigmoid", start=0.2),
+    Laplace(0.3, "sigmoid"),
+    Laplace("learned", "identity", start=0.2),
     DiscretisedLogistic(0.05, "identity"),
     DiscretisedLogistic("per-pixel", "identity", start=0.05),
 ]
@@ -45,6 +48,8 @@ IDS = [
     "tanh",
     "identity",
     "learned",
+    "laplace",
+    "laplace-learned",
     "discretised",
     "per-pixel",
 ]
@@ -177,6 +182,37 @@ class TestEvery:
     def test_one_sample_of_the_code_more_changes_nothing_for_the_others(self, likelihood: Likelihood) -> None:
         raw, x = draw(3, 2, 4), torch.rand(2, 4, dtype=torch.float64).round()
         torch.testing.assert_close(likelihood.log_prob(raw, x)[:1], likelihood.log_prob(raw[:1], x))
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "tanh", "identity"])
+@pytest.mark.parametrize("sigma", [0.05, 1.0, 3.0])
+def test_laplace_agrees_with_torch_distributions(output: str, sigma: float) -> None:
+    raw, x = draw(3, 4, 2, 5), draw(4, 2, 5, seed=1)
+    likelihood = Laplace(sigma, output).double()
+    other = torch.distributions.Laplace(likelihood.mean(raw), sigma / math.sqrt(2))
+    torch.testing.assert_close(likelihood.log_prob(raw, x), other.log_prob(x).flatten(2).sum(2))
+    torch.testing.assert_close(likelihood.variance(raw), other.variance)
+    each = Laplace("per-pixel", output, sigma, shape=(2, 5)).double()
+    torch.testing.assert_close(each.log_prob(raw, x), likelihood.log_prob(raw, x))
+
+
+@pytest.mark.parametrize("family", [Gaussian, Laplace], ids=lambda family: family.__name__)
+@pytest.mark.parametrize("sigma", [0.1, 1.0])
+def test_densities_of_a_sigma_integrate_to_one(family: type[LocationScale], sigma: float) -> None:
+    x = torch.linspace(-20, 20, 400_001, dtype=torch.float64)
+    p = family(sigma, "identity").double().log_prob(torch.zeros(1, len(x), 1).double(), x[:, None])[0].exp()
+    assert torch.trapezoid(p, x).item() == pytest.approx(1, abs=1e-6)
+    assert torch.trapezoid(p * x.square(), x).item() == pytest.approx(sigma**2, rel=1e-5)
+
+
+def test_draws_of_the_laplace_follow_its_distribution_function() -> None:
+    x = (
+        Laplace(0.7, "identity")
+        .double()
+        .sample(torch.full((50_000,), 0.2).double(), torch.Generator().manual_seed(0))
+    )
+    law = scipy.stats.laplace(0.2, 0.7 / math.sqrt(2))
+    assert scipy.stats.kstest(x.numpy(), law.cdf).pvalue > 1e-3
 
 
 BYTES = torch.arange(256, dtype=torch.float64)[:, None] / 255  # (256, 1): every 8-bit value
@@ -342,7 +378,7 @@ def test_the_least_sigma_is_the_kinds(kind: str, output: str, least: float) -> N
     assert made.sigma.item() == pytest.approx(least, rel=2e-3)
 
 
-CALIBRATED = [Gaussian]
+CALIBRATED = [Gaussian, Laplace]
 
 
 @pytest.mark.parametrize("family", CALIBRATED, ids=lambda family: family.__name__)

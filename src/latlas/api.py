@@ -113,7 +113,7 @@ class ItemOptions(Where, total=False):
 
 
 class EvaluateOptions(Where, total=False):
-    """Those of `Where`, and what `latlas.evaluation.Asked` explains."""
+    """Those of `Where`, and what `latlas.evaluation.Request` explains."""
 
     source: PathLike
     split: str
@@ -300,11 +300,11 @@ def evaluation_of(
     The options are those of `evaluate`. `keep` adds numbers of the whole test split to the run's metrics.json and its
     report.
     """
-    names = {field.name for field in fields(evaluation.Asked)}
+    names = {field.name for field in fields(evaluation.Request)}
     given = {key: value for key, value in options.items() if key in names and value is not None}
     given["source"] = os.fspath(options.get("source", ""))
     with _use(run, options, EvaluateOptions) as use:
-        asked = evaluation.Asked(measures, **given)  # type: ignore[arg-type]
+        asked = evaluation.Request(measures, **given)  # type: ignore[arg-type]
         return evaluation.evaluate(use.run, use.model, asked, use.data_dir, keep, use.observer)
 
 

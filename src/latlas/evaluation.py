@@ -19,7 +19,7 @@ from latlas.runs import Run, dataset_of
 
 
 @dataclass(frozen=True)
-class Asked:
+class Request:
     """What an evaluation is to say, and of which items.
 
     `measures` are names of METRICS or groups of them (None: as the run's configuration says); `source` other data than
@@ -61,7 +61,12 @@ class Asked:
 
 
 def evaluate(
-    run: Run, model: Model, asked: Asked, data_dir: str = "", keep: bool = False, observer: Observer = SILENT
+    run: Run,
+    model: Model,
+    request: Request,
+    data_dir: str = "",
+    keep: bool = False,
+    observer: Observer = SILENT,
 ) -> dict[str, Any]:
     """The ELBO with its terms and errors, `numbers` by name where there are any, and the whole of `importance` sampling
     where its draws are asked for, as JSON values.
@@ -69,35 +74,35 @@ def evaluate(
     `keep` adds numbers of the whole test split of a finished run to its metrics.json and its report. Raises InputError
     for an unknown name, a value out of range, and data that are missing, have changed or do not fit.
     """
-    asked.check(run)
+    request.check(run)
     if not run.finished:
         observer.note("the run is unfinished: these are the numbers of its best weights so far")
-    names = _names(run, asked, observer)
-    context = _context(run, model, asked, bool(names), data_dir, observer)
+    names = _names(run, request, observer)
+    context = _context(run, model, request, bool(names), data_dir, observer)
     values = metrics.of_split(context) | {
-        "samples": asked.samples, "seed": asked.seed, "unit": unit_of(run.info["data"]["kind"]),
+        "samples": request.samples, "seed": request.seed, "unit": unit_of(run.info["data"]["kind"]),
         "normalised": run.metrics.get("normalised"), "finished": run.finished,
     }  # fmt: skip
     if context.corruption.name != "none":
         values["corruption"] = context.corruption.model_dump()
-    values |= _measured(context, asked, names)
-    whole = not asked.source and asked.split == "test" and asked.limit is None
+    values |= _measured(context, request, names)
+    whole = not request.source and request.split == "test" and request.limit is None
     if keep and whole and run.finished and "numbers" in values:
         metrics.keep(run, values["numbers"])
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
     about = {
         "run": str(run.path),
-        "split": None if asked.source else asked.split,
-        "source": asked.source or None,
+        "split": None if request.source else request.split,
+        "source": request.source or None,
     }
     return {**about, **values}
 
 
-def _names(run: Run, asked: Asked, observer: Observer) -> tuple[str, ...]:
+def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
     """The numbers that are asked for, by name: log p(x) where draws for it are."""
-    groups = ["likelihood"] if asked.draws else run.config.evaluation.groups
-    names = named(groups if asked.measures is None else asked.measures)
-    if asked.source or asked.split != "train":
+    groups = ["likelihood"] if request.draws else run.config.evaluation.groups
+    names = named(groups if request.measures is None else request.measures)
+    if request.source or request.split != "train":
         return names
     others = tuple(name for name in names if METRICS[name].group != "downstream")
     if others != names:
@@ -106,30 +111,30 @@ def _names(run: Run, asked: Asked, observer: Observer) -> tuple[str, ...]:
 
 
 def _context(
-    run: Run, model: Model, asked: Asked, numbers: bool, data_dir: str, observer: Observer
+    run: Run, model: Model, request: Request, numbers: bool, data_dir: str, observer: Observer
 ) -> Context:
     """The items that are asked for, and how much is spent on them; with the run's own data where `numbers` are."""
-    corruption = metrics.corruption_of(run, asked.corrupt, asked.strength)
+    corruption = metrics.corruption_of(run, request.corrupt, request.strength)
     effort = metrics.effort_of(
         run,
-        asked.draws,
-        asked.limit is not None,
-        samples=asked.samples,
-        seed=asked.seed,
-        annealing=asked.annealing,
+        request.draws,
+        request.limit is not None,
+        samples=request.samples,
+        seed=request.seed,
+        annealing=request.annealing,
     )
-    data = dataset_of(run, data_dir, observer.progress) if numbers or not asked.source else None
-    items = inference.items(run, model, asked.split, asked.source, data_dir, observer, data)
-    items = items if asked.limit is None else items.evenly(asked.limit)
+    data = dataset_of(run, data_dir, observer.progress) if numbers or not request.source else None
+    items = inference.items(run, model, request.split, request.source, data_dir, observer, data)
+    items = items if request.limit is None else items.evenly(request.limit)
     return metrics.context_of(run, model, data, items, effort, observer, corruption)
 
 
-def _measured(context: Context, asked: Asked, names: tuple[str, ...]) -> dict[str, Any]:
+def _measured(context: Context, request: Request, names: tuple[str, ...]) -> dict[str, Any]:
     """`numbers` by name, where there are any; and all of `importance` sampling where its draws are asked for."""
     values: dict[str, Any] = {}
     if names:
-        weighed = context.once(importance) if asked.draws else None
-        if asked.draws and weighed is None:
+        weighed = context.once(importance) if request.draws else None
+        if request.draws and weighed is None:
             raise InputError(
                 "posterior.name = point has no density, so this model has no log p(x)", field="draws"
             )
@@ -137,8 +142,8 @@ def _measured(context: Context, asked: Asked, names: tuple[str, ...]) -> dict[st
         if weighed is not None:
             values["importance"] = weighed.to_dict()
         missing = [name for name in names if name not in values["numbers"] and name not in AIS]
-        if asked.measures is not None and missing:
+        if request.measures is not None and missing:
             context.observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")
-    if asked.ais is not None:
+    if request.ais is not None:
         values["numbers"] = {**values.get("numbers", {}), **metrics.numbers(context, tuple(AIS))}
     return values

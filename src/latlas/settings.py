@@ -87,7 +87,7 @@ class LikelihoodConfig(Section):
     """p(x | z)."""
 
     name: Annotated[
-        Literal["auto", "bernoulli", "continuous-bernoulli", "gaussian", "discretised-logistic"],
+        Literal["auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "discretised-logistic"],
         Field(description="auto: bernoulli for 0/1 data and grey images, else gaussian"),
     ] = "auto"
     sigma: Annotated[
