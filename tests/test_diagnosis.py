@@ -313,12 +313,12 @@ def test_rules_on_the_data_ask_the_likelihood(name: str) -> None:
 @pytest.mark.parametrize("name", ["gaussian", "laplace"])
 def test_a_sigma_is_judged_by_its_own_likelihood(name: str) -> None:
     config, model, rows = trained(table(), likelihood__name=name, likelihood__sigma=4.0, training__epochs=10)
-    e = diagnosis.gather(config, model, table(), rows)
+    e = gathered(config, model, table(), rows)
     found = finding(e, likelihood_rules.noise_off)
     assert e.noise is not None
     best = override(config, {"likelihood.sigma": e.noise.best_sigma}, "test")
     mended = LIKELIHOODS[name].from_config(best.likelihood, "table", (8,), 1.0)
-    passed = probes.through(model, batches(table(), "train", model)(np.arange(600)), 0)
+    passed = measurements.through(model, batches(table(), "train", model)(np.arange(600)), 0)
     raw = (passed.x - passed.error)[None]
     gain = mended.log_prob(raw, passed.x).mean() - model.likelihood.log_prob(raw, passed.x).mean()
     assert f"costs {gain.item():.3g} nats" in found.evidence

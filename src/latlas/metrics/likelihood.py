@@ -57,13 +57,15 @@ def _log_px(context: Context) -> Value | None:
     found = context.once(importance)
     if found is None:
         return None
-    beside = {"ELBO of these": found.elbo, **_linear(context, context.batches(context.few))}
+    beside = {"ELBO of these": found.elbo}
+    if context.model.likelihood.scale == "density":
+        beside |= _linear(context, context.batches(context.few))
     return Value(found.log_px, found.stderr, found.images, found.samples, beside, warning=found.warning)
 
 
 def _linear(context: Context, data: Batches) -> dict[str, float]:
-    """Mean log p(x) of probabilistic PCA on the same items, where the model has a density on the same scale."""
-    density = context.once(probabilistic_pca) if context.model.likelihood.scale == "density" else None
+    """Mean log p(x) of probabilistic PCA on the same items, where it has a density."""
+    density = context.once(probabilistic_pca)
     if density is None:
         return {}
     step = max(1, CHUNK_VALUES // math.prod(context.dataset.shape))
