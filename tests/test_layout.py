@@ -48,11 +48,9 @@ LAYERS = {
     "animation": "a run's snapshots, played in order",
     "html": "pages from templates/",
     "report": "one page from a run folder",
-    "records": "what a run writes down about itself",
     "inference": "a trained run in use: codes, samples, reconstructions",
     "evaluation": "what a run is worth on its own data or on other items",
-    "finishing": "what comes after training: numbers, findings, pictures, the report",
-    "experiment": "training as one call: validates, logs, draws, writes the report",
+    "experiment": "training as one call, with what comes after: numbers, findings, pictures, the report",
     "compare": "several runs side by side, as one table and one page",
     "studies": "a list of runs, trained in turn and compared",
     "console": "progress and notes on a terminal",
@@ -119,7 +117,7 @@ def test_imports_point_upwards() -> None:
 
 
 # What computes; the command line leaves it to the calls of api.
-WORKERS = ("metrics", "models", "inference", "evaluation", "experiment", "finishing", "training", "gallery",
+WORKERS = ("metrics", "models", "inference", "evaluation", "experiment", "training", "gallery",
            "animation", "densities", "machine", "build", "snapshots")  # fmt: skip
 
 

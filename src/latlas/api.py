@@ -23,7 +23,6 @@ from latlas import (
     evaluation,
     experiment,
     figures,
-    finishing,
     html,
     inference,
     machine,
@@ -480,7 +479,7 @@ def write_report(
     found = _run(run)
     if redraw or grid or span:
         with Console(quiet) as console:
-            finishing.redraw(found, grid, span, data_dir, console)
+            experiment.redraw(found, grid, span, data_dir, console)
     return report.write_report(found.path)
 
 

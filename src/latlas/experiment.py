@@ -1,26 +1,30 @@
-"""Training as one call: consumes the loop's events, and validates, logs, keeps, draws and reports."""
+"""Training as one call: validates, logs and keeps what the loop yields; then measures, diagnoses, draws and reports."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from latlas import data as sources
-from latlas import densities, pca, records, report, runs, snapshots, training
-from latlas.build import build, description, item_of, objective_of, resolve, statistics
+from latlas import densities, diagnosis, gallery, metrics, pca, report, runs, snapshots, training
+from latlas._version import __version__
+from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
 from latlas.config import override, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.files import exclusively
-from latlas.finishing import finish
+from latlas.diagnosis.text import described
+from latlas.files import exclusively, write_json
 from latlas.machine import interruptible, prepare
+from latlas.metrics import Context
 from latlas.metrics.elbo import Evaluation, evaluate
 from latlas.metrics.importance import trained_bound
 from latlas.models import Model
@@ -28,6 +32,8 @@ from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.settings import Config
 from latlas.tensorboard import Board
+
+T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -51,6 +57,12 @@ class Session:
     device: torch.device
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
+    before: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken, in this process and `before` it was resumed."""
+        return self.before + time.perf_counter() - self.started
 
     def batches(self, split: str) -> Batches:
         return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
@@ -77,11 +89,37 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     contents: dict[str, str | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, item_of(dataset), dataset.binary),
-        "run.json": records.info(dataset, device, [*dataset.notes, *notes]),
+        "run.json": _info(dataset, device, [*dataset.notes, *notes]),
     }
     run = runs.create(out, f"{dataset.name}-{config.recipe.name}", contents)
     observer.note(f"run folder: {run.path}")
     return _go(Session(run, config, dataset, *_on(model, config, device), observer, device, started=started))
+
+
+def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
+    """run.json: the versions, the machine and the data that a run began with, and the choices that were made."""
+    return {
+        "format": 1,
+        "latlas": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "data": {
+            "name": dataset.name,
+            "source": dataset.source,
+            "kind": dataset.kind,
+            "shape": list(dataset.shape),
+            "binary": dataset.binary,
+            "classes": dataset.classes,
+            "columns": dataset.columns,
+            "fingerprint": dataset.fingerprint,
+            **{name: len(dataset.split(name)) for name in ("train", "valid", "test")},
+        },
+        "notes": notes,
+    }
 
 
 def resume(
@@ -131,16 +169,15 @@ def _go(session: Session) -> Run:
             session.run.cut_back(session.progress.step)
             if session.progress.step:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
-            before = session.progress.wall
+            session.before = session.progress.wall
             with contextlib.closing(Board(session.run.path, session.progress.step)) as board:
                 if session.config.training.method == "pca":
                     _solve(session)
                 else:
-                    _train(session, board, stop, before)
+                    _train(session, board, stop)
             if stop():
                 raise Interrupted(session.run, session.progress.step)
-        seconds = lambda: before + time.perf_counter() - session.started  # noqa: E731
-        finish(session.run, session.dataset, session.device, session.progress, seconds, session.observer)
+        finish(session)
     return session.run
 
 
@@ -165,7 +202,7 @@ def _solve(session: Session) -> None:
     runs.save_checkpoint(session.run, session.model, session.optimizer, session.progress)
 
 
-def _train(session: Session, board: Board, stop: Callable[[], bool], before: float) -> None:
+def _train(session: Session, board: Board, stop: Callable[[], bool]) -> None:
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data))
@@ -173,7 +210,7 @@ def _train(session: Session, board: Board, stop: Callable[[], bool], before: flo
     if _patience_is_over(config, progress):
         return
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
-        progress.wall = before + time.perf_counter() - session.started
+        progress.wall = session.seconds
         if isinstance(event, training.SnapshotDue):
             snapshots.keep(run, config, session.model, session.dataset, event.step)
         elif isinstance(event, training.Logged):
@@ -259,3 +296,99 @@ def _epoch_line(
         name, value = ("distortion", valid.distortion) if valid.elbo is None else ("ELBO", valid.elbo)
         parts.append(f"validation {name} {value:.2f}")
     return "  ".join([*parts, f"{speed:,.0f} images/s", f"{left:.0f} s left"])
+
+
+def finish(session: Session) -> None:
+    """Measures, diagnoses, draws and reports a run whose training is over, with its best weights."""
+    run, dataset, observer = session.run, session.dataset, session.observer
+    config, model = session.config, run.model().to(session.device)
+    context = metrics.context_of(run, model, dataset, observer=observer)
+    contexts = {"valid": replace(context, items_given=dataset.valid), "test": context}
+    splits = {name: metrics.of_split(of) for name, of in contexts.items() if len(of.test)}
+    values = _metrics(session, model, splits)
+
+    def keep(**more: Any) -> None:
+        # At once, and kept whatever becomes of the rest: training took the longest.
+        values.update(more)
+        write_json(run.path / "metrics.json", values | {"finished": False})
+
+    keep()
+    if config.evaluation.groups:
+        measured = lambda: metrics.numbers(context, config.evaluation.groups)  # noqa: E731
+        failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
+        keep(numbers=_or_note(measured, failure, command, observer) or {})
+    if config.evaluation.diagnose:
+        found = lambda: _findings(run, dataset, context)  # noqa: E731
+        failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
+        keep(findings=_or_note(found, failure, command, observer) or [])
+    if config.pictures.draw:
+        drawn = lambda: gallery.draw(run, context, gallery.settings_of(config))  # noqa: E731
+        failure, command = "the pictures could not be drawn", f"latlas report --redraw {run.path}"
+        _or_note(drawn, failure, command, observer)
+    write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
+    report.write_report(run.path)
+    _note_result(run, splits["test"], values, observer)
+
+
+def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` come at the end."""
+    config, dataset, progress = session.config, session.dataset, session.progress
+    per_epoch = training.plan(config, len(dataset.train)).per_epoch
+    return {
+        "run": session.run.name,
+        "data": dataset.name,
+        "recipe": config.recipe.name,
+        "network": config.network.name,
+        "likelihood": config.likelihood.name,
+        "latent": config.model.latent,
+        "parameters": model.parameter_count,
+        "epochs": round(progress.step / per_epoch, 3),
+        "steps": progress.step,
+        "best_step": progress.best_step,
+        "seconds": None,
+        "training_seconds": round(progress.seconds, 3),
+        "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
+        "unit": unit_of(dataset.kind),
+        "normalised": model.likelihood.normalised(dataset.binary),
+        "splits": {name: dict(numbers) for name, numbers in splits.items()},
+        "finished": True,
+    }
+
+
+def _or_note(work: Callable[[], T], failure: str, command: str, observer: Observer) -> T | None:
+    """The result of the work; where it fails None, and a note that says so and what to try: the run is not lost."""
+    try:
+        return work()
+    except Exception as error:
+        observer.note(f"{failure} ({error}); try: {command}")
+        return None
+
+
+def _findings(run: Run, dataset: Dataset, context: Context) -> list[dict[str, Any]]:
+    return [described(finding, run.path) for finding in diagnosis.of(run, dataset, context, True)]
+
+
+def _note_result(run: Run, test: Mapping[str, Any], values: dict[str, Any], observer: Observer) -> None:
+    if values.get("findings") == []:
+        observer.note("diagnosis: nothing wrong was found")
+    for finding in values.get("findings", []):
+        observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
+    score = f"distortion {test['distortion']:.2f}" if test["elbo"] is None else f"ELBO {test['elbo']:.2f}"
+    observer.note(f"test {score} {values['unit']}  report: {run.path / 'report.html'}")
+
+
+def redraw(
+    run: Run,
+    grid: tuple[int, int] | None,
+    span: tuple[float, float] | None,
+    data_dir: str = "",
+    observer: Observer = SILENT,
+) -> list[Path]:
+    """Draws a trained run's pictures anew, the manifold over another grid if given; the paths written.
+
+    Raises InputError when the run's data are missing.
+    """
+    dataset = runs.dataset_of(run, data_dir, observer.progress)
+    settings = gallery.settings_of(run.config)
+    settings = replace(settings, size=grid or settings.size, span=span or settings.span)
+    return gallery.draw(run, metrics.context_of(run, run.model(), dataset, observer=observer), settings)
