@@ -447,6 +447,8 @@ def test_dead_units_are_counted_where_they_are() -> None:
         model.encoder[1].bias[:6] = -1000.0  # type: ignore[index, operator]
     e = gathered(config, model, table(), rows)
     assert next((layer.name, layer.units, layer.dead) for layer in e.layers) == ("encoder.2", 10, 6)
+    assert [layer.flat for layer in e.layers] == [True, True]
+    assert [layer.flat for layer in evidence("mlp").layers] == [False, False]
     assert finding(e, network_rules.dead_units).settings["network.activation"] == "silu"
     few = replace(e, layers=(Layer("encoder.2", 100, 5),))
     assert network_rules.dead_units(few) is None

@@ -149,6 +149,22 @@ def test_using_a_model_leaves_its_mode_and_weights_alone() -> None:
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+def test_a_prior_that_asks_the_encoder_does_not_change_it_and_leaves_the_data_aside() -> None:
+    settings = {
+        "network__name": "conv",
+        "network__batch_norm": True,
+        "prior__name": "vamp",
+        "prior__components": 4,
+    }
+    _, model = made(image_dataset(height=8, width=8), **settings)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    z = torch.zeros(1, 2, model.latent)
+    in_evaluation = model.eval().prior_value().log_prob(z)
+    torch.testing.assert_close(model.train().prior_value().log_prob(z), in_evaluation)
+    assert model.encoder.training
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+
+
 def test_one_image_alone_decodes_as_in_company(model: Model) -> None:
     x = images(5)
     np.testing.assert_allclose(model.reconstruct(x[:1]), model.reconstruct(x)[:1], rtol=1e-6)
