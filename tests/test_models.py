@@ -8,6 +8,7 @@ import torch
 from helpers import image_dataset, images, made, table_dataset
 
 from latlas.errors import InputError
+from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model
 
 AUTOENCODER = {"posterior__name": "point", "objective__name": "reconstruction"}
@@ -201,3 +202,14 @@ def test_the_decoder_starts_at_the_training_mean_only_if_asked(choice: str) -> N
     start = model.likelihood.mean(model.decoder.output.bias.detach()).numpy()
     mean = dataset.scaling.apply(dataset.train.x).mean(0).ravel().clip(1e-3, 1 - 1e-3)
     assert np.allclose(start, mean, atol=1e-4) == (choice == "data")
+
+
+@pytest.mark.parametrize("name", sorted(name for name, each in LIKELIHOODS.items() if each.has_sigma))
+def test_a_bias_for_each_channel_starts_at_its_mean_with_a_sigma_for_each_pixel(name: str) -> None:
+    dataset = image_dataset(channels=3, height=8, width=8)
+    _, model = made(dataset, network__name="conv", likelihood__name=name, likelihood__sigma="per-pixel")
+    bias = model.decoder.output.bias.detach()
+    assert bias.shape == (3,)
+    start = model.likelihood.mean(bias[:, None, None].expand(model.item.shape)).detach().numpy()
+    mean = dataset.scaling.apply(dataset.train.x).mean((0, 1, 2))
+    np.testing.assert_allclose(start, np.broadcast_to(mean[:, None, None], (3, 8, 8)), atol=1e-4)

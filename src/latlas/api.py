@@ -93,6 +93,9 @@ SHORT = {
     "patience": "training.patience",
 }
 
+QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
+"""What `train(quick=True)` leaves out; `evaluate` and `diagnose` make up for it at any time."""
+
 
 class Where(TypedDict, total=False):
     """Where a call works: named data sets lie in `data_dir` (else LATLAS_DATA), `device` is auto, cpu, cuda, cuda:1 or
@@ -227,6 +230,7 @@ def train(
     config: PathLike | None = None,
     out: PathLike | None = None,
     settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
     quiet: bool = False,
     **options: Any,
 ) -> Run:
@@ -236,7 +240,8 @@ def train(
     `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
     layout, label, strict, data_dir, device, threads and patience; `settings` takes any key of the
     configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
-    must not exist; else runs/<data>-<recipe>-<n>.
+    must not exist; else runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its
+    terms and the squared error: for trying things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -249,6 +254,7 @@ def train(
         )
     file = None if config is None else Path(config)
     with Console(quiet) as console:
+        settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(os.fspath(source), recipe, file, settings, options)
         return experiment.train(resolved, Path(out) if out is not None else None, console)
 

@@ -171,9 +171,11 @@ def _start_at_mean(model: Model, mean: np.ndarray) -> None:
     if not isinstance(bias, torch.Tensor):
         return
     per_value = bias.numel() == mean.size
-    target = torch.from_numpy(mean if per_value else mean.mean(axis=(1, 2))).to(bias.dtype)
+    start = mean if per_value else np.broadcast_to(mean.mean(axis=(1, 2), keepdims=True), mean.shape)
     with torch.no_grad():
-        bias.copy_(model.likelihood.raw(target).reshape(bias.shape))
+        raw = model.likelihood.raw(torch.tensor(start, dtype=bias.dtype))
+        # A bias for each channel: its pixels start from one mean and one sigma, so any of them stands for all.
+        bias.copy_((raw if per_value else raw[:, 0, 0]).reshape(bias.shape))
 
 
 def item_of(dataset: Dataset) -> Like:

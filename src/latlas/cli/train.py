@@ -64,6 +64,9 @@ def train(
     strict: Annotated[bool, option("--strict", help="Refuse a folder with broken files.")] = False,
     data_dir: DataDir = "",
     out: Annotated[Path | None, option(metavar="DIR", help="Run folder; must not exist.")] = None,
+    quick: Annotated[
+        bool, option("--quick", help="No diagnosis, and no numbers but the ELBO, its terms and the mse.")
+    ] = False,
     resume: Annotated[str, option(metavar="RUN", help="Continue this run to its end.")] = "",
     device: Device = "",
     threads: Threads = None,
@@ -78,7 +81,8 @@ def train(
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:
-        others = {"DATA": source, "recipe": recipe, "config": config, "set": settings, "out": out}
+        others = {"DATA": source, "recipe": recipe, "config": config, "set": settings, "out": out,
+                  "quick": quick}  # fmt: skip
         _refuse_beside_resume(options | {name: value or None for name, value in others.items()})
     from latlas import api
     from latlas.config import assignments
@@ -88,7 +92,15 @@ def train(
     else:
         changes = assignments(settings or [])
         run = api.train(
-            source, recipe, config=config, out=out, settings=changes, quiet=quiet, **options, **where
+            source,
+            recipe,
+            config=config,
+            out=out,
+            settings=changes,
+            quick=quick,
+            quiet=quiet,
+            **options,
+            **where,
         )
     metrics = run.metrics
     show(result(run.path, metrics), as_json, summary(run.path, metrics))

@@ -248,8 +248,10 @@ def _trained(x: Tensor, y: Tensor, classes: int) -> Net:
 
 def _blurred(x: Tensor, generator: torch.Generator) -> Tensor:
     """The images (N, C, H, W), a random half of them blurred: how sharp an image is, `sharpness` says."""
-    chosen = torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5
-    return torch.where(chosen, _coarser(x, 2), x)
+    chosen = torch.rand(len(x), generator=generator) < 0.5
+    blurred = x.clone()
+    blurred[chosen] = _coarser(x[chosen], 2)
+    return blurred
 
 
 def _coarser(x: Tensor, factor: int) -> Tensor:
@@ -277,8 +279,8 @@ def _implausible(
     left, top = torch.arange(width) < width * cut, torch.arange(height)[:, None] < height * cut
     first = torch.where(chance(n, 1, 1, 1) < 0.5, left, top)
     noise = torch.randn(x.shape, generator=generator)
-    coarse = 3 * _coarser(noise, 4)
-    noise = torch.where(chance(n, 1, 1, 1) < 0.5, noise, coarse)
+    coarse = chance(n) >= 0.5
+    noise[coarse] = 3 * _coarser(noise[coarse], 4)
     about = torch.where(chance(n, 1, 1, 1) < 0.7, look[0], chance(n, 1, 1, 1))
     blend, joined = cut * x + (1 - cut) * x[other], torch.where(first, x, x[other])
     noisy = (about + look[1].clamp_min(0.1) * noise).clamp(0, 1)
