@@ -6,6 +6,7 @@ test has is marked in the page: `<!-- skip: reason -->` on the line before it.
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,8 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_layout import LAYERS
 
+from latlas import diagnosis
 from latlas.cli import run as latlas
+from latlas.config import recipe_names
+from latlas.data.catalogue import NAMED
+from latlas.likelihoods import LIKELIHOODS
+from latlas.metrics import METRICS
+from latlas.networks import NETWORKS
+from latlas.objectives import OBJECTIVES
+from latlas.posteriors import POSTERIORS
+from latlas.priors import PRIORS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -130,3 +141,51 @@ def test_a_wrong_block_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         run(third, place)
     with pytest.raises(ZeroDivisionError):
         run(Block(page, 1, "python", "1 / 0\n", ""), place)
+
+
+def names_in_tables(page: str, head: str = "") -> set[str]:
+    """The names in the first column of a page's tables, or of the one table whose first column is called `head`."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    text = text.partition(f"| `{head}` |")[2].partition("\n\n")[0] if head else text
+    cells = re.findall(r"^\| ([^|]+) \|", text, re.MULTILINE)
+    return {name.strip(" `") for cell in cells for name in cell.split(",")}
+
+
+def test_every_number_is_defined() -> None:
+    assert set(METRICS) - names_in_tables("docs/numbers.md") == set()
+
+
+PARTS: dict[str, dict[str, Any]] = {
+    "likelihood": LIKELIHOODS, "prior": PRIORS, "posterior": POSTERIORS, "objective": OBJECTIVES, "network": NETWORKS,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_has_its_row(part: str) -> None:
+    assert set(PARTS[part]) - names_in_tables("docs/configuration.md", f"{part}.name") == set()
+
+
+def test_every_finding_has_its_row() -> None:
+    calls = [
+        node
+        for path in (Path(diagnosis.__file__).parent).glob("*_rules.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Finding"
+    ]
+    names = {ast.literal_eval(call.args[0]) for call in calls}
+    assert len(names) > 20
+    assert names - names_in_tables("docs/diagnosis.md") == set()
+
+
+def test_every_data_set_and_recipe_is_on_its_page() -> None:
+    assert set(NAMED) - names_in_tables("docs/data.md") == set()
+    text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert [name for name in recipe_names() if f"`{name}`" not in text] == []
+
+
+def test_contributing_lists_every_layer() -> None:
+    block = re.search(r"```text\nerrors\.py.*?```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+    assert block is not None
+    words = set(re.findall(r"(?:^|· |  )([a-z_]+(?:\.py|/(?= )))", block[0], re.MULTILINE))
+    layers = {name for name in LAYERS if not name.startswith("_")}
+    assert {word.removesuffix(".py").removesuffix("/") for word in words} == layers

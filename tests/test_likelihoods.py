@@ -55,6 +55,11 @@ IDS = [
 ]
 
 
+def test_the_properties_below_are_asked_of_every_likelihood() -> None:
+    assert {type(likelihood) for likelihood in ALL} == set(LIKELIHOODS.values())
+    assert len(IDS) == len(ALL)
+
+
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
