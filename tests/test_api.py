@@ -153,6 +153,19 @@ def test_errors_speak_of_what_was_called(
         assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {line}")
 
 
+def test_quick_leaves_out_numbers_and_diagnosis_but_not_what_is_asked_for(work: Path) -> None:
+    few = {"steps": 2, "latent": 2, "limit": 60, "quiet": True}
+    run = latlas.train("digits", out=work / "quick", quick=True, **few)
+    assert set(run.metrics["splits"]["test"]) >= {"elbo", "distortion", "rate", "mse"}
+    assert "numbers" not in run.metrics
+    assert "findings" not in run.metrics
+    assert (run.path / "report.html").exists()
+    asked = latlas.train(
+        "digits", out=work / "asked", quick=True, settings={"evaluation.groups": ["codes"]}, **few
+    )
+    assert asked.metrics["numbers"]
+
+
 def test_unknown_options_are_refused_by_name(work: Path) -> None:
     for call in (latlas.evaluate, latlas.encode, latlas.diagnose, latlas.sample, latlas.resume):
         with pytest.raises(TypeError, match="unknown option 'frames' \\(known: data_dir, device"):

@@ -28,9 +28,9 @@ from latlas.diagnosis import (
     likelihood_rules,
     measurements,
     network_rules,
-    text,
     training_curves,
     training_rules,
+    wording,
 )
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
 from latlas.diagnosis.latent_rules import weights_for
@@ -514,12 +514,12 @@ def test_findings_come_by_weight_and_in_words(tmp_path: Path) -> None:
     e = replace(changed(evidence(), objective__beta=0.01), counts={"train": 600, "valid": 0, "test": 300})
     found = diagnosis.diagnose(e)
     assert [f.weight for f in found] == sorted((f.weight for f in found), reverse=True)
-    told = text.told(found, tmp_path / "a run", 80)
+    told = wording.as_text(found, tmp_path / "a run", 80)
     commands = [line for line in told.splitlines() if "latlas train" in line]
     assert len(commands) == len(found)
     assert all(len(line) <= 80 for line in told.splitlines()[1:] if "latlas " not in line)
     assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in told
-    assert text.told([], tmp_path).startswith("Nothing wrong was found. Looked at:")
+    assert wording.as_text([], tmp_path).startswith("Nothing wrong was found. Looked at:")
 
 
 def test_the_command_reads_a_run_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

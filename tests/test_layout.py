@@ -281,6 +281,11 @@ def project_files() -> list[Path]:
     return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
+def test_no_two_files_have_one_name() -> None:
+    names = [path.name for path in PACKAGE.rglob("*.py") if not path.name.startswith("__")]
+    assert sorted(name for name in set(names) if names.count(name) > 1) == []
+
+
 def test_no_file_is_large() -> None:
     assert [str(path) for path in project_files() if path.stat().st_size > 5_000_000] == []
 

@@ -21,7 +21,7 @@ from latlas.build import build, description, item_of, objective_of, resolve, sta
 from latlas.config import override, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
-from latlas.diagnosis.text import described
+from latlas.diagnosis.wording import described
 from latlas.files import exclusively, write_json
 from latlas.machine import interruptible, prepare
 from latlas.metrics import Context

@@ -24,14 +24,14 @@ def diagnose(
     import shutil
 
     from latlas import api, diagnosis, runs
-    from latlas.diagnosis import text
+    from latlas.diagnosis.wording import as_text, described
 
     found = runs.find(run)
     findings = api.diagnose(found, data_dir=data_dir, device=device, threads=threads, quiet=quiet)
     result = {
         "run": str(found.path),
-        "findings": [text.described(finding, found.path) for finding in findings],
+        "findings": [described(finding, found.path) for finding in findings],
         "looked_at": diagnosis.LOOKED_AT,
     }
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
-    show(result, as_json, text.told(findings, found.path, width))
+    show(result, as_json, as_text(findings, found.path, width))

@@ -45,7 +45,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
 
 
-def told(findings: Sequence[Finding], run: Path, width: int = 100) -> str:
+def as_text(findings: Sequence[Finding], run: Path, width: int = 100) -> str:
     """All findings, wrapped to `width`; one line on what was looked at where there are none."""
     if not findings:
         return textwrap.fill(f"Nothing wrong was found. Looked at: {LOOKED_AT}.", width)
