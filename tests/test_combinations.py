@@ -22,7 +22,6 @@ LIKELIHOODS: dict[str, dict[str, Any]] = {
     "bernoulli": {"likelihood__name": "bernoulli"},
     "continuous-bernoulli": {"likelihood__name": "continuous-bernoulli"},
     "discretised-logistic": {"likelihood__name": "discretised-logistic"},
-    "discretised-per-pixel": {"likelihood__name": "discretised-logistic", "likelihood__sigma": "per-pixel"},
     "laplace": {"likelihood__name": "laplace"},
     "fixed": {"likelihood__name": "gaussian", "likelihood__sigma": 0.5},
     "learned": {"likelihood__name": "gaussian", "likelihood__sigma": "learned"},
