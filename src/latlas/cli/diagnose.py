@@ -34,4 +34,4 @@ def diagnose(
         "looked_at": diagnosis.LOOKED_AT,
     }
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
-    show(result, as_json, text.told(findings, found.path, width))
+    show(result, as_json, text.as_text(findings, found.path, width))
