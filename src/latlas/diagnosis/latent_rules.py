@@ -129,7 +129,7 @@ def _lower_beta(e: Evidence, active: int, most: int) -> tuple[str, str, dict[str
         f" {short(e.modes[active])} times the noise variance of {noise}.",
     )  # fmt: skip
     beta = 1.0 if last > 1 and e.weight > 1 else rounded(BELOW_LIMIT * last)
-    return cause, f"Lower beta: {_limits(first, last, active, most)}.", e.objective.lighter(beta)
+    return cause, f"Lower beta: {_limits(first, last, active, most)}.", e.objective.with_rate_weight(beta)
 
 
 def beta_limit(e: Evidence, k: int) -> float:
@@ -213,7 +213,7 @@ def holes(e: Evidence) -> Finding | None:
 
 
 def _why_holes(e: Evidence) -> tuple[str, str, dict[str, Any]]:
-    short_training, stronger_mmd = underfits(e), e.objective.nearer_to_prior
+    short_training, stronger_mmd = underfits(e), e.objective.stronger_prior_match
     if short_training is not None and e.weight >= LIGHT:
         return (
             "Training was short: the codes spread out before they approach the prior.",
