@@ -114,7 +114,7 @@ def what_training_saw(how: str, steps: int, seed: int = 0) -> list[torch.Tensor]
     data = Batches(dataset.train, dataset.scaling, CPU)
     generator = torch.Generator()
     rows = np.arange(16)
-    return [training.drawn(data(rows), config.data, step, generator) for step in range(steps)]
+    return [training.binarised(data(rows), config.data, step, generator) for step in range(steps)]
 
 
 def test_a_step_draws_anew_by_its_seed_and_number_alone() -> None:

@@ -33,7 +33,7 @@ from latlas.diagnosis import (
     wording,
 )
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
-from latlas.diagnosis.latent_rules import weights_for
+from latlas.diagnosis.latent_rules import beta_limit
 from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
@@ -157,7 +157,7 @@ def test_modes_above_beta_live_and_no_others(beta: float, alive: int) -> None:
     """sigma = 1: mode i lives exactly where its variance (9.1, 4.1, 1.6) is above beta."""
     config, model, rows = trained(table(), objective__beta=beta, likelihood__sigma=1.0, training__epochs=50)
     e = gathered(config, model, table(), rows)
-    assert e.living == alive
+    assert e.active_modes == alive
     assert e.latents is not None
     assert e.latents.active.sum() == alive
     assert ("posterior-collapse" in names(e)) == (alive == 0)
@@ -169,8 +169,8 @@ def test_a_learned_sigma_has_its_own_limit_of_beta() -> None:
     e = changed(
         replace(evidence(), values=4, modes=10 * np.array([5.0, 2.0, 0.5, 0.5])), likelihood__sigma="learned"
     )
-    assert weights_for(e, 2) == pytest.approx(2 * 4 / (1 + 2 * 2))
-    beta = weights_for(e, 2)
+    assert beta_limit(e, 2) == pytest.approx(2 * 4 / (1 + 2 * 2))
+    beta = beta_limit(e, 2)
     assert beta * 1 / (4 - 2 * beta) == pytest.approx(2)
 
 
@@ -211,7 +211,7 @@ def test_collapse_names_the_sigma_or_the_beta_that_mends_it() -> None:
     base = replace(evidence(), latents=collapsed_latents(), modes=modes)
     by_sigma = finding(changed(base, likelihood__sigma=2.0), latent_rules.collapsed)
     assert by_sigma.settings == {"likelihood.sigma": "learned"}
-    assert f"below {2 * math.sqrt(0.5):.3g} the first" in by_sigma.remedy
+    assert f"below {2 * math.sqrt(0.5):.3g} the model can encode the first" in by_sigma.remedy
     by_beta = finding(changed(base, objective__beta=8.0), latent_rules.collapsed)
     assert "objective.beta" in by_beta.settings
     strong = replace(base, modes=np.array([50.0, 20.0, 10.0, 0.1]))
@@ -265,7 +265,7 @@ def test_the_gap_is_the_divergence_of_the_codes_from_the_prior() -> None:
 
 
 def test_a_learned_prior_or_an_mmd_gets_another_remedy_for_holes() -> None:
-    wide = replace(evidence(), gap=Gap("a mixture", 5.0, 0.1, shaped=True))
+    wide = replace(evidence(), gap=Gap("a mixture", 5.0, 0.1, is_mixture=True))
     assert finding(wide, latent_rules.holes).settings == {"prior.name": "vamp"}
     moved = replace(evidence(), gap=Gap("one Gaussian with a full covariance", 5.0, 0.1))
     assert "prior.name" not in finding(moved, latent_rules.holes).settings
@@ -281,7 +281,7 @@ def test_a_wrong_sigma_is_named_with_the_right_one(sigma: float, said: str) -> N
     found = finding(e, likelihood_rules.noise_off)
     assert said in found.title
     assert e.noise is not None
-    assert f"leave over is {math.sqrt(e.noise.residual):.3g}." in found.evidence
+    assert f"training rows is {math.sqrt(e.noise.residual):.3g}." in found.evidence
     plain = changed(e, objective__beta=1.0, **PLAIN)
     assert likelihood_rules.noise_off(plain) is None
 
@@ -318,7 +318,7 @@ def test_a_sigma_is_judged_by_its_own_likelihood(name: str) -> None:
     assert e.noise is not None
     best = override(config, {"likelihood.sigma": e.noise.best_sigma}, "test")
     mended = LIKELIHOODS[name].from_config(best.likelihood, "table", (8,), 1.0)
-    passed = measurements.through(model, batches(table(), "train", model)(np.arange(600)), 0)
+    passed = measurements.outputs_of(model, batches(table(), "train", model)(np.arange(600)), 0)
     raw = (passed.x - passed.error)[None]
     gain = mended.log_prob(raw, passed.x).mean() - model.likelihood.log_prob(raw, passed.x).mean()
     assert f"costs {gain.item():.3g} nats" in found.evidence
@@ -461,7 +461,7 @@ def test_dead_units_are_counted_where_they_are() -> None:
 
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
-def test_test_items_of_another_law_are_found(shift: float) -> None:
+def test_test_items_of_another_distribution_are_found(shift: float) -> None:
     moved = table(shift=shift)
     config, model, rows = trained(moved, training__epochs=3)
     e = gathered(config, model, moved, rows)
@@ -514,12 +514,12 @@ def test_findings_come_by_weight_and_in_words(tmp_path: Path) -> None:
     e = replace(changed(evidence(), objective__beta=0.01), counts={"train": 600, "valid": 0, "test": 300})
     found = diagnosis.diagnose(e)
     assert [f.weight for f in found] == sorted((f.weight for f in found), reverse=True)
-    told = wording.as_text(found, tmp_path / "a run", 80)
-    commands = [line for line in told.splitlines() if "latlas train" in line]
+    report = wording.as_text(found, tmp_path / "a run", 80)
+    commands = [line for line in report.splitlines() if "latlas train" in line]
     assert len(commands) == len(found)
-    assert all(len(line) <= 80 for line in told.splitlines()[1:] if "latlas " not in line)
-    assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in told
-    assert wording.as_text([], tmp_path).startswith("Nothing wrong was found. Looked at:")
+    assert all(len(line) <= 80 for line in report.splitlines()[1:] if "latlas " not in line)
+    assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in report
+    assert wording.as_text([], tmp_path).startswith("Nothing wrong was found. Checked:")
 
 
 def test_the_command_reads_a_run_folder_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

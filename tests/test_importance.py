@@ -206,15 +206,15 @@ def test_every_family_has_both_gradients_with_one_mean(posterior: str, prior: st
     assert abs(one.mean() - other.mean()) < 5 * error
 
 
-def test_held_log_densities_are_equal_and_tell_the_posterior_nothing() -> None:
+def test_frozen_log_densities_are_equal_and_give_the_posterior_no_gradient() -> None:
     dataset = image_dataset()
     for posterior in sorted(set(POSTERIORS) - {"point"}):
         _, model = made(dataset, model__latent=3, posterior__name=posterior)
         x = batches(dataset, "train", model)(np.arange(6))
         p = model(x, samples=2)
-        assert torch.equal(p.log_weights(held=True), p.log_weights())
+        assert torch.equal(p.log_weights(freeze_q=True), p.log_weights())
         p.z.register_hook(torch.zeros_like)
-        posteriors.held(p.q).log_prob(p.z).sum().backward()
+        posteriors.frozen(p.q).log_prob(p.z).sum().backward()
         assert all(q.grad is None or not q.grad.any() for q in model.parameters())
 
 

@@ -207,7 +207,7 @@ def test_clipping_bounds_the_gradient_but_logs_its_norm() -> None:
 def test_the_capacity_rises_with_the_steps_and_stays() -> None:
     config, _, _ = begin(image_dataset(), objective__capacity=6.0, objective__warmup=3, training__steps=9)
     length = training.plan(config, 160)
-    assert [training.rates(config, length, step)[2] for step in range(5)] == [2.0, 4.0, 6.0, 6.0, 6.0]
+    assert [training.scheduled(config, length, step)[2] for step in range(5)] == [2.0, 4.0, 6.0, 6.0, 6.0]
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])

@@ -155,7 +155,7 @@ def test_an_autoencoders_noise_is_as_wide_as_its_training_codes(work: Path) -> N
     run = Run(work / "ae")
     model = run.model()
     dataset = dataset_of(run)
-    one, spread = dataset.test.take(np.array([3])), inference.spread(run, model)
+    one, spread = dataset.test.take(np.array([3])), inference.code_spread(run, model)
     made = inference.vary(model, one, n=1000, scale=0.5, spread=spread)["z"]
     np.testing.assert_allclose(made.mean(0), model.encode(one.x)[0], atol=0.1 * spread.max())
     np.testing.assert_allclose(made.std(0), 0.5 * model.encode(dataset.train.x).std(0), rtol=0.1)

@@ -1,4 +1,4 @@
-"""A run's snapshots played in order, as one animated WebP or GIF: samples, codes by class, the decoded plane."""
+"""The snapshots of a run in order as an animated WebP or GIF: samples, codes by class, the decoded plane."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from latlas.runs import Run
 
 PANELS = ("samples", "codes", "manifold")
 FORMATS = {".webp": "WEBP", ".gif": "GIF"}
-SHORTEST_FRAME, LONGEST_HOLD = 0.04, 2.0  # seconds: of one frame, and of the last one's stay
-MOST_PIXELS = 2**27  # in all frames together, held in memory
+SHORTEST_FRAME, LONGEST_HOLD = 0.04, 2.0  # seconds of a frame, and of the last frame
+MOST_PIXELS = 2**27  # in all frames together, which are held in memory
 SMALLEST, LARGEST = 240, 2400
 
 
 @dataclass(frozen=True)
 class Animation:
-    """What was written: the steps that the frames show, the panels, and the size of a frame in pixels."""
+    """A film that was written: its file, the steps of the frames, the panels, and the size of a frame in pixels."""
 
     path: Path
     steps: tuple[int, ...]
@@ -41,28 +41,28 @@ def animate(
     run: Run, out: Path | None = None, what: str = "all", seconds: float = 8.0, size: int = 960,
     observer: Observer = SILENT,
 ) -> Animation:  # fmt: skip
-    """Writes the run's snapshots as a film, `animation.webp` in its folder unless `out` says another file.
+    """Writes the run's snapshots as a film to `out`, by default `animation.webp` in the run's folder.
 
-    `what` is all, samples, codes or manifold; `seconds` is the film's length, in which the last frame stays a
-    while; `size` is the longer side of a frame in pixels. Where there are more snapshots than frames, evenly
-    chosen ones are shown. Raises InputError for a run with fewer than two snapshots, or without what was asked
-    for, and for other endings than .webp and .gif.
+    `what` is all, samples, codes or manifold. `seconds` is the film's length; the last frame stays longer than the
+    others. `size` is the longer side of a frame in pixels. If there are more snapshots than frames, evenly chosen ones
+    are shown. Raises InputError for a run with fewer than two snapshots or without the requested panel, and for other
+    endings than .webp and .gif.
     """
     path = out or run.path / "animation.webp"
     _check(path, what, seconds, size)
     hold = min(LONGEST_HOLD, seconds / 4)
     most = max(2, min(1 + int((seconds - hold) / SHORTEST_FRAME), MOST_PIXELS // size**2))
-    steps, kept = _kept(run, what, most)
+    steps, arrays = _arrays(run, what, most)
     marks = [_mark(step, _per_epoch(run)) for step in steps]
-    panels = [_MAKERS[name](run, kept) for name in kept]
+    panels = [_PANELS[name](run, arrays) for name in arrays]
     frames = []
     for frame in figures.film(run.path.resolve().name, panels, marks, size):
         frames.append(frame)
-        observer.progress("drawing frames", len(frames), len(marks))
-    each = round(100 * (seconds - hold) / (len(frames) - 1)) * 10
-    durations = [*[each] * (len(frames) - 1), round(100 * hold) * 10]
+        observer.progress("drawing frames of the film", len(frames), len(marks))
+    milliseconds = round(100 * (seconds - hold) / (len(frames) - 1)) * 10
+    durations = [*[milliseconds] * (len(frames) - 1), round(100 * hold) * 10]
     write_atomic(path, _encoded(frames, durations, FORMATS[path.suffix.lower()]))
-    return Animation(path, tuple(steps), tuple(kept), *frames[0].size, sum(durations) / 1000)
+    return Animation(path, tuple(steps), tuple(arrays), *frames[0].size, sum(durations) / 1000)
 
 
 def _check(path: Path, what: str, seconds: float, size: int) -> None:
@@ -78,31 +78,35 @@ def _check(path: Path, what: str, seconds: float, size: int) -> None:
         raise InputError(f"expected {SMALLEST} to {LARGEST} pixels", field="size", value=size)
 
 
-def _kept(run: Run, what: str, most: int) -> tuple[list[int], dict[str, np.ndarray]]:
-    """The steps to show, and by panel what they have, (T, ...): what the last snapshot has and can be drawn."""
-    found = {name: dict(run.snapshots(name)) for name in (PANELS if what == "all" else (what,))}
+def _arrays(run: Run, what: str, most: int) -> tuple[list[int], dict[str, np.ndarray]]:
+    """The steps to show and, by panel, the arrays (T, ...); panels that the last snapshot lacks are left out."""
+    requested = {name: dict(run.snapshots(name)) for name in (PANELS if what == "all" else (what,))}
     kind = run.info["data"].get("kind")
-    last = max((step for of in found.values() for step in of), default=None)
-    shown = {n: of for n, of in found.items() if last in of and not (n == "samples" and kind == "table")}
+    last = max((step for by_step in requested.values() for step in by_step), default=None)
+    shown = {
+        name: by_step
+        for name, by_step in requested.items()
+        if last in by_step and not (name == "samples" and kind == "table")
+    }
     if not shown:
-        raise _nothing(run, what, kind)
+        raise _nothing_to_show(run, what, kind)
     if "codes" in shown and not all(np.isfinite(codes).all() for codes in shown["codes"].values()):
         raise InputError(f"{run.path}: its snapshots hold codes that are not finite; the training diverged")
-    steps = sorted(set.intersection(*(set(of) for of in shown.values())))
+    steps = sorted(set.intersection(*map(set, shown.values())))
     if len(steps) < 2:
         raise InputError(
             f"{run.path}: one snapshot only, and a film needs two; train with more, as by"
             " training.snapshot_every = 50"
         )
     chosen = [steps[i] for i in figures.evenly_spaced(len(steps), most)]
-    return chosen, {name: np.stack([of[step] for step in chosen]) for name, of in shown.items()}
+    return chosen, {name: np.stack([by_step[step] for step in chosen]) for name, by_step in shown.items()}
 
 
-def _nothing(run: Run, what: str, kind: str | None) -> InputError:
-    """Why there is nothing to show."""
+def _nothing_to_show(run: Run, what: str, kind: str | None) -> InputError:
+    """The error for a run without the requested panel, with the reason."""
     if not run.snapshot_files():
         return InputError(
-            f"{run.path}: no snapshots; a run keeps them while it trains, and one by training.method = pca never"
+            f"{run.path}: no snapshots; a run writes them while it trains, but not with training.method = pca"
         )
     reasons = {
         "all": "its snapshots hold nothing that can be drawn",
@@ -125,15 +129,15 @@ def _mark(step: int, per_epoch: int) -> str:
     return f"step {step:,}  ·  epoch {step / per_epoch:.{0 if step % per_epoch == 0 else 1}f}"
 
 
-def _samples(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
-    images = _images(run, kept["samples"])
+def _samples(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
+    images = _images(run, arrays["samples"])
     columns = fitting_columns(*images.shape[1:4])
     pixels = np.stack([mosaic(arrange(step, columns), 2) for step in images])
     return figures.Sheet("Samples", "The same draws from the prior, decoded.", pixels)
 
 
-def _codes(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
-    codes, classes = kept["codes"], run.info["data"].get("classes")
+def _codes(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
+    codes, classes = arrays["codes"], run.info["data"].get("classes")
     steps, items, latent = codes.shape
     note = f"Mean codes of {items:,} test items"
     if latent == 1:
@@ -141,30 +145,30 @@ def _codes(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
         codes = np.concatenate([codes, np.broadcast_to(heights[None, :, None], codes.shape)], axis=2)
         note += ": one latent dimension across; heights are random."
     elif latent > 2:
-        plane, how = figures.project(codes.reshape(-1, latent), codes[-1])
+        plane, projection = figures.project(codes.reshape(-1, latent), codes[-1])
         codes = plane.reshape(steps, items, 2)
-        note += f". {how.rstrip('.')} of the last frame."
+        note += f". {projection.rstrip('.')} of the last frame."
     else:
         note += ": the two latent dimensions."
     return figures.Dots("Latent space", note, codes, snapshots.labels(run), classes)
 
 
-def _manifold(run: Run, kept: Mapping[str, np.ndarray]) -> figures.Panel:
+def _manifold(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
     note = gallery.manifold_grid(gallery.settings_of(run.config), np.zeros((1, 2)))[1]
-    images = _images(run, kept["manifold"])
+    images = _images(run, arrays["manifold"])
     return figures.Sheet("The latent plane, decoded", note, np.stack([mosaic(step, 0) for step in images]))
 
 
-_MAKERS: dict[str, Callable[[Run, Mapping[str, np.ndarray]], figures.Panel]] = {
+_PANELS: dict[str, Callable[[Run, Mapping[str, np.ndarray]], figures.Panel]] = {
     "samples": _samples,
     "codes": _codes,
     "manifold": _manifold,
 }
 
 
-def _images(run: Run, kept: np.ndarray) -> np.ndarray:
-    """Images as RGB bytes, vectors as flat strips."""
-    images = figures.to_unit_range(kept)
+def _images(run: Run, items: np.ndarray) -> np.ndarray:
+    """Items as RGB bytes; vectors become flat strips."""
+    images = figures.to_unit_range(items)
     if run.info["data"].get("kind") != "image":
         images = figures.strips(images)
     return rgb(images, images.ndim - 3)[0]

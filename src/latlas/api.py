@@ -1,7 +1,7 @@
-"""All that latlas does, as calls; the command line makes the same ones.
+"""The Python interface: one call for each command; the command line makes the same calls.
 
-A run is given as a `Run`, a run folder, or a name under runs/. An `out` is the file that a call writes: None writes
-nothing, and "" takes the call's usual name, in the run folder.
+A run is given as a `Run`, a run folder, or a name under runs/. `out` is the file that a call writes: None writes
+nothing, "" takes the default name in the run folder.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ PathLike = str | os.PathLike[str]
 RunLike = Run | PathLike
 COMPARISON = "compare.html"
 
-# Short names for what people change most, and the configuration's keys that they stand for.
+# Short names of the settings that are changed most often, with the configuration's keys.
 SHORT = {
     "latent": "model.latent",
     "epochs": "training.epochs",
@@ -98,8 +98,8 @@ QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
 
 
 class Where(TypedDict, total=False):
-    """Where a call works: named data sets lie in `data_dir` (else LATLAS_DATA), `device` is auto, cpu, cuda, cuda:1 or
-    mps, `threads` are those of the CPU; `quiet` leaves out notes and progress.
+    """Options of every call: `data_dir` holds named data sets (default: LATLAS_DATA), `device` is auto, cpu, cuda,
+    cuda:1 or mps, `threads` is the number of CPU threads, and `quiet` leaves out notes and progress.
     """
 
     data_dir: str
@@ -109,13 +109,13 @@ class Where(TypedDict, total=False):
 
 
 class ItemOptions(Where, total=False):
-    """Those of `Where`, and the `split` of the run's own data: train, valid or test."""
+    """The options of `Where`, and the `split` of the run's own data: train, valid or test."""
 
     split: str
 
 
 class EvaluateOptions(Where, total=False):
-    """Those of `Where`, and what `latlas.evaluation.Request` explains."""
+    """The options of `Where`, and the fields of `latlas.evaluation.Request`."""
 
     source: PathLike
     split: str
@@ -131,8 +131,8 @@ class EvaluateOptions(Where, total=False):
 
 
 class StudyOptions(Where, total=False):
-    """Those of `Where`, the folder `out` of the runs and the page (else studies/NAME), the `budget` of time in seconds
-    or as "10m", the number of `seeds` and the `limit` on training images.
+    """The options of `Where`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
+    seconds or as "10m"; the number of `seeds`; the `limit` on training images.
     """
 
     out: PathLike | None
@@ -142,8 +142,8 @@ class StudyOptions(Where, total=False):
 
 
 @dataclass(frozen=True)
-class _Use:
-    """A trained run in use."""
+class _Call:
+    """A call on a trained run: the run, its model and the call's options."""
 
     run: Run
     model: Model
@@ -152,17 +152,18 @@ class _Use:
 
 
 @contextmanager
-def _use(run: RunLike, options: Mapping[str, Any], known: type = Where) -> Iterator[_Use]:
-    _check(options, known)
+def _opened(run: RunLike, options: Mapping[str, Any], allowed: type = Where) -> Iterator[_Call]:
+    """Loads a run's model, with a console for notes and progress inside the block."""
+    _check(options, allowed)
     with Console(options.get("quiet", False)) as console:
-        found = _run(run)
-        yield _Use(found, _model(found, options), options.get("data_dir", ""), console)
+        opened = _run(run)
+        yield _Call(opened, _model(opened, options), options.get("data_dir", ""), console)
 
 
-def _check(options: Mapping[str, Any], known: type) -> None:
+def _check(options: Mapping[str, Any], allowed: type) -> None:
     for name in options:
-        if name not in known.__annotations__:
-            raise TypeError(f"unknown option {name!r} (known: {', '.join(known.__annotations__)})")
+        if name not in allowed.__annotations__:
+            raise TypeError(f"unknown option {name!r} (known: {', '.join(allowed.__annotations__)})")
 
 
 def _run(run: RunLike) -> Run:
@@ -174,16 +175,16 @@ def _model(run: Run, options: Mapping[str, Any]) -> Model:
     return run.model().to(machine.choose_device(options.get("device") or "auto"))
 
 
-def _items(use: _Use, source: PathLike, options: ItemOptions) -> Split:
+def _items(call: _Call, source: PathLike, options: ItemOptions) -> Split:
     split = options.get("split", "test")
-    return inference.items(use.run, use.model, split, os.fspath(source), use.data_dir, use.observer)
+    return inference.items(call.run, call.model, split, os.fspath(source), call.data_dir, call.observer)
 
 
-def _path(out: PathLike | None, run: Run, usual: str) -> Path | None:
-    """Where arrays are to go, if anywhere."""
+def _path(out: PathLike | None, run: Run, default: str) -> Path | None:
+    """The file for arrays; None if none is to be written."""
     if out is None:
         return None
-    return Path(out).expanduser() if os.fspath(out) else run.path / usual
+    return Path(out).expanduser() if os.fspath(out) else run.path / default
 
 
 def _output(
@@ -195,8 +196,8 @@ def _output(
     return Output(run, arrays, path, title)
 
 
-def _usual(stem: str, items: np.ndarray) -> str:
-    """The usual name of a file of such items: a picture where they are images (N, H, W, C)."""
+def _default_name(stem: str, items: np.ndarray) -> str:
+    """The default file name for items: a picture for images (N, H, W, C), else .npz."""
     return f"{stem}.{'png' if items.ndim == 4 else 'npz'}"
 
 
@@ -236,12 +237,12 @@ def train(
 ) -> Run:
     """Trains a recipe on a data set and gives the run: its folder, configuration, log and numbers.
 
-    `source` is a named set, a folder of images, an array or a table (else the recipe's, or fashion-mini);
-    `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, label, strict, data_dir, device, threads and patience; `settings` takes any key of the
-    configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
-    must not exist; else runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its
-    terms and the squared error: for trying things out.
+    `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
+    fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
+    layout, label, strict, data_dir, device, threads and patience. `settings` takes any key of the configuration, as
+    {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist; by
+    default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms and
+    the squared error, which is enough to try things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -260,10 +261,10 @@ def train(
 
 
 def resume(path: RunLike, **where: Unpack[Where]) -> Run:
-    """Continues a run to its end, as if it had never stopped; a finished one is returned as it is.
+    """Continues a run to its end as if it had never stopped; a finished run is returned unchanged.
 
-    It goes on with the device and threads that it had, unless others are given. Raises InputError for data that are
-    missing or have changed.
+    Device and threads are those of the run unless others are given. Raises InputError for data that are missing or have
+    changed.
     """
     _check(where, Where)
     folder = path.path if isinstance(path, Run) else Path(path)
@@ -276,15 +277,15 @@ def resume(path: RunLike, **where: Unpack[Where]) -> Run:
 def evaluate(
     run: RunLike, measures: Sequence[str] | None = ("all",), **options: Unpack[EvaluateOptions]
 ) -> dict[str, dict[str, Any]]:
-    """What a run is worth: numbers by name, each with `value`, `stderr`, `unit`, the `items` and `draws` that it came
-    from, and what stands `beside` it.
+    """Measures a run: numbers by name, each with `value`, `stderr`, `unit`, the numbers of `items` and `draws`, and the
+    values of other models or baselines `beside` it.
 
-    `measures` are names of `latlas.metrics.METRICS`, or groups of them (None: as the run's configuration says); "bound"
-    is the group of the ELBO and its terms. They are of the test split, or of another `split`, all of another `source`,
-    or `limit` items of these. `draws` of z per item are for log p(x), then of every item; `samples` of z per item,
-    drawn by `seed`, for the ELBO. `ais` items take annealed importance sampling, by `chains` and `temperatures`.
-    `corrupt` ("gaussian" or "masking") and `strength` say what the items suffer before they are restored.
-    Further options are those of `Where`.
+    `measures` are names of `latlas.metrics.METRICS` or of groups; None takes the groups of the run's configuration, and
+    "bound" is the group of the ELBO and its terms. The items are those of the test split, of another `split`, or of
+    another `source`; `limit` takes so many of them, evenly spaced. `draws` is the number of draws of z per item for
+    log p(x), which is then measured on every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number
+    of items for annealed importance sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and
+    `strength` are the corruption of items to restore. Further options are those of `Where`.
 
     Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
     fit.
@@ -299,8 +300,8 @@ def evaluation_of(
     keep: bool = False,
     **options: Unpack[EvaluateOptions],
 ) -> dict[str, Any]:
-    """What `latlas evaluate --json` prints: the ELBO of a run with its terms, `numbers` by name, and the whole of
-    `importance` sampling where `draws` are given.
+    """The record that `latlas evaluate --json` prints: the ELBO of a run with its terms, `numbers` by name, and with
+    `draws` all results of `importance` sampling.
 
     The options are those of `evaluate`. `keep` adds numbers of the whole test split to the run's metrics.json and its
     report.
@@ -308,24 +309,25 @@ def evaluation_of(
     names = {field.name for field in fields(evaluation.Request)}
     given = {key: value for key, value in options.items() if key in names and value is not None}
     given["source"] = os.fspath(options.get("source", ""))
-    with _use(run, options, EvaluateOptions) as use:
-        asked = evaluation.Request(measures, **given)  # type: ignore[arg-type]
-        return evaluation.evaluate(use.run, use.model, asked, use.data_dir, keep, use.observer)
+    with _opened(run, options, EvaluateOptions) as call:
+        request = evaluation.Request(measures, **given)  # type: ignore[arg-type]
+        return evaluation.evaluate(call.run, call.model, request, call.data_dir, keep, call.observer)
 
 
 def diagnose(run: RunLike, **where: Unpack[Where]) -> list[diagnosis.Finding]:
-    """What is wrong with a run, the weightiest first: each finding with `title`, `evidence`, `cause`, `remedy` and the
-    `settings` to change; empty where nothing is.
+    """The findings on a run, the most serious first; empty if nothing is wrong.
+
+    Each finding has `title`, `evidence`, `cause`, `remedy` and the `settings` to change.
 
     Raises InputError for data that are missing or have changed.
     """
     _check(where, Where)
     with Console(where.get("quiet", False)) as console:
-        found = _run(run)
-        dataset = dataset_of(found, where.get("data_dir", ""), console.progress)
-        model = _model(found, where) if found.has_weights else None
-        context = None if model is None else metrics.context_of(found, model, dataset, observer=console)
-        return diagnosis.of(found, dataset, context, found.finished)
+        opened = _run(run)
+        dataset = dataset_of(opened, where.get("data_dir", ""), console.progress)
+        model = _model(opened, where) if opened.has_weights else None
+        context = None if model is None else metrics.context_of(opened, model, dataset, observer=console)
+        return diagnosis.of(opened, dataset, context, opened.finished)
 
 
 def sample(
@@ -339,74 +341,79 @@ def sample(
     out: PathLike | None = None,
     **where: Unpack[Where],
 ) -> Output:
-    """Draws new items and decodes them: `samples` (n, ...), means of p(x | z), or draws from it where `noise`.
+    """Draws codes and decodes them to `samples` (n, ...): means of p(x | z), or draws from it with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
-    codes: then the output is also `about` the number of `codes` and their `test_log_density`, and has `z`. `plausible`
-    asks a classifier of the run's own images for the `plausible_share`. `out` ends in .npz or .png.
+    codes. With a density the output also has the codes `z`, and its `about` the number of training `codes` and the
+    `test_log_density`. With `plausible` its `about` has the `plausible_share` of the samples that a classifier of the
+    run's own images takes for real. `out` ends in .npz or .png.
 
     Raises InputError for a plain autoencoder without a density, and a value out of range.
     """
     inference.check_count(n, seed)
-    with _use(run, where) as use:
-        images = use.model.item.kind == "image"
-        path = _path(out, use.run, f"samples{'-' * bool(density)}{density}.{'png' if images else 'npz'}")
+    with _opened(run, where) as call:
+        images = call.model.item.kind == "image"
+        path = _path(out, call.run, f"samples{'-' * bool(density)}{density}.{'png' if images else 'npz'}")
         if path is not None:
             inference.check_path(path, images=images)
         about: dict[str, Any] = {"samples": n, "seed": seed, "noise": noise}
         title = f"{n} samples"
         if density:
-            fit = inference.fitted(use.run, use.model, density, seed, use.data_dir, use.observer)
-            arrays = inference.sample_density(use.model, fit.density, n, seed, noise)
+            fit = inference.fit_density(call.run, call.model, density, seed, call.data_dir, call.observer)
+            arrays = inference.sample_density(call.model, fit.density, n, seed, noise)
             title += f" from {fit.density.what}"
-            about |= {"density": density, "codes": fit.codes, "test_log_density": fit.test}
+            about |= {"density": density, "codes": fit.codes, "test_log_density": fit.test_log_density}
         else:
-            arrays = inference.sample(use.run, use.model, n, seed, noise)
+            arrays = inference.sample(call.run, call.model, n, seed, noise)
         if plausible:
             about["plausible_share"] = inference.plausible(
-                use.run, arrays["samples"], use.data_dir, use.observer
+                call.run, arrays["samples"], call.data_dir, call.observer
             )
-    return replace(_output(use.run, arrays, path, "samples", title), about=about)
+    return replace(_output(call.run, arrays, path, "samples", title), about=about)
 
 
 def encode(
     run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
-    """Codes of a split of the run's own data, or of all of another source: `mean` (N, D), `std` (N, D) where the
-    posterior has one, `labels` where there are any, and each item's row, `index`. `out` ends in .npz.
+    """Encodes a split of the run's own data, or all items of another source.
+
+    The arrays are `mean` (N, D), `std` (N, D) if the posterior has one, `labels` if the data have any, and `index`,
+    each item's row. `out` ends in .npz.
 
     Raises InputError for data that are missing, have changed or do not fit.
     """
-    with _use(run, options, ItemOptions) as use:
-        arrays = inference.encode(use.model, _items(use, source, options))
-    return _output(use.run, arrays, _path(out, use.run, "codes.npz"))
+    with _opened(run, options, ItemOptions) as call:
+        arrays = inference.encode(call.model, _items(call, source, options))
+    return _output(call.run, arrays, _path(out, call.run, "codes.npz"))
 
 
 def reconstruct(
     run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
-    """Items of a split, or of another source, as `original` and `reconstruction` at the posterior's mean: images
-    (N, H, W, C) in [0, 1], tables in data units. `out` ends in .npz or .png.
+    """Reconstructs the items of a split or of another source at the posterior's mean.
+
+    The arrays are `original` and `reconstruction`: images (N, H, W, C) in [0, 1], tables in data units. `out` ends in
+    .npz or .png.
 
     Raises InputError for data that are missing, have changed or do not fit.
     """
-    with _use(run, options, ItemOptions) as use:
-        arrays = inference.reconstruct(use.model, _items(use, source, options))
-    path = _path(out, use.run, "reconstructions.npz")
-    return _output(use.run, arrays, path, "reconstruction", "Reconstructions")
+    with _opened(run, options, ItemOptions) as call:
+        arrays = inference.reconstruct(call.model, _items(call, source, options))
+    path = _path(out, call.run, "reconstructions.npz")
+    return _output(call.run, arrays, path, "reconstruction", "Reconstructions")
 
 
 def decode(
     run: RunLike, codes: PathLike | np.ndarray, *, out: PathLike | None = None, **where: Unpack[Where]
 ) -> Output:
-    """Decodes codes (N, D), an array or a file of one, into `decoded` (N, ...), the means of p(x | z).
+    """Decodes codes (N, D), an array or a file, into `decoded` (N, ...), the means of p(x | z).
 
     A file is an .npy, or an .npz with `mean` or `z`; `out` ends in .npz or .png. Raises InputError for other codes.
     """
-    with _use(run, where) as use:
+    with _opened(run, where) as call:
         array = codes if isinstance(codes, np.ndarray) else inference.read_codes(Path(codes))
-        arrays = {"decoded": use.model.decode(array)}
-    return _output(use.run, arrays, _path(out, use.run, "decoded.npz"), "decoded", "Decoded codes")
+        arrays = {"decoded": call.model.decode(array)}
+    return _output(call.run, arrays, _path(out, call.run, "decoded.npz"), "decoded", "Decoded codes")
 
 
 def morph(
@@ -419,17 +426,19 @@ def morph(
     out: PathLike | None = None,
     **options: Unpack[ItemOptions],
 ) -> Output:
-    """Walks in a straight line between the codes of two rows: `images` decoded at `z`, at `t` from 0 to 1, in so many
-    `steps`, both ends included; `ends`, the two originals. `out` ends in .npz or .png.
+    """Decodes codes on the straight line between the codes of two rows, in so many `steps`, both ends included.
 
-    Raises InputError for a row outside the split, and as `encode`.
+    The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals. `out` ends in .npz
+    or .png.
+
+    Raises InputError for a row outside the split, and as `encode` does.
     """
-    with _use(run, options, ItemOptions) as use:
-        items = _items(use, source, options)
-    arrays = inference.morph(use.model, items, start, end, steps)
-    path = _path(out, use.run, _usual(f"morph-{start}-{end}", arrays["images"]))
+    with _opened(run, options, ItemOptions) as call:
+        items = _items(call, source, options)
+    arrays = inference.morph(call.model, items, start, end, steps)
+    path = _path(out, call.run, _default_name(f"morph-{start}-{end}", arrays["images"]))
     draw = lambda: figures.morph(arrays["images"][None], arrays["t"], arrays["ends"][None])  # noqa: E731
-    return _output(use.run, arrays, path, "images", f"Morph from {start} to {end}", draw)
+    return _output(call.run, arrays, path, "images", f"Morph from {start} to {end}", draw)
 
 
 def vary(
@@ -443,29 +452,31 @@ def vary(
     out: PathLike | None = None,
     **options: Unpack[ItemOptions],
 ) -> Output:
-    """Makes `n` items like one item: `images` decoded at `z`, draws from around its code, whose noise is multiplied by
-    `scale`; with them `original` and `reconstruction`.
+    """Makes `n` variations of one item: `images` decoded at codes `z`, with its `original` and `reconstruction`.
 
-    The item is an `image` file or other data, or a `row` of the split; where there are many, `row` says which. An
-    autoencoder gives a code without noise: it gets that of the training codes. `out` ends in .npz or .png.
-    Raises InputError where it is not said which item, and as `encode`.
+    Codes are draws from the item's posterior with the noise multiplied by `scale`. The item is the `row` of a split, an
+    `image` file, or the `row` of other data. An autoencoder's code has no noise; it gets noise with the standard
+    deviations of the training codes. `out` ends in .npz or .png.
+
+    Raises InputError if the row is missing, and as `encode` does.
     """
     inference.check_variations(n, scale, seed)
-    with _use(run, options, ItemOptions) as use:
-        items = _items(use, image, options)
-        item = inference.one(items, row, os.fspath(image) or f"the {options.get('split', 'test')} split")
-        point = use.run.config.posterior.name == "point"
-        spread = inference.spread(use.run, use.model, use.data_dir, use.observer) if point else None
-    arrays = inference.vary(use.model, item, n, scale, seed, spread)
-    how = (
+    with _opened(run, options, ItemOptions) as call:
+        items = _items(call, image, options)
+        what = os.fspath(image) or f"the {options.get('split', 'test')} split"
+        item = inference.single_item(items, row, what)
+        point = call.run.config.posterior.name == "point"
+        spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
+    arrays = inference.vary(call.model, item, n, scale, seed, spread)
+    codes = (
         f"its code plus noise, {scale:g} times the standard deviations of the training codes"
         if point
         else f"draws from its posterior, the noise times {scale:g}"
     )
-    pair, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {how}."
+    pair, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {codes}."
     draw = lambda: figures.variations(*pair, arrays["images"], "Variations on an image", subtitle)  # noqa: E731
-    path = _path(out, use.run, _usual("vary", arrays["images"]))
-    return _output(use.run, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {how}", draw)
+    path = _path(out, call.run, _default_name("vary", arrays["images"]))
+    return _output(call.run, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {codes}", draw)
 
 
 def write_report(
@@ -479,14 +490,14 @@ def write_report(
 ) -> Path:
     """Writes report.html again from the run folder and gives its path.
 
-    `redraw` draws the pictures anew, from the data; so do a `grid` (rows, columns) or a `span` (low, high) of the
-    latent manifold. Raises InputError when data are needed and missing.
+    `redraw` draws the pictures again from the data, as does a `grid` (rows, columns) or a `span` (low, high) of the
+    latent manifold. Raises InputError if the data are missing.
     """
-    found = _run(run)
+    opened = _run(run)
     if redraw or grid or span:
         with Console(quiet) as console:
-            experiment.redraw(found, grid, span, data_dir, console)
-    return report.write_report(found.path)
+            experiment.redraw(opened, grid, span, data_dir, console)
+    return report.write_report(opened.path)
 
 
 def animate(
@@ -498,19 +509,19 @@ def animate(
     size: int = 960,
     quiet: bool = False,
 ) -> animation.Animation:
-    """Plays a run's snapshots in order, as a film: `what` is all, samples, codes or manifold.
+    """Writes a run's snapshots in order as a film; `what` is all, samples, codes or manifold.
 
-    The film goes to `out`, a .webp or .gif (else animation.webp in the run folder), is `seconds` long, and its frames
-    are `size` pixels at the longer side. A report in the same folder shows it.
+    `out` is a .webp or .gif, by default animation.webp in the run folder. The film is `seconds` long, and the longer
+    side of its frames has `size` pixels. A report in the same folder shows it.
 
-    Raises InputError for a run with fewer than two snapshots, or without what was asked for.
+    Raises InputError for a run with fewer than two snapshots or without the requested panel.
     """
-    found = _run(run)
+    opened = _run(run)
     path = Path(out).expanduser() if out else None
     with Console(quiet) as console:
-        film = animation.animate(found, path, what, seconds, size, console)
-    if film.path.parent.resolve() == found.path.resolve() and (found.path / "report.html").exists():
-        report.write_report(found.path)
+        film = animation.animate(opened, path, what, seconds, size, console)
+    if film.path.parent.resolve() == opened.path.resolve() and (opened.path / "report.html").exists():
+        report.write_report(opened.path)
     return film
 
 
@@ -523,18 +534,17 @@ def compare_runs(
     data_dir: str = "",
     quiet: bool = False,
 ) -> compare.Comparison:
-    """Compares finished runs, a row each, and writes the page to `out` where one is given ("": compare.html in the
-    current folder, written over).
+    """Compares finished runs, one row each, and writes the page to `out` unless it is None.
 
-    `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of `latlas.metrics.METRICS`. Raises
-    InputError for an `out` that exists, an unfinished run, one given twice, an unknown measure, and data that are
-    missing.
+    "" is compare.html in the current folder, which is overwritten. `pca` adds rows of PCA at the runs' latent sizes;
+    `measures` are names of `latlas.metrics.METRICS`. Raises InputError for an `out` that exists, an unfinished run, a
+    run given twice, an unknown measure, and missing data.
     """
     path = None if out is None else html.new_page(out) if os.fspath(out) else Path(COMPARISON)
-    found = [_run(run) for run in runs]
+    opened = [_run(run) for run in runs]
     with Console(quiet) as console:
         result = compare.gather(
-            compare.by_name(found), pca=pca, measures=measures, data_dir=data_dir, pictures=path is not None,
+            compare.by_name(opened), pca=pca, measures=measures, data_dir=data_dir, pictures=path is not None,
             observer=console,
         )  # fmt: skip
     if path is not None:
@@ -545,10 +555,10 @@ def compare_runs(
 def plan_study(
     name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]
 ) -> prepare.Plan:
-    """The runs of a study and how long they take, measured here; nothing is trained and nothing is written.
+    """The runs of a study with their estimated times, measured on this machine; nothing is trained or written.
 
-    `name` is a study's, or a TOML file; `data` are other data sets than its own. Raises InputError for wrong settings
-    or data, a folder with something else in it, and a budget that is too short.
+    `name` is the name of a study or a TOML file; `data` replaces the study's data sets. Raises InputError for wrong
+    settings or data, a folder that holds something else, and a budget that is too short.
     """
     _check(options, StudyOptions)
     with Console(options.get("quiet", False)) as console:
@@ -556,10 +566,10 @@ def plan_study(
 
 
 def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]) -> dict[str, Any]:
-    """Trains the runs of a study and compares them on one page; the same call goes on where it stopped.
+    """Trains the runs of a study and compares them on one page; after an interruption the same call continues.
 
-    Gives the runs, what a budget cut, and `results` by data set; `folder`, `page` and `table` say where they are.
-    Raises InputError as `plan_study`, and LatlasError at the end where runs failed.
+    The result holds the `runs`, the `cuts` of a budget and the `results` by data set; `folder`, `page` and `table` are
+    paths. Raises InputError as `plan_study` does, and LatlasError at the end if runs failed.
     """
     _check(options, StudyOptions)
     with Console(options.get("quiet", False)) as console:
@@ -578,7 +588,7 @@ def _plan(
     budget, seeds, out = options.get("budget"), options.get("seeds"), options.get("out")
     if seeds is not None and seeds < 1:
         raise InputError("at least 1 is needed", field="seeds", value=seeds)
-    asked = prepare.Options(
+    requested = prepare.Options(
         data=(data,) if isinstance(data, str) else tuple(data),
         out=None if out is None else Path(out),
         budget=budgets.parse_duration(budget) if isinstance(budget, str) else budget,
@@ -589,4 +599,4 @@ def _plan(
         data_dir=options.get("data_dir", ""),
         measure=measure,
     )
-    return prepare.plan(studies.read(os.fspath(name)), asked, console)
+    return prepare.plan(studies.read(os.fspath(name)), requested, console)

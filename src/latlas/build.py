@@ -1,4 +1,4 @@
-"""From a configuration and a data set to the parts: what was left to the data is decided here, and said."""
+"""Builds models and objectives from configurations; settings that were left to the data are decided here."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
 from latlas.settings import Config
 
-GOOD_STEPS = 2500  # with the default schedule, where small data sets stop getting better quickly
+GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
-STATISTICS_VALUES = 2**25  # read at the most for the data's mean and spread: 128 MB as floats
+STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of the training split, on the model's scale: `mean` (*shape), `spread`, the standard deviation of all
-    values, and `examples` (N, *shape), some of its items.
+    """Statistics of the training split, on the model's scale.
+
+    `mean` (*shape) is the mean item, `spread` the standard deviation of all values, `examples` (N, *shape) some items.
     """
 
     mean: np.ndarray
@@ -38,9 +39,9 @@ class Statistics:
 
 
 def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
-    """The configuration with every choice that was left to the data made, and a line on each.
+    """The configuration with every setting that was left to the data decided, and a note on each decision.
 
-    Raises InputError where a choice cannot go with the data.
+    Raises InputError if a setting does not fit the data.
     """
     changes: dict[str, Any] = {"data.source": dataset.source}
     notes: list[str] = []
@@ -51,10 +52,10 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
 
     binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
     if config.likelihood.name == "auto":
-        told = config.likelihood.sigma != "learned"
-        bernoulli = not told and (binary or (grey and dataset.kind == "image"))
+        sigma_given = config.likelihood.sigma != "learned"
+        bernoulli = not sigma_given and (binary or (grey and dataset.kind == "image"))
         reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
-        reason = "sigma is given" if told else reason
+        reason = "sigma is given" if sigma_given else reason
         choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
     likelihood = LIKELIHOODS[changes.get("likelihood.name", config.likelihood.name)]
     if config.likelihood.output == "auto":
@@ -73,7 +74,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         epochs = min(200, max(6, round(GOOD_STEPS / per_epoch)))
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
     resolved = override(config, changes, "configuration")
-    notes += _too_long_a_rise(resolved, len(dataset.train))
+    notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
         raise InputError(refusal)
     if not likelihood.normalised(binary):
@@ -85,33 +86,33 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
 
 
 def steps_of(config: Config, n: int) -> int:
-    """Optimisation steps of a resolved configuration on n training items."""
+    """The number of optimisation steps of a resolved configuration on n training items."""
     training = config.training
     return training.steps or (training.epochs or 1) * steps_per_epoch(n, training.batch_size)
 
 
-def _too_long_a_rise(config: Config, n: int) -> list[str]:
+def _long_warmup(config: Config, n: int) -> list[str]:
     steps, warmup = steps_of(config, n), config.objective.warmup or 0
     if warmup <= steps or config.training.method == "pca":
         return []
-    said = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
-    return [f"{said}: what rises does not reach its value"]
+    note = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
+    return [f"{note}: the weight does not reach its full value"]
 
 
 def items(kind: str) -> str:
-    """What one calls the items of such data."""
+    """The word for items of this kind of data: images or rows."""
     return "images" if kind == "image" else "rows"
 
 
 def unit_of(kind: str) -> str:
-    """The unit of the terms of an ELBO on such data."""
+    """The unit of the terms of an ELBO on this kind of data."""
     return f"nats per {items(kind)[:-1]}"
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Batches in one pass over n items; a last batch of one item joins the one before it.
+    """The number of batches in one pass over n items; a last batch of one item joins the batch before it.
 
-    One item alone has no variance, and batch normalisation would divide by it.
+    A single item has no variance, and batch normalisation would divide by it.
     """
     full, rest = divmod(n, batch_size)
     return max(1, full + (rest > 1))
@@ -123,15 +124,15 @@ def statistics(dataset: Dataset) -> Statistics:
     chosen = np.linspace(0, len(dataset.train) - 1, rows).astype(np.int64)
     x = dataset.scaling.apply(np.asarray(dataset.train.x[chosen]))
     x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
-    # Spaced evenly as well: where items lie in the order of their classes, the first ones are of one class.
+    # Evenly spaced as well: if items are sorted by class, the first ones are all of one class.
     examples = x[:: -(-rows // MOST_EXAMPLES)]
     return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), examples)
 
 
 def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
-    """The model that a resolved configuration names, initialised by its seed and the data's statistics.
+    """The model of a resolved configuration, initialised by its seed and the data's statistics.
 
-    Raises InputError where network and shape cannot go together.
+    Raises InputError if the network does not fit the shape.
     """
     latent = config.model.latent
     if latent is None:
@@ -141,7 +142,7 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         posterior = family(latent, config.posterior.layers)
-        # Once more: networks of equal shape start from equal weights, whatever the posterior.
+        # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
         torch.default_generator.manual_seed(config.seed)
         networks = NETWORKS[config.network.name].make(item.shape, posterior.outputs, latent, config.network)
         examples = about.examples if about else None
@@ -152,17 +153,17 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
     model = model.to(torch.float64 if config.training.precision == "float64" else torch.float32)
-    # Convolutions run faster with the channels last; other parameters are not touched by it.
+    # Convolutions run faster with the channels last; other parameters do not change.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def objective_of(config: Config, shape: tuple[int, ...]) -> Objective:
-    """The objective that the configuration names, for items (*shape)."""
+    """The objective of the configuration, for items (*shape)."""
     return OBJECTIVES[config.objective.name].from_config(config.objective, math.prod(shape))
 
 
 def has_prior(config: Config) -> bool:
-    """Whether codes are trained towards the prior: not so in a plain autoencoder."""
+    """Whether codes are trained towards the prior; those of a plain autoencoder are not."""
     return POSTERIORS[config.posterior.name].has_density or OBJECTIVES[config.objective.name].matches_prior
 
 
@@ -179,12 +180,12 @@ def _start_at_mean(model: Model, mean: np.ndarray) -> None:
 
 
 def item_of(dataset: Dataset) -> Like:
-    """What one item of the data set looks like to a model."""
+    """The description of one item of the data set: kind, shape, scaling and names."""
     return Like(dataset.kind, dataset.shape, dataset.scaling, dataset.columns, dataset.classes)
 
 
 def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
-    """What `from_description` needs to make the model again, as plain JSON values."""
+    """The JSON values from which `from_description` builds the model again."""
     parts = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "training")
     dump = config.model_dump(mode="json")
     return {
@@ -196,9 +197,9 @@ def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
 
 
 def from_description(about: dict[str, Any]) -> Model:
-    """The model, with fresh weights, that `description` described.
+    """The model of a `description`, with fresh weights.
 
-    Raises InputError where a part of the description is missing or damaged.
+    Raises InputError if a part of the description is missing or damaged.
     """
     try:
         return build(parse(about["config"], "model.json"), _item_from(about["item"]))

@@ -1,4 +1,4 @@
-"""One configuration per run: read, changed and written; recipes and config.toml are TOML files of it."""
+"""Reads, changes and writes configurations; recipes and config.toml are TOML files of one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from latlas.settings import Config
 def parse(values: Mapping[str, Any], where: str) -> Config:
     """A configuration from nested values; `where` names their origin in errors.
 
-    Raises InputError naming each wrong key or value, what is allowed and the nearest known key.
+    Raises InputError that names each wrong key or value, the allowed values and the nearest known key.
     """
     try:
         return Config.model_validate(values)
@@ -29,16 +29,16 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         reasons: dict[str, list[str]] = {}
         for place, reason in (_explain(dict(e)) for e in error.errors()):
             reasons.setdefault(place, []).append(reason)
-        lines = "; ".join(place + ", or ".join(said) for place, said in reasons.items())
+        lines = "; ".join(place + ", or ".join(messages) for place, messages in reasons.items())
         raise InputError(lines, field=where) from None
 
 
 def _explain(error: dict[str, Any]) -> tuple[str, str]:
-    """What is wrong, in two parts: the key and its value, and the reason."""
+    """An error of pydantic in two parts: the key with its value, and the reason."""
     keys, place = known_keys(), [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
         return _unknown_key(".".join(place)), ""
-    # pydantic appends the branch of a union to the place ("sigma.float"): keep what a user can write.
+    # pydantic appends the branch of a union to the place ("sigma.float"): keep the part that is a key.
     while len(place) > 1 and ".".join(place) not in keys:
         place.pop()
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
@@ -116,10 +116,10 @@ def _value(text: str) -> Any:
 
 
 def read(path: Path, base: Config | None = None) -> Config:
-    """The configuration in a TOML file; what it leaves out is as in `base`, but by default in
-    a file with a [recipe] section, which is complete.
+    """The configuration in a TOML file.
 
-    Raises InputError when the file is missing, is not TOML, or holds an unknown key or a bad value.
+    Missing keys are taken from `base`. A file with a [recipe] section is complete: its missing keys have their
+    defaults. Raises InputError if the file is missing, is not TOML, or holds an unknown key or a wrong value.
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -127,7 +127,7 @@ def read(path: Path, base: Config | None = None) -> Config:
         raise InputError(f"{path}: no such configuration file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
-    # TOML has no null: in a complete file, one that names its recipe, what is left out was left to the data.
+    # TOML has no null: a complete file, which names its recipe, leaves out the keys that were left to the data.
     if base is None or "recipe" in values:
         return parse(values, str(path))
     return override(base, dotted(values), str(path))
@@ -141,21 +141,21 @@ def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-# What no two runs differ by in what they are: where files lie, how a run is described, kept and drawn.
+# Settings that do not change what a run learns: where files are, how a run is described, stored and drawn.
 ASIDE = ("recipe.summary", "recipe.ids", "recipe.data", "data.data_dir", "training.device", "training.threads",
          "training.log_every", "training.snapshot_every", "training.snapshot_epochs", "evaluation",
          "pictures")  # fmt: skip
 
 
 def settings_of(config: Config, without: Iterable[str] = ASIDE) -> dict[str, Any]:
-    """The configuration by dotted key, as JSON values, without the keys and sections named."""
-    left_out = set(without)
+    """The configuration by dotted key, as JSON values, without the keys and sections in `without`."""
+    excluded = set(without)
     flat = dotted(config.model_dump(mode="json"))
-    return {k: v for k, v in flat.items() if k not in left_out and k.partition(".")[0] not in left_out}
+    return {k: v for k, v in flat.items() if k not in excluded and k.partition(".")[0] not in excluded}
 
 
 def to_toml(config: Config, comments: bool = False) -> str:
-    """The configuration as TOML; values left to the data are comments or left out."""
+    """The configuration as TOML; with `comments` each key is explained, and unset keys are comments."""
     document = tomlkit.document()
     document.add("seed", tomlkit.item(config.seed))
     for name in Config.model_fields:
@@ -171,17 +171,17 @@ def _table(section: BaseModel, comments: bool) -> tomlkit.items.Table:
         table.add(tomlkit.comment(str(type(section).__doc__)))
     for key, field in type(section).model_fields.items():
         value = getattr(section, key)
-        about = _about(field.description or "", field.annotation)
+        comment = _comment(field.description or "", field.annotation)
         if value is None:
             if comments:
-                table.add(tomlkit.comment(f"{key} =      # {about}"))
+                table.add(tomlkit.comment(f"{key} =      # {comment}"))
             continue
         entry = tomlkit.item(list(value) if isinstance(value, tuple) else value)
-        table.add(key, entry.comment(about) if comments and about else entry)
+        table.add(key, entry.comment(comment) if comments and comment else entry)
     return table
 
 
-def _about(description: str, annotation: Any) -> str:
+def _comment(description: str, annotation: Any) -> str:
     parts = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     choices = [str(c) for p in parts if getattr(p, "__origin__", None) is Literal for c in get_args(p)]
     return f"{description} ({' | '.join(choices)})" if len(choices) > 1 else description

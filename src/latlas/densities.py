@@ -1,7 +1,7 @@
-"""Densities fitted to codes afterwards, for any model: Gaussians, a mixture of them, a flow.
+"""Densities fitted to the codes of a trained model: Gaussians, a mixture of Gaussians, a flow.
 
-What a plain autoencoder lacks is a law to draw codes from; one is fitted here once the codes stand (Ghosh et
-al. 2020, "From variational to deterministic autoencoders"). Codes are float64 arrays (N, D).
+A plain autoencoder has no distribution to draw codes from. Such a density, fitted after training, supplies one (Ghosh
+et al. 2020, "From variational to deterministic autoencoders"). Codes are float64 arrays (N, D).
 """
 
 from __future__ import annotations
@@ -18,43 +18,41 @@ import torch
 from latlas.errors import InputError
 from latlas.likelihoods import LOG_2PI
 
-MOST_CODES = (
-    20_000  # fitted to at the most, evenly spaced over a split: more of them change little but the time
-)
-COMPONENTS = (1, 2, 3, 5, 10, 20)  # numbers of Gaussians that a mixture chooses from
+MOST_CODES = 20_000  # codes that are fitted to, evenly spaced over a split: more change little but the time
+COMPONENTS = (1, 2, 3, 5, 10, 20)  # numbers of Gaussians that are tried for a mixture
 FLOOR = 1e-6  # least standard deviation along any direction, as a share of the largest
 HELD_OUT = 0.1
 BLOCK = 1000  # items encoded at a time
 FLOW_STEPS, FLOW_BATCH, FLOW_EVERY, FLOW_PATIENCE = 1000, 256, 25, 10
-FLOW_WORK = 30_000  # steps x dimensions at the most: a step of many dimensions takes longer
+FLOW_WORK = 30_000  # most steps x dimensions: a step in many dimensions takes longer
 
 
 Progress = Callable[[int, int], None]
 
 
 class Density(Protocol):
-    """A law of codes: `what` names it in a sentence, `dimensions` is D."""
+    """A distribution of codes. `what` names it in a sentence; `dimensions` is D."""
 
     @property
     def what(self) -> str: ...
     @property
     def dimensions(self) -> int: ...
     def sample(self, n: int, seed: int = 0) -> np.ndarray:
-        """n codes (n, D), the same for a seed."""
+        """n codes (n, D); a seed always gives the same ones."""
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
         """log p(z) in nats: (N, D) -> (N,)."""
 
 
 class Infers(Protocol):
-    """What `draws` needs of a model: q(z | x) of items as stored."""
+    """A model as `draws` uses it: it gives q(z | x) of stored items."""
 
     def posterior(self, x: np.ndarray, /) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """N(mean, axes diag(std^2) axes^T), by its principal axes: the orthonormal columns of `axes` (D, D)."""
+    """N(mean, axes diag(std^2) axes^T); the columns of `axes` (D, D) are its orthonormal principal axes."""
 
     what: str
     mean: np.ndarray
@@ -66,7 +64,7 @@ class Gaussian:
         return len(self.mean)
 
     def whiten(self, codes: np.ndarray) -> np.ndarray:
-        """Codes (N, D) in standard deviations along the axes: from N(0, I), if this is their law."""
+        """Codes (N, D) in standard deviations along the axes: N(0, I) if the codes follow this Gaussian."""
         return (codes - self.mean) @ self.axes / self.std
 
     def colour(self, white: np.ndarray) -> np.ndarray:
@@ -83,7 +81,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sum over k of weights[k] N_k, for codes whitened by `base`."""
+    """The mixture sum_k weights[k] N_k, for codes whitened by `base`."""
 
     base: Gaussian
     weights: np.ndarray
@@ -146,22 +144,22 @@ class Flow:
 
 @dataclass(frozen=True)
 class Options:
-    """How to fit: each family takes what it needs."""
+    """Options of a fit; each family reads those that it needs."""
 
     seed: int = 0
     progress: Progress | None = None
 
 
 def fit(name: str, codes: np.ndarray, seed: int = 0, progress: Progress | None = None) -> Density:
-    """The density `name` with the largest likelihood of codes (N, D): factored, full, mixture or flow.
+    """Fits the density `name` (factored, full, mixture or flow) to codes (N, D) by maximum likelihood.
 
-    factored and full: the Gaussian of the codes' mean and (diagonal of the) covariance, 1/N. mixture: by
-    expectation maximisation, Gaussians of full covariance, as many as give held-out codes the largest likelihood.
-    flow: a neural spline flow, by gradient, until held-out codes get no likelier. A direction in which the codes do
-    not vary gets the standard deviation 1e-6 of the widest direction's. Of a flow, `progress` is told (done, total)
-    steps; it may end before the last.
+    factored and full are the Gaussian with the codes' mean and their (diagonal) covariance, 1/N. mixture is fitted by
+    expectation maximisation: Gaussians of full covariance, in the number that gives held-out codes the largest
+    likelihood. flow is a neural spline flow, trained until held-out codes stop getting likelier. A direction in
+    which the codes do not vary gets 1e-6 of the largest standard deviation. `progress` is called with the steps done
+    and their total while a flow is trained, which may end early.
 
-    Raises InputError for an unknown name, codes that are not finite or too few, or where flow lacks zuko.
+    Raises InputError for an unknown name, for codes that are not finite or too few, and for flow without zuko.
     """
     check([name])
     codes = _checked(codes)
@@ -172,20 +170,18 @@ def fit(name: str, codes: np.ndarray, seed: int = 0, progress: Progress | None =
 
 
 def refusal(name: str, codes: np.ndarray) -> str:
-    """Why the density `name` cannot be fitted to these codes (N, D); empty where it can."""
+    """The reason why the density `name` cannot be fitted to these codes (N, D); empty if it can."""
     n, d = codes.shape
     if n < 2 or not np.ptp(codes, axis=0).any():
-        return f"{n} {'code' if n == 1 else 'equal codes'} without any spread; it takes codes that differ"
+        return f"{n} {'code' if n == 1 else 'equal codes'} without any spread; codes that differ are needed"
     needed = {"factored": 2, "flow": max(20, d + 1)}.get(name, d + 1)
     if n < needed:
-        return (
-            f"{n} codes of {d} dimensions, and {needed} are needed at least; give more data, or take factored"
-        )
+        return f"{n} codes of {d} dimensions; at least {needed} are needed: give more data, or use factored"
     return ""
 
 
 def check(names: Sequence[str]) -> None:
-    """Raises InputError for a name that is no density, or for flow where zuko is not installed."""
+    """Raises InputError for a name that is no density, and for flow if zuko is not installed."""
     for name in names:
         if name not in FITS:
             raise InputError(f"density {name!r}: expected {', '.join(FITS)}")
@@ -196,15 +192,15 @@ def check(names: Sequence[str]) -> None:
 def codes_of(
     model: Infers, train: np.ndarray, test: np.ndarray, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The codes that a density is fitted to, and those that it is judged by: `draws` of items as stored."""
+    """The codes to fit a density to, and the codes to evaluate it on: `draws` of stored items."""
     return draws(model, train, seed), draws(model, test, seed + 1)
 
 
 def draws(model: Infers, x: np.ndarray, seed: int = 0) -> np.ndarray:
-    """A draw from q(z | x) of each item (N, ...) as stored, or of 20,000 spaced evenly: codes (n, D).
+    """A draw from q(z | x) for each stored item (N, ...), or for 20,000 evenly spaced ones: codes (n, D).
 
-    Of a point posterior, the code itself. Draws, and not means: the decoder was trained on draws, and the
-    means of a variational model are narrower than what it learned to decode.
+    A point posterior gives the code itself. Draws are used and not means, because the decoder was trained on draws, and
+    means of a variational model spread less.
     """
     rng, codes = np.random.default_rng(seed), []
     chosen = np.unique(np.linspace(0, len(x) - 1, min(MOST_CODES, len(x))).round().astype(np.int64))
@@ -241,8 +237,8 @@ def _by_covariance(mean: np.ndarray, covariance: np.ndarray) -> Gaussian:
     return Gaussian("one Gaussian with a full covariance", mean, axes, std)
 
 
-def _parts(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Codes to fit to, and at least one held out, by the seed."""
+def _held_out_split(codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits codes by the seed into codes to fit to and at least one held-out code."""
     order = np.random.default_rng(seed).permutation(len(codes))
     held_out = max(1, round(HELD_OUT * len(codes)))
     return codes[order[held_out:]], codes[order[:held_out]]
@@ -257,9 +253,9 @@ def _mixture(codes: np.ndarray, options: Options) -> Mixture:
 
 
 def _best_components(white: np.ndarray, seed: int) -> int:
-    few = white[np.random.default_rng(seed).permutation(len(white))[: MOST_CODES // 4]]
-    train, held_out = _parts(few, seed)
-    # Each Gaussian has a mean and a covariance to learn: with fewer codes than that it only remembers them.
+    subset = white[np.random.default_rng(seed).permutation(len(white))[: MOST_CODES // 4]]
+    train, held_out = _held_out_split(subset, seed)
+    # Each Gaussian has a mean and a covariance to learn: with fewer codes than parameters it only memorises them.
     tried = [k for k in COMPONENTS if k == 1 or k * 2 * (white.shape[1] + 1) <= len(train)]
     scores = {k: _expectation_maximised(train, k, seed).score(held_out) for k in tried}
     return max(scores, key=scores.__getitem__)
@@ -271,7 +267,7 @@ def _expectation_maximised(white: np.ndarray, components: int, seed: int) -> Any
 
     mixture = GaussianMixture(components, random_state=seed % 2**32, reg_covar=1e-6)
     with warnings.catch_warnings():
-        # Its last step is as good as any; equal codes give k-means fewer clusters than it was asked for.
+        # The last step is good enough; equal codes give k-means fewer clusters than requested.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return mixture.fit(white)
 
@@ -281,26 +277,28 @@ def _zuko() -> Any:
         import zuko
     except ImportError:
         raise InputError(
-            'density flow needs the package zuko: pip install "latlas[flows]", or take mixture'
+            'density flow needs the package zuko: pip install "latlas[flows]", or use mixture'
         ) from None
     return zuko
 
 
 def _flow(codes: np.ndarray, options: Options) -> Flow:
     base = _full(codes, options)
-    train, held_out = (torch.from_numpy(part).float() for part in _parts(base.whiten(codes), options.seed))
+    train, held_out = (
+        torch.from_numpy(part).float() for part in _held_out_split(base.whiten(codes), options.seed)
+    )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.default_generator.manual_seed(options.seed)
         network = _zuko().flows.NSF(codes.shape[1], transforms=3, hidden_features=(64, 64))
-        best = _climb(network, train, held_out, options.progress)
+        best = _trained(network, train, held_out, options.progress)
     network.load_state_dict(best)
     return Flow(base, network.double().requires_grad_(False))
 
 
-def _climb(
+def _trained(
     network: torch.nn.Module, train: torch.Tensor, held_out: torch.Tensor, progress: Progress | None
 ) -> dict[str, Any]:
-    """Maximum likelihood by Adam in one cycle; the parameters that held-out codes were likeliest under."""
+    """Maximises the likelihood by Adam in one cycle; gives the parameters with the best held-out likelihood."""
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
     steps = max(FLOW_STEPS // 4, min(FLOW_STEPS, FLOW_WORK // train.shape[1]))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)

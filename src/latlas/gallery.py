@@ -1,4 +1,4 @@
-"""The pictures of one run: FIGURES has their names, how each is drawn, and its caption, in the report's order."""
+"""The pictures of a run: FIGURES maps each name to how it is drawn and its caption, in the report's order."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from latlas.models import Model
 from latlas.runs import Run
 from latlas.settings import Config, CorruptionConfig
 
-MOST_ACROSS = 10  # items side by side
+MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
 MORPH_STEPS, TRAVERSAL_STEPS = 11, 13
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to draw a run.
+    """Settings of a run's pictures.
 
-    `prior`: the codes were trained towards the model's prior; a plain autoencoder's were not, so its
-    pictures use the range of its own codes and it has no samples. `size` and `span`: rows and columns of
-    the manifold, and its range on both axes (None: quantiles of the prior). `densities`: names of those to
-    fit to the training codes and draw samples from. `corruption`: what a denoising model's items suffer.
-    `dots`: how many test items the scatter shows at most.
+    `prior` says whether the codes were trained towards the model's prior. Those of a plain autoencoder were not: its
+    pictures use the range of its codes, and it has no samples. `size` (rows, columns) and `span` are the grid of the
+    manifold and its range on both axes; None takes quantiles of the prior. `densities` names the densities that are
+    fitted to the training codes and sampled. `corruption` is that of a denoising model's inputs. `dots` is the largest
+    number of test items in the scatter.
     """
 
     prior: bool = True
@@ -46,15 +46,16 @@ class Settings:
 
 
 def settings_of(config: Config) -> Settings:
-    """How the run with this configuration asks to be drawn."""
+    """The settings that a configuration gives for its run's pictures."""
     pictures = config.pictures
     return Settings(has_prior(config), pictures.grid, pictures.span, pictures.densities, config.corruption)
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What all pictures of a run are drawn from: the test `items` shown and their mean `codes` (N, D); of the `run`
-    its log and snapshots, where it has a folder.
+    """The inputs of all pictures of a run: its model and data, the test `items` shown and their mean `codes` (N, D).
+
+    The `run` supplies the log and the snapshots; it is None for a model without a run folder.
     """
 
     model: Model
@@ -70,7 +71,7 @@ class Drawing:
 
     @property
     def pictorial(self) -> bool:
-        """Whether an item can be looked at as an image."""
+        """Whether items are images."""
         return self.data.kind == "image"
 
     @property
@@ -80,27 +81,27 @@ class Drawing:
 
     @property
     def columns(self) -> int:
-        """How many items stand side by side: ten, fewer where they are wide."""
+        """The number of items side by side: ten, or fewer if they are wide."""
         height, width = self.images(self.scaled(self.items.x[:1])).shape[1:3]
         return int(np.clip(round(MOST_ACROSS * height / width), 2, MOST_ACROSS))
 
     @property
     def sample_count(self) -> int:
-        """How many samples a picture shows; of a table as many as there are items to compare with."""
+        """The number of samples in a picture; for a table, as many as there are items to compare with."""
         return {"image": 64, "vector": 24, "table": len(self.items)}[self.data.kind]
 
     @cached_property
     def density_codes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Codes that densities are fitted to, of the training split, and codes that they are judged by."""
+        """Training codes, to which densities are fitted, and test codes, on which they are evaluated."""
         train, test = self.data.train.x, self.data.test.x
         return densities.codes_of(self.model, train, test, self.settings.seed)
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
-        """Items as stored, on the scale that the model puts out: images on [0, 1], tables as they are."""
+        """Stored items on the scale of the model's outputs: images in [0, 1], tables unchanged."""
         return np.asarray(x, float) if self.table else self.data.scaling.apply(x)
 
     def images(self, x: np.ndarray) -> np.ndarray:
-        """Items on [0, 1] as images (..., H, W, C): vectors as flat strips."""
+        """Items in [0, 1] as images (..., H, W, C); vectors become flat strips."""
         return x if self.pictorial else figures.strips(x)
 
     def original(self, rows: np.ndarray) -> np.ndarray:
@@ -108,7 +109,7 @@ class Drawing:
         return self.images(self.scaled(self.items.x[rows]))
 
     def reconstruction(self, rows: np.ndarray) -> np.ndarray:
-        """What the model makes of these rows of `items`, as images (N, H, W, C)."""
+        """Reconstructions of these rows of `items`, as images (N, H, W, C)."""
         return self.images(np.asarray(self.model.reconstruct(self.items.x[rows])))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -117,13 +118,13 @@ class Drawing:
         return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
 
     def class_names(self, rows: np.ndarray) -> list[str] | None:
-        """The classes of these rows of `items` by name; None where they have none."""
+        """The class names of these rows of `items`; None without classes."""
         if self.data.classes is None or self.items.labels is None:
             return None
         return [self.data.classes[int(label)] for label in self.items.labels[rows]]
 
     def varied_rows(self, count: int) -> np.ndarray:
-        """Rows of `items`, drawn at random but taken from every class in turn."""
+        """Random rows of `items`, taken from every class in turn."""
         order = np.random.default_rng(self.settings.seed).permutation(len(self.items))
         labels = self.items.labels
         if labels is None or not np.issubdtype(labels.dtype, np.integer):
@@ -138,30 +139,30 @@ class Drawing:
 
 
 def drawing_of(context: Context, settings: Settings = Settings(), run: Run | None = None) -> Drawing:
-    """What a model's pictures are drawn from; the test items are the same for every model of these data."""
+    """The inputs of a model's pictures; every model of these data shows the same test items."""
     rows = np.sort(context.test.drawn_rows(settings.dots, settings.seed))
     codes = context.codes_of(rows).astype(float)
     return Drawing(context.model, context.dataset, settings, context.test.take(rows), codes, run)
 
 
 def draw(run: Run, context: Context, settings: Settings) -> list[Path]:
-    """Draws the pictures that the run has the parts for into its folder `figures`; the paths written.
+    """Draws every picture that the run has the data for into its folder `figures`, and gives the paths.
 
-    Uses the test split, the run's snapshots and log. Each file is written whole or not at all.
+    The data are the test split and the run's snapshots and log. Each file is written whole or not at all.
     """
     drawing, paths = drawing_of(context, settings, run), []
     for done, (name, entry) in enumerate(FIGURES.items()):
-        context.observer.progress("drawing", done, len(FIGURES), name)
+        context.observer.progress("drawing pictures", done, len(FIGURES), name)
         figure = entry.draw(drawing)
         if figure is not None:
             path = run.path / "figures" / f"{name}.png"
             paths.append(figures.save(figure, path, caption(name, context.dataset.kind)))
-    context.observer.progress("drawing", len(FIGURES), len(FIGURES))
+    context.observer.progress("drawing pictures", len(FIGURES), len(FIGURES))
     return paths
 
 
 def caption(name: str, kind: Kind) -> str:
-    """How to read that picture of such data."""
+    """The caption of a picture, for this kind of data."""
     return FIGURES[name].by_kind.get(kind, FIGURES[name].caption)
 
 
@@ -204,17 +205,17 @@ def _samples(drawing: Drawing) -> Figure | None:
 
 
 def _pseudo_inputs(drawing: Drawing) -> Figure | None:
-    learned = drawing.model.pseudo_inputs()
-    if learned is None or drawing.table:
+    inputs = drawing.model.pseudo_inputs()
+    if inputs is None or drawing.table:
         return None
-    shown = learned[figures.evenly_spaced(len(learned), drawing.sample_count)]
-    which = f"{len(shown)} of {len(learned)}" if len(shown) < len(learned) else f"All {len(learned)}"
-    subtitle = f"{which}, learned: the prior is the mean of their posteriors."
+    shown = inputs[figures.evenly_spaced(len(inputs), drawing.sample_count)]
+    number = f"{len(shown)} of {len(inputs)}" if len(shown) < len(inputs) else f"All {len(inputs)}"
+    subtitle = f"{number}, learned: the prior is the mean of their posteriors."
     return figures.image_grid(drawing.images(shown), "Pseudo-inputs of the VampPrior", subtitle)
 
 
 def _density_samples(drawing: Drawing, name: str) -> Figure | None:
-    """Samples from a density fitted to the training codes; None where the codes are too few for it."""
+    """Samples from a density fitted to the training codes; None if there are too few codes."""
     if name not in drawing.settings.densities:
         return None
     codes, test_codes = drawing.density_codes
@@ -242,8 +243,8 @@ def _sample_figure(drawing: Drawing, samples: np.ndarray, title: str, subtitle: 
 def _latent(drawing: Drawing) -> Figure | None:
     codes, total = drawing.codes, len(drawing.data.test)
     latent, labels, classes = codes.shape[1], drawing.items.labels, drawing.data.classes
-    which = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
-    subtitle = f"Mean codes of {which} items of the test split."
+    number = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
+    subtitle = f"Mean codes of {number} items of the test split."
     if latent == 1:
         return figures.latent_histogram(codes, labels, classes, f"{subtitle} The one latent dimension.")
     if latent == 2:
@@ -256,16 +257,17 @@ def _latent(drawing: Drawing) -> Figure | None:
 
 
 def manifold_grid(settings: Settings, codes: np.ndarray) -> tuple[figures.Grid, str]:
-    """The codes that a manifold of one or two latent dimensions decodes, and a sentence that says which; `codes`
-    (N, 1) or (N, 2) are the test items' own.
+    """The codes that a manifold of one or two latent dimensions decodes, and a sentence on them.
+
+    `codes` (N, 1) or (N, 2) are those of the test items, whose quantiles are taken for a model without a prior.
     """
-    own = None if settings.prior else codes
-    grid = figures.manifold_codes(settings.size, settings.span, own, latent=codes.shape[1])
+    fitted_to = None if settings.prior else codes
+    grid = figures.manifold_codes(settings.size, settings.span, fitted_to, latent=codes.shape[1])
     if settings.span is not None:
         low, high = (f"{end:g}".replace("-", "−") for end in settings.span)
         return grid, f"Codes evenly spaced from {low} to {high}."
-    whose = "the prior" if settings.prior else "the test items' own codes"
-    return grid, f"Codes at evenly spaced quantiles of {whose}."
+    source = "the prior" if settings.prior else "the test items' own codes"
+    return grid, f"Codes at evenly spaced quantiles of {source}."
 
 
 def _manifold(drawing: Drawing) -> Figure | None:
@@ -344,8 +346,9 @@ def _losses(drawing: Drawing) -> Figure | None:
 
 @dataclass(frozen=True)
 class FigureEntry:
-    """A picture of a run: `draw` gives None without the parts for it; `caption` says how to read it, `by_kind` how
-    where it shows tables or vectors otherwise.
+    """A picture of a run. `draw` gives None if the run lacks the data for it.
+
+    `caption` says how to read the picture; `by_kind` holds other captions for tables or vectors.
     """
 
     draw: Callable[[Drawing], Figure | None]
@@ -353,12 +356,16 @@ class FigureEntry:
     by_kind: Mapping[Kind, str] = field(default_factory=dict)
 
 
-def _of_density(name: str, caption: str) -> FigureEntry:
+def _density_entry(name: str, caption: str) -> FigureEntry:
     return FigureEntry(partial(_density_samples, name=name), caption, {"table": SAMPLED_COLUMNS})
 
 
-SAMPLED_COLUMNS = "Where the line leaves the grey, samples are distributed otherwise than the data."
-MOVED_COLUMNS = "A steep line is a column that this dimension moves; only flat lines: it is unused."
+SAMPLED_COLUMNS = (
+    "Where the line leaves the grey area, the samples follow another distribution than the data."
+)
+MOVED_COLUMNS = (
+    "A steep line is a column that this dimension changes; a dimension with only flat lines is unused."
+)
 
 FIGURES: dict[str, FigureEntry] = {
     "reconstructions": FigureEntry(
@@ -368,7 +375,7 @@ FIGURES: dict[str, FigureEntry] = {
     ),
     "restored": FigureEntry(
         _restored,
-        "A good model takes the damage away and keeps the item: what it restores has the smaller error.",
+        "A good model removes the corruption and keeps the item: the restored image has the smaller error.",
     ),
     "samples": FigureEntry(
         _samples,
@@ -377,39 +384,39 @@ FIGURES: dict[str, FigureEntry] = {
     ),
     "pseudo-inputs": FigureEntry(
         _pseudo_inputs,
-        "What codes drawn from the prior are near to. Each kind of item should have some of its own; all alike, they"
-        " are a prior of one component.",
+        "Codes drawn from the prior lie near the codes of these inputs. Each kind of item should have some of its own;"
+        " if all are alike, the prior has only one component.",
     ),
-    "samples-factored": _of_density(
+    "samples-factored": _density_entry(
         "factored",
-        "Codes are drawn as if the dimensions knew nothing of each other. Where they do, samples fall between the"
-        " data, and a richer density gives test codes more log-density.",
+        "Codes are drawn with independent dimensions. If the dimensions depend on each other, samples fall between the"
+        " data, and a richer density gives test codes a higher log-density.",
     ),
-    "samples-full": _of_density(
+    "samples-full": _density_entry(
         "full",
-        "Codes follow one Gaussian: what lies between the classes is drawn as often as they are.",
+        "Codes follow one Gaussian: codes between the classes are drawn as often as codes of the classes.",
     ),
-    "samples-mixture": _of_density(
+    "samples-mixture": _density_entry(
         "mixture",
         "Codes are drawn from the clusters that they form. Higher log-density of test codes is better; compare it"
         " among densities of the same run alone.",
     ),
-    "samples-flow": _of_density(
+    "samples-flow": _density_entry(
         "flow",
-        "Codes follow any shape that their cloud has. Higher log-density of test codes is better; compare it among"
-        " densities of the same run alone.",
+        "Codes follow a flow, which fits a cloud of any shape. Higher log-density of test codes is better; compare it"
+        " among densities of the same run alone.",
     ),
     "latent": FigureEntry(
         _latent,
-        "Items with similar codes lie near each other; a class on its own island is known by its code.",
+        "Items with similar codes lie near each other; a class on an island of its own can be recognised by its code.",
     ),
     "manifold": FigureEntry(
         _manifold,
-        "A map of what the model can draw: each place shows what its code decodes to.",
+        "A map of what the model can draw: each place shows the decoded code of that place.",
     ),
     "traversals": FigureEntry(
         _traversals,
-        "What changes along a row is what that dimension stands for; no change: it is unused.",
+        "What changes along a row is what that dimension stands for; without a change the dimension is unused.",
         {"table": MOVED_COLUMNS, "vector": MOVED_COLUMNS},
     ),
     "morph": FigureEntry(
@@ -422,7 +429,7 @@ FIGURES: dict[str, FigureEntry] = {
     ),
     "losses": FigureEntry(
         _losses,
-        "Distortion is what the decoder misses, rate what the codes hold, and the ELBO minus both: up is better."
-        " Validation much worse than training means overfitting.",
+        "Distortion is what the decoder misses, rate is what the codes hold, and the ELBO is minus their sum: higher is"
+        " better. Validation much worse than training means overfitting.",
     ),
 }

@@ -1,4 +1,4 @@
-"""Pages: templates rendered to one file each, which holds its pictures and opens offline."""
+"""HTML pages from templates; each page is one file that holds its pictures and opens offline."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, **values: Any) -> str:
-    """The page that a template of templates/ makes of the values; everything in them is escaped.
+    """Renders a template of templates/ with the values; everything in them is escaped.
 
-    Raises jinja2.UndefinedError for a name that the template uses and `values` do not have.
+    Raises jinja2.UndefinedError if the template uses a name that is not in `values`.
     """
     return _environment().get_template(template).render(values)
 
@@ -42,7 +42,7 @@ def _environment() -> Environment:
 
 @dataclass(frozen=True)
 class Embedded:
-    """A picture as a page holds it: its bytes as a data URI, its size in pixels, its title and how to read it."""
+    """A picture in a page: its bytes as a data URI, its size in pixels, its title and its caption."""
 
     name: str
     source: str
@@ -53,7 +53,7 @@ class Embedded:
 
 
 def picture(content: bytes, name: str) -> Embedded | None:
-    """A PNG, GIF or WebP with the title and the description in its text chunks; None where it is damaged."""
+    """A PNG, GIF or WebP with the title and description of its text chunks; None if it is damaged."""
     from PIL import Image
 
     try:
@@ -69,9 +69,9 @@ def picture(content: bytes, name: str) -> Embedded | None:
 
 
 def new_page(out: str | os.PathLike[str]) -> Path:
-    """Where a page that somebody asked for goes.
+    """The path of a new page.
 
-    Raises InputError where there is something already, its folder does not exist, or the name is no page's.
+    Raises InputError if it exists already, its folder does not exist, or its name does not end in .html.
     """
     path = Path(out).expanduser()
     if path.exists() or path.is_symlink():

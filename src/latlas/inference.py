@@ -1,4 +1,4 @@
-"""What a trained run is used for, from its folder alone: codes, reconstructions and morphs as arrays."""
+"""Uses of a trained run, as arrays: codes, reconstructions, samples, morphs and variations."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
 
 @dataclass(frozen=True)
 class Output:
-    """What a call made of a run: `arrays` by name, the file `path` that holds them (None: none was asked for), a
-    `title` in words, and `about`, what else there is to say of them.
+    """The output of a call on a run: `arrays` by name, and the file `path` that holds them, None without a file.
+
+    `title` describes the arrays in words; `about` holds further values by name.
     """
 
     run: Run
@@ -49,10 +50,10 @@ def items(
     observer: Observer = SILENT,
     dataset: Dataset | None = None,
 ) -> Split:
-    """A split of the run's own data, whole and in its order, or every item of another source that fits the
-    model. The run's `dataset` is read, unless it is given.
+    """A split of the run's own data in its order, or all items of another source that fits the model.
 
-    Raises InputError when data are missing, have changed, or do not fit.
+    The run's data are read unless `dataset` holds them. Raises InputError if data are missing, have changed or do not
+    fit.
     """
     if source:
         return load_items(source, model.item, run.data_options(data_dir), observer.progress)
@@ -64,9 +65,7 @@ def items(
 
 
 def encode(model: Model, items: Split) -> Arrays:
-    """`mean` (N, D), `std` (N, D) where the posterior has one, `labels` where the data have them, `index`
-    (N,).
-    """
+    """The codes of items: `mean` and `std` (N, D), `labels` and `index` (N,); std and labels only if there are any."""
     posterior = model.posterior(np.asarray(items.x))
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
@@ -77,9 +76,7 @@ def encode(model: Model, items: Split) -> Arrays:
 
 
 def reconstruct(model: Model, items: Split) -> Arrays:
-    """`original` and `reconstruction` at the posterior's mean: images (N, H, W, C) in [0, 1], tables in data
-    units.
-    """
+    """`original` and `reconstruction` at the posterior's mean: images (N, H, W, C) in [0, 1], tables in data units."""
     x = np.asarray(items.x)
     original = x if model.item.kind == "table" else model.item.scaling.apply(x).astype(np.float32)
     return {"original": original, "reconstruction": model.reconstruct(x), "index": items.index}
@@ -95,8 +92,8 @@ def read_codes(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
-        why = "not NumPy's format, or Python objects" if "pickle" in str(error) else error
-        raise InputError(f"{path}: cannot be read as .npy or .npz ({why})") from None
+        reason = "not NumPy's format, or Python objects" if "pickle" in str(error) else error
+        raise InputError(f"{path}: cannot be read as .npy or .npz ({reason})") from None
     if not isinstance(loaded, np.ndarray):
         key = next((k for k in ("mean", "z") if k in loaded), None)
         if key is None:
@@ -110,7 +107,7 @@ def read_codes(path: Path) -> np.ndarray:
 
 
 def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> Arrays:
-    """`images` decoded at `z` on the straight line between two rows' codes, at `t`; `ends`, the originals.
+    """The path between the codes of two rows: `images` decoded at codes `z`, at shares `t`, and the originals, `ends`.
 
     Raises InputError for a row outside the split.
     """
@@ -132,7 +129,7 @@ def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> 
 
 
 def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = False) -> Arrays:
-    """`samples` of the model's prior, as `Model.sample`.
+    """`samples` from the model's prior, by `Model.sample`.
 
     Raises InputError for a plain autoencoder, whose codes were never trained towards a prior.
     """
@@ -146,36 +143,34 @@ def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = Fal
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A density of a run's codes, the number of training codes behind it, and what it gives test codes: the
-    mean log-density in nats per code.
-    """
+class FittedDensity:
+    """A density fitted to a run's training codes: `codes` of them, and the mean log-density of test codes, in nats."""
 
     density: densities.Density
     codes: int
-    test: float
+    test_log_density: float
 
 
-def fitted(
+def fit_density(
     run: Run, model: Model, name: str, seed: int = 0, data_dir: str = "", observer: Observer = SILENT
-) -> Fitted:
-    """The density `name` (factored, full, mixture or flow) of the codes of the run's own training split.
+) -> FittedDensity:
+    """Fits the density `name` (factored, full, mixture or flow) to the codes of the run's training split.
 
-    Codes are draws from the posterior of each item, of an autoencoder the codes themselves. Raises InputError
-    as `densities.fit`, and when the run's data are missing.
+    Codes are draws from the posterior of each item; an autoencoder gives the codes themselves. Raises InputError as
+    `densities.fit` does, and if the run's data are missing.
     """
     densities.check([name])
     dataset = dataset_of(run, data_dir, observer.progress)
-    codes, unseen = densities.codes_of(model, dataset.train.x, dataset.test.x, seed)
-    done = lambda n, total: observer.progress(f"fitting {name}", n, total)  # noqa: E731
-    density = densities.fit(name, codes, seed, progress=done)
-    return Fitted(density, len(codes), float(density.log_prob(unseen).mean()))
+    codes, test_codes = densities.codes_of(model, dataset.train.x, dataset.test.x, seed)
+    progress = lambda n, total: observer.progress(f"fitting the density {name}", n, total)  # noqa: E731
+    density = densities.fit(name, codes, seed, progress=progress)
+    return FittedDensity(density, len(codes), float(density.log_prob(test_codes).mean()))
 
 
 def sample_density(
     model: Model, density: densities.Density, n: int = 64, seed: int = 0, noise: bool = False
 ) -> Arrays:
-    """`samples` decoded from codes `z` (n, D) drawn from a density: means of p(x | z), or draws where `noise`."""
+    """`samples` decoded from codes `z` (n, D) of a density: means of p(x | z), or draws from it with `noise`."""
     check_count(n, seed)
     z = density.sample(n, seed)
     if not noise:
@@ -186,9 +181,9 @@ def sample_density(
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
-    """Share of images (N, H, W, C) in [0, 1] that a small classifier, trained on the run's own data, takes for real.
+    """The share of images (N, H, W, C) in [0, 1] that a small classifier, trained on the run's data, takes for real.
 
-    Raises InputError where nothing can be said.
+    Raises InputError if the data do not suffice for a classifier.
     """
     dataset = dataset_of(run, data_dir, observer.progress)
     observer.progress("training a classifier of real images", 0, 1)
@@ -202,10 +197,10 @@ def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observ
     return share.value
 
 
-def one(items: Split, row: int | None = None, what: str = "this split") -> Split:
-    """One item of several, by its row; the row may be left out where there is one alone.
+def single_item(items: Split, row: int | None = None, what: str = "this split") -> Split:
+    """The item at a row; the row is optional if there is only one item.
 
-    Raises InputError where it is not said which, or there is no such row.
+    Raises InputError if the row is missing or out of range.
     """
     if row is None and len(items) > 1:
         raise InputError(
@@ -216,19 +211,19 @@ def one(items: Split, row: int | None = None, what: str = "this split") -> Split
     return items.take(np.array([row or 0]))
 
 
-def spread(run: Run, model: Model, data_dir: str = "", observer: Observer = SILENT) -> np.ndarray:
-    """Standard deviations (D,) of the codes of the run's training split, in each dimension."""
+def code_spread(run: Run, model: Model, data_dir: str = "", observer: Observer = SILENT) -> np.ndarray:
+    """The standard deviation of each dimension of the codes of the run's training split: (D,)."""
     return densities.draws(model, dataset_of(run, data_dir, observer.progress).train.x).std(0)
 
 
 def vary(
     model: Model, item: Split, n: int = 8, scale: float = 1.0, seed: int = 0, spread: np.ndarray | None = None
 ) -> Arrays:
-    """`images` like one item, decoded at `z` (n, D): draws from its posterior, whose noise is multiplied by
-    `scale`; with them `original` and `reconstruction` (1, ...).
+    """Variations of one item: `images` decoded at codes `z` (n, D), with `original` and `reconstruction` (1, ...).
 
-    An autoencoder's code has no noise of its own: for it, scale * spread * noise is added, with `spread` (D,) a
-    standard deviation of each dimension. Raises InputError where that is missing, or a number is out of range.
+    Codes are draws from the item's posterior with the noise multiplied by `scale`. A point posterior has no noise;
+    scale * spread * noise is added to its code, where `spread` (D,) is the standard deviation of each dimension. Raises
+    InputError if the spread is missing or a number is out of range.
     """
     check_variations(n, scale, seed)
     posterior = model.posterior(np.asarray(item.x))
@@ -244,7 +239,7 @@ def vary(
 
 
 def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
-    """Raises InputError for a number of samples, or a seed, that is out of range."""
+    """Raises InputError if the number of samples or the seed is out of range."""
     if not 1 <= n <= most:
         raise InputError(f"at least 1 is needed, and at most {most:,} come at once", field="n", value=n)
     if not 0 <= seed < 2**63:
@@ -252,16 +247,14 @@ def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
 
 
 def check_variations(n: int, scale: float, seed: int) -> None:
-    """Raises InputError for what `vary` cannot draw."""
+    """Raises InputError if an argument of `vary` is out of range."""
     check_count(n, seed, MOST_VARIATIONS)
     if not 0 <= scale <= MOST_SCALE:
         raise InputError(f"expected a number from 0 to {MOST_SCALE:g}", field="scale", value=scale)
 
 
 def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
-    """Raises InputError for another ending than .npz, or .png where a picture can be made, or a folder that does not
-    exist.
-    """
+    """Raises InputError if the folder does not exist, or the name ends neither in .npz nor, for pictures, in .png."""
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
     if path.suffix.lower() not in (".npz", ".png") or (path.suffix.lower() == ".png" and not picture):
@@ -274,10 +267,10 @@ def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
 def save(
     path: Path, arrays: Arrays, picture: str = "", title: str = "", draw: Callable[[], Figure] | None = None
 ) -> Path:
-    """Writes the arrays as .npz, or, where `picture` names one that holds images, as a .png: of them, or what
-    `draw` makes.
+    """Writes the arrays as .npz, or a picture of them as .png.
 
-    Raises InputError for another ending, or a folder that does not exist.
+    `picture` names the array of images that is drawn as a grid, unless `draw` gives another figure. Raises InputError
+    for another ending and for a folder that does not exist.
     """
     check_path(path, bool(picture), not picture or arrays[picture].ndim == 4)
     if path.suffix.lower() == ".png":

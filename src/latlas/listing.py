@@ -1,4 +1,4 @@
-"""What there is: runs, data sets, recipes and studies, as plain values."""
+"""Lists of runs, data sets, recipes and studies, as plain values."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def list_runs(root: str | os.PathLike[str] = "runs", *, quiet: bool = False) -> list[dict[str, Any]]:
-    """The runs in a folder, oldest first: where each is, what it was trained on, and its numbers of the test split.
+    """The runs in a folder, oldest first: the path, data, recipe and test numbers of each.
 
-    A damaged run is left out, with a note unless `quiet`.
+    Damaged runs are left out, with a note unless `quiet`.
     """
     from latlas import runs
 
@@ -68,29 +68,27 @@ def data_info(name: str, data_dir: str = "") -> dict[str, Any]:
 def fetch_data(name: str, data_dir: str = "", *, quiet: bool = False) -> Path:
     """Downloads a named data set, checks its SHA-256 sums, and gives the folder where training finds it.
 
-    Raises InputError for an unknown name or a set that comes with latlas, LatlasError where no mirror gave a file.
+    Raises InputError for an unknown name or a set that is part of latlas, LatlasError if no mirror has a file.
     """
     with Console(quiet) as console:
         return data.fetch(name, data_dir, console.progress)
 
 
 def list_recipes() -> list[dict[str, Any]]:
-    """Every recipe, which `train` takes, and every study, which `study` takes: name, kind, ids, data and summary."""
-    found = [
+    """All recipes (for `train`) and studies (for `study`): name, kind, ids, data and summary."""
+    entries = [
         {"name": r.name, "kind": "recipe", "ids": list(r.ids), "data": r.data, "summary": r.summary}
         for r in (config.recipe(name).recipe for name in config.recipe_names())
     ]
     for info in (studies.read(name).info for name in studies.study_names()):
         about = {"ids": list(info.ids), "data": ", ".join(info.data), "summary": info.summary}
-        found.append({"name": info.name, "kind": "study", **about})
-    return found
+        entries.append({"name": info.name, "kind": "study", **about})
+    return entries
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A recipe's whole configuration, or a study: its `values`, and the `text` of its TOML file with every setting
-    explained.
-    """
+    """A recipe or a study: its `values`, and the `text` of its TOML file, in which settings are explained."""
 
     values: dict[str, Any]
     text: str
@@ -99,7 +97,7 @@ class Recipe:
 def show_recipe(name: str) -> Recipe:
     """The recipe or study of that name.
 
-    Raises InputError with the nearest known name.
+    Raises InputError that names the nearest known one.
     """
     if name in studies.study_names():
         text = studies.source_text(name)

@@ -1,4 +1,4 @@
-"""The machine under a run: device, threads, memory and signals."""
+"""The machine of a run: device, threads, memory and signals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from latlas.settings import TrainingConfig
 
 
 def prepare(training: TrainingConfig) -> torch.device:
-    """Sets threads and determinism for this process and gives the device to train on.
+    """Sets threads and determinism for this process, and gives the device to train on.
 
     Raises InputError for a device that this machine lacks.
     """
@@ -32,7 +32,7 @@ def prepare(training: TrainingConfig) -> torch.device:
 
 
 def use_threads(count: int | None) -> None:
-    """Takes that many CPU threads in this process; as many as now where None.
+    """Sets the number of CPU threads of this process; None changes nothing.
 
     Raises InputError for less than one.
     """
@@ -44,22 +44,22 @@ def use_threads(count: int | None) -> None:
 
 
 def choose_device(name: str) -> torch.device:
-    """The named device; `auto` takes CUDA, else MPS, else the CPU.
+    """The named device; `auto` is CUDA, else MPS, else the CPU.
 
     Raises InputError for a device that this machine lacks.
     """
-    have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if have[kind]))
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
     kind, _, number = name.partition(":")
-    if not have.get(kind) or (number and int(number) >= torch.cuda.device_count()):
-        here = ", ".join(k for k, there in have.items() if there)
-        raise InputError(f"not on this machine (here: {here})", field="device", value=name)
+    if not available.get(kind) or (number and int(number) >= torch.cuda.device_count()):
+        names = ", ".join(k for k, present in available.items() if present)
+        raise InputError(f"not on this machine (here: {names})", field="device", value=name)
     return torch.device(name)
 
 
 def keep_memory() -> None:
-    """Keeps freed memory in the process (glibc only): large batches otherwise cost page faults every step."""
+    """Keeps freed memory in the process (only with glibc), to avoid page faults at every step with large batches."""
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
@@ -71,24 +71,24 @@ def keep_memory() -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Inside the block Ctrl-C and SIGTERM ask politely: the function given says whether one came.
+    """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived.
 
-    A second Ctrl-C interrupts at once. Outside the main thread signals are left alone.
+    A second signal interrupts at once. Outside the main thread signals are not handled.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
-    def ask(number: int, frame: Any) -> None:
-        if asked:
+    def receive(number: int, frame: Any) -> None:
+        if received:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
         print("stopping after this step", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

@@ -1,6 +1,4 @@
-"""Model: encoder, decoder, posterior, prior and likelihood, with one small face; Pass: what one forward pass
-yields.
-"""
+"""Model: encoder, decoder, posterior, prior and likelihood together. Pass: the results of one forward pass."""
 
 from __future__ import annotations
 
@@ -22,16 +20,16 @@ from latlas.priors import Prior, PriorValue
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 MOST_SAMPLES = 1_000_000
-CHUNK_VALUES = 2**22  # values per batch in encode, decode and the like: bounds memory whatever the image size
+CHUNK_VALUES = 2**22  # values per batch in encode, decode and so on: bounds memory for images of any size
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of B images with K draws of z each, everything per image and in nats.
+    """One pass of B images with K draws of z each; all terms are per image and in nats.
 
-    z (K, B, D); log_px = log p(x | z) (K, B); log_pz and log_qz (K, B), None for a point posterior; kl (B,
-    D), the exact KL(q, p) per dimension where it is known in closed form, else None; raw (K, B, *shape), the
-    decoder's outputs at z; q, the posterior that z was drawn from; prior_draws (B, D) from p(z) where asked for.
+    z (K, B, D) are the draws. log_px = log p(x | z) is (K, B). log_pz and log_qz (K, B) are None for a point posterior.
+    kl (B, D) is the exact KL(q, p) per dimension, None without a closed form. raw (K, B, *shape) are the decoder's
+    outputs at z, q is the posterior of the draws, and prior_draws (B, D) are draws from p(z), None unless requested.
     """
 
     z: Tensor
@@ -45,19 +43,19 @@ class Pass:
 
     @property
     def distortion(self) -> Tensor:
-        """-E_q log p(x | z), by the mean over the draws: (B,)."""
+        """-E_q log p(x | z), estimated by the mean over the draws: (B,)."""
         return -self.log_px.mean(0)
 
     @property
     def sampled_rate(self) -> Tensor | None:
-        """E_q [log q(z | x) - log p(z)], by the mean over the draws: (B,); its values can be negative."""
+        """E_q [log q(z | x) - log p(z)], estimated by the mean over the draws: (B,); it can be negative."""
         if self.log_qz is None or self.log_pz is None:
             return None
         return (self.log_qz - self.log_pz).mean(0)
 
     @property
     def rate(self) -> Tensor | None:
-        """KL(q(z | x), p(z)), exact where known, else by the draws: (B,); None for a point posterior."""
+        """KL(q(z | x), p(z)), in closed form or else from the draws: (B,); None for a point posterior."""
         return self.sampled_rate if self.kl is None else self.kl.sum(-1)
 
     @property
@@ -66,33 +64,33 @@ class Pass:
         rate = self.rate
         return None if rate is None else -(self.distortion + rate)
 
-    def log_weights(self, beta: float = 1.0, held: bool = False) -> Tensor | None:
+    def log_weights(self, beta: float = 1.0, freeze_q: bool = False) -> Tensor | None:
         """log w_k = log p(x | z_k) + beta (log p(z_k) - log q(z_k | x)): (K, B); None for a point posterior.
 
-        `held`: q's own parameters are held, so that the gradient of log q(z | x) reaches z alone.
+        `freeze_q` treats q's own parameters as constants, so that the gradient of log q(z | x) reaches only z.
         """
         if self.log_qz is None or self.log_pz is None:
             return None
-        log_qz = posteriors.held(self.q).log_prob(self.z) if held and self.q is not None else self.log_qz
-        assert log_qz is not None  # the same law has the same density
+        q = self.q if freeze_q else None
+        log_qz = self.log_qz if q is None else posteriors.frozen(q).log_prob(self.z)
+        assert log_qz is not None  # a frozen posterior has a density as well
         return self.log_px + beta * (self.log_pz - log_qz)
 
-    def bound(self, beta: float = 1.0, held: bool = False) -> Tensor | None:
+    def bound(self, beta: float = 1.0, freeze_q: bool = False) -> Tensor | None:
         """The importance-weighted bound of K draws, log 1/K sum_k w_k: (B,); None for a point posterior.
 
-        At beta 1 its mean lies between ELBO and log p(x), and never falls as K grows (Burda et al. 2016).
+        At beta 1 its expectation lies between ELBO and log p(x) and never falls as K grows (Burda et al. 2016).
         """
-        log_w = self.log_weights(beta, held)
+        log_w = self.log_weights(beta, freeze_q)
         return None if log_w is None else log_w.logsumexp(0) - math.log(len(log_w))
 
 
 class Model(nn.Module):
     """An autoencoder or variational autoencoder: q(z | x), p(z) and p(x | z) in one module.
 
-    Tensors are (N, C, H, W), or (N, D), on the model's scale (images inside [0, 1], tables standardised);
-    numpy arrays are (N, H, W, C), or (N, D), in the data's own units going in and images inside [0, 1] or
-    tables in data units coming out. `encode`, `decode`, `reconstruct`, `posterior` and `sample` run without
-    gradients, in evaluation mode, in chunks.
+    Tensors are (N, C, H, W) or (N, D), on the model's scale: images in [0, 1], tables standardised. Numpy arrays are
+    (N, H, W, C) or (N, D); inputs are in the data's own units, outputs are images in [0, 1] or tables in data units.
+    `encode`, `decode`, `reconstruct`, `posterior` and `sample` run without gradients, in evaluation mode, in chunks.
     """
 
     def __init__(
@@ -130,10 +128,10 @@ class Model(nn.Module):
         q: PosteriorValue | None = None,
         prior: PriorValue | None = None,
     ) -> Pass:
-        """x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = samples draws; the target is x unless given.
+        """The pass x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = `samples` draws; the default target is x.
 
-        `q` and `prior` are q(z | x) and p(z) where they are known already: what is encoded once is passed many
-        times. `prior_draws` adds as many draws from the prior as there are images.
+        `q` and `prior` are q(z | x) and p(z) if they are already known, so that items are encoded only once.
+        `prior_draws` adds one draw from the prior per image.
         """
         q = self.infer(x) if q is None else q
         prior = self.prior_value() if prior is None else prior
@@ -153,8 +151,9 @@ class Model(nn.Module):
     def at(
         self, z: Tensor, x: Tensor, q: PosteriorValue | None = None, prior: PriorValue | None = None
     ) -> Pass:
-        """The pass of items x (B, *shape) at codes z (K, B, D) from anywhere: log p(x | z), log q(z | x) and log p(z),
-        the last two where `q` and `prior` are given.
+        """The pass of items x (B, *shape) at given codes z (K, B, D).
+
+        log p(x | z) is always there; log q(z | x) and log p(z) are there if `q` and `prior` are given.
         """
         raw = self.raw(z)
         point = q is not None and not q.has_density
@@ -169,8 +168,8 @@ class Model(nn.Module):
         )
 
     def prior_value(self) -> PriorValue:
-        """p(z) as it is now, differentiable: a VampPrior depends on the encoder."""
-        if not self.prior.asks_encoder:
+        """The current p(z), differentiable; a VampPrior depends on the encoder."""
+        if not self.prior.uses_encoder:
             return self.prior(self.infer)
         # In evaluation mode: batch normalisation must not mix pseudo-inputs with data.
         with evaluating(self.encoder):
@@ -182,7 +181,7 @@ class Model(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers the model has learned."""
+        """The number of parameters."""
         return sum(p.numel() for p in self.parameters())
 
     @property
@@ -190,7 +189,7 @@ class Model(nn.Module):
         return next(self.parameters()).dtype
 
     def posterior(self, x: np.ndarray | Tensor) -> PosteriorValue:
-        """The distribution q(z | x) of each item, as tensors: mean and stddev (N, D)."""
+        """The distribution q(z | x) of each item, with mean and stddev (N, D) as tensors."""
         if not len(x):
             raise InputError("no items: at least one is needed")
         with torch.no_grad(), evaluating(self):
@@ -203,13 +202,13 @@ class Model(nn.Module):
             return posterior.mean
 
     def encode(self, x: Array) -> Array:
-        """The posterior's mean, (N, D): numpy in, numpy out; tensor in, tensor out."""
+        """The posterior's mean (N, D): a numpy array for a numpy array, a tensor for a tensor."""
         mean = self._codes(x)
         return mean.cpu().numpy() if isinstance(x, np.ndarray) else mean.to(x.device)
 
     def decode(self, z: Array) -> Array:
-        """The mean of p(x | z): z (N, D) -> images inside [0, 1], or table rows (numpy: in data units)."""
-        # A copy of numpy's: torch takes neither negative strides nor foreign byte orders.
+        """The mean of p(x | z): z (N, D) -> images in [0, 1], or table rows (numpy: in data units)."""
+        # A copy, because torch takes neither negative strides nor foreign byte orders.
         plain = np.array(z, dtype=np.float64) if isinstance(z, np.ndarray) else z
         codes = torch.as_tensor(plain, dtype=self.dtype, device=self.device)
         if codes.ndim != 2 or codes.shape[1] != self.latent:
@@ -230,17 +229,14 @@ class Model(nn.Module):
             return torch.cat([self.likelihood.sample(raw, noise) for raw in raws])
 
     def reconstruct(self, x: Array) -> Array:
-        """The mean of p(x | z) at the posterior's mean: shaped as x; numpy images inside [0, 1], tables in
-        data units.
-        """
+        """The mean of p(x | z) at the posterior's mean, shaped as x; numpy images in [0, 1], tables in data units."""
         mean = self.means(self._codes(x))
         return self.to_numpy(mean) if isinstance(x, np.ndarray) else mean.to(x.device)
 
     def sample(self, n: int = 64, seed: int = 0, noise: bool = False) -> np.ndarray:
-        """n images from the prior, (n, H, W, C) or (n, D): means of p(x | z), or draws from it where `noise`
-        is set.
+        """n items from the prior, (n, H, W, C) or (n, D): means of p(x | z), or draws from it with `noise`.
 
-        The codes are the same for a seed whatever the device.
+        A seed gives the same codes on every device.
         """
         if not 1 <= n <= MOST_SAMPLES:
             raise InputError(f"{n} samples: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once")
@@ -253,18 +249,18 @@ class Model(nn.Module):
         return self.to_numpy(self.means(codes, generator))
 
     def pseudo_inputs(self) -> np.ndarray | None:
-        """What a VampPrior asks its encoder for, (C, H, W, C') or (C, D); None of any other prior."""
+        """The pseudo-inputs of a VampPrior, (C, H, W, C') or (C, D); None for any other prior."""
         with torch.no_grad():
-            asked = self.prior.pseudo_inputs
-            return None if asked is None else self.to_numpy(asked)
+            inputs = self.prior.pseudo_inputs
+            return None if inputs is None else self.to_numpy(inputs)
 
     def to_tensor(self, x: np.ndarray) -> Tensor:
-        """Data as stored, (N, H, W, C) or (N, D), to the model's scale and layout, on its device."""
+        """Converts stored data (N, H, W, C) or (N, D) to the model's scale and layout, on its device."""
         real = torch.as_tensor(self.item.scaling.apply(np.asarray(x)), dtype=self.dtype, device=self.device)
         return real.permute(0, 3, 1, 2) if self.item.kind == "image" and real.ndim == 4 else real
 
     def to_numpy(self, x: Tensor) -> np.ndarray:
-        """From the model's scale and layout to (N, H, W, C) inside [0, 1], or table rows in data units."""
+        """Converts from the model's scale and layout to (N, H, W, C) in [0, 1], or table rows in data units."""
         array = (x.permute(0, 2, 3, 1) if self.item.kind == "image" else x).contiguous().cpu().numpy()
         return self.item.scaling.invert(array)
 
@@ -287,18 +283,18 @@ class Model(nn.Module):
                 raise InputError(f"items: tensors are on the model's scale, with finite values{inside}")
         if tuple(items.shape[1:]) != self.item.shape:
             first, *rest = self.item.shape
-            wanted = (*rest, first) if isinstance(x, np.ndarray) else self.item.shape
-            raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(wanted)}")
+            expected = (*rest, first) if isinstance(x, np.ndarray) else self.item.shape
+            raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(expected)}")
         return items
 
     def chunks(self, n: int, samples: int = 1) -> list[slice]:
-        """Rows 0 to n in parts that bound memory, whatever the size of an item and the draws per item."""
+        """Rows 0 to n in parts that bound memory for any size of an item and any number of draws."""
         size = max(1, min(1000, CHUNK_VALUES // (samples * math.prod(self.item.shape))))
         return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 class evaluating:
-    """Evaluation mode inside the block; each module's own mode again after it."""
+    """Puts a model in evaluation mode inside the block, and restores each module's own mode after it."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model

@@ -1,9 +1,9 @@
-"""Encoders and decoders from tensor to tensor: plain networks for any shape, and the four tutorials' own as published.
+"""Encoders and decoders from tensor to tensor: plain networks for any shape, and those of the four tutorials.
 
-A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the
-latent size, and gives (encoder, decoder): encoder (B, *shape) -> (B, outputs); decoder (B, latent) -> (B,
-*shape), raw, without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts
-the result per channel or per value. NETWORKS holds each of them with the settings that it reads.
+A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the latent size. It
+gives (encoder, decoder): the encoder maps (B, *shape) -> (B, outputs), the decoder (B, latent) -> (B, *shape), raw,
+without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts the result per channel or
+per value. NETWORKS holds each function with the settings that it reads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from latlas.settings import NetworkConfig
 Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
 
-HIDDEN = (512, 512)  # widths of an mlp's layers, unless they are given
+HIDDEN = (512, 512)  # default widths of an mlp's layers
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -35,15 +35,13 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def decoder_of(body: Sequence[nn.Module], output: nn.Module, *after: nn.Module) -> nn.Sequential:
-    """A decoder: a body, the named output layer, and what only reshapes."""
+    """A decoder: a body, the named output layer, and layers that only reshape."""
     parts = [("body", nn.Sequential(*body)), ("output", output), ("after", nn.Sequential(*after))]
     return nn.Sequential(OrderedDict(parts))
 
 
 def linear(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
-    """One affine map each way: with a point posterior and a Gaussian likelihood, its optimum spans PCA's
-    subspace.
-    """
+    """One affine map each way; with a point posterior and a Gaussian likelihood its optimum spans PCA's subspace."""
     size = math.prod(shape)
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(size, outputs))
     return encoder, decoder_of([], nn.Linear(latent, size), nn.Unflatten(1, shape))
@@ -66,7 +64,7 @@ def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Netw
 def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for width in widths:
-        # One map gives h and g side by side; GLU multiplies the one by the other's sigmoid.
+        # One map gives h and g side by side; GLU multiplies h by the sigmoid of g.
         outputs = 2 * width if activation == "gated" else width
         layers += [nn.Linear(size, outputs), ACTIVATIONS[activation]()]
         size = width
@@ -74,10 +72,10 @@ def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]
 
 
 def conv(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
-    """Stride-2 convolutions down to about 4 pixels, and the reciprocal transposed convolutions up again.
+    """Stride-2 convolutions down to about 4 pixels, and the corresponding transposed convolutions up again.
 
-    `channels` gives one level each, outermost first; unless given: 32, 64, 128, ... for as many halvings as
-    the larger side has down to 4. Raises InputError for items that are not images, and for gated layers.
+    `channels` has one entry per level, outermost first. Its default is 32, 64, 128, ... for as many halvings as
+    bring the larger side to about 4. Raises InputError for items that are not images, and for gated layers.
     """
     channels, height, width = image_shape(shape, "conv")
     if options.activation == "gated":
@@ -107,7 +105,7 @@ def _norm(options: NetworkConfig, channels: int) -> list[nn.Module]:
 
 
 def halvings(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
-    """The sizes that convolutions of kernel 3, stride 2, padding 1 give: ceil(side / 2) per level."""
+    """The sizes after convolutions of kernel 3, stride 2, padding 1: ceil(side / 2) per level."""
     sizes = [size]
     for _ in range(levels):
         sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))

@@ -1,6 +1,6 @@
-"""What training minimises: each objective takes a Pass to a scalar, in nats per image, averaged over the batch.
+"""Objectives of training: each maps a Pass to a scalar, in nats per image, averaged over the batch.
 
-It says what `Model.forward` has to supply, how the epochs of a run are scored, and how much it weighs the rate.
+An objective says what `Model.forward` has to supply, how epochs are scored, and what weight the rate has.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from latlas.settings import ObjectiveConfig
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """An objective with `samples` draws of z per image and the weight `beta`, once that has risen.
+    """An objective with `samples` draws of z per image and the weight `beta` after warm-up.
 
-    `prior_draws` says whether `Model.forward` has to supply them; `scored_by_bound` whether epochs are scored by the
-    importance-weighted bound, `matches_prior` whether codes are drawn to the prior even without a rate.
+    `prior_draws` says whether `Model.forward` has to supply draws from the prior, `scored_by_bound` whether epochs are
+    scored by the importance-weighted bound, and `matches_prior` whether codes are pulled to the prior without a rate.
     """
 
     samples: int = 1
@@ -34,41 +34,42 @@ class Objective(ABC):
     @classmethod
     @abstractmethod
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
-        """The objective that options name, for items of so many `values`."""
+        """The objective of the options, for items of `values` values."""
 
     @abstractmethod
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
-        """What is minimised, a mean over images, at a step's weight `beta` and `capacity` in nats."""
+        """The loss, a mean over images, at the step's weight `beta` and `capacity` in nats."""
 
     @abstractmethod
     def score(self, distortion: float, rate: float | None, bound: float | None = None) -> float | None:
-        """What validation ranks epochs by, higher is better: minus the objective at its full weight and capacity, from
-        a split's means. None where no mean over images gives it: there the newest weights are the model.
+        """The score of an epoch from a split's means, higher is better: minus the objective at full weight.
+
+        None if the objective is no mean over images; the newest weights are then the model.
         """
 
     @property
     def needs(self) -> dict[str, Any]:
-        """What the model is to be called with, so that its Pass holds all that the loss needs."""
+        """The arguments of the model's call that make its Pass sufficient for the loss."""
         return {"samples": self.samples, "prior_draws": self.prior_draws}
 
     @property
     def rate_weight(self) -> float:
-        """The weight of the rate beside the distortion, once it has risen."""
+        """The weight of the rate in the loss after warm-up."""
         return self.beta
 
-    def lighter(self, beta: float) -> dict[str, float]:
-        """Settings under which the rate weighs no more than `beta`."""
+    def with_rate_weight(self, beta: float) -> dict[str, float]:
+        """Settings with which the weight of the rate is at most `beta`."""
         return {"objective.beta": beta}
 
     @property
-    def nearer_to_prior(self) -> dict[str, float]:
-        """Settings that draw codes harder to the prior without the rate; nothing where only the rate does."""
+    def stronger_prior_match(self) -> dict[str, float]:
+        """Settings that pull codes harder to the prior without the rate; empty if only the rate pulls them."""
         return {}
 
 
 @dataclass(frozen=True)
 class Reconstruction(Objective):
-    """The distortion alone, -mean log p(x | z): an autoencoder's objective; beta has no term to weigh."""
+    """The distortion, -mean log p(x | z): the objective of an autoencoder, without a rate."""
 
     @classmethod
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
@@ -89,11 +90,11 @@ class Reconstruction(Objective):
 class Elbo(Objective):
     """The negative evidence lower bound with a weight on the rate: mean of distortion + beta * rate.
 
-    `kl`: `analytic` takes the closed form where the Pass has one, `monte-carlo` log q(z | x) - log p(z) at
-    the draws; equal in expectation (Kingma and Welling 2014). beta: Higgins et al. 2017. `free_bits` lambda:
-    each dimension's batch mean KL enters as max(lambda, KL) (Kingma et al. 2016); it needs the analytic KL, and scores
-    leave it aside. With a `capacity` C it is mean distortion + beta |mean rate - C|, C raised step by step (Burgess et
-    al. 2018).
+    With `kl` = `analytic` the rate is the closed form if the Pass has one, with `monte-carlo` it is log q(z | x) - log
+    p(z) at the draws; both are equal in expectation (Kingma and Welling 2014). beta: Higgins et al. 2017. With
+    `free_bits` lambda each dimension's batch mean KL enters as max(lambda, KL) (Kingma et al. 2016); this needs the
+    analytic KL, and scores ignore it. With a `capacity` C the loss is mean distortion + beta |mean rate - C|, where C
+    rises step by step (Burgess et al. 2018).
     """
 
     kl: str = "analytic"
@@ -112,14 +113,14 @@ class Elbo(Objective):
         return (p.distortion + beta * _rate(p, self.kl)).mean()
 
     def score(self, distortion: float, rate: float | None, bound: float | None = None) -> float:
-        off = rate or 0.0
+        penalty = rate or 0.0
         if self.capacity is not None:
-            off = abs(off - self.capacity)
-        return -(distortion + self.beta * off)
+            penalty = abs(penalty - self.capacity)
+        return -(distortion + self.beta * penalty)
 
     @property
     def rate_weight(self) -> float:
-        """1 for a capacity, which holds the rate at a value whatever its weight."""
+        """beta; 1 with a capacity, which holds the rate at a value for any beta."""
         return self.beta if self.capacity is None else 1.0
 
 
@@ -128,8 +129,8 @@ class InfoVae(Objective):
     """mean distortion + beta [(1 - alpha) mean rate + (alpha + lambda - 1) MMD^2(codes, prior)] (Zhao et al. 2017).
 
     At alpha 1 it is the MMD-VAE, with a point posterior the WAE-MMD (Tolstikhin et al. 2018). `kernel` and `estimator`
-    are the MMD's, which compares the first draw of each image's code with as many draws from the prior. It is of a
-    whole batch and no mean over images, so that epochs have no score.
+    are those of the MMD, which compares the first draw of each image's code with as many draws from the prior. The MMD
+    belongs to a whole batch and is no mean over images, so epochs have no score.
     """
 
     kl: str = "analytic"
@@ -162,24 +163,25 @@ class InfoVae(Objective):
     def rate_weight(self) -> float:
         return self.beta * (1 - self.alpha)
 
-    def lighter(self, beta: float) -> dict[str, float]:
+    def with_rate_weight(self, beta: float) -> dict[str, float]:
         return {"objective.alpha": 1.0}
 
     @property
-    def nearer_to_prior(self) -> dict[str, float]:
+    def stronger_prior_match(self) -> dict[str, float]:
         return {"objective.info_lambda": 10 * max(self.info_lambda, 1.0)}
 
 
 @dataclass(frozen=True)
 class Iwae(Objective):
-    """The negative importance-weighted bound: mean of -log 1/K sum_k w_k, at beta 1 with w_k = p(x | z_k) p(z_k) /
-    q(z_k | x) (Burda et al. 2016); below it, while a schedule rises, log w_k = log p(x | z_k) + beta (log p(z_k) -
+    """The negative importance-weighted bound: mean of -log 1/K sum_k w_k (Burda et al. 2016).
+
+    At beta 1, w_k = p(x | z_k) p(z_k) / q(z_k | x). During warm-up log w_k = log p(x | z_k) + beta (log p(z_k) -
     log q(z_k | x)). With one draw it is the ELBO.
 
-    Each draw counts by its share of the weights, v_k = w_k / sum_j w_j. `gradient`: `standard` is that of the bound
-    as it stands; `dreg` is equal to it in expectation, with less noise for the encoder: sum_k v_k (1 - beta + beta
-    v_k) d log w_k/dz_k dz_k/dphi with q's own parameters held (Tucker et al. 2018, at beta 1: v_k^2), for all other
-    parameters the standard one. It is marked on p.z: a Pass serves one such loss.
+    Each draw counts by its share of the weights, v_k = w_k / sum_j w_j. `gradient` = `standard` is the gradient of the
+    bound. `dreg` equals it in expectation and has less noise for the encoder: sum_k v_k (1 - beta + beta v_k) d log
+    w_k/dz_k dz_k/dphi with q's own parameters constant (Tucker et al. 2018, at beta 1: v_k^2); other parameters get the
+    standard gradient. It registers a hook on p.z, so a Pass serves only one such loss.
     """
 
     gradient: str = "standard"
@@ -191,14 +193,14 @@ class Iwae(Objective):
         return cls(options.samples, options.beta, options.gradient)
 
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
-        doubly = self.gradient == "dreg"
-        bound, log_w = p.bound(beta, held=doubly), p.log_weights(beta)
+        reparameterised = self.gradient == "dreg"
+        bound, log_w = p.bound(beta, freeze_q=reparameterised), p.log_weights(beta)
         if bound is None or log_w is None:
             raise ValueError("the importance-weighted bound needs a posterior with a density")
-        if doubly and p.z.requires_grad:
+        if reparameterised and p.z.requires_grad:
             share = log_w.detach().softmax(0)[..., None]
-            # What arrives at z has the decoder's factor v_k already.
-            p.z.register_hook(lambda arrived: arrived * (1 - beta + beta * share))
+            # The gradient at z already has the factor v_k.
+            p.z.register_hook(lambda gradient: gradient * (1 - beta + beta * share))
         return -bound.mean()
 
     def score(self, distortion: float, rate: float | None, bound: float | None = None) -> float | None:

@@ -20,21 +20,21 @@ from latlas.models import CHUNK_VALUES, Model
 from latlas.settings import Config
 
 LARGEST_COVARIANCE = 2048  # values per item up to which the whole covariance matrix is decomposed
-MOST_PASSES, ENOUGH = 60, 1e-8  # of subspace iteration; relative growth of the variance that ends it
+MOST_PASSES, TOLERANCE = 60, 1e-8  # of subspace iteration; relative growth of the variance at which it ends
 
 Chunks = Callable[[], Iterator[np.ndarray]]
 
 
 def fit(dataset: Dataset, latent: int, seed: int = 0) -> Model:
-    """The linear autoencoder of least squared error on the training split: z = V (x - m), x' = V^T z + m.
+    """The linear autoencoder with the least squared error on the training split: z = V (x - m), x' = V^T z + m.
 
     m is the mean (D,) and the rows of V (latent, D) are the first principal axes, on the model's scale, each
     with its largest entry positive; codes are the raw projections, uncorrelated on the training split. Raises
     InputError for more latent dimensions than PCA has components, min(N, D). Pearson 1901; Baldi and Hornik
     1989.
     """
-    about = override(recipe("pca"), {"model.latent": latent, "seed": seed}, "pca")
-    config, _ = resolve(about, dataset)
+    unresolved = override(recipe("pca"), {"model.latent": latent, "seed": seed}, "pca")
+    config, _ = resolve(unresolved, dataset)
     check(config, dataset)
     model = build(config, item_of(dataset))
     solve(model, dataset, seed)
@@ -42,7 +42,7 @@ def fit(dataset: Dataset, latent: int, seed: int = 0) -> Model:
 
 
 def check(config: Config, dataset: Dataset) -> None:
-    """Raises InputError where a resolved configuration has no closed form on these data, naming the setting."""
+    """Raises InputError, naming the setting, if a resolved configuration has no closed form on these data."""
     likelihood, latent = config.likelihood, config.model.latent or 1
     if (likelihood.name, likelihood.output) != ("gaussian", "identity") or isinstance(likelihood.sigma, str):
         raise InputError(
@@ -66,10 +66,10 @@ def check(config: Config, dataset: Dataset) -> None:
 
 
 def solve(model: Model, dataset: Dataset, seed: int = 0) -> None:
-    """Puts the closed form into a linear model.
+    """Sets the weights of a linear model to the closed form.
 
-    The exact eigenvectors of the covariance where items have few values, else subspace iteration from random
-    directions by `seed`; data are read in parts, so memory does not grow with the number of items.
+    For items of few values these are the exact eigenvectors of the covariance; for others subspace iteration finds
+    them, from random directions by `seed`. Data are read in parts, so memory does not grow with the number of items.
     """
     encoder, decoder = model.encoder[1], model.decoder.output  # type: ignore[index]
     if not isinstance(encoder, nn.Linear) or not isinstance(decoder, nn.Linear):
@@ -97,7 +97,7 @@ def solve(model: Model, dataset: Dataset, seed: int = 0) -> None:
 
 @dataclass(frozen=True)
 class Probabilistic:
-    """Probabilistic PCA at its maximum of the likelihood: x ~ N(m, W W^T + sigma^2 I) (Tipping and Bishop 1999).
+    """Probabilistic PCA at maximum likelihood: x ~ N(m, W W^T + sigma^2 I) (Tipping and Bishop 1999).
 
     With l_1 >= ... >= l_D the eigenvalues of the training split's covariance (1/N) and k components, W W^T = sum_i (l_i
     - sigma^2) v_i v_i^T and sigma^2 = `noise` is the mean of the other l: `mean` (D,), `axes` v (k, D), `variances`
@@ -123,7 +123,7 @@ class Probabilistic:
 def probabilistic(model: Model, dataset: Dataset) -> Probabilistic | None:
     """Probabilistic PCA with the axes of a PCA `model` of the same training split, by one more pass over it.
 
-    None where nothing is left beside the components: as many of them as values, or data inside their span.
+    None if there is no noise: with as many components as values, or with data inside the components' span.
     """
     decoder = model.decoder.output
     if not isinstance(decoder, nn.Linear):
@@ -163,7 +163,7 @@ def _exact(chunks: Chunks, mean: np.ndarray, latent: int) -> np.ndarray:
 
 
 def _iterated(chunks: Chunks, mean: np.ndarray, latent: int, rank: int, seed: int) -> np.ndarray:
-    """The same by subspace iteration, with spare directions, which is exact in the limit (Halko et al. 2011)."""
+    """The same by subspace iteration with extra directions, exact in the limit (Halko et al. 2011)."""
     directions = np.random.default_rng(seed).normal(size=(len(mean), min(rank, 2 * latent + 10)))
     before = 0.0
     for _ in range(MOST_PASSES):
@@ -173,8 +173,8 @@ def _iterated(chunks: Chunks, mean: np.ndarray, latent: int, rank: int, seed: in
             centred = part - mean
             directions += centred.T @ (centred @ basis)
         values, inside = np.linalg.eigh(basis.T @ directions)
-        found = float(values[::-1][:latent].sum())
-        if found - before <= ENOUGH * found:
+        variance = float(values[::-1][:latent].sum())
+        if variance - before <= TOLERANCE * variance:
             break
-        before = found
+        before = variance
     return (basis @ inside).T[::-1][:latent]

@@ -1,9 +1,9 @@
-"""q(z | x): what an encoder's outputs stand for.
+"""Posteriors q(z | x) from an encoder's outputs.
 
-Each family is a small module with `outputs`, the number of encoder outputs that it needs, and a call from those
-outputs (B, outputs) to a value of one face: `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`,
-`kl_standard_normal()`, and `density_work`, how many values one log-density is worth in time and memory. What has no
-closed form is None. Both say whether they have a density (`has_density`); without one, log-density and KL are None.
+Each family is a small module. `outputs` is the number of encoder outputs that it needs; its call maps them (B, outputs)
+to a value with `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`, `kl_standard_normal()` and `density_work`,
+the cost of one log-density in values of time and memory. Quantities without a closed form are None. `has_density` says
+whether family and value have a density; without one, log-density and KL are None.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from latlas import divergences
 from latlas.likelihoods import LOG_2PI
 
-CONTEXT = 16  # encoder outputs that tell a flow about the item
-FLOW_WORK = 2**9  # values that one density of a flow is worth
+CONTEXT = 16  # encoder outputs on which a flow is conditioned
+FLOW_WORK = 2**9  # cost of one log-density of a flow, in values
 
 
 @dataclass(frozen=True)
@@ -119,10 +119,10 @@ class FullGaussianPosterior:
 
 @dataclass(frozen=True)
 class FlowPosterior:
-    """The law of T(u; context), u from a diagonal Gaussian and T invertible with a known Jacobian.
+    """The distribution of T(u; context), with u from a diagonal Gaussian and T invertible with a known Jacobian.
 
-    log q(z | x) = log N(u; base) - log |det dT/du| at u = T^-1(z) (Rezende and Mohamed 2015). `mean` is the
-    code T(base mean), since the law's own mean has no closed form; nor have standard deviation and KL.
+    log q(z | x) = log N(u; base) - log |det dT/du| at u = T^-1(z) (Rezende and Mohamed 2015). Mean, standard deviation
+    and KL have no closed form; `mean` is the code T(base mean) instead.
     """
 
     base_mean: Tensor
@@ -158,10 +158,11 @@ class FlowPosterior:
 
 
 class Flow(nn.Module):
-    """Affine coupling layers (Dinh et al. 2017), each told about the item by a context vector.
+    """Affine coupling layers (Dinh et al. 2017), conditioned on the item by a context vector.
 
-    A layer keeps every second dimension and maps the others by z_d = u_d exp(s_d) + t_d, with s and t from
-    the kept ones and the context; its log |det| is the sum of s. Neighbouring layers keep opposite halves.
+    A layer leaves every second dimension unchanged and maps the others by z_d = u_d exp(s_d) + t_d, where s and t are
+    functions of the unchanged dimensions and the context. Its log |det| is the sum of s. Neighbouring layers leave
+    opposite halves unchanged.
     """
 
     def __init__(self, latent: int, layers: int, context: int, width: int = 64) -> None:
@@ -194,10 +195,10 @@ class Flow(nn.Module):
         return z, log_det
 
     def _affine(self, layer: int, values: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """s and t of a layer, 0 in the dimensions that it keeps; s is bounded, so that nothing overflows."""
-        kept = self.masks[layer]  # type: ignore[index]
-        s, t = self.nets[layer](torch.cat([values * kept, context], -1)).chunk(2, -1)
-        return 2 * torch.tanh(s / 2) * (1 - kept), t * (1 - kept)
+        """s and t of a layer, 0 in its unchanged dimensions; s is bounded, so that nothing overflows."""
+        unchanged = self.masks[layer]  # type: ignore[index]
+        s, t = self.nets[layer](torch.cat([values * unchanged, context], -1)).chunk(2, -1)
+        return 2 * torch.tanh(s / 2) * (1 - unchanged), t * (1 - unchanged)
 
 
 PosteriorValue = PointPosterior | GaussianPosterior | FullGaussianPosterior | FlowPosterior
@@ -274,12 +275,12 @@ POSTERIORS: dict[str, type[Posterior]] = {
 }
 
 
-def held(q: PosteriorValue) -> PosteriorValue:
-    """The same law with its parameters held: the gradient of its log_prob reaches z alone."""
+def frozen(q: PosteriorValue) -> PosteriorValue:
+    """The same distribution with constant parameters: the gradient of its log_prob reaches only z."""
     values: dict[str, Any] = {}
     for item in fields(q):
         entry = getattr(q, item.name)
-        # A flow's weights are parameters of the law as well; its networks are small, so a copy costs little.
+        # A flow's weights are parameters as well; its networks are small, so a copy costs little.
         values[item.name] = (
             entry.detach() if isinstance(entry, Tensor) else copy.deepcopy(entry).requires_grad_(False)
         )
@@ -287,7 +288,7 @@ def held(q: PosteriorValue) -> PosteriorValue:
 
 
 def joined(parts: Sequence[PosteriorValue]) -> PosteriorValue:
-    """The posteriors of several batches as those of one."""
+    """Joins the posteriors of several batches into one value."""
     first = parts[0]
     values = {}
     for item in fields(first):
@@ -297,6 +298,6 @@ def joined(parts: Sequence[PosteriorValue]) -> PosteriorValue:
 
 
 def selected(q: PosteriorValue, rows: Tensor | slice) -> PosteriorValue:
-    """The posteriors of some items, in the order of `rows`."""
+    """The posteriors of the items at `rows`, in that order."""
     values = {item.name: getattr(q, item.name) for item in fields(q)}
     return type(q)(**{k: v[rows] if isinstance(v, Tensor) else v for k, v in values.items()})  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""p(z): each prior is a small module that builds itself; called with the encoder it gives a distribution.
+"""Priors p(z): each is a small module that builds itself from a configuration; its call gives the distribution.
 
-Only the VampPrior needs the encoder: it is made of posteriors.
+The call takes the encoder, which only the VampPrior uses: it is a mixture of posteriors.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from latlas.posteriors import PosteriorValue
 from latlas.settings import PriorConfig
 
 Infer = Callable[[Tensor], PosteriorValue]
-MOST_VALUES = 2**24  # of every code under every component at once: bounds memory
+MOST_VALUES = 2**24  # most values of all codes under all components at once: bounds memory
 
 
 class PriorValue(Protocol):
-    """p(z) as it is now, under one encoder."""
+    """The distribution p(z) under the current encoder."""
 
     def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
         """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
@@ -36,18 +36,18 @@ class PriorValue(Protocol):
         ...
 
     def kl(self, posterior: PosteriorValue) -> Tensor | None:
-        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None where there is no closed form."""
+        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None without a closed form."""
         ...
 
 
 class Prior(nn.Module, ABC):
-    """A prior in `latent` dimensions; called with x -> q(z | x) it gives p(z) as it is now.
+    """A prior in `latent` dimensions; its call takes x -> q(z | x) and gives the current p(z).
 
-    `standard_normal` says whether it is N(0, I); `asks_encoder` whether p(z) depends on the encoder.
+    `standard_normal` says whether it is N(0, I); `uses_encoder` whether p(z) depends on the encoder.
     """
 
     standard_normal = False
-    asks_encoder = False
+    uses_encoder = False
 
     def __init__(self, latent: int) -> None:
         super().__init__()
@@ -56,8 +56,10 @@ class Prior(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
-        """The prior that options name, drawn from torch's own generator; `examples` (N, *shape) are items of the
-        training split on the model's scale, None where a model is made again to be loaded.
+        """The prior of the options, initialised from torch's own generator.
+
+        `examples` (N, *shape) are items of the training split on the model's scale; None if the model's weights are
+        loaded afterwards.
         """
 
     @abstractmethod
@@ -66,7 +68,7 @@ class Prior(nn.Module, ABC):
 
     @property
     def pseudo_inputs(self) -> Tensor | None:
-        """What the encoder is asked for (C, *shape), on the model's scale; None where it is not asked."""
+        """The pseudo-inputs (C, *shape), on the model's scale; None for a prior without them."""
         return None
 
 
@@ -91,7 +93,7 @@ class StandardNormal(Prior):
         return -0.5 * (z.square() + LOG_2PI).sum(-1)
 
     def kl(self, posterior: PosteriorValue) -> Tensor | None:
-        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None where there is no closed form."""
+        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None without a closed form."""
         return posterior.kl_standard_normal()
 
 
@@ -133,7 +135,7 @@ class Vamp(Prior):
     Pseudo-inputs start at items of the training split.
     """
 
-    asks_encoder = True
+    uses_encoder = True
 
     def __init__(self, latent: int, pseudo_inputs: Tensor, bounded: bool) -> None:
         super().__init__(latent)
@@ -159,7 +161,7 @@ class Vamp(Prior):
 
 @dataclass(frozen=True)
 class VampValue:
-    """The VampPrior under the encoder as it is now: `components` posteriors q(z | u_c)."""
+    """The VampPrior under the current encoder: a mixture of `components` posteriors q(z | u_c)."""
 
     posterior: PosteriorValue
     components: int
@@ -170,7 +172,7 @@ class VampValue:
         device = generator.device
         chosen = torch.randint(self.components, (n,), generator=generator, device=device).to(like.device)
         noise = _noise((n, self.latent), generator, like)
-        # Every posterior draws from every noise where families are asked alike: in parts, to bound memory.
+        # rsample gives a draw of every posterior for every noise; in parts, to bound memory.
         parts = []
         for rows in range(0, n, 256):
             part = noise[rows : rows + 256]

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that holds its numbers, pictures and settings, and opens offline."""
+"""The report of a run: one HTML page with its numbers, pictures and settings, which opens offline."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LARGEST_FILM = 3_000_000  # bytes
 
 
 def write_report(path: Path) -> Path:
-    """Writes `report.html` into a run folder, from what is in the folder; what is missing is left out.
+    """Writes `report.html` into a run folder from the files in it; parts without a file are left out.
 
-    Raises InputError when there is no such folder, LatlasError when the page cannot be written.
+    Raises InputError if there is no such folder, LatlasError if the page cannot be written.
     """
     path = Path(path)
     if not path.is_dir():
@@ -33,7 +33,7 @@ def write_report(path: Path) -> Path:
 
 
 def page(path: Path) -> str:
-    """The report of a run folder as HTML, without a reference to anything outside itself."""
+    """The report of a run folder as HTML, without references to other files."""
     run = Run(path)
     info = run.info if (path / "run.json").exists() else {}
     toml = (path / "config.toml").read_text(encoding="utf-8") if (path / "config.toml").exists() else ""
@@ -69,12 +69,12 @@ def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
     """The data, the recipe and the day."""
     data = metrics.get("data") or info.get("data", {}).get("name") or config.get("data", {}).get("source")
     recipe = metrics.get("recipe") or config.get("recipe", {}).get("name")
-    made = str(info.get("created", ""))[:10]
-    return " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", made) if p)
+    day = str(info.get("created", ""))[:10]
+    return " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", day) if p)
 
 
 def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
-    """The run in a few words: what was trained, how large, how long."""
+    """Facts on the run by name: data, network, size and time."""
     shape = info.get("data", {}).get("shape")
     speed = metrics.get("images_per_second")
     facts = {
@@ -93,7 +93,7 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
 
 
 def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
-    """The terms of the bound and the errors on each split, each term explained; None where there are none."""
+    """The terms of the ELBO and the errors on each split, with explanations; None without splits."""
     splits = {name: metrics.get("splits", {}).get(name) for name in ("test", "valid", "train")}
     splits = {name: split for name, split in splits.items() if split}
     if not splits:
@@ -122,12 +122,12 @@ def _pictures(folder: Path) -> list[Embedded]:
     """The PNG files of a folder, in reading order."""
     files = {p.stem: p for p in sorted(folder.glob("*.png")) if p.is_file()}
     names = [n for n in FIGURES if n in files] + [n for n in files if n not in FIGURES]
-    found = (html.picture(files[name].read_bytes(), name) for name in names)
-    return [picture for picture in found if picture]
+    pictures = (html.picture(files[name].read_bytes(), name) for name in names)
+    return [picture for picture in pictures if picture]
 
 
 def _film(run: Path) -> Embedded | None:
-    """The film that `latlas animate` has made of the run, where it is small enough for a page."""
+    """The film of the run by `latlas animate`, if it is small enough for a page."""
     for path in (run / "animation.webp", run / "animation.gif"):
         if path.is_file() and path.stat().st_size <= LARGEST_FILM:
             return html.picture(path.read_bytes(), "animation")
@@ -135,27 +135,27 @@ def _film(run: Path) -> Embedded | None:
 
 
 def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
-    """Command lines for this run, from the folder that it lies in, with what each is for."""
+    """Command lines for this run, each with its purpose; they run in the folder that holds the run."""
     run = shlex.quote(name)
     test = metrics.get("splits", {}).get("test")
     if not test:
-        return {f"latlas train --resume {run}": "go on where the last checkpoint stands"}
+        return {f"latlas train --resume {run}": "continue from the last checkpoint"}
     if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":
         sample = {f"latlas sample {run} -n 64 --out samples.png": "new items from the prior"}
     else:
         sample = {f"latlas sample {run} --density mixture": "new items from a density of the codes"}
     return sample | {
-        f"latlas reconstruct {run} --out pairs.npz": "the test items, through the model and back",
-        f"latlas encode {run} --out codes.npz": "their codes, for your own plots",
+        f"latlas reconstruct {run} --out pairs.npz": "the test items and their reconstructions",
+        f"latlas encode {run} --out codes.npz": "the codes of the test items, for your own plots",
         f"latlas morph {run} --from 3 --to 17": "the path from one test item to another",
-        f"latlas evaluate {run}": "the numbers above, once more",
+        f"latlas evaluate {run}": "the numbers above, measured again",
         f"latlas diagnose {run}": "what is wrong, and what to change",
         f"latlas vary {run} --row 17": "new items like one of the test items",
     }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Everything that run.json says, by dotted key."""
+    """All values of run.json by dotted key."""
     for key, value in values.items():
         if key == "notes" or value is None:
             continue

@@ -1,6 +1,4 @@
-"""A run is a folder: configuration, log, checkpoints, weights, numbers and pictures. docs/run-folder.md
-describes it.
-"""
+"""The run folder: configuration, log, checkpoints, weights, numbers and pictures, as docs/run-folder.md describes."""
 
 from __future__ import annotations
 
@@ -35,9 +33,9 @@ ROOT = Path("runs")
 
 @dataclass
 class Progress:
-    """What a checkpoint holds beside the weights: how far training is, and sums over what is under way.
+    """The progress of training, which a checkpoint holds beside the weights, with the sums of the current epoch.
 
-    `seconds` and `images` count training alone, `wall` everything.
+    `seconds` and `images` count only training, `wall` counts all time.
     """
 
     step: int = 0
@@ -73,23 +71,23 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """metrics.json; empty while the run is unfinished."""
+        """metrics.json; empty before the run is evaluated."""
         path = self.path / "metrics.json"
         values = _read_json(path) if path.exists() else {}
-        anew = f"take it away, and latlas train --resume {self.path} writes it anew"
+        remedy = f"remove it, and latlas train --resume {self.path} writes it again"
         for key in ("splits", "numbers"):
             part = values.get(key, {})
             if not isinstance(part, dict) or not all(isinstance(value, dict) for value in part.values()):
-                raise InputError(f"{path}: damaged: {key} are to be objects of numbers; {anew}")
+                raise InputError(f"{path}: damaged: {key} must be objects of numbers; {remedy}")
         findings = values.get("findings", [])
         if not isinstance(findings, list) or not all(isinstance(finding, dict) for finding in findings):
-            raise InputError(f"{path}: damaged: findings are to be a list; {anew}")
+            raise InputError(f"{path}: damaged: findings must be a list; {remedy}")
         if values.get("finished") and "test" not in values.get("splits", {}):
-            raise InputError(f"{path}: damaged: it has no numbers of the test split; {anew}")
+            raise InputError(f"{path}: damaged: it has no numbers of the test split; {remedy}")
         return values
 
     def data_options(self, data_dir: str = "") -> DataOptions:
-        """How the run's data are read; named sets are looked for in `data_dir` where one is given."""
+        """The options to read the run's data; `data_dir`, if given, is where named sets are."""
         options = self.config.data
         return options if not data_dir else options.model_copy(update={"data_dir": data_dir})
 
@@ -98,7 +96,7 @@ class Run:
         return bool(self.metrics.get("finished"))
 
     def log(self) -> list[dict[str, Any]]:
-        """The rows of log.jsonl; half a row, left by a killed process, is left out."""
+        """The rows of log.jsonl without an incomplete row, which a killed process may leave."""
         path = self.path / "log.jsonl"
         rows = []
         for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else []:
@@ -118,7 +116,7 @@ class Run:
             raise LatlasError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from None
 
     def cut_back(self, step: int) -> None:
-        """Takes away log rows and snapshots of steps after the checkpoint, which will be made again."""
+        """Removes log rows and snapshots of steps after the checkpoint, which training will write again."""
         rows = [row for row in self.log() if row["step"] <= step]
         write_atomic(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         for at, path in self.snapshot_files():
@@ -130,30 +128,32 @@ class Run:
         return sorted((int(p.stem), p) for p in (self.path / "snapshots").glob("*.npz") if p.stem.isdigit())
 
     def snapshots(self, key: str = "samples") -> list[tuple[int, np.ndarray]]:
-        """(step, array) of each snapshot that has this one, in order: `samples` decoded from the same noise,
-        mean `codes` of the same test items, or the decoded plane, `manifold`.
+        """(step, array) of each snapshot that has this array, in order.
+
+        Keys are `samples`, decoded from the same noise; `codes`, mean codes of the same test items; `manifold`, the
+        decoded plane.
         """
-        found = []
+        snapshots = []
         for step, path in self.snapshot_files():
             arrays = read_arrays(path)
             if key in arrays:
-                found.append((step, arrays[key]))
-        return found
+                snapshots.append((step, arrays[key]))
+        return snapshots
 
     @property
     def has_weights(self) -> bool:
-        """Whether anything is trained yet."""
+        """Whether the run has trained weights."""
         return (self.path / "model.safetensors").exists()
 
     def model(self) -> Model:
-        """The model with its best weights by validation (the newest where nothing was held out), on the CPU.
+        """The model on the CPU, with its best weights by validation, or the newest without validation data.
 
-        Raises InputError when the folder is no run or nothing was trained yet.
+        Raises InputError if the folder is no run or has no weights yet.
         """
         weights = self.path / "model.safetensors"
         if not weights.exists():
             if self.finished:
-                raise InputError(f"{weights}: missing, though the run is finished; take the folder away")
+                raise InputError(f"{weights}: missing, though the run is finished; remove the folder")
             raise InputError(
                 f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
             )
@@ -165,32 +165,32 @@ class Run:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a run's .npz file.
 
-    Raises InputError where it is damaged.
+    Raises InputError if it is damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
-        raise InputError(f"{path}: damaged, or not written by latlas; take it away") from None
+        raise InputError(f"{path}: damaged, or not written by latlas; remove it") from None
 
 
 def load(path: str | os.PathLike[str]) -> Model:
     """The trained model of a run folder, ready for encode, decode, sample and reconstruct.
 
-    Raises InputError when the folder is no run, or a file in it is damaged.
+    Raises InputError if the folder is no run or a file in it is damaged.
     """
     return find(path).model()
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run, begun at least."""
+    """Whether a folder holds a run, finished or not."""
     return (folder / "config.toml").is_file() and (folder / "model.json").is_file()
 
 
 def find(path: str | os.PathLike[str], root: Path | None = None) -> Run:
-    """The run in that folder, or of that name under `runs`.
+    """The run in that folder, or of that name under `root`.
 
-    Raises InputError saying where it looked.
+    Raises InputError that says where it looked.
     """
     root = root or ROOT
     for folder in (Path(path), root / path):
@@ -198,8 +198,8 @@ def find(path: str | os.PathLike[str], root: Path | None = None) -> Run:
             return Run(folder)
     if Path(path).is_dir():
         raise InputError(f"{path}: not a run folder (config.toml and model.json are missing)")
-    known = [run.name for run in runs(root)]
-    hint = f"; runs here: {', '.join(known[-5:])}" if known else ""
+    names = [run.name for run in runs(root)]
+    hint = f"; runs here: {', '.join(names[-5:])}" if names else ""
     raise InputError(f"run {path}: neither a folder nor a name under {root}/{hint}")
 
 
@@ -218,9 +218,9 @@ def _created(run: Run) -> str:
 
 
 def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None) -> Dataset:
-    """The data that a run was started with, read again.
+    """Reads the data that a run was started with.
 
-    Raises InputError when they are missing or have changed.
+    Raises InputError if they are missing or have changed.
     """
     dataset = read_data(run.data_options(data_dir), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
@@ -229,7 +229,7 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
 
 
 def refuse_existing(out: Path | None) -> None:
-    """Raises InputError when the folder for a new run exists."""
+    """Raises InputError if the folder for a new run exists."""
     if out is not None and (out.exists() or out.is_symlink()):
         raise InputError(
             "exists already; choose another folder, or resume the run in it", field="out", value=out
@@ -237,9 +237,9 @@ def refuse_existing(out: Path | None) -> None:
 
 
 def create(out: Path | None, stem: str, contents: dict[str, str | dict[str, Any]]) -> Run:
-    """A new run folder with these files in it, whole or not at all: `out`, else runs/<stem>-<n>.
+    """Makes a new run folder with these files, whole or not at all, at `out` or at runs/<stem>-<n>.
 
-    Raises InputError when `out` exists, LatlasError when the folder cannot be written.
+    Raises InputError if `out` exists, LatlasError if the folder cannot be written.
     """
     refuse_existing(out)
     parent = out.parent if out else ROOT
@@ -274,11 +274,10 @@ def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
 
 
 def save_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Writes checkpoints/last.safetensors: weights, optimiser state and progress in one file; best ones are
-    kept too.
+    """Writes checkpoints/last.safetensors: weights, optimiser state and progress in one file.
 
-    When the progress says that this step is the best, the same bytes become best.safetensors and the weights
-    model.safetensors. Raises LatlasError when the disk is full; the checkpoints that were there stay.
+    If this step is the best so far, best.safetensors gets the same bytes and model.safetensors the weights. Raises
+    LatlasError if the disk is full; earlier checkpoints stay.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -302,9 +301,9 @@ def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> byt
 
 
 def restore_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
-    """Puts the newest checkpoint into model and optimiser; progress at step 0 where there is none yet.
+    """Loads the newest checkpoint into model and optimiser, and gives its progress; without one, that of step 0.
 
-    A process killed between writing `last` and `best` left the best one behind: it is written again here.
+    If a process was killed between writing `last` and `best`, the best checkpoint is written again.
     """
     path = run.path / "checkpoints" / "last.safetensors"
     if not path.exists():
@@ -322,7 +321,7 @@ def restore_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer)
     optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, state in optimizer.state.items():
         for key, value in state.items():
-            # Fused optimisers walk memory flat: moments must lie as their parameter does, channels last or not.
+            # Fused optimisers read memory linearly: moments need the memory format of their parameter.
             like = parameter if value.shape == parameter.shape else value
             state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
     if progress.best_step == progress.step:

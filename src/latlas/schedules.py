@@ -1,7 +1,7 @@
-"""Numbers that change with the step: pure functions, so that a resumed run goes on where it stopped.
+"""Schedules of beta and of the learning rate: pure functions of the step, so that a resumed run continues exactly.
 
-Steps count from 0. Weights (of the rate, or of the learning rate) are factors in [0, 1]. A schedule of the learning
-rate takes the step, all steps of training, and the steps of an epoch.
+Steps count from 0, and a schedule gives a factor in [0, 1]. A schedule of beta takes the step and the steps of warm-up;
+a schedule of the learning rate takes the step, the steps of the whole training, and the steps of an epoch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def constant(step: int, warmup: int) -> float:
 
 
 def linear(step: int, warmup: int) -> float:
-    """Rises in a straight line over `warmup` steps, then 1."""
+    """A straight rise over `warmup` steps, then 1."""
     return min(1.0, (step + 1) / warmup) if warmup > 0 else 1.0
 
 
@@ -50,24 +50,22 @@ def lr_cosine(step: int, steps: int, per_epoch: int) -> float:
     warmup = max(1, min(200, steps // 20))
     if step < warmup:
         return (step + 1) / warmup
-    return _falling((step - warmup) / max(1, steps - warmup))
+    return _half_cosine((step - warmup) / max(1, steps - warmup))
 
 
 def lr_one_cycle(step: int, steps: int, per_epoch: int) -> float:
-    """Half a cosine from 1/25 up to 1 over 30 % of the steps, and half a cosine down to 0 (Smith and Topin
-    2018).
-    """
+    """Half a cosine from 1/25 up to 1 over 30 % of the steps, then half a cosine down to 0 (Smith and Topin 2018)."""
     top = max(1, round(0.3 * steps))
     if step < top:
-        return 1 / 25 + (1 - 1 / 25) * (1 - _falling((step + 1) / top))
-    return _falling((step - top) / max(1, steps - top))
+        return 1 / 25 + (1 - 1 / 25) * (1 - _half_cosine((step + 1) / top))
+    return _half_cosine((step - top) / max(1, steps - top))
 
 
 def lr_stages(step: int, steps: int, per_epoch: int) -> float:
     """10^(-i/7) in stage i = 0, ..., 7, which lasts 3^i epochs: 3,280 epochs in all (Burda et al. 2016).
 
-    Stages do not depend on how long training is: fewer epochs are the first of them (4 stages are 40, 5 are 121),
-    and what comes after 3,280 stays at 0.1.
+    Stages do not depend on the length of training: a shorter run ends in an earlier stage (4 stages are 40 epochs, 5
+    are 121), and after 3,280 epochs the factor stays at 0.1.
     """
     epoch, stage = step // per_epoch, 0
     while stage < 7 and epoch >= (3 ** (stage + 1) - 1) // 2:
@@ -75,7 +73,7 @@ def lr_stages(step: int, steps: int, per_epoch: int) -> float:
     return 10 ** (-stage / 7)
 
 
-def _falling(share: float) -> float:
+def _half_cosine(share: float) -> float:
     return (1 + math.cos(math.pi * min(1.0, share))) / 2
 
 

@@ -1,6 +1,6 @@
-"""The shape of a configuration: strict, frozen sections, every field with its bounds and what it means.
+"""The sections of a configuration: strict and frozen, every field with its bounds and its meaning.
 
-Values that may be left to the data are None or "auto" here; `latlas.build.resolve` replaces each of them.
+Values that may be left to the data are None or "auto" here; `latlas.build.resolve` replaces them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from latlas.data.options import DataOptions, Positive, Section
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion"]
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
-# Names that groups of numbers had before: still read, in configurations and in metrics.json.
+# Former names of groups of numbers, which are still read in configurations and in metrics.json.
 OLD_GROUPS = {"use": "downstream", "factors": "disentanglement"}
 Group = Annotated[
     Literal["likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement"],
@@ -24,14 +24,14 @@ Group = Annotated[
 
 
 class RecipeInfo(Section):
-    """What a recipe is called, what it shows, and the data it was made for."""
+    """The recipe's name, summary and data."""
 
     name: Annotated[
         str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="part of the run folder's name")
     ] = "vae"
     summary: Annotated[str, Field(description="one line")] = ""
     ids: Annotated[tuple[str, ...], Field(description="the tutorial systems it reproduces")] = ()
-    data: Annotated[str, Field(description="the data set it was made for; empty: any")] = ""
+    data: Annotated[str, Field(description="the data set that it is for; empty: any")] = ""
 
 
 class ModelConfig(Section):
@@ -104,7 +104,7 @@ class LikelihoodConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    """What is minimised, in nats per image."""
+    """The loss, in nats per image."""
 
     name: Annotated[
         Literal["reconstruction", "elbo", "iwae", "infovae"],
@@ -145,7 +145,8 @@ class ObjectiveConfig(Section):
         ),
     ] = "authors"
     estimator: Annotated[
-        Literal["biased", "unbiased"], Field(description="of MMD^2; unbiased: about 0 for equal laws")
+        Literal["biased", "unbiased"],
+        Field(description="of MMD^2; unbiased: about 0 for equal distributions"),
     ] = "biased"
     schedule: Annotated[ScheduleName, Field(description="how beta rises to its value")] = "constant"
     warmup: Annotated[
@@ -155,7 +156,7 @@ class ObjectiveConfig(Section):
 
 
 class CorruptionConfig(Section):
-    """What a denoising model's inputs suffer; its loss is against the clean ones."""
+    """Corruption of a denoising model's inputs; the loss compares outputs with the clean ones."""
 
     name: Annotated[
         Literal["none", "gaussian", "masking"],
@@ -172,12 +173,12 @@ class CorruptionConfig(Section):
     @field_validator("name", mode="before")
     @classmethod
     def _nothing_is_none(cls, name: object) -> object:
-        # A command line's "none" stands for no value everywhere else.
+        # Everywhere else on a command line "none" means no value.
         return "none" if name is None else name
 
 
 class OptimizerConfig(Section):
-    """How the parameters move."""
+    """The optimiser of the parameters."""
 
     name: Annotated[Literal["adam", "adamw"], Field(description="fused where the device allows")] = "adamw"
     lr: Annotated[float, Field(gt=0, description="learning rate; the peak of its schedule")] = 2e-3
@@ -201,7 +202,7 @@ class OptimizerConfig(Section):
 
 
 class TrainingConfig(Section):
-    """How long, on what, and how often something is kept."""
+    """Length, device and precision of training, and how often it is logged and snapshots are written."""
 
     method: Annotated[
         Literal["gradient", "pca"],
@@ -234,7 +235,7 @@ class TrainingConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """What is measured on the test split after training, in addition to the ELBO and errors."""
+    """Numbers that are measured on the test split after training, in addition to the ELBO and errors."""
 
     groups: Annotated[
         tuple[Group, ...], Field(description="groups of numbers; none: the ELBO and its terms alone")
@@ -243,13 +244,11 @@ class EvaluationConfig(Section):
     items: Annotated[
         int, Field(ge=1, description="test items, evenly spaced, that costly numbers such as log p(x) take")
     ] = 1000
-    diagnose: Annotated[bool, Field(description="say what is wrong with the model, where something is")] = (
-        True
-    )
+    diagnose: Annotated[bool, Field(description="report what is wrong with the model")] = True
 
 
 class PicturesConfig(Section):
-    """What the run's pictures show."""
+    """The run's pictures."""
 
     draw: Annotated[bool, Field(description="false: numbers and report alone, as for many runs in a row")] = (
         True
@@ -268,7 +267,7 @@ class PicturesConfig(Section):
 
 
 class Config(Section):
-    """Everything that decides a run."""
+    """All settings of a run."""
 
     recipe: RecipeInfo = RecipeInfo()
     seed: Annotated[int, Field(ge=0, lt=2**31, description="of weights, batch order and noise")] = 0
@@ -294,7 +293,7 @@ class Config(Section):
 
 
 def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
-    """Combinations without a meaning, each with the reason and what to set instead."""
+    """Combinations without a meaning, each with the reason and the setting to change."""
     posterior, prior, objective = config.posterior.name, config.prior.name, config.objective
     point = posterior == "point"
     yield (
@@ -308,7 +307,7 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
     )
     yield (
         prior != "standard-normal" and (point or not _has_rate(objective)),
-        f"prior.name = {prior} is learned through the rate, and here is none: set prior.name = standard-normal,"
+        f"prior.name = {prior} is learned through the rate, and there is none here: set prior.name = standard-normal,"
         " or objective.name = elbo with posterior.name = gaussian",
     )
     yield (
@@ -326,7 +325,7 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
         "objective.capacity: it draws the rate of objective.name = elbo to a value, without free_bits",
     )
     yield (
-        # Where it is not given, lambda is the number of values of an item: 1 at the least.
+        # Unless given, lambda is the number of values of an item, which is at least 1.
         objective.name == "infovae" and objective.alpha + _least_lambda(objective) < 1,
         "objective.info_lambda: with alpha + info_lambda below 1 the MMD would be rewarded; raise it",
     )
@@ -337,7 +336,7 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
 
 
 def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
-    """Settings outside what the part that they belong to can take."""
+    """Settings that their own part cannot use, each with the reason and the setting to change."""
     yield (
         config.corruption.name == "masking" and config.corruption.strength > 1,
         "corruption.strength: of masking it is a share of the values, from 0 to 1",

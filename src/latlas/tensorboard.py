@@ -1,4 +1,4 @@
-"""TensorBoard's view of a run, written beside log.jsonl where the extra is installed."""
+"""Event files for TensorBoard, written to the run folder if TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -28,10 +28,9 @@ SHOWN = 8
 
 
 class Board:
-    """Writes scalars per step, and per epoch validation terms and a picture: originals above, reconstructions
-    below.
+    """Writes a run's event files: terms of the loss per logged step, validation terms and a picture per epoch.
 
-    Does nothing where TensorBoard is not installed.
+    The picture shows originals above their reconstructions. Without TensorBoard nothing is written.
     """
 
     def __init__(self, run: Path, step: int) -> None:
@@ -39,15 +38,15 @@ class Board:
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # purge_step hides what an interrupted process wrote after the checkpoint.
+            # purge_step hides events that an interrupted process wrote after the checkpoint.
             self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def terms(self, row: dict[str, Any]) -> None:
-        """The terms of the loss at a step."""
+        """Writes the terms of the loss at a step."""
         self._scalars("train", {name: row[name] for name in TERMS}, row["step"])
 
     def epoch(self, row: dict[str, Any], model: Model, test: Batches) -> None:
-        """Validation terms, and the same test images reconstructed, at the end of an epoch."""
+        """Writes validation terms, and the reconstructions of the same test images, at the end of an epoch."""
         if self.writer is None:
             return
         self._scalars("valid", row["valid"] or {}, row["step"])

@@ -1,16 +1,16 @@
-"""Numbers, lists and tables as people read them, on a terminal and in pages."""
+"""Numbers, lists and tables for people, on a terminal and in pages."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
-MOST_NAMES = 6  # that a sentence lists
+MOST_NAMES = 6  # most names in the list of a sentence
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table: `text`, a smaller `note` to it (a unit, an uncertainty), and a `style`.
+    """A cell of a table: its `text`, a smaller `note` (a unit, an uncertainty), and a `style`.
 
     Styles are best and within (of a rank), wins, name and baseline (of a model), code, and key (dotted).
     """
@@ -25,7 +25,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of a table, and what explains it: `why`, the `key` it has in metrics.json, and a `warning`."""
+    """A row of a table with its explanation `why`, its `key` in metrics.json, and a `warning`."""
 
     cells: Sequence[Cell]
     why: str = ""
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a head; the columns at `numeric` hold numbers, which end in line."""
+    """Rows under a head; the columns at `numeric` hold numbers, which are aligned to the right."""
 
     head: Sequence[Cell]
     rows: Sequence[Row]
@@ -43,12 +43,12 @@ class Table:
 
 
 def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
-    """Rows as columns."""
+    """The columns of rows of cells."""
     return [list(column) for column in zip(*grid, strict=True)]
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
-    """Rows of cells for a terminal, in columns as wide as their longest cell; those at `right` end in line."""
+    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(
@@ -60,19 +60,19 @@ def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
 
 
 def rounded(value: object, decimals: int) -> str:
-    """A number as people read it: thousands apart, a true minus sign, none before zero; a dash where there is none."""
+    """A number with separated thousands and a true minus sign, but none before zero; a dash for no number."""
     if not isinstance(value, int | float):
         return "–"
     return f"{value:z,.{decimals}f}".replace("-", "−")
 
 
 def error(value: float) -> str:
-    """An uncertainty: two decimals below 1, else one."""
+    """An uncertainty with two decimals below 1, else one."""
     return f"{value:.2f}" if value < 1 else f"{value:.1f}"
 
 
 def count(value: float | None) -> str | None:
-    """A number of things; one decimal where it is not whole."""
+    """A count; with one decimal if it is not whole."""
     return None if value is None else rounded(value, 0 if value == int(value) else 1)
 
 
@@ -88,7 +88,7 @@ def duration(seconds: float | None) -> str | None:
 
 
 def setting(value: object) -> str:
-    """The value of a setting; a dash where there is none."""
+    """The value of a setting as text; a dash for no value."""
     if value is None or value == "" or value == []:
         return "–"
     if isinstance(value, list):
@@ -99,7 +99,7 @@ def setting(value: object) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """a, b and c; of many the first few."""
+    """The names as "a, b and c"; of many only the first few."""
     if len(parts) > MOST_NAMES:
         return f"{', '.join(parts[: MOST_NAMES - 1])} and {len(parts) - MOST_NAMES + 1} others"
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

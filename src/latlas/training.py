@@ -1,7 +1,6 @@
-"""The only training loop: a generator that yields what happened; it draws, writes and prints nothing.
+"""The only training loop: a generator that yields events; it draws, writes and prints nothing.
 
-Batch order and noise are pure functions of (seed, step), so nothing but weights, optimiser state and the step
-is needed to go on.
+Batch order and noise are pure functions of seed and step, so a run resumes from weights, optimiser state and step.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from latlas.settings import Config
 
 @dataclass(frozen=True)
 class Plan:
-    """How long training is: `steps` in all, `per_epoch` of them in a pass over the data."""
+    """The length of training: `steps` in total, `per_epoch` in a pass over the data, `warmup` until beta is full."""
 
     steps: int
     per_epoch: int
@@ -37,13 +36,13 @@ class Plan:
 
     @property
     def epochs(self) -> int:
-        """Epochs, the last of which may be a part."""
+        """The number of epochs; the last one may be incomplete."""
         return -(-self.steps // self.per_epoch)
 
 
 @dataclass(frozen=True)
 class Logged:
-    """Means over the images since the last such event; rate and elbo are None for a point posterior."""
+    """Means over the images since the last event of this kind; rate and elbo are None for a point posterior."""
 
     step: int
     epoch: float
@@ -55,7 +54,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """A pass over the data is complete, or the last step was reached; `values` are means over its images."""
+    """A pass over the data is complete, or training is; `values` are means over the images of the pass."""
 
     step: int
     epoch: int
@@ -65,14 +64,14 @@ class EpochEnded:
 
 @dataclass(frozen=True)
 class SnapshotDue:
-    """A step at which samples, codes and the decoded plane are kept."""
+    """A step at which a snapshot of samples, codes and the decoded plane is written."""
 
     step: int
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """The caller asked to stop; the state is that after `step` whole steps."""
+    """The caller requested a stop; the state is that after `step` whole steps."""
 
     step: int
 
@@ -81,7 +80,7 @@ Event = Logged | EpochEnded | SnapshotDue | Stopped
 
 
 def plan(config: Config, images: int) -> Plan:
-    """The plan of a resolved configuration for so many training images."""
+    """The plan of a resolved configuration for a number of training images."""
     per_epoch = steps_per_epoch(images, config.training.batch_size)
     steps = steps_of(config, images)
     warmup = config.objective.warmup
@@ -91,7 +90,7 @@ def plan(config: Config, images: int) -> Plan:
 
 
 def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
-    """The optimiser that the configuration names, fused: one kernel a step instead of several a parameter."""
+    """The optimiser of the configuration, fused: one kernel per step instead of several per parameter."""
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     options = config.optimizer
     return kinds[options.name](
@@ -111,8 +110,8 @@ def train(
 ) -> Iterator[Event]:
     """Trains from `progress.step` to the end of the plan, keeping `progress` up to date before each event.
 
-    The clock stands still while the caller handles an event. Raises LatlasError naming the step when a loss
-    or a gradient is not finite.
+    The clock stops while the caller handles an event. Raises LatlasError that names the step if a loss or a gradient is
+    not finite.
     """
     length, generator = plan(config, len(data)), torch.Generator(data.device)
     step_once = _stepper(model, objective, optimizer, config)
@@ -124,8 +123,8 @@ def train(
         batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
         for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
-            lr, beta, capacity = rates(config, length, progress.step)
-            x = drawn(data(rows), config.data, progress.step, generator)
+            lr, beta, capacity = scheduled(config, length, progress.step)
+            x = binarised(data(rows), config.data, progress.step, generator)
             generator.manual_seed(step_seed(config.seed, progress.step))
             meter.add(len(rows), step_once(x, (lr, beta, capacity), generator))
             progress.step += 1
@@ -152,13 +151,13 @@ def train(
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
 ) -> Callable[[Tensor, tuple[float, float, float], torch.Generator], Tensor]:
-    """One optimiser step on a batch; it gives the TERMS as means over the batch, NaN where there is none."""
+    """A function that takes one optimiser step on a batch and gives TERMS, as means; NaN for a missing term."""
     parameters, clip = list(model.parameters()), config.optimizer.clip
     options = objective.needs
     model.train()
 
-    def step(x: Tensor, now: tuple[float, float, float], generator: torch.Generator) -> Tensor:
-        lr, beta, capacity = now
+    def step(x: Tensor, scheduled: tuple[float, float, float], generator: torch.Generator) -> Tensor:
+        lr, beta, capacity = scheduled
         for group in optimizer.param_groups:
             group["lr"] = lr
         inputs = corrupt(x, config.corruption, generator)
@@ -171,19 +170,19 @@ def _stepper(
             torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
         optimizer.step()
         with torch.no_grad():
-            nothing = torch.full_like(loss, math.nan)
+            missing = torch.full_like(loss, math.nan)
             terms = (p.distortion, p.rate, p.log_pz, p.log_qz)
-            return torch.stack([loss, norm, *(nothing if t is None else t.mean() for t in terms)])
+            return torch.stack([loss, norm, *(missing if t is None else t.mean() for t in terms)])
 
     return step
 
 
-# What a step reports. log_pz and log_qz are log p(z) and log q(z | x) at the draws.
+# The terms that a step reports. log_pz and log_qz are log p(z) and log q(z | x) at the draws.
 TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz")
 
 
 class Meter:
-    """Terms of the loss per step, kept on the device until wanted, so that no step waits for a copy."""
+    """Collects the terms of each step on the device, so that no step waits for a copy."""
 
     def __init__(self) -> None:
         self.rows: list[Tensor] = []
@@ -194,9 +193,9 @@ class Meter:
         self.images.append(images)
 
     def flush(self, progress: Progress) -> None:
-        """Adds what was kept to the progress's sums, each step weighted by its images.
+        """Adds the collected terms to the progress's sums, each step weighted by its images.
 
-        Raises LatlasError naming the first step whose loss or gradient is not finite.
+        Raises LatlasError that names the first step whose loss or gradient is not finite.
         """
         table = torch.stack(self.rows).cpu().double().numpy()
         first = progress.step - len(table) + 1
@@ -223,32 +222,32 @@ def _not_finite(step: int, loss: float) -> str:
 
 
 def means(sums: dict[str, float]) -> dict[str, float | None]:
-    """Means per image of sums over images; rate and ELBO are None where the rate is not a number."""
-    of = {k: None if math.isnan(v) else v / sums["images"] for k, v in sums.items() if k != "images"}
-    distortion, rate = of["distortion"], of["rate"]
-    return {**of, "elbo": None if distortion is None or rate is None else -(distortion + rate)}
+    """Means per image from sums over images; rate and ELBO are None if the rate is NaN."""
+    terms = {k: None if math.isnan(v) else v / sums["images"] for k, v in sums.items() if k != "images"}
+    distortion, rate = terms["distortion"], terms["rate"]
+    return {**terms, "elbo": None if distortion is None or rate is None else -(distortion + rate)}
 
 
-def rates(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
-    """Learning rate, weight of the regulariser, and capacity in nats at a step, counted from 0."""
+def scheduled(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
+    """The learning rate, the weight beta, and the capacity in nats at a step, counted from 0."""
     lr = config.optimizer.lr * LR_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
     capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
     return lr, beta, capacity
 
 
-_NOISE, _PIXELS = 1, 2  # streams of a seed; 0 is the order of the rows
+_NOISE, _PIXELS = 1, 2  # streams of a seed; stream 0 is the order of the rows
 
 
 def step_seed(seed: int, step: int, stream: int = _NOISE) -> int:
-    """The seed of a step's noise; 32 bits, because torch's CPU generator uses no more."""
+    """The seed of a step's noise; it has 32 bits, because torch's CPU generator uses no more."""
     return int(np.random.SeedSequence([seed, stream, step]).generate_state(1)[0])
 
 
-def drawn(x: Tensor, options: DataOptions, step: int, generator: torch.Generator) -> Tensor:
-    """The batch that a step trains on: x itself, or x ~ Bernoulli(x) where it is binarised dynamically.
+def binarised(x: Tensor, options: DataOptions, step: int, generator: torch.Generator) -> Tensor:
+    """The batch of a step: x itself, or a draw from Bernoulli(x) if data are binarised dynamically.
 
-    These draws are decided by options.binarise_seed and the step, not by the seed of weights and noise.
+    The draws depend on options.binarise_seed and the step, not on the seed of weights and noise.
     """
     if options.binarise != "dynamic":
         return x
@@ -258,16 +257,14 @@ def drawn(x: Tensor, options: DataOptions, step: int, generator: torch.Generator
 
 
 def epoch_rows(seed: int, epoch: int, images: int, batch_size: int) -> list[np.ndarray]:
-    """The rows of each batch of an epoch: a new order every epoch, every image once."""
+    """The rows of each batch of an epoch: every image once, in a new order each epoch."""
     order = np.random.default_rng([seed, 0, epoch]).permutation(images)
     cuts = [i * batch_size for i in range(1, steps_per_epoch(images, batch_size))]
     return np.split(order, cuts)
 
 
 def snapshot_steps(config: Config, length: Plan) -> set[int]:
-    """Steps after which snapshots are kept: every so many epochs or steps, or about 15 over the run; the last
-    one always.
-    """
+    """The steps after which snapshots are written: at the configured interval, or about 15, always with the last."""
     options = config.training
     every = options.snapshot_epochs and options.snapshot_epochs * length.per_epoch
     every = every or options.snapshot_every

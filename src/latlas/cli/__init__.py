@@ -28,8 +28,8 @@ for module in (train, evaluate, diagnose, use, make, animate, compare, studies, 
     module.register(app)
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"latlas {__version__}")
         raise typer.Exit
 
@@ -64,7 +64,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
     """Runs one command line in this process and gives its exit code; errors are one line on standard error."""
     command = typer.main.get_command(app)
     try:
-        # Not command.main, which swallows the message of Ctrl-C and takes a closed pipe for a failure.
+        # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
         with command.make_context("latlas", arguments) as context:
             command.invoke(context)
         sys.stdout.flush()
@@ -72,27 +72,27 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except typer.Exit as done:
         return done.exit_code
     except _UsageError as error:
-        return _say(f"{error.format_message()} (latlas --help shows what there is)", 2)
+        return _print_error(f"{error.format_message()} (latlas --help shows what there is)", 2)
     except KeyboardInterrupt as error:
         if debug:
             raise
-        return _say(str(error) or "interrupted", 130, "")
+        return _print_error(str(error) or "interrupted", 130, "")
     except BrokenPipeError:
-        # The reader of our output has left, as `head` does; nothing is wrong.
+        # The reader of the output has closed the pipe, as `head` does; nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if debug:
             raise
         if isinstance(error, InputError):
-            return _say(_by_option(error, command, arguments), 2)
+            return _print_error(_by_option(error, command, arguments), 2)
         if isinstance(error, LatlasError):
-            return _say(str(error), 1)
-        return _say(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+            return _print_error(str(error), 1)
+        return _print_error(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
 
 
 def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
-    """The error's line; the option that fills the field stands for it, where the command has one."""
+    """The error's line, which names the command's option for a field if there is one."""
     keys = {}
     if "." in error.field:
         from latlas.api import SHORT
@@ -105,6 +105,6 @@ def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
     return error.about(", ".join(options), " ") if all(options) else str(error)
 
 
-def _say(text: str, code: int, prefix: str = "error: ") -> int:
+def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
     print(prefix + " ".join(text.split()), file=sys.stderr)
     return code

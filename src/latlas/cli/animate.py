@@ -26,10 +26,10 @@ def animate(
     """Play a run's snapshots in order: samples, codes and the latent plane, from before training to its end."""
     from latlas import api, runs
 
-    found = runs.find(run)
-    film = api.animate(found, out or None, what, seconds=seconds, size=size, quiet=quiet)
+    opened = runs.find(run)
+    film = api.animate(opened, out or None, what, seconds=seconds, size=size, quiet=quiet)
     value = {
-        "run": str(found.path), "out": str(film.path), "panels": list(film.panels), "frames": len(film.steps),
+        "run": str(opened.path), "out": str(film.path), "panels": list(film.panels), "frames": len(film.steps),
         "steps": list(film.steps), "seconds": film.seconds, "width": film.width, "height": film.height,
         "bytes": film.path.stat().st_size,
     }  # fmt: skip

@@ -1,7 +1,7 @@
-"""What commands share: the options, each declared once, and how a result is printed.
+"""Options that commands share, and how a result is printed.
 
-A command's parameters are called as the arguments of the call that they fill, so that an error about `draws` is
-answered by its option, whatever that is called (see `latlas.cli.run`).
+A command's parameters have the names of the call's arguments, so that an error about `draws` names the option for it
+(see `latlas.cli.run`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SourceArgument = Annotated[
 
 
 def option(*names: str, **about: Any) -> Any:
-    """An option whose default is not worth a word."""
+    """An option whose help does not show the default."""
     return typer.Option(*names, show_default=False, **about)
 
 
@@ -35,17 +35,17 @@ Threads = Annotated[int | None, option(metavar="N", min=1, help="CPU threads.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")]
 TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N images only.")]
-Out = Annotated[str, option(metavar="FILE", help="Where to; a name in the run folder unless said.")]
+Out = Annotated[str, option(metavar="FILE", help="The file to write; by default one in the run folder.")]
 
 
 def show(value: Any, as_json: bool, text: str) -> None:
-    """Prints the result on standard output: JSON, or words."""
+    """Prints the result on standard output, as JSON or as text."""
     print(json.dumps(value, indent=2, allow_nan=False) if as_json else text)
     sys.stdout.flush()
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A number for people; a dash where there is none."""
+    """A number with thousands separated; a dash for no number."""
     return "-" if value is None else f"{value:,.{digits}f}"
 
 

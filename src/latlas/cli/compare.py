@@ -21,7 +21,8 @@ def compare(
     out: Annotated[
         str,
         option(
-            metavar="FILE", help="The page; must not exist. Unless said: compare.html here, written over."
+            metavar="FILE",
+            help="The page; must not exist. By default compare.html here, which is overwritten.",
         ),
     ] = "",
     no_pca: Annotated[bool, typer.Option("--no-pca", help="Leave out the rows of PCA.")] = False,

@@ -26,12 +26,12 @@ def diagnose(
     from latlas import api, diagnosis, runs
     from latlas.diagnosis.wording import as_text, described
 
-    found = runs.find(run)
-    findings = api.diagnose(found, data_dir=data_dir, device=device, threads=threads, quiet=quiet)
+    opened = runs.find(run)
+    findings = api.diagnose(opened, data_dir=data_dir, device=device, threads=threads, quiet=quiet)
     result = {
-        "run": str(found.path),
-        "findings": [described(finding, found.path) for finding in findings],
+        "run": str(opened.path),
+        "findings": [described(finding, opened.path) for finding in findings],
         "looked_at": diagnosis.LOOKED_AT,
     }
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
-    show(result, as_json, as_text(findings, found.path, width))
+    show(result, as_json, as_text(findings, opened.path, width))

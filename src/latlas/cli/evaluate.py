@@ -41,13 +41,13 @@ def evaluate(
         option(
             "--measure",
             metavar="NAME",
-            help="Numbers beside the ELBO, by name or group: likelihood, codes, reconstruction, samples, downstream,"
-            " disentanglement; all; none. Else as the run's configuration says.",
+            help="Further numbers, by name or group: likelihood, codes, reconstruction, samples, downstream,"
+            " disentanglement; all; none. By default the groups of the run's configuration.",
         ),
     ] = None,
     draws: Annotated[
         int | None,
-        option("--importance", metavar="K", min=1, help="Draws per item for log p(x), taken of every item."),
+        option("--importance", metavar="K", min=1, help="Draws per item for log p(x) of every item."),
     ] = None,
     limit: Annotated[
         int | None, option(metavar="N", min=1, help="Only N items, evenly spaced over the split.")
@@ -57,7 +57,7 @@ def evaluate(
         option(
             metavar="N",
             min=1,
-            help="Also log p(x) without the encoder, by annealed importance sampling, of N items spread evenly.",
+            help="Also log p(x) of N evenly spaced items by annealed importance sampling, without the encoder.",
         ),
     ] = None,
     chains: Annotated[int, typer.Option(metavar="N", help="Chains per item (--ais).")] = 16,
@@ -68,14 +68,14 @@ def evaluate(
         str,
         option(
             metavar="NAME",
-            help="Also corrupt the items and restore them: gaussian, masking, none; else as in training.",
+            help="Also corrupt the items and restore them: gaussian, masking, none. By default as in training.",
         ),
     ] = "",
     strength: Annotated[
         float | None,
         option(
             metavar="X",
-            help="Standard deviation of the noise, or share of masked values; else as in training.",
+            help="Standard deviation of the noise, or share of masked values. By default as in training.",
         ),
     ] = None,
     data_dir: DataDir = "",
@@ -84,9 +84,9 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure what a run is worth: ELBO, log p(x), codes, reconstruction, samples, downstream tasks, beside PCA.
+    """Measure a run, with PCA for comparison: ELBO, log p(x), codes, reconstruction, samples, downstream tasks.
 
-    What is measured of the whole test split goes into the run's metrics.json and its report as well.
+    Numbers of the whole test split also go into the run's metrics.json and its report.
     """
     from latlas import api
 

@@ -1,4 +1,4 @@
-"""What there is: runs, data sets, recipes."""
+"""latlas runs, data and recipes"""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def runs(
     """List the runs, oldest first."""
     from latlas import listing
 
-    found = listing.list_runs(root)
+    values = listing.list_runs(root)
     head = ("run", "data", "recipe", "latent", "epochs", "test ELBO", "mse", "")
     rows = [
         (*(r[key] for key in ("name", "data", "recipe", "latent", "epochs")), number(r["elbo"]), number(r["mse"], 5),
          "" if r["finished"] else "unfinished")
-        for r in found
+        for r in values
     ]  # fmt: skip
-    none = f"no runs under {root}/; begin with: latlas train fashion-mini"
-    show(found, as_json, table(head, rows) if rows else none)
+    empty = f"no runs under {root}/; begin with: latlas train fashion-mini"
+    show(values, as_json, table(head, rows) if rows else empty)
 
 
 def data(context: typer.Context) -> None:
-    """Named data sets: what there is, and how to get it."""
+    """List, describe and download named data sets."""
     if context.invoked_subcommand is None:
         data_list()
 
@@ -58,15 +58,15 @@ def data_list(data_dir: DataDir = "", as_json: Json = False) -> None:
     """List the named sets and whether they are on this machine."""
     from latlas import listing
 
-    found = listing.list_data(data_dir)
+    values = listing.list_data(data_dir)
     rows = [
-        (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"]) for i in found
+        (i["name"], i["train"], i["test"], "here" if i["present"] else "not here", i["title"]) for i in values
     ]
-    show(found, as_json, table(("name", "train", "test", "", "what it is"), rows))
+    show(values, as_json, table(("name", "train", "test", "", "what it is"), rows))
 
 
 def data_info(name: NameArgument, data_dir: DataDir = "", as_json: Json = False) -> None:
-    """Say everything about one named set: size, licence, folder, files, checksums."""
+    """Describe one named set: size, licence, folder, files, checksums."""
     from latlas import listing
 
     info = listing.data_info(name, data_dir)
@@ -87,7 +87,7 @@ def data_fetch(
 
 
 def recipes(context: typer.Context) -> None:
-    """Recipes and studies by name: what there is, and what is in them."""
+    """List and print recipes and studies."""
     if context.invoked_subcommand is None:
         recipes_list()
 

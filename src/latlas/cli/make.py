@@ -1,4 +1,4 @@
-"""What a trained run makes: sample, decode, morph, vary."""
+"""latlas sample, decode, morph and vary"""
 
 from __future__ import annotations
 
@@ -45,12 +45,13 @@ def sample(
         str,
         option(
             metavar="NAME",
-            help="Draw codes not from the prior but from a density fitted to the run's training codes: "
+            help="Draw codes from a density fitted to the run's training codes, not from the prior: "
             "factored, full, mixture or flow.",
         ),
     ] = "",
     plausible: Annotated[
-        bool, typer.Option("--plausible", help="Say which share a classifier of real ones takes for real.")
+        bool,
+        typer.Option("--plausible", help="Report the share that a classifier of real images takes for real."),
     ] = False,
     out: Out = "",
     data_dir: DataDir = "",
@@ -61,16 +62,16 @@ def sample(
     """Draw new items from the prior, or from a density fitted to the codes, and decode them."""
     from latlas import api
 
-    made = api.sample(
+    output = api.sample(
         run, n, seed=seed, noise=noise, density=density, plausible=plausible, out=out,
         data_dir=data_dir, device=device, quiet=quiet,
     )  # fmt: skip
-    told, about = made.title, made.about
+    text, about = output.title, output.about
     if density:
-        told += f", {about['codes']:,} codes; test codes {about['test_log_density']:.2f} nats per code"
+        text += f", {about['codes']:,} codes; test codes {about['test_log_density']:.2f} nats per code"
     if plausible:
-        told += f", {about['plausible_share']:.1%} plausible"
-    show({"run": str(made.run.path), **about, "out": str(made.path)}, as_json, f"{told}: {made.path}")
+        text += f", {about['plausible_share']:.1%} plausible"
+    show({"run": str(output.run.path), **about, "out": str(output.path)}, as_json, f"{text}: {output.path}")
 
 
 def decode(
@@ -85,10 +86,10 @@ def decode(
     """Decode codes into the means of p(x given z)."""
     from latlas import api
 
-    made = api.decode(run, codes, out=out, device=device)
-    items = len(made.arrays["decoded"])
-    result = {"run": str(made.run.path), "out": str(made.path), "items": items}
-    show(result, as_json, f"{items:,} items: {made.path}")
+    output = api.decode(run, codes, out=out, device=device)
+    items = len(output.arrays["decoded"])
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items}
+    show(result, as_json, f"{items:,} items: {output.path}")
 
 
 def morph(
@@ -104,15 +105,15 @@ def morph(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Walk in a straight line between the codes of two items."""
+    """Decode the straight line between the codes of two items."""
     from latlas import api
 
-    made = api.morph(
+    output = api.morph(
         run, start, end, source=source, split=split, steps=steps, out=out,
         data_dir=data_dir, device=device, quiet=quiet,
     )  # fmt: skip
-    result = {"run": str(made.run.path), "out": str(made.path), "from": start, "to": end, "steps": steps}
-    show(result, as_json, f"morph from {start} to {end}: {made.path}")
+    result = {"run": str(output.run.path), "out": str(output.path), "from": start, "to": end, "steps": steps}
+    show(result, as_json, f"morph from {start} to {end}: {output.path}")
 
 
 def vary(
@@ -141,16 +142,16 @@ def vary(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make new items like one item: draws from around its code, decoded.
+    """Make variations of one item: draws from its posterior, decoded.
 
-    An autoencoder gives a code without noise: it gets that of the training codes, their standard deviations.
+    An autoencoder's code has no noise; it gets noise with the standard deviations of the training codes.
     """
     from latlas import api
 
-    made = api.vary(
+    output = api.vary(
         run, image, row, split=split, n=n, scale=scale, seed=seed, out=out,
         data_dir=data_dir, device=device, quiet=quiet,
     )  # fmt: skip
-    result = {"run": str(made.run.path), "out": str(made.path), "image": image or None, "row": row, "split": split,
+    result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row, "split": split,
               "samples": n, "scale": scale, "seed": seed}  # fmt: skip
-    show(result, as_json, f"{made.title}: {made.path}")
+    show(result, as_json, f"{output.title}: {output.path}")

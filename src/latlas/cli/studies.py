@@ -28,7 +28,7 @@ def study(
         typer.Argument(metavar="[DATA]...", help="Other data than the study's.", show_default=False),
     ] = None,
     out: Annotated[
-        Path | None, option(metavar="DIR", help="Folder of the runs and the page (else studies/NAME).")
+        Path | None, option(metavar="DIR", help="Folder of the runs and the page (default: studies/NAME).")
     ] = None,
     budget: Annotated[
         str,
@@ -47,7 +47,7 @@ def study(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a list of runs and compare them on one page; the same command goes on where it stopped."""
+    """Train a list of runs and compare them on one page; the same command continues an interrupted study."""
     from latlas import api
     from latlas.studies import execute
 
@@ -74,7 +74,7 @@ def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
 
 
 def _listing(rows: list[dict[str, Any]]) -> str:
-    """The runs for people, a line each."""
+    """The runs as text, one line each."""
     from latlas.studies.budget import rounded
 
     head = ("run", "data", "seed", "steps", "time", "")
@@ -84,6 +84,6 @@ def _listing(rows: list[dict[str, Any]]) -> str:
 
 
 def _summary(values: dict[str, Any]) -> str:
-    """What a study found, for people."""
+    """The results of a study as text."""
     tables = [f"{name}\n{result['text']}" for name, result in values["results"].items()]
     return "\n\n".join([*tables, *filter(None, [". ".join(values["cuts"])]), f"page: {values['page']}"])

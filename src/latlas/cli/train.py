@@ -39,7 +39,7 @@ def train(
             help="A named set (latlas data), a folder of images, an .npy, .npz, .csv or .parquet file.",
         ),
     ] = "",
-    recipe: Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); vae unless said.")] = "",
+    recipe: Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); by default vae.")] = "",
     config: Annotated[Path | None, option(metavar="FILE", help="A TOML file of settings.")] = None,
     latent: Annotated[int | None, option(metavar="N", help="Latent dimensions.")] = None,
     epochs: Annotated[int | None, option(metavar="N", help="Passes over the training images.")] = None,
@@ -81,9 +81,9 @@ def train(
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:
-        others = {"DATA": source, "recipe": recipe, "config": config, "set": settings, "out": out,
+        arguments = {"DATA": source, "recipe": recipe, "config": config, "set": settings, "out": out,
                   "quick": quick}  # fmt: skip
-        _refuse_beside_resume(options | {name: value or None for name, value in others.items()})
+        _refuse_with_resume(options | {name: value or None for name, value in arguments.items()})
     from latlas import api
     from latlas.config import assignments
 
@@ -106,7 +106,7 @@ def train(
     show(result(run.path, metrics), as_json, summary(run.path, metrics))
 
 
-def _refuse_beside_resume(options: dict[str, Any]) -> None:
+def _refuse_with_resume(options: dict[str, Any]) -> None:
     given = [name.replace("_", "-") for name, value in options.items() if value is not None]
     if given:
         raise InputError(f"--resume continues the run as it was begun; leave out {', '.join(given)}")
@@ -126,7 +126,7 @@ def parse_size(text: str, field: str) -> tuple[int, int] | None:
 
 
 def result(path: Path, metrics: dict[str, Any]) -> dict[str, Any]:
-    """What train --json prints."""
+    """The record that train --json prints."""
     keys = ("data", "recipe", "network", "likelihood", "latent", "parameters", "epochs", "steps", "seconds",
             "images_per_second", "training_seconds", "unit", "normalised")  # fmt: skip
     splits = metrics["splits"]
@@ -134,7 +134,7 @@ def result(path: Path, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def summary(path: Path, metrics: dict[str, Any]) -> str:
-    """The same for people."""
+    """The same as text."""
     test = metrics["splits"]["test"]
     elbo = "" if test["elbo"] is None else f"ELBO {number(test['elbo'])} = -(distortion + rate), "
     rate = "" if test["rate"] is None else f", rate {number(test['rate'])}"

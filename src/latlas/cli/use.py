@@ -1,4 +1,4 @@
-"""What one asks a trained run: reconstruct, encode, report."""
+"""latlas reconstruct, encode and report"""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def reconstruct(
     """Reconstruct a split or other data, at the posterior's mean."""
     from latlas import api
 
-    made = api.reconstruct(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
-    items = len(made.arrays["index"])
-    result = {"run": str(made.run.path), "out": str(made.path), "items": items}
-    show(result, as_json, f"{items:,} reconstructions: {made.path}")
+    output = api.reconstruct(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
+    items = len(output.arrays["index"])
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items}
+    show(result, as_json, f"{items:,} reconstructions: {output.path}")
 
 
 def encode(
@@ -61,25 +61,25 @@ def encode(
     """Write the codes of a split or of other data: posterior means and standard deviations."""
     from latlas import api
 
-    made = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
-    items, latent = made.arrays["mean"].shape
-    result = {"run": str(made.run.path), "out": str(made.path), "items": items, "latent": latent}
-    show(result, as_json, f"{items:,} codes of {latent} dimensions: {made.path}")
+    output = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
+    items, latent = output.arrays["mean"].shape
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
+    show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
 
 
 def report(
     run: RunArgument,
-    redraw: Annotated[bool, typer.Option("--redraw", help="Draw the pictures anew, from the data.")] = False,
+    redraw: Annotated[bool, typer.Option("--redraw", help="Draw the pictures again from the data.")] = False,
     grid: Annotated[str, option(metavar="RxC", help="Rows and columns of the manifold (redraws).")] = "",
     span: Annotated[
         tuple[float, float] | None,
-        option(metavar="LO HI", help="The manifold's range (redraws); else the prior's quantiles."),
+        option(metavar="LO HI", help="The manifold's range (redraws); by default the prior's quantiles."),
     ] = None,
     data_dir: DataDir = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write report.html again from the run folder, with new pictures if asked."""
+    """Write report.html again from the run folder, with new pictures if requested."""
     from latlas import api
 
     size = parse_size(grid, "grid")

@@ -1,4 +1,4 @@
-"""What is wrong with a run: evidence gathered once, and rules that each say one thing or nothing."""
+"""Diagnosis of a run: evidence is gathered once, and each rule turns it into one finding or none."""
 
 from __future__ import annotations
 
@@ -41,20 +41,21 @@ RULES: tuple[Rule, ...] = (
 )
 
 LOOKED_AT = (
-    "collapse and idle dimensions, whether the decoder reads its codes, holes in the prior, sigma and likelihood,"
-    " the weight of the rate, over- and underfitting, learning rate and gradients, dead units, test data unlike the"
-    " training data, the number of dimensions"
+    "posterior collapse and inactive dimensions, whether the decoder uses the codes, holes in the prior, sigma and"
+    " likelihood, the weight of the rate, over- and underfitting, learning rate and gradients, dead units, test data"
+    " that differ from the training data, the number of dimensions"
 )
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """What is wrong by the evidence, the weightiest first; empty where nothing is."""
-    found = [finding for rule in RULES if (finding := rule(evidence)) is not None]
-    return sorted(found, key=lambda finding: -finding.weight)
+    """The findings of all rules, the most serious first; empty if nothing is wrong."""
+    findings = [finding for rule in RULES if (finding := rule(evidence)) is not None]
+    return sorted(findings, key=lambda finding: -finding.weight)
 
 
 def of(run: Run, dataset: Dataset, context: Context | None, finished: bool) -> list[Finding]:
-    """What is wrong with a run, from its folder, its data and the context of its model (None where there are no weights
-    yet); `finished` says whether its training is over.
+    """The findings on a run, from its folder, its data and the context of its model.
+
+    The context is None if the run has no weights yet. `finished` says whether training is over.
     """
     return diagnose(gather(run.config, dataset, context, run.log(), finished))

@@ -1,4 +1,4 @@
-"""What the rules look at: plain numbers about a run, gathered once (`gathering`), each with its unit."""
+"""The evidence that the rules read: plain numbers about a run, gathered once by `measurements`, each with its unit."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from latlas.priors import PRIORS, Prior
 from latlas.settings import Config
 from latlas.training import Plan
 
-ACTIVE = 0.01  # the share of a dimension's variance that must tell items apart (Burda et al. 2016 take 0.01)
-REACH = 1e-3  # of the widest dimension's effect on the decoder: below it a dimension is cut off
+ACTIVE = 0.01  # least activity of an active dimension (Burda et al. 2016 use 0.01 as well)
+REACH = 1e-3  # least effect on the decoder, as a share of the largest; below it the decoder does not read a dimension
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Of at most 1,000 items of a split, with one draw of z each, in nats per item.
+    """Means over at most 1,000 items of a split, with one draw of z per item, in nats per item.
 
-    `cost` = distortion + weight * rate; `baseline` is the distortion of a model without
-    codes, which gives the training mean for every item; `gain` = baseline - cost. Cost and gain have standard errors
-    over the items.
+    `cost` = distortion + weight * rate. `baseline` is the distortion of a model without codes, which predicts the
+    training mean for every item. `gain` = baseline - cost. `stderr` and `gain_stderr` are the standard errors of cost
+    and gain.
     """
 
     items: int
@@ -42,12 +42,12 @@ class Scores:
 
 @dataclass(frozen=True)
 class Latents:
-    """Per latent dimension (D,), from test items.
+    """Numbers of each latent dimension (D,), from test items.
 
-    `activity` is Var(mean codes) / Var(draws), the share of the variance that tells items apart; `reach` is the
-    standard deviation of the draws times the norm of the decoder's first weights, as a share of the largest;
-    `rate` the mean KL in nats, None where it has no closed form. `shuffled` is how many nats per item the distortion
-    rises when codes are dealt to other items, with its standard error.
+    `activity` is Var(mean codes) / Var(draws): the share of the variance that differs between items. `reach` is the
+    standard deviation of the draws times the norm of the decoder's first weights, as a share of the largest. `rate` is
+    the mean KL in nats; None without a closed form. `shuffled` is the rise of the distortion with shuffled codes, in
+    nats per item, with its standard error.
     """
 
     activity: np.ndarray
@@ -58,47 +58,52 @@ class Latents:
 
     @property
     def active(self) -> np.ndarray:
-        """Which dimensions the encoder fills and the decoder reads: (D,) of bool."""
+        """The dimensions that the encoder fills and the decoder reads, as booleans (D,)."""
         return (self.activity > ACTIVE) & (self.reach > REACH)
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Variances per value, on the model's scale, of training items: what the likelihood says, `variance`, and the
-    `residual` mean |x - m|^2 at draws of z, m the mean of p(x | z); `spread` is that of the training mean in place of
-    m. `best_sigma` is the sigma of greatest likelihood for these residuals, and `lost` how many nats per value the
-    likelihood's own costs beside it; None where there is no closed form.
+    """Variances per value of training items, on the model's scale.
+
+    `variance` is the variance of the likelihood. `residual` is the mean of (x - m)^2 at draws of z, where m is the mean
+    of p(x | z); `spread` is the same with the training mean as m. `best_sigma` is the sigma of maximum likelihood for
+    these residuals, and `excess` the nats per value that the model's own sigma costs more; both are None without a
+    closed form.
     """
 
     variance: float
     residual: float
     spread: float
     best_sigma: float | None = None
-    lost: float | None = None
+    excess: float | None = None
 
     @property
     def factor(self) -> float:
-        """By which factor the likelihood's standard deviation is too large; below 1, too small."""
+        """The likelihood's standard deviation over the residuals': above 1 it is too large, below 1 too small."""
         return float(np.sqrt(self.variance / self.residual)) if self.residual > 0 else float("inf")
 
 
 @dataclass(frozen=True)
 class Gap:
-    """How much better the density called `what`, fitted to draws of training codes, describes draws of test codes
-    than the prior does: `nats` per code, with the standard error. It estimates KL(aggregate posterior, prior) from
-    below. `shaped` says whether it is a mixture of several Gaussians.
+    """The gap between the prior and a density fitted to draws of training codes, called `what`.
+
+    `nats` is the mean of log density(z) - log p(z) over draws of test codes, with its standard error: a lower bound, in
+    expectation, of KL(aggregate posterior, prior). `is_mixture` says whether the density is a mixture of several
+    Gaussians.
     """
 
     what: str
     nats: float
     stderr: float
-    shaped: bool = False
+    is_mixture: bool = False
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer of activations: its name, its units (channels), and how many give the same value for every item; `flat`
-    says whether its activation has no gradient over half its range, as a ReLU.
+    """A layer of activations with `units` units (channels), of which `dead` give the same value for every item.
+
+    `flat` says whether the activation has zero gradient over half its range, as a ReLU has.
     """
 
     name: str
@@ -109,8 +114,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Drift:
-    """Test against training items along the training data's first principal axes, in standard deviations: MMD^2 of
-    the two (no unit), its standard error over blocks, and the largest shift of a mean.
+    """The difference between test and training items, along the training data's first principal axes.
+
+    `mmd` is MMD^2 between the two (no unit) and `stderr` its standard error over blocks. `shift` is the largest shift
+    of a mean, in standard deviations.
     """
 
     mmd: float
@@ -120,12 +127,12 @@ class Drift:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the rules know of a run. What could not be measured is None or empty; every rule then stays silent.
+    """All numbers that the rules read about a run; those that could not be measured are None or empty.
 
-    `steps` and `epochs` are the rows of log.jsonl of these kinds; `weights` says whether there is a model, and `finite`
-    whether what it gives are numbers. `modes` (R,) are the data's principal variances in
-    units of the likelihood's noise at the training mean: a linear decoder revives mode i exactly where modes[i] is
-    above the weight of the rate. `outside` is the share of the reconstructions' values outside the data's range.
+    `steps` and `epochs` are the rows of log.jsonl of these kinds. `weights` says whether the run has a model, and
+    `finite` whether the model's outputs are finite. `modes` (R,) are the principal variances of the data in units of
+    the likelihood's noise variance at the training mean: a linear VAE encodes mode i exactly if modes[i] exceeds the
+    weight of the rate (Lucas et al. 2019). `outside` is the share of reconstructed values outside the data's range.
     """
 
     config: Config
@@ -150,17 +157,17 @@ class Evidence:
 
     @property
     def weight(self) -> float:
-        """What the rate is weighed with, once that has risen; 0 without a rate."""
+        """The weight of the rate in the loss after warm-up; 0 without a rate."""
         return self.objective.rate_weight
 
     @property
     def gradient(self) -> bool:
-        """Whether the model was trained step by step; PCA's closed form was not."""
+        """Whether the model was trained by gradient steps, not by PCA's closed form."""
         return self.config.training.method == "gradient"
 
     @property
     def variational(self) -> bool:
-        """Whether the posterior has a density, and the loss a rate."""
+        """Whether the posterior has a density and the loss has a rate."""
         return self.has_density and self.weight > 0
 
     @property
@@ -186,16 +193,16 @@ class Evidence:
 
     @property
     def fixed_sigma(self) -> float | None:
-        """The likelihood's sigma where it is a given number."""
+        """The likelihood's sigma if the configuration gives a number; None if it is learned or absent."""
         sigma = self.config.likelihood.sigma
         return sigma if self.likelihood.has_sigma and not isinstance(sigma, str) else None
 
     @property
     def unit(self) -> str:
-        """What one item is called: image or row."""
+        """The word for one item: image or row."""
         return items(self.kind)[:-1]
 
     @property
-    def living(self) -> int:
-        """How many modes of the data the theory of linear VAEs lets live at this weight and noise."""
+    def active_modes(self) -> int:
+        """The number of modes of the data that a linear VAE encodes at this weight and noise."""
         return int((self.modes > self.weight).sum())

@@ -1,4 +1,4 @@
-"""What a diagnosis says: one finding, in words that need no other page."""
+"""One finding of a diagnosis, in words that need no other page."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SERIOUS, WORTH_A_LOOK = 0.7, 0.35  # the least weights of these two levels; below them it is a notice
+SERIOUS, WORTH_A_LOOK = 0.7, 0.35  # least weights of these two levels; below them a finding is a notice
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: its `weight` from 0 to 1 orders findings and gives their `level`.
+    """One fault of a run. Its `weight` from 0 to 1 orders the findings and gives their `level`.
 
-    `evidence` holds the numbers, `cause` why they are so, `remedy` what to do; `settings` are the dotted keys of the
-    configuration to change, with their new values, and `command` another command than train that helps at once.
+    `evidence` states the numbers, `cause` explains them, `remedy` says what to do. `settings` are the configuration's
+    dotted keys to change, with their new values. `command` is a command that helps without training again.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Finding:
 
 
 def short(value: float) -> str:
-    """A number with three significant digits, without an exponent where it is readable so."""
+    """A number with three significant digits; with an exponent only if it is very small or very large."""
     if value != 0 and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.2e}"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def rounded(value: float) -> float:
-    """A setting with two significant digits: more would feign a precision that no rule has."""
+    """A setting with two significant digits: no rule is more precise."""
     return float(f"{value:.2g}")

@@ -1,4 +1,4 @@
-"""Rules on p(x | z): a sigma that is not the data's noise, a likelihood for other data, a loss on a wrong scale."""
+"""Rules on p(x | z): a miscalibrated sigma, a likelihood that does not fit the data, a loss on the wrong scale."""
 
 from __future__ import annotations
 
@@ -9,71 +9,69 @@ from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, short
 from latlas.diagnosis.latent_rules import collapsed
 
-OFF = 1.5  # the factor by which sigma may miss the residual: at 1.5, about a tenth of a nat per value
-FAR_OFF = 3.0  # from here a serious matter: a third of a nat per value at least
-GREY_NOISE = 10.0  # a Bernoulli's variance over the residual's; Fashion-MNIST has 4, and looks well with it
-OUTSIDE = 0.01  # share of the values outside [0, 1] by more than one of 255 steps
-LIGHT, HEAVY = 0.05, 20.0  # weights of the rate beyond these are as good as none, and as good as nothing else
+OFF = 1.5  # factor between sigma and the best one that is tolerated: about a tenth of a nat per value
+FAR_OFF = 3.0  # factor from which the finding is serious: at least a third of a nat per value
+GREY_NOISE = (
+    10.0  # a Bernoulli's variance over the residual variance; Fashion-MNIST has 4 and looks good with it
+)
+OUTSIDE = 0.01  # share of reconstructed values outside [0, 1] by more than 1/255
+LIGHT, HEAVY = 0.05, 20.0  # below and above these weights the rate, or the distortion, hardly counts
 
 
 def noise_off(e: Evidence) -> Finding | None:
-    """The likelihood's sigma is not the best one for what reconstructions leave over."""
-    if not e.variational or e.noise is None or e.noise.best_sigma is None or e.noise.lost is None:
+    """The likelihood's sigma does not fit the residuals."""
+    if not e.variational or e.noise is None or e.noise.best_sigma is None or e.noise.excess is None:
         return None
     sigma, best = math.sqrt(e.noise.variance), e.noise.best_sigma
     factor, per_pixel = sigma / best, e.config.likelihood.sigma == "per-pixel"
     if 1 / OFF <= factor <= OFF or (per_pixel and factor > 1):
         return None
-    said = (
+    size = (
         f"too large by a factor of {short(factor)}"
         if factor > 1
         else f"too small by a factor of {short(1 / factor)}"
     )
     return Finding(
         "sigma-miscalibrated",
-        f"The likelihood's sigma is {said}",
+        f"The likelihood's sigma is {size}",
         0.75 if max(factor, 1 / factor) > FAR_OFF else 0.4,
-        f"sigma is {short(sigma)}, and the best one for what reconstructions of training {e.unit}s leave over is"
-        f" {short(best)}. That alone costs {short(e.values * e.noise.lost)} nats per {e.unit}.",
-        _why_off(e, factor),
-        _what_to_do(e, best, factor),
-        _learn(e),
+        f"sigma is {short(sigma)}; the best sigma for the residuals of training {e.unit}s is {short(best)}."
+        f" The difference costs {short(e.values * e.noise.excess)} nats per {e.unit}.",
+        _why_miscalibrated(e, factor),
+        _calibrate(e, best, factor),
+        _calibrating_settings(e),
     )
 
 
-def _what_to_do(e: Evidence, best: float, factor: float) -> str:
+def _calibrate(e: Evidence, best: float, factor: float) -> str:
     if e.fixed_sigma is None:
         return "Train for longer."
-    less = "; a model trained with it will need less still." if factor > 1 else "."
-    return (
-        "Let sigma be learned: it then becomes what is left over. As a number,"
-        f" {short(best)} fits the model as it is{less}"
-    )
+    smaller = "; a model trained with it will need a still smaller one." if factor > 1 else "."
+    return f"Learn sigma: it then follows the residuals. As a number, {short(best)} fits this model{smaller}"
 
 
-def _why_off(e: Evidence, factor: float) -> str:
+def _why_miscalibrated(e: Evidence, factor: float) -> str:
     if e.fixed_sigma is None:
-        return "Sigma is learned and has not arrived: training was too short for it, or its steps too small."
+        return "Sigma is learned but has not converged: training was too short, or its steps were too small."
     if factor > 1:
         return (
-            "A sigma this large says that the data are noise for the most part: details are not worth a nat,"
-            " reconstructions blur, and codes collapse. In its effect on training it is a beta"
-            f" {short(factor**2)} times as large."
+            "So large a sigma treats most of the data as noise: details gain almost no likelihood, reconstructions"
+            f" blur, and codes collapse. Training is affected as by a beta {short(factor**2)} times as large."
         )
     return (
-        "A sigma this small says that every residual matters: the rate weighs next to nothing beside it. In its effect"
-        f" on training it is a beta {short(1 / factor**2)} times as small."
+        "So small a sigma makes every residual count: the rate has almost no weight against the distortion. Training is"
+        f" affected as by a beta {short(1 / factor**2)} times as small."
     )
 
 
-def _learn(e: Evidence) -> dict[str, Any]:
+def _calibrating_settings(e: Evidence) -> dict[str, Any]:
     if e.fixed_sigma is not None:
         return {"likelihood.sigma": "learned"}
     return {"training.epochs": 3 * e.plan.epochs}
 
 
 def bernoulli_on_grey(e: Evidence) -> Finding | None:
-    """The noise of a cross-entropy hides what grey values differ by."""
+    """A cross-entropy assumes far more noise than these grey values have."""
     if e.likelihood.normalised(e.binary) or e.noise is None or e.noise.residual <= 0:
         return None
     ratio, title = e.noise.variance / e.noise.residual, e.likelihood.title
@@ -81,19 +79,19 @@ def bernoulli_on_grey(e: Evidence) -> Finding | None:
         return None
     return Finding(
         "bernoulli-on-grey",
-        f"A {title} likelihood drowns the differences between these grey values",
+        f"A {title} likelihood assumes too much noise for these grey values",
         0.4,
-        f"Values are not 0 or 1; the {title} takes them to have a noise variance of {short(e.noise.variance)}, and"
-        f" reconstructions leave over {short(e.noise.residual)}, {short(ratio)} times less.",
-        f"A {title} has no sigma: its noise m (1 - m) is that of a coin, largest for mid-grey. It weighs errors of"
-        " low-contrast pictures far too little, and its numbers do not rank against Gaussians.",
-        "Take a Gaussian with a learned sigma.",
+        f"The values are not all 0 or 1. The {title} assumes a noise variance of {short(e.noise.variance)}; the"
+        f" residual variance is {short(e.noise.residual)}, {short(ratio)} times smaller.",
+        f"A {title} has no sigma: its variance m (1 - m) is that of a coin toss, largest for mid-grey. It gives errors"
+        " in low-contrast images far too little weight, and its numbers do not rank against Gaussians.",
+        "Use a Gaussian with a learned sigma.",
         {"likelihood.name": "gaussian", "likelihood.sigma": "learned"},
     )
 
 
 def density_on_binary(e: Evidence) -> Finding | None:
-    """A density on 0/1 data."""
+    """The likelihood is a density, and the data are 0 or 1."""
     if e.likelihood.scale != "density" or not (e.binary and e.variational):
         return None
     return Finding(
@@ -101,81 +99,81 @@ def density_on_binary(e: Evidence) -> Finding | None:
         f"The data are 0 or 1, and the likelihood is a density ({e.likelihood.title})",
         0.4,
         "Every value of the training split is 0 or 1.",
-        "A density on two points grows without bound as it narrows: its nats say little, and rank with nothing.",
-        "Take a Bernoulli, which is a probability on such data.",
+        "On two points a density grows without bound as it narrows: its nats mean little and do not compare.",
+        "Use a Bernoulli, which is a probability on such data.",
         {"likelihood.name": "bernoulli", "likelihood.output": "sigmoid"},
     )
 
 
 def outside_range(e: Evidence) -> Finding | None:
-    """Reconstructions leave [0, 1], where the data are."""
-    # A network without activations is there to be compared with PCA, which has no bounds either.
+    """Reconstructions leave [0, 1], the range of the data."""
+    # A network without activations is trained for comparison with PCA, which has no bounds either.
     if e.kind == "table" or e.config.likelihood.output != "identity" or not e.layers:
         return None
     if e.outside <= OUTSIDE:
         return None
     return Finding(
         "output-outside-range",
-        "The decoder gives values outside [0, 1], where all data lie",
+        "The decoder gives values outside [0, 1], the range of the data",
         0.35,
-        f"{e.outside:.1%} of the values of reconstructions are below 0 or above 1.",
+        f"{e.outside:.1%} of the reconstructed values are below 0 or above 1.",
         "likelihood.output = identity does not bound the mean of p(x | z).",
-        "Bound it.",
+        "Bound it with a sigmoid.",
         {"likelihood.output": "sigmoid"},
     )
 
 
 def loss_scale(e: Evidence) -> Finding | None:
-    """The rate's weight is as good as none, or drowns the distortion; often a mean where a sum belongs."""
+    """The rate or the distortion has almost no weight, often because one is a mean and the other a sum."""
     objective = e.config.objective
     if not e.variational or objective.capacity is not None or "test" not in e.scores:
         return None
     if e.weight < LIGHT:
-        return _light(e)
+        return _light_rate(e)
     mean_not_sum = e.fixed_sigma is not None and 0.25 < e.fixed_sigma**2 / (e.values / 2) < 4 and e.values > 8
     if mean_not_sum or (e.weight > HEAVY and collapsed(e) is None):
-        return _heavy(e, mean_not_sum)
+        return _light_distortion(e, mean_not_sum)
     return None
 
 
-def _light(e: Evidence) -> Finding | None:
+def _light_rate(e: Evidence) -> Finding:
     scores = e.scores["test"]
     rate = scores.rate or 0.0
     batch = e.config.training.batch_size
     near_batch = 0.4 < e.weight * batch < 2.5
     hint = (
-        f" It is about 1 / {batch}, the batch size: so it comes out where a sum over a batch stands beside a mean."
+        f" beta is about 1 / {batch}, the batch size: one term may be a sum over the batch and the other a mean."
         if near_batch
-        else " It comes out like this where a distortion summed over a batch or over values stands beside a mean rate."
+        else " The distortion may be a sum over the batch or over values, and the rate a mean."
     )
     return Finding(
         "rate-without-weight",
         "The rate has almost no weight: this is an autoencoder with noise",
         0.7,
-        f"beta is {short(e.weight)}: the rate of {short(rate)} nats per {e.unit} weighed"
-        f" {short(e.weight * rate)} beside a distortion of {short(scores.distortion)}.",
-        "Nothing holds the codes to the prior, so the ELBO (always reported at beta 1) suffers by the rate, and samples"
-        f" from the prior are not what the decoder knows.{hint}",
-        "Set beta to 1, and warm it up if codes collapse then.",
+        f"beta is {short(e.weight)}: the rate of {short(rate)} nats per {e.unit} counts as"
+        f" {short(e.weight * rate)} in the loss, against a distortion of {short(scores.distortion)}.",
+        "Nothing keeps the codes near the prior. The ELBO, always reported at beta 1, loses the whole rate, and the"
+        f" decoder has not learned to decode samples from the prior.{hint}",
+        "Set beta to 1; if the codes then collapse, warm it up.",
         {"objective.beta": 1.0},
     )
 
 
-def _heavy(e: Evidence, mean_not_sum: bool) -> Finding:
+def _light_distortion(e: Evidence, mean_not_sum: bool) -> Finding:
     settings: dict[str, Any] = {"likelihood.sigma": "learned"} if mean_not_sum else {"objective.beta": 1.0}
-    said = (
+    evidence = (
         f"sigma^2 = {short((e.fixed_sigma or 0) ** 2)} is about half the number of values, {e.values:,}: the squared"
         " error enters as a mean over values, and the rate as a sum over dimensions."
         if mean_not_sum
-        else f"beta is {short(e.weight)}, and an item has {e.values:,} values. Where the distortion is a mean over"
-        " values, as in many tutorials, such a beta is small; here distortion and rate are sums, in nats."
+        else f"beta is {short(e.weight)}, and an item has {e.values:,} values. In tutorials the distortion is often"
+        " a mean over values, and such a beta is small; here distortion and rate are sums, in nats."
     )
     return Finding(
         "distortion-without-weight",
         "The distortion has almost no weight beside the rate",
         0.7,
-        said,
-        "Codes that cost this much are used for the coarsest differences alone; the rest blurs.",
-        "Weigh both as the evidence lower bound does.",
+        evidence,
+        "Codes this expensive hold only the coarsest differences; everything else blurs.",
+        "Weigh both terms as the ELBO does.",
         settings,
     )

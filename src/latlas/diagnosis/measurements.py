@@ -1,4 +1,4 @@
-"""From a run's context and its log to the evidence: a few passes over at most 1,000 items of each split."""
+"""Measures the evidence on a run, by a few passes over at most 1,000 items of each split, and from its log."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from latlas.networks import ACTIVATIONS
 from latlas.posteriors import PosteriorValue, selected
 from latlas.settings import Config
 
-MOST_ITEMS = 1000  # of a split, in passes through the model
-MOST_ROWS = 4000  # of the training split, for its principal axes
-MOST_CODES = 2000  # of the training split, that a density is fitted to
-MOST_VALUES = 2**22  # of all items read for one of these: bounds time and memory whatever the size of an item
-SAME = 1e-4  # of the widest unit's range in a layer: a unit within it gives one value for every item
+MOST_ITEMS = 1000  # items of a split that are passed through the model
+MOST_ROWS = 4000  # training items for the principal axes
+MOST_CODES = 2000  # training codes that a density is fitted to
+MOST_VALUES = 2**22  # values read for each of these: bounds time and memory for items of any size
+DEAD_RANGE = 1e-4  # largest range of a dead unit, as a share of the widest range in its layer
 AXES = 20  # principal axes along which test and training items are compared
 BLOCK = 100  # items per block of the MMD: ten blocks of 1,000 items give it a standard error
 
@@ -41,12 +41,12 @@ def gather(
     log: Sequence[Mapping[str, Any]] = (),
     finished: bool = True,
 ) -> Evidence:
-    """The evidence on a run of a resolved configuration: its data, the context of its model, and the rows of its log.
+    """The evidence on a run, from its resolved configuration, its data, its model's context and the rows of its log.
 
-    No context stands for a run that broke off before there were weights.
+    The context is None if the run broke off before it had weights.
     """
     rows = [dict(row) for row in log]
-    known = Evidence(
+    evidence = Evidence(
         config=config,
         kind=dataset.kind,
         values=math.prod(dataset.shape),
@@ -58,54 +58,59 @@ def gather(
         epochs=tuple(row for row in rows if row["kind"] == "epoch"),
     )
     if context is None:
-        return replace(known, weights=False)
-    model, passed = context.model, _passes(context, dataset)
-    finite = all(bool(p.distortion.isfinite().all() and p.z.isfinite().all()) for p in passed.values())
+        return replace(evidence, weights=False)
+    model, outputs = context.model, _outputs(context, dataset)
+    finite = all(bool(p.distortion.isfinite().all() and p.z.isfinite().all()) for p in outputs.values())
     if not finite:
-        return replace(known, finite=False)
+        return replace(evidence, finite=False)
     average = torch.from_numpy(statistics(dataset).mean).to(model.device, model.dtype)
-    known = replace(
-        known,
-        scores={name: _scores(known.weight, model, p, average) for name, p in passed.items()},
-        noise=_noise(model, passed["train"], average),
-        latents=_latents(model, passed["test"]),
-        outside=passed["test"].outside,
-        layers=layers(model, passed["test"].x, passed["test"].z),
+    test = outputs["test"]
+    evidence = replace(
+        evidence,
+        scores={name: _scores(evidence.weight, model, p, average) for name, p in outputs.items()},
+        noise=_noise(model, outputs["train"], average),
+        latents=_latents(model, test),
+        outside=test.outside,
+        layers=layers(model, test.x, test.z),
     )
-    context.observer.progress("diagnosing", 4, 5)
-    known = replace(known, **_against_training(context, dataset, passed["test"], average))
-    context.observer.progress("diagnosing", 5, 5)
-    return known
+    context.observer.progress("diagnosing the run", 4, 5)
+    evidence = replace(evidence, **_compared_with_training(context, dataset, test, average))
+    context.observer.progress("diagnosing the run", 5, 5)
+    return evidence
 
 
-def _passes(context: Context, dataset: Dataset) -> dict[str, Passed]:
-    """Some items of each split through the model, each with one draw; test items were encoded already."""
-    passed = {}
+def _outputs(context: Context, dataset: Dataset) -> dict[str, Outputs]:
+    """The model's outputs for items of each split, by name; the codes of test items are those of the context."""
+    outputs = {}
     for at, name in enumerate(("train", "valid", "test")):
         split = dataset.split(name)
         if len(split):
-            rows = split.even_rows(_affordable(split, dataset, MOST_ITEMS))
+            rows = split.even_rows(_item_count(split, dataset, MOST_ITEMS))
             q = context.posteriors(rows) if name == "test" and context.items_given is None else None
-            passed[name] = through(context.model, _read(split, rows, dataset, context.model), at, q)
-        context.observer.progress("diagnosing", at + 1, 5)
-    return passed
+            x = _items(split, rows, dataset, context.model)
+            outputs[name] = outputs_of(context.model, x, at, q)
+        context.observer.progress("diagnosing the run", at + 1, 5)
+    return outputs
 
 
-def _affordable(split: Split, dataset: Dataset, most: int) -> int:
-    """At most so many items, fewer of large ones, and 50 at least where there are so many."""
+def _item_count(split: Split, dataset: Dataset, most: int) -> int:
+    """How many items to read: at most `most`, fewer if they are large, but 50 if the split has them."""
     return min(len(split), most, max(50, MOST_VALUES // math.prod(dataset.shape)))
 
 
-def _read(split: Split, rows: np.ndarray, dataset: Dataset, model: Model) -> Tensor:
-    """Items as the model sees them: (N, *shape)."""
+def _items(split: Split, rows: np.ndarray, dataset: Dataset, model: Model) -> Tensor:
+    """These rows of a split on the model's scale: (N, *shape)."""
     return Batches(split, dataset.scaling, model.device, model.dtype)(rows)
 
 
 @dataclass(frozen=True)
-class Passed:
-    """Items x (N, *shape) through the model with one draw each: the `error` x - mean of p(x | z); mean codes and draws
-    z (N, D), distortion and rate (N,) in nats (rate None without a density), squared error and the likelihood's
-    variance per value (N,), and the share of means outside [0, 1]; all but x and error in double precision on the CPU.
+class Outputs:
+    """A model's outputs for items x (N, *shape), with one draw of z per item.
+
+    `error` is x minus the mean of p(x | z), shaped as x. `mean` codes and draws `z` are (N, D). `distortion` and `rate`
+    (N,) are in nats, the rate `per_dimension` (N, D); rates are None without a density. `squared` error and the
+    likelihood's `variance` are means over an item's values (N,). `outside` is the share of means outside [0, 1]. All
+    but x and error are in double precision on the CPU.
     """
 
     x: Tensor
@@ -120,8 +125,8 @@ class Passed:
     outside: float
 
 
-def through(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = None) -> Passed:
-    """One draw of z for each item of x (N, *shape); `q` are their posteriors where they are known already."""
+def outputs_of(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = None) -> Outputs:
+    """The model's outputs for items x (N, *shape), with noise by the seed; `q`: their posteriors if known."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((1, len(x), model.latent), generator=generator, dtype=x.dtype).to(x.device)
     parts: list[tuple[Tensor, ...]] = []
@@ -129,27 +134,27 @@ def through(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = N
     with torch.no_grad(), evaluating(model):
         prior = model.prior_value()
         for rows in model.chunks(len(x)):
-            of_x = model.infer(x[rows]) if q is None else selected(q, rows)
-            p = model.at(of_x.rsample(noise[:, rows]), x[rows], of_x, prior)
+            posterior = model.infer(x[rows]) if q is None else selected(q, rows)
+            p = model.at(posterior.rsample(noise[:, rows]), x[rows], posterior, prior)
             assert p.raw is not None
             mean = model.likelihood.mean(p.raw)[0]
             errors.append(x[rows] - mean)
             squared = errors[-1].flatten(1).square().mean(1)
             outside = ((mean < -1 / 255) | (mean > 1 + 1 / 255)).flatten(1).double().mean(1)
-            nothing = squared.new_zeros(len(squared), 0)
-            parts.append((of_x.mean, p.z[0], p.distortion, nothing if p.rate is None else p.rate,
-                          nothing if p.kl is None else p.kl, squared,
+            absent = squared.new_zeros(len(squared), 0)
+            parts.append((posterior.mean, p.z[0], p.distortion, absent if p.rate is None else p.rate,
+                          absent if p.kl is None else p.kl, squared,
                           model.likelihood.variance(p.raw)[0].flatten(1).mean(1), outside))  # fmt: skip
     mean, z, distortion, rate, kl, squared, variance, outside = (
         torch.cat(part).cpu().double() for part in zip(*parts, strict=True)
     )
-    return Passed(x, torch.cat(errors), mean, z, distortion, rate if rate.ndim == 1 else None,
-                  kl if kl.shape[1] else None, squared, variance, outside.mean().item())  # fmt: skip
+    return Outputs(x, torch.cat(errors), mean, z, distortion, rate if rate.ndim == 1 else None,
+                   kl if kl.shape[1] else None, squared, variance, outside.mean().item())  # fmt: skip
 
 
-def _scores(weight: float, model: Model, p: Passed, average: Tensor) -> Scores:
+def _scores(weight: float, model: Model, p: Outputs, average: Tensor) -> Scores:
     cost = p.distortion + (weight * p.rate if p.rate is not None and weight else 0)
-    baseline = without_codes(model, average, p.x)
+    baseline = baseline_distortion(model, average, p.x)
     gain = baseline - cost
     return Scores(
         items=len(cost),
@@ -164,47 +169,49 @@ def _scores(weight: float, model: Model, p: Passed, average: Tensor) -> Scores:
 
 
 def _error(values: Tensor) -> float:
-    known = standard_error(values.cpu().numpy())
-    return math.inf if known is None else known
+    stderr = standard_error(values.cpu().numpy())
+    return math.inf if stderr is None else stderr
 
 
-def _noise(model: Model, p: Passed, average: Tensor) -> Noise:
+def _noise(model: Model, p: Outputs, average: Tensor) -> Noise:
     spread = (p.x - average).square().mean().item()
     residual = p.squared.mean().item()
     best = model.likelihood.calibration(p.error.double()) if residual > 0 else None
     return Noise(p.variance.mean().item(), residual, spread, *(best or ()))
 
 
-def _latents(model: Model, p: Passed) -> Latents:
-    more = with_others_codes(model, p.x, p.z) - p.distortion
+def _latents(model: Model, p: Outputs) -> Latents:
+    rise = shuffled_distortion(model, p.x, p.z) - p.distortion
     activity = p.mean.var(0) / p.z.var(0).clamp(min=1e-30)
     return Latents(
         activity=activity.numpy(),
         reach=reach(model, p.z),
         rate=None if p.per_dimension is None else p.per_dimension.mean(0).numpy(),
-        shuffled=more.mean().item(),
-        shuffled_stderr=_error(more),
+        shuffled=rise.mean().item(),
+        shuffled_stderr=_error(rise),
     )
 
 
-def _against_training(context: Context, dataset: Dataset, test: Passed, average: Tensor) -> dict[str, Any]:
-    """Evidence that compares with the training split's axes and codes."""
+def _compared_with_training(
+    context: Context, dataset: Dataset, test: Outputs, average: Tensor
+) -> dict[str, Any]:
+    """The evidence that compares test items with the principal axes and the codes of the training split."""
     model, train = context.model, dataset.train
-    scale = noise_at(model, average).flatten().sqrt()
-    rows = train.even_rows(_affordable(train, dataset, MOST_ROWS))
-    white = _read(train, rows, dataset, model).flatten(1).cpu().double() / scale
+    scale = noise_variance(model, average).flatten().sqrt()
+    rows = train.even_rows(_item_count(train, dataset, MOST_ROWS))
+    white = _items(train, rows, dataset, model).flatten(1).cpu().double() / scale
     modes, axes = spectrum(white)
-    found: dict[str, Any] = {"modes": modes}
-    found["drift"] = drift(white[1::2], test.x.flatten(1).cpu().double() / scale, axes)
+    compared: dict[str, Any] = {"modes": modes}
+    compared["drift"] = drift(white[1::2], test.x.flatten(1).cpu().double() / scale, axes)
     if context.prior:
-        # Other noise than the test items'.
+        # The noise differs from that of the test items.
         codes = densities.draws(model, train.evenly(MOST_CODES).x, seed=7)
-        found["gap"] = density_gap(model, codes, test.z)
-    return found
+        compared["gap"] = density_gap(model, codes, test.z)
+    return compared
 
 
-def without_codes(model: Model, average: Tensor, x: Tensor) -> Tensor:
-    """Distortion of items x (N, *shape) where every one of them is given the same `average` (*shape): (N,)."""
+def baseline_distortion(model: Model, average: Tensor, x: Tensor) -> Tensor:
+    """Distortion of items x (N, *shape) of a model without codes, which predicts `average` (*shape): (N,) in nats."""
     with torch.no_grad():
         raw = model.likelihood.raw(average)[None, None]
         parts = [-model.likelihood.log_prob(raw.expand(1, r.stop - r.start, *average.shape), x[r])[0]
@@ -212,20 +219,21 @@ def without_codes(model: Model, average: Tensor, x: Tensor) -> Tensor:
     return torch.cat(parts).cpu().double()
 
 
-def with_others_codes(model: Model, x: Tensor, z: Tensor) -> Tensor:
-    """Distortion of items x (N, *shape) when each is given the code (N, D) of another: (N,)."""
-    # Half way round: where items lie in the order of their classes, a neighbour's code would nearly fit.
-    dealt = z.roll(len(z) // 2, 0).to(x)
+def shuffled_distortion(model: Model, x: Tensor, z: Tensor) -> Tensor:
+    """Distortion of items x (N, *shape) with shuffled codes z (N, D): each has the code of another: (N,) in nats."""
+    # Rolled by half the items: if they are sorted by class, the code of a neighbour would nearly fit.
+    shuffled = z.roll(len(z) // 2, 0).to(x)
     parts = []
     with torch.no_grad(), evaluating(model):
         for rows in model.chunks(len(x)):
-            parts.append(model.at(dealt[None, rows], x[rows]).distortion)
+            parts.append(model.at(shuffled[None, rows], x[rows]).distortion)
     return torch.cat(parts).cpu().double()
 
 
 def reach(model: Model, z: Tensor) -> np.ndarray:
-    """std of each dimension's draws z (N, D) times the norm of the decoder's first weights on it, as a share of the
-    largest: (D,).
+    """The effect of each latent dimension on the decoder, as a share of the largest: (D,).
+
+    It is the standard deviation of the draws z (N, D) times the norm of the decoder's first weights on that dimension.
     """
     first = next((m for m in model.decoder.modules() if isinstance(m, nn.Linear)), None)
     norms = torch.ones(model.latent) if first is None else first.weight.detach().norm(dim=0).cpu()
@@ -236,19 +244,19 @@ def reach(model: Model, z: Tensor) -> np.ndarray:
 
 
 def layers(model: Model, x: Tensor, z: Tensor) -> tuple[Layer, ...]:
-    """The layers of activations in encoder and decoder, run on items x (N, *shape) and codes z (N, D)."""
+    """The layers of activations in encoder and decoder, for items x (N, *shape) and codes z (N, D)."""
     kinds: tuple[type[nn.Module], ...] = tuple(k for k in ACTIVATIONS.values() if isinstance(k, type))
     ranges: dict[str, tuple[Tensor, Tensor]] = {}
 
     def watch(name: str) -> Callable[..., None]:
-        def look(module: nn.Module, inputs: object, output: Tensor) -> None:
+        def record(module: nn.Module, inputs: object, output: Tensor) -> None:
             flat = output.detach().movedim(1, -1).flatten(0, -2)
             low, high = flat.amin(0), flat.amax(0)
             if name in ranges:
                 low, high = torch.minimum(low, ranges[name][0]), torch.maximum(high, ranges[name][1])
             ranges[name] = low, high
 
-        return look
+        return record
 
     parts = (("encoder", model.encoder), ("decoder", model.decoder))
     hooks = [m.register_forward_hook(watch(f"{part}.{name}"))
@@ -261,17 +269,16 @@ def layers(model: Model, x: Tensor, z: Tensor) -> tuple[Layer, ...]:
     finally:
         for hook in hooks:
             hook.remove()
-    found = {name: (high - low).cpu().double() for name, (low, high) in ranges.items()}
-    flat = {name: isinstance(model.get_submodule(name), nn.ReLU) for name in found}
-    return tuple(Layer(n, len(r), int((r <= SAME * r.max()).sum()), flat[n]) for n, r in found.items())
+    widths = {name: (high - low).cpu().double() for name, (low, high) in ranges.items()}
+    flat = {name: isinstance(model.get_submodule(name), nn.ReLU) for name in widths}
+    return tuple(Layer(n, len(w), int((w <= DEAD_RANGE * w.max()).sum()), flat[n]) for n, w in widths.items())
 
 
 def spectrum(white: Tensor) -> tuple[np.ndarray, Tensor]:
-    """Principal variances of items (N, D), which are in units of the noise, largest first (R,), and their axes, the
-    columns of (D, R), orthonormal in those units.
+    """Principal variances (R,) of items (N, D), largest first, and their orthonormal axes, the columns of (D, R).
 
-    Axes come from every second item and variances from the others: of many dimensions and few items, variances
-    along axes that the same items chose would be too large.
+    Items, variances and axes are in units of the noise. Axes are computed from every second item and variances from the
+    others: with few items in many dimensions, variances along axes fitted to the same items would be too large.
     """
     white = white - white.mean(0)
     axes = principal_axes(white[::2])
@@ -282,7 +289,7 @@ def spectrum(white: Tensor) -> tuple[np.ndarray, Tensor]:
 
 
 def principal_axes(x: Tensor) -> Tensor:
-    """Orthonormal principal axes of centred items x (N, D), by the smaller of the two Gram matrices: (D, R)."""
+    """Orthonormal principal axes (D, R) of centred items x (N, D), from the smaller of the two Gram matrices."""
     if len(x) >= x.shape[1]:
         return torch.linalg.eigh(x.T @ x)[1].flip(1)
     values, vectors = torch.linalg.eigh(x @ x.T)
@@ -291,16 +298,16 @@ def principal_axes(x: Tensor) -> Tensor:
 
 
 def drift(train: Tensor, test: Tensor, axes: Tensor) -> Drift | None:
-    """Test items (N, D) against training items (M, D) along the first axes (D, R); None for too few."""
+    """The drift of test items (N, D) from training items (M, D) along the first axes (D, R); None for too few items."""
     count = min(len(train), len(test))
     if count < 2 * BLOCK:
         return None
     first = axes[:, :AXES]
-    # Without order: a block of consecutive items may be of one class where a split is sorted.
+    # Shuffled, because a block of consecutive items of a sorted split may be of one class.
     generator = torch.Generator().manual_seed(0)
     a, b = (part[torch.randperm(len(part), generator=generator)[:count]] @ first for part in (train, test))
-    middle, scale = a.mean(0), a.std(0).clamp(min=1e-12)
-    a, b = (a - middle) / scale, (b - middle) / scale
+    mean, scale = a.mean(0), a.std(0).clamp(min=1e-12)
+    a, b = (a - mean) / scale, (b - mean) / scale
     blocks = block_mmd(a, b, BLOCK)
     if blocks is None:
         return None
@@ -309,29 +316,30 @@ def drift(train: Tensor, test: Tensor, axes: Tensor) -> Drift | None:
 
 
 def density_gap(model: Model, train: np.ndarray, test: Tensor, seed: int = 0) -> Gap | None:
-    """A density fitted to training codes (M, D) against the prior, on test codes (N, D); None where none can be
-    fitted.
+    """The gap of test codes (N, D) between the prior and the best density fitted to training codes (M, D).
+
+    None if no density can be fitted.
     """
     with torch.no_grad(), evaluating(model):
         like = next(model.parameters())
         prior = log_prior(model.prior_value(), test.to(like))
     half = len(test) // 2
-    found: list[tuple[float, Gap]] = []
+    gaps: list[tuple[float, Gap]] = []
     for name in ("factored", "full", "mixture"):
         if densities.refusal(name, train) or not half:
             continue
         fitted = densities.fit(name, train, seed)
-        more = fitted.log_prob(test.numpy()) - prior
-        # Chosen by one half of the codes and judged by the other: the best of three is best by chance as well.
-        judged = more[half:]
-        shaped = isinstance(fitted, densities.Mixture) and len(fitted.parts) > 1
-        stderr = _error(torch.from_numpy(judged))
-        found.append((float(more[:half].mean()), Gap(fitted.what, float(judged.mean()), stderr, shaped)))
-    return max(found, key=lambda each: each[0])[1] if found else None
+        difference = fitted.log_prob(test.numpy()) - prior
+        # One half of the codes selects the density, the other measures it: the best of three is best partly by chance.
+        measured = difference[half:]
+        is_mixture = isinstance(fitted, densities.Mixture) and len(fitted.parts) > 1
+        gap = Gap(fitted.what, float(measured.mean()), _error(torch.from_numpy(measured)), is_mixture)
+        gaps.append((float(difference[:half].mean()), gap))
+    return max(gaps, key=lambda scored: scored[0])[1] if gaps else None
 
 
-def noise_at(model: Model, average: Tensor) -> Tensor:
-    """The likelihood's variance of each value (*shape) about the training mean: what a first mode has to beat."""
+def noise_variance(model: Model, average: Tensor) -> Tensor:
+    """The likelihood's variance of each value (*shape) at the training mean, which a mode has to exceed."""
     with torch.no_grad():
         variance = model.likelihood.variance(model.likelihood.raw(average))
     return variance.clamp(min=1e-12).cpu().double()

@@ -1,4 +1,4 @@
-"""Rules on the network's units, and on test items that are not like the training data."""
+"""Rules on dead units, and on test items that differ from the training data."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ import math
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
 
-MANY_DEAD, MOST_DEAD = (
-    0.2,
-    0.5,
-)  # shares of a layer's units: a few dead ones are usual with ReLU, and harmless
-CERTAIN = 5.0  # standard errors, of ten blocks: few blocks make a wide-tailed error
-UNLIKE_MMD = (
-    0.02  # MMD^2 of the standardised axes: a shift of one axis by a standard deviation gives about this
-)
-UNLIKE_COST = 0.15  # of the gain on validation, that test items get less
+MANY_DEAD, MOST_DEAD = 0.2, 0.5  # shares of a layer's units: a few dead ones are usual with ReLU
+SIGNIFICANT = 5.0  # standard errors, over only ten blocks: their distribution has wide tails
+UNLIKE_MMD = 0.02  # MMD^2 along standardised axes: about that of one axis shifted by a standard deviation
+UNLIKE_COST = 0.15  # share of validation's gain by which test items must cost more
 
 
 def dead_units(e: Evidence) -> Finding | None:
-    """Units that give one value for every item."""
+    """Units that give the same value for every item."""
     worst = max(e.layers, key=lambda layer: layer.dead / layer.units, default=None)
     if worst is None or worst.dead / worst.units < MANY_DEAD:
         return None
@@ -32,43 +27,43 @@ def dead_units(e: Evidence) -> Finding | None:
         f"{share:.0%} of the units of a hidden layer are dead",
         0.8 if share > 0.95 else 0.45 if share >= MOST_DEAD else 0.25,
         f"Units that give the same value for each of the test {e.unit}s: {listed}.",
-        "One step too large moves a unit to where its activation is flat; there it has no gradient, and never comes"
-        " back." + (" A ReLU is flat over half its range." if relu else ""),
-        "Lower the learning rate" + (" and take an activation that is flat nowhere." if relu else "."),
+        "One step that is too large moves a unit to where its activation is flat. There its gradient is zero, and it"
+        " never recovers." + (" A ReLU is flat over half its range." if relu else ""),
+        "Lower the learning rate" + (" and use an activation that is flat nowhere." if relu else "."),
         {"optimizer.lr": rounded(e.config.optimizer.lr / 3)}
         | ({"network.activation": "silu"} if relu and "activation" in e.network.reads else {}),
     )
 
 
 def unlike_test(e: Evidence) -> Finding | None:
-    """Test items come from another law than the training items."""
+    """Test items follow another distribution than the training items."""
     if e.drift is None or not e.gradient:
         return None
-    drifted = e.drift.mmd > max(UNLIKE_MMD, CERTAIN * e.drift.stderr)
-    worse = _costs_more(e)
-    if not drifted and worse is None:
+    drifted = e.drift.mmd > max(UNLIKE_MMD, SIGNIFICANT * e.drift.stderr)
+    extra = _extra_cost(e)
+    if not drifted and extra is None:
         return None
-    told = (
-        f" Test {e.unit}s cost {short(worse)} nats more than validation {e.unit}s."
-        if worse is not None
+    cost = (
+        f" Test {e.unit}s cost {short(extra)} nats more than validation {e.unit}s."
+        if extra is not None
         else ""
     )
     return Finding(
         "test-unlike-training",
-        "The test data are not like the training data",
+        "The test data differ from the training data",
         0.65,
-        f"Along the first principal axes the two differ by MMD² {short(e.drift.mmd)} ± {short(e.drift.stderr)} (0 for"
-        f" equal laws), and a mean is shifted by {short(e.drift.shift)} standard deviations.{told}",
-        "They were taken, prepared or selected in another way; numbers on them say how the model does elsewhere.",
-        f"Look at a few of both; if they ought to be alike, mix the {e.unit}s before they are split.",
+        f"Along the first principal axes MMD² between them is {short(e.drift.mmd)} ± {short(e.drift.stderr)} (0 for"
+        f" equal distributions), and the largest shift of a mean is {short(e.drift.shift)} standard deviations.{cost}",
+        "They were collected, prepared or selected differently, so test numbers describe the model on other data.",
+        f"Compare a few of both. If they should be alike, shuffle the {e.unit}s before splitting them.",
     )
 
 
-def _costs_more(e: Evidence) -> float | None:
-    """By how much test items cost more than validation items, where that is certain and much."""
+def _extra_cost(e: Evidence) -> float | None:
+    """The cost of test items above that of validation items, in nats; None if it is small or uncertain."""
     if not {"valid", "test"} <= set(e.scores):
         return None
     valid, test = e.scores["valid"], e.scores["test"]
     more = test.cost - valid.cost
-    sure = more > CERTAIN * math.hypot(valid.stderr, test.stderr)
-    return more if sure and more > UNLIKE_COST * max(valid.gain, 0.0) else None
+    significant = more > SIGNIFICANT * math.hypot(valid.stderr, test.stderr)
+    return more if significant and more > UNLIKE_COST * max(valid.gain, 0.0) else None

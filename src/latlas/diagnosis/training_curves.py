@@ -1,4 +1,4 @@
-"""What the log tells of training, as arrays and the few numbers that rules compare."""
+"""Curves of training from the log, and the numbers that rules compute from them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from latlas.diagnosis.evidence import Evidence
 
 Row = tuple[int, Mapping[str, Any]]
-WINDOW = 50  # steps that a point of the training curve covers at least
+WINDOW = 50  # least number of steps in a point of the training curve
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A cost in nats per item, distortion + weight * rate at the rate's full weight, over steps: both (N,)."""
+    """The cost over the steps, both (N,): distortion + weight * rate at the full weight, in nats per item."""
 
     steps: np.ndarray
     cost: np.ndarray
@@ -25,46 +25,47 @@ class Curve:
         return len(self.steps)
 
     def at(self, share: float) -> float:
-        """The cost at a share of the steps, between rows."""
+        """The cost after a share of the steps, interpolated between rows."""
         return float(np.interp(share * self.steps[-1], self.steps, self.cost))
 
     def late(self, start: float) -> float:
-        """The share of the fall from `start` to the end that came in the last quarter of the steps."""
+        """The share of the decrease from `start` to the end that the last quarter of the steps brought."""
         return (self.at(0.75) - float(self.cost[-1])) / max(start - float(self.cost[-1]), 1e-9)
 
     def worsened(self, start: float) -> float:
-        """How far the cost ends above its least value, as a share of the fall from `start` to that."""
+        """The final cost above the least cost, as a share of the decrease from `start` to the least."""
         least = float(self.cost.min())
         return (float(self.cost[-1]) - least) / max(start - least, 1e-9)
 
 
 def training(e: Evidence) -> Curve:
-    """By the rows of kind step, as `whole_rows` joins them."""
+    """The training cost, from the rows of kind step as `whole_rows` joins them."""
     return _curve(e, whole_rows(e))
 
 
 def whole_rows(e: Evidence) -> list[Row]:
-    """The rows of kind step, means over the steps since the row before, each with its step and joined with the next
-    ones until they cover 50 steps: a row of a few batches jumps by chance. What is left at the end is left out where
-    it covers less than half of what the others do.
+    """The rows of kind step with their steps, joined until each covers at least 50 steps.
+
+    Each row of the log is a mean over the steps since the row before; one of a few batches jumps by chance. A last row
+    that covers less than half as many steps as usual is dropped.
     """
     joined: list[tuple[int, Mapping[str, Any]]] = []
-    kept: list[tuple[int, Mapping[str, Any]]] = []
+    pending: list[tuple[int, Mapping[str, Any]]] = []
     covered = before = 0
     for row in e.steps:
-        kept.append((row["step"] - before, row))
+        pending.append((row["step"] - before, row))
         covered, before = covered + row["step"] - before, row["step"]
         if covered >= WINDOW:
-            joined.append((covered, _averaged(kept)))
-            kept, covered = [], 0
-    if kept:
-        joined.append((covered, _averaged(kept)))
+            joined.append((covered, _averaged(pending)))
+            pending, covered = [], 0
+    if pending:
+        joined.append((covered, _averaged(pending)))
     usual = np.median([width for width, _ in joined]) if joined else 0
     return [(row["step"], row) for width, row in joined if width >= usual / 2]
 
 
 def _averaged(rows: list[tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
-    """The mean of rows over the steps that each covers; step and rate of learning are the last one's."""
+    """The mean of rows, weighted by the steps that each covers; step and learning rate are those of the last."""
     last = rows[-1][1]
     if len(rows) == 1:
         return last
@@ -78,7 +79,7 @@ def _averaged(rows: list[tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
 
 
 def validation(e: Evidence) -> Curve:
-    """By the epochs that were validated; of a capacity, whose rate rises to it, none."""
+    """The validation cost of each epoch; empty with a capacity, whose rate rises on purpose."""
     if e.config.objective.capacity is not None:
         return _curve(e, [])
     return _curve(e, [(row["step"], row["valid"]) for row in e.epochs if row.get("valid")])
@@ -95,10 +96,10 @@ def norms(e: Evidence) -> np.ndarray:
 
 
 def rises(e: Evidence) -> np.ndarray:
-    """How far the cost of each row lies above the least before it, as a share of all that training gained: (N,).
+    """The rise of each row's cost above the least cost before it, as a share of the whole gain of training: (N,).
 
-    Rows before the end of warm-up count as nothing, nor is anything compared with them: at a small weight the rate
-    rises, and at its full weight, which the cost has, that looks like a loss.
+    Rows before the end of warm-up are left out: there the rate may rise, because its weight is small, and the cost,
+    which has the full weight, rises with it.
     """
     curve = training(e)
     if len(curve) < 3:
@@ -112,29 +113,29 @@ def rises(e: Evidence) -> np.ndarray:
 
 
 def baseline(e: Evidence, split: str = "train") -> float:
-    """The cost of a model without codes on a split, in nats per item; where none was measured, the first logged."""
+    """The cost of a model without codes on a split, in nats per item; if not measured, the first logged cost."""
     if split in e.scores:
         return e.scores[split].baseline
     return float(training(e).cost[0]) if e.steps else 0.0
 
 
 def travel(e: Evidence) -> float:
-    """The sum of the learning rates of all steps: about the farthest that Adam can move a weight."""
+    """The sum of the learning rates of all steps: about the largest distance that Adam can move a weight."""
     widths = np.diff([row["step"] for row in e.steps], prepend=0)
     return float(sum(row["lr"] * width for row, width in zip(e.steps, widths, strict=True)))
 
 
 def bend(e: Evidence) -> float | None:
-    """The slope of the cost over the second half of all learning (steps times their rate), as a share of that over
-    the first half: about 1 where the cost still falls along a straight line, near 0 where it has levelled off.
+    """The decrease of the cost in the second half of all learning, as a share of that in the first half.
 
-    None for too few rows, or a cost that did not fall.
+    Halves are of the sum of the learning rates. It is about 1 if the cost still falls along a straight line, and near 0
+    if it has levelled off. None for too few rows, or a cost that did not fall.
     """
     curve = training(e)
     if len(curve) < 6:
         return None
-    rates = np.array([row["lr"] for _, row in whole_rows(e)], float)
-    learned = np.cumsum(rates * np.diff(curve.steps, prepend=0.0))
+    learning_rates = np.array([row["lr"] for _, row in whole_rows(e)], float)
+    learned = np.cumsum(learning_rates * np.diff(curve.steps, prepend=0.0))
     half = float(np.interp(learned[-1] / 2, learned, curve.cost))
     first, second = float(curve.cost[0]) - half, half - float(curve.cost[-1])
     return None if first <= 0 else second / first

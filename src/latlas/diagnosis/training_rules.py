@@ -1,4 +1,4 @@
-"""Rules on training: what broke off, over- and underfitting, the learning rate."""
+"""Rules on training: divergence, interruption, over- and underfitting, the learning rate."""
 
 from __future__ import annotations
 
@@ -12,33 +12,29 @@ from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
 from latlas.networks import HIDDEN
 
-OVERFIT = 0.15  # share of the training items' gain that unseen items do not get; 8,000 images of Fashion-MNIST: 0.05
-CERTAIN = 3.0  # standard errors
-WORSE = 0.05  # share of what validation had gained, and lost again by the last epoch
-FALLING = (
-    0.06  # share of all the gain that came in the last quarter: of a cosine that has levelled off, under 0.03
-)
+OVERFIT = 0.15  # least share of the training gain that unseen items miss; 8,000 images of Fashion-MNIST: 0.05
+SIGNIFICANT = 3.0  # standard errors that a difference needs
+WORSE = 0.05  # least share of validation's gain that was lost again by the last epoch
+FALLING = 0.06  # least share of the gain in the last quarter; under 0.03 for a cosine that has levelled off
 FEW_ROWS = 4  # epochs that a trend needs
-STRAIGHT = 0.5  # the bend (`training_curves.bend`) above which a cost has not begun to level off
-TRAVEL = (
-    0.02  # the sum of all learning rates: half of what a weight of a layer with 784 inputs begins with, 1/28
-)
-USUAL_LR = 1e-3  # from here on Adam's rate is not what makes training slow
-SHORT_STEPS = GOOD_STEPS // 5  # fewer steps than these and a straight curve: training was short, not slow
-SPIKE = 0.2  # of the gain, that one row lies above the best before it: no noise of a batch does that
-USELESS = 0.02  # of the cost without codes: a gain below it, where the data have clear directions, is none
-CLIPPED = 20.0  # times the bound, of the median gradient: Adam forgives a bound that scales all steps alike
-STANDING = 2.0  # a mode so many times the weight is clear enough for any model to find
+STRAIGHT = 0.5  # least bend (`training_curves.bend`) of a cost that has not begun to level off
+TRAVEL = 0.02  # least sum of learning rates: half the initial weights of a layer with 784 inputs, 1/28
+USUAL_LR = 1e-3  # from this learning rate on, Adam is not too slow
+SHORT_STEPS = GOOD_STEPS // 5  # with fewer steps, a straight curve means short training, not slow training
+SPIKE = 0.2  # share of the gain by which a row exceeds the best before it: more than the noise of batches
+USELESS = 0.02  # share of the cost without codes: a smaller gain, on data with clear directions, is no gain
+CLIPPED = 20.0  # median gradient norm over the bound: Adam tolerates a bound that scales all steps alike
+CLEAR = 2.0  # a mode this many times the weight is clear enough for any model to encode
 
 
 def not_finite(e: Evidence) -> Finding | None:
-    """Numbers that are not finite, in the model or on the way to it."""
+    """The model's outputs are not finite, or training broke off before there was a model."""
     diverged = not e.finite
     if not diverged and (e.finished or e.weights):
         return None
     last = e.steps[-1]["step"] if e.steps else 0
-    where = (
-        f"What the model gives for some {e.unit}s is not a finite number."
+    evidence = (
+        f"The model's outputs for some {e.unit}s are not finite."
         if diverged
         else f"There are no weights: training broke off within the first epoch, after logged step {last:,} of"
         f" {e.plan.steps:,}."
@@ -47,84 +43,82 @@ def not_finite(e: Evidence) -> Finding | None:
         "diverged",
         "Training has diverged" if diverged else "Training broke off before the first epoch was over",
         1.0,
-        where,
+        evidence,
         f"Most likely a step was too large: the learning rate is {short(e.config.optimizer.lr)}"
-        f" and {_bound(e)}."
+        f" and {_clipping(e)}."
         + ("" if diverged else " (An interrupted run is continued with latlas train --resume.)"),
-        _how_smaller(e),
         _smaller_steps(e),
+        _smaller_step_settings(e),
     )
 
 
 def unfinished(e: Evidence) -> Finding | None:
-    """A run that stands still before its end."""
+    """The run stopped before its end."""
     if e.finished or not e.weights or not e.gradient:
         return None
     last = e.steps[-1]["step"] if e.steps else 0
     return Finding(
         "unfinished",
-        "The run has not reached its end",
+        "The run is unfinished",
         0.5,
         f"The log ends at step {last:,} of {e.plan.steps:,}, and there are no final numbers.",
-        "It was interrupted, or it is training still, or it met a loss that is not finite (then it said so).",
-        "Continue it; where it breaks off again, begin anew with a lower learning rate.",
+        "The run was interrupted, is still training, or stopped at a loss that was not finite (with a message).",
+        "Continue the run; if it breaks off again, start a new one with a lower learning rate.",
         {},
         "latlas train --resume RUN",
     )
 
 
-def _bound(e: Evidence) -> str:
+def _clipping(e: Evidence) -> str:
     clip = e.config.optimizer.clip
-    return "gradients are not bounded" if clip is None else f"gradients are bounded at {short(clip)}"
+    return "gradients are not clipped" if clip is None else f"gradients are clipped at {short(clip)}"
 
 
-def _smaller_steps(e: Evidence) -> dict[str, Any]:
+def _smaller_step_settings(e: Evidence) -> dict[str, Any]:
     slower = {"optimizer.lr": min(2e-3, rounded(e.config.optimizer.lr / 5))}
     return slower if e.config.optimizer.clip is not None else {**slower, "optimizer.clip": 100.0}
 
 
-def _how_smaller(e: Evidence) -> str:
-    bound = " and bound the gradient" if e.config.optimizer.clip is None else ""
-    return f"Lower the learning rate{bound}."
+def _smaller_steps(e: Evidence) -> str:
+    clip = " and clip the gradient" if e.config.optimizer.clip is None else ""
+    return f"Lower the learning rate{clip}."
 
 
 def overfits(e: Evidence) -> Finding | None:
-    """The model serves training items better than unseen ones, or validation has got worse."""
-    held = "valid" if "valid" in e.scores else "test"
-    if not e.gradient or "train" not in e.scores or held not in e.scores:
+    """The model does better on training items than on unseen ones, or validation has got worse."""
+    held_out = "valid" if "valid" in e.scores else "test"
+    if not e.gradient or "train" not in e.scores or held_out not in e.scores:
         return None
-    train, other = e.scores["train"], e.scores[held]
-    gap = train.gain - other.gain
+    train, unseen = e.scores["train"], e.scores[held_out]
+    gap = train.gain - unseen.gain
     share = gap / train.gain if train.gain > 0 else 0.0
-    sure = gap > CERTAIN * float(np.hypot(train.gain_stderr, other.gain_stderr))
+    significant = gap > SIGNIFICANT * float(np.hypot(train.gain_stderr, unseen.gain_stderr))
     lost, since = _worsening(e)
-    if not (sure and share > OVERFIT) and lost < WORSE:
+    if not (significant and share > OVERFIT) and lost < WORSE:
         return None
-    name = "validation" if held == "valid" else "test"
+    name = "validation" if held_out == "valid" else "test"
     limit = e.config.data.limit
-    limited = "" if limit is None else f" data.limit = {limit:,} keeps the others away."
+    limited = "" if limit is None else f" data.limit = {limit:,} leaves out the others."
     worse = (
-        f" Validation has got worse since epoch {since}, by {lost:.0%} of all it had gained."
-        if lost >= WORSE
-        else ""
+        f" Validation has got worse since epoch {since}, by {lost:.0%} of its gain." if lost >= WORSE else ""
     )
     return Finding(
         "overfitting",
-        "The model knows the training data better than the data at large",
+        "The model overfits: it does better on training data than on unseen data",
         0.4 + min(0.5, max(share, lost)),
-        f"Beside the mean {e.unit}, training {e.unit}s gain {short(train.gain)} nats each and {name} {e.unit}s"
-        f" {short(other.gain)} ± {short(other.gain_stderr)}: {max(0.0, share):.0%} less.{worse}",
-        f"{e.counts['train']:,} training {e.unit}s were seen {e.plan.epochs:,} times each: they are too few for a model"
-        f" of this size, or for that many passes.{limited}",
-        "More data help most. Else stop when validation is best, take a smaller network, or let weights decay more"
-        " (optimizer.weight_decay); corrupted inputs (corruption.name=gaussian) help too.",
+        f"Over the mean {e.unit}, training {e.unit}s gain {short(train.gain)} nats each and {name} {e.unit}s"
+        f" {short(unseen.gain)} ± {short(unseen.gain_stderr)}: {max(0.0, share):.0%} less.{worse}",
+        f"The model saw {e.counts['train']:,} training {e.unit}s {e.plan.epochs:,} times each: too few {e.unit}s for"
+        f" its size, or too many passes.{limited}",
+        "More data help most. Otherwise stop at the best validation score, use a smaller network, or raise"
+        " optimizer.weight_decay; corrupted inputs (corruption.name=gaussian) help too.",
         ({"training.patience": 5} if e.counts["valid"] else {})
         | (_smaller_network(e) if not limited else {"data.limit": None}),
     )
 
 
 def _worsening(e: Evidence) -> tuple[float, int]:
-    """The share of validation's gain that was lost again, and the epoch since when."""
+    """The share of validation's gain that was lost again, and the epoch after which it was lost."""
     curve = training_curves.validation(e)
     if len(curve) < FEW_ROWS:
         return 0.0, 0
@@ -140,7 +134,7 @@ def _smaller_network(e: Evidence) -> dict[str, Any]:
 
 
 def underfits(e: Evidence) -> Finding | None:
-    """The validation score was still getting better at the end."""
+    """The score was still improving at the end of training."""
     if not e.gradient or not e.finished or rate_too_low(e) is not None:
         return None
     by_epoch = training_curves.validation(e)
@@ -148,57 +142,53 @@ def underfits(e: Evidence) -> Finding | None:
         (by_epoch, "valid") if len(by_epoch) >= FEW_ROWS else (training_curves.training(e), "train")
     )
     if len(curve) < FEW_ROWS:
-        return _short(e)
+        return _few_steps(e)
     share = curve.late(training_curves.baseline(e, split))
     if share < FALLING or not gained(e):
         return None
     return Finding(
         "underfitting",
-        "Training was over too soon: the score was still getting better",
+        "Training ended too early: the score was still improving",
         0.4 + min(0.4, share),
-        f"The last quarter of the {e.plan.steps:,} steps brought {share:.0%} of all the gain, on {_named(split)}.",
-        "A model that is done gains next to nothing in the last quarter.",
+        f"The last quarter of the {e.plan.steps:,} steps brought {share:.0%} of the whole gain on"
+        f" {'validation' if split == 'valid' else 'training'} {e.unit}s.",
+        "A converged model gains almost nothing in the last quarter.",
         "Train for longer.",
         {"training.epochs": 3 * e.plan.epochs},
     )
 
 
 def gained(e: Evidence) -> bool:
-    """Whether training gained anything that is certain: shares of a gain of nothing are noise."""
+    """Whether the gain of training is significant; shares of no gain are noise."""
     train = e.scores.get("train")
-    return train is None or train.gain > CERTAIN * train.gain_stderr
+    return train is None or train.gain > SIGNIFICANT * train.gain_stderr
 
 
-def _named(split: str) -> str:
-    return "validation" if split == "valid" else "training items"
-
-
-def _short(e: Evidence) -> Finding | None:
+def _few_steps(e: Evidence) -> Finding | None:
     if e.plan.steps >= SHORT_STEPS:
         return None
     return Finding(
         "underfitting",
-        "Training was over too soon",
+        "Training ended too early",
         0.4,
-        f"It took {e.plan.steps:,} steps in all, too few for the log to show a trend.",
-        f"Small data sets need about {GOOD_STEPS:,} steps with the default learning rate before they stop getting"
-        " better quickly.",
+        f"Training took {e.plan.steps:,} steps, too few for the log to show a trend.",
+        f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off.",
         "Train for longer.",
         {"training.epochs": max(2, round(GOOD_STEPS / e.plan.per_epoch))},
     )
 
 
 def rate_too_high(e: Evidence) -> Finding | None:
-    """Spikes of the cost, or a model that has learned nothing from data with clear directions."""
+    """The cost has spikes, or the model has learned nothing from data with clear directions."""
     if not e.gradient or not e.finite or "train" not in e.scores:
         return None
     spikes = int((training_curves.rises(e) > SPIKE).sum()) if gained(e) else 0
-    lost = _learned_nothing(e) and rate_too_low(e) is None and (e.latents is None or not e.variational)
-    if not spikes and not lost:
+    failed = _learned_nothing(e) and rate_too_low(e) is None and (e.latents is None or not e.variational)
+    if not spikes and not failed:
         return None
-    said = (
-        f"{spikes} of {len(training_curves.training(e))} logged means lie above the best one before them by more than"
-        f" {SPIKE:.0%} of all that training gained."
+    evidence = (
+        f"{spikes} of {len(training_curves.training(e))} logged means exceed the best one before them by more than"
+        f" {SPIKE:.0%} of the whole gain of training."
         if spikes
         else f"The model is no better than the mean {e.unit}: its gain is {short(e.scores['train'].gain)} nats of"
         f" {short(e.scores['train'].baseline)}."
@@ -207,23 +197,23 @@ def rate_too_high(e: Evidence) -> Finding | None:
         "learning-rate-too-high",
         "The learning rate is too high: the cost jumps"
         if spikes
-        else "Training has learned nothing; most likely its steps were too large",
+        else "The model has learned nothing; most likely the steps were too large",
         0.75,
-        said,
-        f"At {short(e.config.optimizer.lr)}, steps overshoot; {_bound(e)}.",
-        _how_smaller(e),
+        evidence,
+        f"At a learning rate of {short(e.config.optimizer.lr)} steps overshoot; {_clipping(e)}.",
         _smaller_steps(e),
+        _smaller_step_settings(e),
     )
 
 
 def _learned_nothing(e: Evidence) -> bool:
-    clear = len(e.modes) > 0 and e.modes[0] > STANDING * max(e.weight, 1.0)
+    clear = len(e.modes) > 0 and e.modes[0] > CLEAR * max(e.weight, 1.0)
     train = e.scores["train"]
     return clear and train.gain < USELESS * abs(train.baseline)
 
 
 def clipped(e: Evidence) -> Finding | None:
-    """The bound on the gradient rules the step more often than not."""
+    """Gradient clipping acts on most steps."""
     clip, norms = e.config.optimizer.clip, training_curves.norms(e)
     if clip is None or len(norms) < FEW_ROWS or not e.gradient:
         return None
@@ -232,62 +222,62 @@ def clipped(e: Evidence) -> Finding | None:
         return None
     return Finding(
         "always-clipped",
-        "The bound on the gradient is far below the usual gradient",
+        "The gradient is almost always clipped",
         0.3,
         f"optimizer.clip is {short(clip)}, and the logged gradient norms have the median {short(usual)}.",
-        "A bound is for the rare step that explodes. Under one that always acts, every batch counts the same, however"
-        " wrong the model is on it.",
-        "Raise the bound to a few times the usual norm; where the cost jumps then, lower the learning rate.",
+        "Clipping is meant for rare steps that explode. If it always acts, every batch counts the same, however large"
+        " its error.",
+        "Raise the bound to a few times the median norm; if the cost then jumps, lower the learning rate.",
         {"optimizer.clip": rounded(4 * usual)},
     )
 
 
 def rate_too_low(e: Evidence) -> Finding | None:
-    """Weights that could hardly move, or a cost that fell along a straight line, though training was not short."""
+    """Weights could hardly move, or the cost fell along a straight line, although training was not short."""
     if not e.gradient or e.plan.steps < SHORT_STEPS or not e.steps:
         return None
     travel, bend = training_curves.travel(e), training_curves.bend(e)
     if travel < TRAVEL:
-        said = (
-            f"In {e.plan.steps:,} steps a weight could move by about {short(travel)} at the most: Adam moves it by no"
-            " more than the learning rate in a step. Networks start with weights about as large as that, or larger."
+        evidence = (
+            f"In {e.plan.steps:,} steps a weight could move by about {short(travel)} at most: Adam moves it by no more"
+            " than the learning rate in a step. The initial weights of networks are about as large, or larger."
         )
     elif _straight(e, bend):
-        said = (
-            f"Over {e.plan.steps:,} steps the second half of all learning brought {bend:.0%} of what the first half"
-            " did: the cost still fell along a straight line."
+        evidence = (
+            f"Over {e.plan.steps:,} steps the second half of all learning lowered the cost by {bend:.0%} of what the"
+            " first half did: the cost still fell along a straight line."
         )
     else:
         return None
     return Finding(
         "learning-rate-too-low",
-        "The learning rate is too low: training had hardly begun when it was over",
+        "The learning rate is too low: training ended when it had hardly begun",
         0.9 if travel < TRAVEL else 0.75,
-        said,
-        f"The learning rate is {short(e.config.optimizer.lr)}, with the schedule {e.config.optimizer.schedule}: its"
-        " steps are too small to get anywhere in this time.",
+        evidence,
+        f"The learning rate is {short(e.config.optimizer.lr)}, with the schedule {e.config.optimizer.schedule}: the"
+        " steps are too small to reach a good model in this time.",
         "Raise the learning rate; 0.001 to 0.004 suit most networks here.",
         {"optimizer.lr": 2e-3},
     )
 
 
 def _straight(e: Evidence, bend: float | None) -> bool:
-    """Whether the cost fell along a straight line to the end, at a rate that can be raised."""
+    """Whether the cost fell along a straight line to the end, at a learning rate that can be raised."""
     if bend is None or bend < STRAIGHT or e.config.optimizer.lr >= USUAL_LR or not gained(e):
         return False
     return training_curves.training(e).late(training_curves.baseline(e)) > FALLING
 
 
 def nothing_held_out(e: Evidence) -> Finding | None:
-    """No validation split."""
+    """There is no validation split."""
     if e.counts["valid"] or not e.gradient:
         return None
     return Finding(
         "no-validation",
         "Nothing was held out for validation",
         0.15,
-        f"The validation split is empty; the {e.counts['train']:,} training {e.unit}s were all trained on.",
-        "Without it the newest weights are kept rather than the best, and overfitting shows on test data alone.",
-        "Hold a share of the training data out.",
+        f"The validation split is empty; the model was trained on all {e.counts['train']:,} training {e.unit}s.",
+        "Without it the newest weights are kept, not the best, and overfitting shows only on test data.",
+        "Hold out a share of the training data.",
         {"data.validation": 0.1},
     )

@@ -16,26 +16,26 @@ INDENT = "  "
 
 
 def commands(finding: Finding, run: Path) -> list[str]:
-    """The command lines that mend it: training again with its settings, and what helps at once."""
-    sets = [f"{key}={_written(value)}" for key, value in finding.settings.items()]
+    """The command lines of the remedy: training again with the new settings, and the finding's own command."""
+    sets = [f"{key}={_setting(value)}" for key, value in finding.settings.items()]
     again = [_command_line("train", config=[str(run / "config.toml")], set=sets)] if sets else []
     return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]
 
 
 def _command_line(command: str, **options: Sequence[str]) -> str:
-    """A command with each option as often as it has values."""
+    """A command line; an option is repeated for each of its values."""
     words = [f"--{name} {shlex.quote(value)}" for name, values in options.items() for value in values]
     return " ".join(["latlas", command, *words])
 
 
-def _written(value: Any) -> str:
+def _setting(value: Any) -> str:
     if value is None:
         return "none"
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def described(finding: Finding, run: Path) -> dict[str, Any]:
-    """As JSON values, with its level and its command lines."""
+    """The finding as JSON values, with its level and its command lines."""
     plain = asdict(finding) | {"settings": _plain(finding.settings)}
     del plain["command"]
     return plain | {"level": finding.level, "commands": commands(finding, run)}
@@ -46,19 +46,19 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_text(findings: Sequence[Finding], run: Path, width: int = 100) -> str:
-    """All findings, wrapped to `width`; one line on what was looked at where there are none."""
+    """All findings, wrapped to `width`; without findings, one line that lists what was checked."""
     if not findings:
-        return textwrap.fill(f"Nothing wrong was found. Looked at: {LOOKED_AT}.", width)
+        return textwrap.fill(f"Nothing wrong was found. Checked: {LOOKED_AT}.", width)
     count = len(findings)
-    head = f"{run}: {count} findings, the weightiest first" if count > 1 else f"{run}: one finding"
-    return "\n\n".join([head, *(_one(finding, run, width) for finding in findings)])
+    head = f"{run}: {count} findings, the most serious first" if count > 1 else f"{run}: one finding"
+    return "\n\n".join([head, *(_paragraph(finding, run, width) for finding in findings)])
 
 
-def _one(finding: Finding, run: Path, width: int) -> str:
+def _paragraph(finding: Finding, run: Path, width: int) -> str:
     lines = [textwrap.fill(f"{finding.level.upper()}: {finding.title}", width)]
     for label, text in (("seen", finding.evidence), ("why", finding.cause), ("do", finding.remedy)):
         start = f"{INDENT}{label + ':':<6}"
         lines.append(textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start)))
-    # Not wrapped: a command is there to be copied.
+    # Commands are not wrapped, so that they can be copied.
     lines += [f"{INDENT}      {command}" for command in commands(finding, run)]
     return "\n".join(lines)

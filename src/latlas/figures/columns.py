@@ -26,7 +26,7 @@ from latlas.figures.style import (
     write,
 )
 
-MOST_PANELS = 12  # columns, or latent dimensions, that one picture shows
+MOST_PANELS = 12  # columns, or latent dimensions, in one picture
 
 
 def column_reconstructions(
@@ -35,9 +35,9 @@ def column_reconstructions(
     columns: Sequence[str],
     title: str = "Each column, reconstructed",
 ) -> Figure:
-    """Original (N, D) against reconstruction (N, D), a panel for each of the first 12 columns.
+    """Reconstruction (N, D) against original (N, D), with a panel for each of the first 12 columns.
 
-    Exact ones lie on the line; R^2 = 1 - sum (x - x')^2 / sum (x - mean x)^2 stands in each panel.
+    Exact reconstructions lie on the line. Each panel shows R^2 = 1 - sum (x - x')^2 / sum (x - mean x)^2.
     """
     _check(original, columns)
     _check(reconstruction, columns)
@@ -92,7 +92,7 @@ def column_traversals(
 ) -> Figure:
     """Decoded columns (K, S, D), on one scale: panel k moves dimension k through `positions` (S,).
 
-    Drawn are the columns that move most, ten at most, and at most 12 dimensions.
+    At most 12 dimensions are drawn, and the ten columns that change most.
     """
     if values.ndim != 3 or values.shape != (len(names), len(positions), len(columns)):
         raise InputError(
@@ -130,7 +130,7 @@ def _check(values: np.ndarray, columns: Sequence[str]) -> None:
 
 
 def _panel_title(name: str, axes: Axes) -> str:
-    """The name, no longer than its panel is wide."""
+    """The name, shortened to the width of its panel."""
     width = axes.get_position().width * axes.figure.get_size_inches()[0] * DPI  # type: ignore[union-attr]
     return shorten(name, characters(width, 10))
 
@@ -140,7 +140,7 @@ def _first_columns(count: int) -> str:
 
 
 def _panels(count: int, title: str, subtitle: str, right: int = 0) -> tuple[Figure, list[Axes]]:
-    """A page of small panels, four a row, 12 at most."""
+    """A page of at most 12 small panels, four in a row."""
     count = min(count, MOST_PANELS)
     across = min(count, 4)
     rows = -(-count // across)

@@ -19,14 +19,16 @@ def losses(rows: Iterable[Row], unit: str = "nats per image", title: str = "How 
     """ELBO, distortion and rate of training and validation, learning rate and beta, over the steps of a log.
 
     `rows` are those of log.jsonl, of kind `step` and `epoch`. Terms that the run does not have (ELBO and
-    rate with a point posterior) are left out. Raises InputError where there is no row to draw.
+    rate with a point posterior) are left out. Raises InputError if there is no row to draw.
     """
     rows = list(rows)
     steps, epochs = ([r for r in rows if r.get("kind") == kind] for kind in ("step", "epoch"))
     if not steps and not epochs:
         raise InputError("the log has no steps and no epochs: nothing to draw")
     terms = [
-        t for t in (("elbo", "ELBO"), ("distortion", "distortion"), ("rate", "rate")) if _known(rows, t[0])
+        t
+        for t in (("elbo", "ELBO"), ("distortion", "distortion"), ("rate", "rate"))
+        if _has_values(rows, t[0])
     ]
     note = (
         " A few extreme values lie outside the axes." if any(_range(steps, key) for key, _ in terms) else ""
@@ -52,25 +54,25 @@ def losses(rows: Iterable[Row], unit: str = "nats per image", title: str = "How 
 
 
 def _value(row: Row, key: str, part: str | None = None) -> float:
-    """A number of a row, or of its train or valid part; NaN where it is absent."""
+    """A number of a row, or of its train or valid part; NaN if it is absent."""
     source = row if part is None else (row.get(part) or {})
     value = source.get(key)
     return float("nan") if value is None else float(value)
 
 
-def _known(rows: Sequence[Row], key: str) -> bool:
+def _has_values(rows: Sequence[Row], key: str) -> bool:
     parts = (None, "train", "valid")
     return any(np.isfinite(_value(row, key, part)) for row in rows for part in parts)
 
 
 def _series(rows: Sequence[Row], key: str, part: str | None = None) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(float(row["step"]), _value(row, key, part)) for row in rows]
-    kept = np.array([p for p in pairs if np.isfinite(p[1])], float).reshape(-1, 2)
-    return kept[:, 0], kept[:, 1]
+    finite = np.array([p for p in pairs if np.isfinite(p[1])], float).reshape(-1, 2)
+    return finite[:, 0], finite[:, 1]
 
 
 def _range(rows: Sequence[Row], key: str) -> tuple[float, float] | None:
-    """A range of the values that leaves out the first, steep part where it would flatten all others."""
+    """The range of the values without the steep start, if that would flatten the rest; else None."""
     _, y = _series(rows, key)
     if len(y) < 10:
         return None
@@ -82,7 +84,7 @@ def _range(rows: Sequence[Row], key: str) -> tuple[float, float] | None:
 
 
 def _term(axes: Axes, steps: Sequence[Row], epochs: Sequence[Row], key: str, name: str) -> Axes:
-    """One term over training: each logged batch faint, the epochs' means on top."""
+    """Draws one term over training: the logged batches faintly, and the means of the epochs over them."""
     tidy(axes, "step", "", name)
     x, y = _series(steps, key)
     if len(x):

@@ -1,4 +1,4 @@
-"""Pictures of images (..., H, W, C) in [0, 1]: grids, compared rows, snapshots, manifolds, traversals, morphs."""
+"""Pictures of images (..., H, W, C) in [0, 1]: grids, rows to compare, snapshots, manifolds, traversals, morphs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from latlas.figures.style import (
 )
 
 GAP = 4  # pixels between neighbouring images
-ERROR = 28  # pixels beneath an image, for its error
-ERROR_WIDTH = 52  # pixels that an error takes at most
-BETWEEN = 12  # more pixels before rows start again
-APART = 14 * GAP  # pixels between an image and variations on it
-NAME = 24  # characters of a row's name that are shown
+ERROR = 28  # height in pixels of the error beneath an image
+ERROR_WIDTH = 52  # largest width in pixels of an error
+BETWEEN = 12  # extra pixels between blocks of rows
+APART = 14 * GAP  # pixels between an image and its variations
+NAME = 24  # most characters of a row's name
 
 
 def rgb(images: np.ndarray, axes: int, what: str = "images") -> tuple[np.ndarray, str]:
-    """Images (..., H, W, C) in [0, 1] as uint8 RGB (..., H, W, 3), and a note on channels that are not shown.
+    """Images (..., H, W, C) in [0, 1] as uint8 RGB (..., H, W, 3), with a note on channels that are not shown.
 
     One channel is grey (0 black, 1 white), three are RGB; of two the first is shown, of more than three the
     first three. `axes` counts the leading axes. Values outside [0, 1] are clipped.
@@ -53,7 +53,7 @@ def rgb(images: np.ndarray, axes: int, what: str = "images") -> tuple[np.ndarray
 
 
 def to_unit_range(images: np.ndarray) -> np.ndarray:
-    """Images kept as bytes, on [0, 1]; real numbers as they are."""
+    """Images as real numbers in [0, 1]: bytes are divided by 255, other numbers are kept."""
     return images / 255 if images.dtype == np.uint8 else images.astype(float)
 
 
@@ -103,7 +103,7 @@ def arrange(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def fitting_columns(count: int, height: int, width: int) -> int:
-    """How many columns make a grid of so many images about square."""
+    """The number of columns that makes a grid of `count` images about square."""
     return int(np.clip(round((count * height / width) ** 0.5), 1, count))
 
 
@@ -123,20 +123,19 @@ def image_rows(
     labels: Sequence[str] | None = None,
     columns: int = 10,
 ) -> Figure:
-    """The same N items in each row, under one another: the row's name, and its images (N, H, W, C).
+    """Draws rows of images of the same N items under one another; each row is a name and its images (N, H, W, C).
 
-    Under each image stands its mean squared error from the first row's, of values as they are: only the drawing
-    clips them to [0, 1]. The smallest error of an item is bold where there are several. After `columns` items the
-    rows start again below. `labels` of the items are written above where they fit. Raises InputError where shapes
-    differ.
+    Under each image is its mean squared error from the first row's image, before values are clipped to [0, 1]. With
+    several errors per item, the smallest is bold. After `columns` items the rows continue below. `labels` of the items
+    are written above if they fit. Raises InputError if shapes differ.
     """
     names = [shorten(name, NAME) for name, _ in rows]
-    given = [np.asarray(images, float) for _, images in rows]
-    for name, images in zip(names, given, strict=True):
-        if images.shape != given[0].shape:
-            raise InputError(f"{names[0]} {given[0].shape} and {name} {images.shape} differ in shape")
-    pixels, note = rgb(np.stack(given), 2)
-    errors = np.stack([np.square(images - given[0]).mean(axis=(1, 2, 3)) for images in given[1:]])
+    arrays = [np.asarray(images, float) for _, images in rows]
+    for name, images in zip(names, arrays, strict=True):
+        if images.shape != arrays[0].shape:
+            raise InputError(f"{names[0]} {arrays[0].shape} and {name} {images.shape} differ in shape")
+    pixels, note = rgb(np.stack(arrays), 2)
+    errors = np.stack([np.square(images - arrays[0]).mean(axis=(1, 2, 3)) for images in arrays[1:]])
     columns = min(columns, pixels.shape[1])
     left = 20 + 9 * max(map(len, names))
     tallest = min(160, CONTENT // len(rows))
@@ -165,8 +164,9 @@ def image_rows(
 
 
 def _stacked(pixels: np.ndarray, cell: int, above: int) -> tuple[np.ndarray, list[int]]:
-    """Images (R, N, H, W, 3) of the same items, those of each in a block of their own, under one another in its
-    middle: (N, H', cell, 3), and their tops.
+    """Blocks (N, H', cell, 3), one per item, of images (R, N, H, W, 3), and the top of each image in a block.
+
+    The R images of an item are centred under one another.
     """
     rows, count, height, width, _ = pixels.shape
     after_first = GAP if rows == 2 else ERROR  # a pair stands close together
@@ -179,7 +179,7 @@ def _stacked(pixels: np.ndarray, cell: int, above: int) -> tuple[np.ndarray, lis
 
 
 def fitting_labels(labels: Sequence[str] | None, room: int) -> list[str] | None:
-    """The labels cut to `room` characters; None where less than two thirds of one would be left."""
+    """The labels shortened to `room` characters; None if less than two thirds of a label would be left."""
     if labels is None or max(map(len, labels)) > 1.5 * room:
         return None
     return [shorten(label, room) for label in labels]
@@ -188,7 +188,7 @@ def fitting_labels(labels: Sequence[str] | None, room: int) -> list[str] | None:
 def variations(
     original: np.ndarray, reconstruction: np.ndarray, images: np.ndarray, title: str, subtitle: str = ""
 ) -> Figure:
-    """An image (H, W, C) over its reconstruction, and beside them the images (N, H, W, C) like it."""
+    """Draws an image (H, W, C) above its reconstruction, and its variations (N, H, W, C) to the right."""
     pixels, note = rgb(np.concatenate([[original], [reconstruction], images]), 1)
     count, height, width = len(images), *pixels.shape[1:3]
     columns = min(fitting_columns(count, height, width) + 1, -(-count // 2), 20)
@@ -214,13 +214,13 @@ def snapshots(
     title: str = "Samples from the same noise over training",
     subtitle: str = "",
 ) -> Figure:
-    """A small grid of samples (N, H, W, C) for each step, first to last; at most 16, evenly chosen."""
+    """Draws a small grid of samples (N, H, W, C) for each step; at most 16 steps, evenly chosen."""
     chosen = [taken[i] for i in evenly_spaced(len(taken), 16)]
     return image_panels([(f"step {step:,}", images) for step, images in chosen], title, subtitle)
 
 
 def image_panels(panels: Sequence[tuple[str, np.ndarray]], title: str, subtitle: str = "") -> Figure:
-    """A small grid of images (N, H, W, C) for each name, four a row."""
+    """Draws a small grid of images (N, H, W, C) under each name, four in a row."""
     pixels, note = rgb(np.stack([images for _, images in panels]), 2, "panels")
     across = 4 if len(panels) > 4 else len(panels)
     columns = fitting_columns(*pixels.shape[1:4])
@@ -244,9 +244,9 @@ def manifold(
     title: str = "The latent plane, decoded",
     subtitle: str = "",
 ) -> Figure:
-    """Decoded codes (R, C, H, W, C): first dimension `across` (C,), second `up` (R,) from the top row down.
+    """Draws decoded codes (R, C, H, W, C): the first dimension is `across` (C,), the second `up` (R,) from the top.
 
-    One row and no `up` shows a single latent dimension.
+    With one row and no `up` the latent space has one dimension.
     """
     pixels, note = rgb(images, 2)
     rows, columns, height, width = pixels.shape[:4]
@@ -267,9 +267,9 @@ def manifold(
 
 
 def ticks(count: int, cell: float, room: float) -> list[int]:
-    """Which of `count` neighbouring cells to label, every so many, so that each label has `room` pixels."""
+    """Indices of the cells to label, of `count` cells of `cell` pixels, so that each label has `room` pixels."""
     least = int(np.ceil(room / cell))
-    # A stride that ends on the last cell is nicer, if one is near.
+    # Prefer a stride that ends on the last cell.
     stride = next((s for s in range(least, 2 * least + 1) if (count - 1) % s == 0), least)
     return list(range(0, count, stride))
 
@@ -282,7 +282,7 @@ def traversals(
     subtitle: str = "",
     unit: str = "",
 ) -> Figure:
-    """Decoded codes (D, S, H, W, C): row d moves dimension d alone through `values` (S,)."""
+    """Draws decoded codes (D, S, H, W, C): row d changes only dimension d, through `values` (S,)."""
     pixels, note = rgb(images, 2)
     steps = pixels.shape[1]
     left = 20 + max(len(str(n)) for n in names) * 10
@@ -304,7 +304,7 @@ def morph(
     title: str = "Morphs between two images",
     subtitle: str = "",
 ) -> Figure:
-    """Decoded codes (R, S, H, W, C), a path a row, at `positions` t (S,), between `ends` (R, 2, H, W, C)."""
+    """Draws decoded codes (R, S, H, W, C), one path per row, at `positions` t (S,) between `ends` (R, 2, H, W, C)."""
     pixels, note = rgb(images, 2)
     steps = pixels.shape[1]
     side = side_for(pixels, CONTENT // (steps + (3 if ends is not None else 0)) - GAP, 160)
@@ -327,5 +327,5 @@ def morph(
 
 
 def join_sentences(*sentences: str) -> str:
-    """The sentences that are not empty, as one line."""
+    """The non-empty sentences as one line."""
     return " ".join(s for s in sentences if s)

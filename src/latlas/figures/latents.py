@@ -1,4 +1,4 @@
-"""Codes: pictures of where the items of a data set lie in latent space, by class; grids and planes of codes to draw."""
+"""Pictures of codes in latent space, by class, and grids and projections of codes."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def latent_scatter(
     limits: Limits | None = None,
     axis_names: tuple[str, str] = ("latent dimension 1", "latent dimension 2"),
 ) -> Figure:
-    """Codes (N, 2) as dots, coloured by class (integer labels), by value (real labels) or not at all.
+    """Draws codes (N, 2) as dots, coloured by class (integer labels), by value (real labels) or not at all.
 
-    `subtitle` says where the two coordinates come from. `limits`: one range for both axes or one for each; without
-    it the axes show every dot, on one scale. With more than ten classes the ten most frequent are coloured,
-    and the picture says so.
-    Raises InputError where codes are not (N, 2) or not finite.
+    `subtitle` names the two coordinates. `limits` is one range for both axes or one for each; without it the axes show
+    every dot, on one scale. With more than ten classes the ten most frequent are coloured, and the picture says so.
+
+    Raises InputError if codes are not (N, 2) or not finite.
     """
     codes = np.asarray(codes, float)
     if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes) or not np.isfinite(codes).all():
         raise InputError(f"codes: expected finite numbers of shape (N, 2), got shape {codes.shape}")
-    # Dots are drawn in a random order, so that no class lies on top of all others.
+    # Dots are drawn in a random order, so that no class covers the others.
     order = np.random.default_rng(0).permutation(len(codes))
     codes, labels = codes[order], None if labels is None else np.asarray(labels)[order]
     title, extra, colours, handles = colouring(labels, classes)
@@ -91,7 +91,7 @@ def latent_histogram(
     classes: Sequence[str] | None = None,
     subtitle: str = "The one latent dimension.",
 ) -> Figure:
-    """Codes (N,) of one latent dimension: a histogram for each class, of the ten most frequent at most."""
+    """Draws a histogram of codes (N,) of one latent dimension for each of the ten most frequent classes."""
     codes = np.asarray(codes, float).reshape(-1)
     if not len(codes) or not np.isfinite(codes).all():
         raise InputError("codes: expected finite numbers of shape (N,)")
@@ -118,7 +118,7 @@ def latent_histogram(
 def _groups(
     labels: np.ndarray | None, classes: Sequence[str] | None, count: int
 ) -> tuple[list[tuple[str, np.ndarray]], str]:
-    """The most frequent classes and their members, and a note; without classes one nameless group."""
+    """The most frequent classes with their members, and a note; without classes one group without a name."""
     if labels is None or not np.issubdtype(np.asarray(labels).dtype, np.integer):
         return [("", np.ones(count, bool))], ""
     shown, total = _most_frequent(np.asarray(labels))
@@ -128,16 +128,16 @@ def _groups(
 
 
 def _most_frequent(labels: np.ndarray, most: int = len(CLASS_COLOURS)) -> tuple[list[int], int]:
-    """The most frequent labels in their own order, and how many labels there are."""
+    """The most frequent labels in ascending order, and the number of different labels."""
     values, counts = np.unique(labels, return_counts=True)
-    kept = values[np.argsort(-counts, kind="stable")[:most]]
-    return sorted(int(v) for v in kept), len(values)
+    frequent = values[np.argsort(-counts, kind="stable")[:most]]
+    return sorted(int(v) for v in frequent), len(values)
 
 
 def colouring(
     labels: np.ndarray | None, classes: Sequence[str] | None
 ) -> tuple[str, str, str | np.ndarray | list[str], list[Line2D]]:
-    """Title, a note, the colour of each dot, and the legend."""
+    """The title, a note, the colour of each dot, and the legend's entries."""
     if labels is None:
         return "The data in latent space", "", BLUE, []
     if not np.issubdtype(labels.dtype, np.integer):
@@ -197,14 +197,14 @@ def _colour_bar(figure: Figure, labels: np.ndarray, box: tuple[float, float, flo
 
 
 def _densest(codes: np.ndarray) -> np.ndarray:
-    """The code (2,) with the most others near it."""
+    """The code (2,) at the densest place."""
     distances = np.square(codes[:, None] - codes[None]).sum(-1)
     near = 0.05 * distances.max() or 1.0
     return codes[np.exp(-distances / near).sum(1).argmax()]
 
 
 def _name_clusters(axes: Axes, codes: np.ndarray, labels: np.ndarray, handles: list[Line2D]) -> None:
-    """Each class's name where its dots are densest, for those who cannot tell colours; kept apart."""
+    """Writes each class's name where its dots are densest, without overlap, for readers who cannot tell colours."""
     middles = [_densest(codes[labels == c][:400]) for c in _most_frequent(labels)[0]]
     names = [str(h.get_label()) for h in handles[: len(middles)]]
     places = axes.transData.transform(np.array(middles))
@@ -225,7 +225,7 @@ def _name_clusters(axes: Axes, codes: np.ndarray, labels: np.ndarray, handles: l
 
 @dataclass(frozen=True)
 class Grid:
-    """Codes (R, C, D) on a grid: first dimension `across` (C,), second `up` (R,) from the top row down."""
+    """Codes (R, C, D) on a grid: the first dimension is `across` (C,), the second `up` (R,) from the top row down."""
 
     codes: np.ndarray
     across: np.ndarray
@@ -238,12 +238,12 @@ def manifold_codes(
     codes: np.ndarray | None = None,
     latent: int = 2,
 ) -> Grid:
-    """A grid of `size` (rows, columns) over two latent dimensions; over one a row of so many columns, without `up`.
+    """A grid of codes with `size` (rows, columns) over two latent dimensions; over one, a single row without `up`.
 
-    Evenly spaced over `span`, both ends included; without one at the quantiles (i + 1/2) / n of the
-    standard normal prior, or of `codes` (N, latent) where those are given.
+    Codes are evenly spaced over `span`, both ends included. Without a span they are the quantiles (i + 1/2) / n of the
+    standard normal prior, or of `codes` (N, latent) if given.
 
-    Raises InputError for a size below 1 or a span that is empty.
+    Raises InputError for a size below 1 or an empty span.
     """
     if min(size) < 1:
         raise InputError(f"manifold size {size}: expected at least one row and one column")
@@ -264,8 +264,9 @@ def _axis(count: int, span: tuple[float, float] | None, codes: np.ndarray | None
 
 
 def project(codes: np.ndarray, fitted_to: np.ndarray | None = None) -> tuple[np.ndarray, str]:
-    """Codes (N, D) on their two first principal components (N, 2), or on those of others, `fitted_to` (M, D), and a
-    sentence that says so.
+    """Codes (N, D) projected on two principal components, (N, 2), and a sentence on the projection.
+
+    The components are those of the codes `fitted_to` (M, D) if given, else of the codes themselves.
     """
     from sklearn.decomposition import PCA
 

@@ -1,4 +1,4 @@
-"""How every latlas picture looks: one page, one header, one palette; no pyplot, no change of global state."""
+"""The look of every picture: page, header and palette; without pyplot and without changes of global state."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from latlas.files import write_atomic
 
 DPI = 150
 MARGIN = 36  # pixels of white around everything
-CONTENT = 1120  # pixels that a picture's content is at most wide, where its items allow
+CONTENT = 1120  # largest width in pixels of a picture's content, if its items allow
 FONT = "DejaVu Sans"
 INK, MUTED, LINE = "#1b1f27", "#5f6775", "#d9dde4"
 BLUE, ORANGE, GREEN, ROSE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"  # Okabe and Ito (2008)
@@ -50,13 +50,13 @@ def _glyphs() -> frozenset[int]:
 
 
 def plain(text: object) -> str:
-    """Any text as matplotlib can draw it literally: no mathematics, one line, unknown glyphs as a box."""
+    """The text as matplotlib draws it literally: on one line, without mathematics, unknown glyphs as a box."""
     line = " ".join(str(text).split())
     return "".join(c if ord(c) in _glyphs() else "□" for c in line).replace("$", r"\$")
 
 
 def shorten(text: object, width: int) -> str:
-    """The text in at most `width` characters, cut in the middle where it is longer: names often differ at the end."""
+    """The text in at most `width` characters, cut in the middle because names often differ at the end."""
     line = " ".join(str(text).split())
     if len(line) <= width:
         return plain(line)
@@ -71,22 +71,22 @@ def number(value: float) -> str:
 
 
 def error_text(value: float) -> str:
-    """A mean squared error beneath an image: three decimals, or two digits where it is large."""
+    """A mean squared error beneath an image: three decimals, or two digits if it is large."""
     return f"{value:.3f}" if value < 1 else f"{value:.2g}"
 
 
 def points(pixels: float) -> float:
-    """Pixels of the page as typographic points."""
+    """Converts pixels of the page to typographic points."""
     return pixels * 72 / DPI
 
 
 def characters(pixels: float, size: float) -> int:
-    """How many characters of a font `size` points high fit in so many pixels, on average."""
+    """The number of characters in a font of `size` points that fit in `pixels`, on average."""
     return max(1, int(pixels / (0.53 * size * DPI / 72)))
 
 
 def page(size: tuple[int, int], title: str, subtitle: str = "") -> tuple[Figure, int]:
-    """A white page with a header over a content of `size` (width, height) pixels; and the header's height.
+    """A white page with a header above a content of `size` (width, height) pixels, and the header's height.
 
     The title also becomes the figure's label, which `save` writes into the file.
     """
@@ -142,7 +142,7 @@ def image_page(
 
 
 def write(axes: Axes, place: tuple[float, float], text: str, size: float = 8.0, **options: object) -> None:
-    """Muted text at a place in the axes' own coordinates; it may lie outside the axes."""
+    """Writes muted text at a place in the axes' coordinates; it may lie outside the axes."""
     style: dict[str, object] = {
         "color": MUTED,
         "ha": "center",
@@ -154,7 +154,7 @@ def write(axes: Axes, place: tuple[float, float], text: str, size: float = 8.0, 
 
 
 def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> Axes:
-    """Axes with two quiet spines, small grey tick labels, a faint grid, and plain labels."""
+    """Styles axes: two light spines, small grey tick labels, a faint grid, and plain labels."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -171,7 +171,7 @@ def tidy(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> Axe
 
 
 def legend(axes: Axes, **options: Any) -> None:
-    """A frameless legend in the house style."""
+    """Adds a legend without a frame."""
     axes.legend(
         frameon=False,
         labelcolor=INK,
@@ -184,7 +184,7 @@ def legend(axes: Axes, **options: Any) -> None:
 def png(figure: Figure, caption: str = "", colours: int | None = None) -> bytes:
     """The figure as a compact PNG that carries its title and a caption as text.
 
-    `colours` keeps that many, 256 at most: dots need few, and take a third of the bytes.
+    `colours` reduces the palette to so many, at most 256: dots need few, and the file shrinks to a third.
     """
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -200,9 +200,9 @@ def png(figure: Figure, caption: str = "", colours: int | None = None) -> bytes:
 
 
 def save(figure: Figure, path: Path, caption: str = "") -> Path:
-    """Writes the figure as a PNG, whole or not at all; makes the folder where it is missing.
+    """Writes the figure as a PNG, whole or not at all, and makes the folder if it is missing.
 
-    Raises LatlasError where it cannot be written.
+    Raises LatlasError if it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -213,12 +213,12 @@ def save(figure: Figure, path: Path, caption: str = "") -> Path:
 
 
 def evenly_spaced(count: int, most: int) -> list[int]:
-    """At most `most` of the indices 0 ... count-1, evenly spaced, first and last among them."""
+    """At most `most` of the indices 0 ... count-1, evenly spaced, with the first and the last."""
     if count <= most:
         return list(range(count))
     return sorted({round(i) for i in np.linspace(0, count - 1, most)}) if most > 1 else [count - 1]
 
 
 def names_of(classes: Sequence[str] | None, count: int) -> list[str]:
-    """The class names, or their numbers where there are none."""
+    """The names of `count` classes; a class without a name gets its number."""
     return [str(classes[i]) if classes and i < len(classes) else str(i) for i in range(count)]
