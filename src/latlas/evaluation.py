@@ -1,4 +1,4 @@
-"""What a trained run is worth on its own data or on other items: one record of the ELBO and every number asked for."""
+"""Evaluation of a trained run on its own data or on other items: the ELBO and all requested numbers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from latlas.runs import Run, dataset_of
 
 @dataclass(frozen=True)
 class Request:
-    """What an evaluation is to say, and of which items.
+    """The numbers that an evaluation computes, and their items.
 
-    `measures` are names of METRICS or groups of them (None: as the run's configuration says); `source` other data than
-    the run's `split`; `limit` so many items, evenly spaced. `draws` of z per item are for log p(x), then of every item;
-    `samples` of z per item and their `seed` are for the ELBO. `ais` is the number of items, evenly spaced, that take
-    annealed importance sampling by so many `chains` and `temperatures`; `corrupt` and `strength` what the items suffer
-    before they are restored (else as in training).
+    `measures` are names of METRICS or groups of them (None: those of the run's configuration). `source` is data to use
+    in place of the run's `split`, and `limit` the number of evenly spaced items to take. `draws` of z per item are for
+    log p(x), which then takes every item; `samples` of z per item and their `seed` are for the ELBO. `ais` is the
+    number of evenly spaced items for annealed importance sampling, with `chains` and `temperatures`. `corrupt` and
+    `strength` are the corruption of the items that are restored (else that of training).
     """
 
     measures: Sequence[str] | None = None
@@ -47,10 +47,10 @@ class Request:
         return None if self.ais is None else Annealing(self.ais, self.chains, self.temperatures, self.seed)
 
     def check(self, run: Run) -> None:
-        """Raises InputError for what does not go together, or with the run."""
+        """Raises InputError for fields that contradict each other or the run."""
         if self.source and self.split != "test":
             raise InputError(
-                "splits are of the run's own data; leave it out, or the source",
+                "a split is of the run's own data; leave out the split or the source",
                 field="split",
                 value=self.split,
             )
@@ -68,8 +68,8 @@ def evaluate(
     keep: bool = False,
     observer: Observer = SILENT,
 ) -> dict[str, Any]:
-    """The ELBO with its terms and errors, `numbers` by name where there are any, and the whole of `importance` sampling
-    where its draws are asked for, as JSON values.
+    """The ELBO with its terms and errors, `numbers` by name where there are any, and the result of `importance`
+    sampling where `draws` are requested, as JSON values.
 
     `keep` adds numbers of the whole test split of a finished run to its metrics.json and its report. Raises InputError
     for an unknown name, a value out of range, and data that are missing, have changed or do not fit.
@@ -99,21 +99,21 @@ def evaluate(
 
 
 def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
-    """The numbers that are asked for, by name: log p(x) where draws for it are."""
+    """The names of the requested numbers; with `draws` alone, those of the likelihood."""
     groups = ["likelihood"] if request.draws else run.config.evaluation.groups
     names = named(groups if request.measures is None else request.measures)
     if request.source or request.split != "train":
         return names
-    others = tuple(name for name in names if METRICS[name].group != "downstream")
-    if others != names:
+    allowed = tuple(name for name in names if METRICS[name].group != "downstream")
+    if allowed != names:
         observer.note("downstream tasks are left out: they are measured on items that were not trained on")
-    return others
+    return allowed
 
 
 def _context(
     run: Run, model: Model, request: Request, numbers: bool, data_dir: str, observer: Observer
 ) -> Context:
-    """The items that are asked for, and how much is spent on them; with the run's own data where `numbers` are."""
+    """The context of the requested items and effort; with the run's own data where `numbers` are requested."""
     corruption = metrics.corruption_of(run, request.corrupt, request.strength)
     effort = metrics.effort_of(
         run,
@@ -130,17 +130,17 @@ def _context(
 
 
 def _measured(context: Context, request: Request, names: tuple[str, ...]) -> dict[str, Any]:
-    """`numbers` by name, where there are any; and all of `importance` sampling where its draws are asked for."""
+    """`numbers` by name where there are any, and the result of `importance` sampling where `draws` are requested."""
     values: dict[str, Any] = {}
     if names:
-        weighed = context.once(importance) if request.draws else None
-        if request.draws and weighed is None:
+        estimate = context.once(importance) if request.draws else None
+        if request.draws and estimate is None:
             raise InputError(
                 "posterior.name = point has no density, so this model has no log p(x)", field="draws"
             )
         values["numbers"] = metrics.numbers(context, names)
-        if weighed is not None:
-            values["importance"] = weighed.to_dict()
+        if estimate is not None:
+            values["importance"] = estimate.to_dict()
         missing = [name for name in names if name not in values["numbers"] and name not in AIS]
         if request.measures is not None and missing:
             context.observer.note(f"without a meaning for this run and its data: {', '.join(missing)}")

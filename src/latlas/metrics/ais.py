@@ -30,7 +30,7 @@ DRAWS = 1000  # of the importance sampling that it is compared with
 LOOSE = 1.0  # nats between the bounds above which a warning is given
 POWER = 3  # of the schedule: increments are smallest near the prior, where log p(x | z) differs most between chains
 LEAPS = 2  # leapfrog steps of a transition; more temperatures help more than more steps
-ACCEPTANCE, RATE, FIRST, PILOTS, WARM = 0.65, 0.5, 0.5, 4, 20  # of the pilot that tunes step sizes
+ACCEPTANCE, ADAPTATION, FIRST, PILOTS, WARM = 0.65, 0.5, 0.5, 4, 20  # of the pilot that tunes step sizes
 JITTER = 0.2  # of step sizes: a fixed length can send every trajectory back to where it began
 BACKWARD = 4  # values held for a gradient per output of the model: bounds memory
 
@@ -175,7 +175,7 @@ def tune(target: Target, betas: list[float], generator: torch.Generator, done: C
             sizes.append(size)
             done()
         state, chance = transition(target, state, beta, size, generator)
-        size = size * torch.exp(RATE * (chance.mean(0) - ACCEPTANCE))
+        size = size * torch.exp(ADAPTATION * (chance.mean(0) - ACCEPTANCE))
     return torch.stack(sizes)
 
 

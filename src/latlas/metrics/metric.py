@@ -30,7 +30,8 @@ class Value:
     item (None without draws); `what` the items are called.
 
     `beside` holds the same number for what it is compared with, by name ("PCA", "raw values"); `by` names the
-    classifier or the settings that it depends on; `warning` says why not to trust it. `parts` has a value per latent dimension.
+    classifier or the settings that it depends on; `warning` says why not to trust it; `parts` has a value for each
+    latent dimension.
     """
 
     value: float

@@ -17,7 +17,8 @@ def log_det_cov(codes: np.ndarray) -> Value | None:
     """log det of the covariance of codes (N, D), the sum of the logarithms of its eigenvalues.
 
     Directions with a standard deviation under 1e-6 of the largest are left out, and the warning says how many. The
-    standard error is that of the mean of (x - m)^T S^-1 (x - m), which is the influence of an item on log det S. None for no more items than dimensions, and for codes that do not vary at all.
+    standard error is that of the mean of (x - m)^T S^-1 (x - m), which is the influence of an item on log det S. None
+    for no more items than dimensions, and for codes that do not vary.
     """
     count, size = codes.shape
     if count <= size:
