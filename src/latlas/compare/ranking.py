@@ -46,8 +46,7 @@ class Entry:
     images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. `spread` is the
     sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
     the test items. `data` is the fingerprint of the data, `scale` the kind of the likelihood: density, probability or
-    cross-entropy ("" for PCA), `likelihood` its title. `settings` is the configuration by
-    dotted key.
+    cross-entropy ("" for PCA), `likelihood` its title. `settings` is the configuration by dotted key.
     """
 
     name: str
@@ -201,7 +200,7 @@ def _comparable_by(entry: Entry, key: str) -> tuple[Any, ...]:
         # A distortion trained without a rate is not comparable with one trained with it.
         return entry.data, entry.scaling, entry.scale, entry.number("elbo") is None
     if group == "codes":
-        # Training does not centre the codes of PCA or of a plain autoencoder.
+        # Training does not match the codes of PCA or of a plain autoencoder to a prior.
         return entry.data, entry.number("latent"), "" if entry.matched_to_prior else entry.name
     if key == "restored_mse":
         corruption = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]

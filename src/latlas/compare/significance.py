@@ -54,8 +54,8 @@ def standard_error(one: Estimate, other: Estimate) -> tuple[Source, float, float
 
     For n1 and n2 seeds, each two or more: sqrt(s1^2 / n1 + s2^2 / n2), with the degrees of freedom of Welch (1947).
     For one seed against n with spread s: s sqrt(1 + 1 / n), n - 1, as for one more draw of the same spread;
-    s sqrt(1 / n) for a fixed number. For one seed each: sqrt(e1^2 + e2^2) of the errors over the test items, normal. As two
-    models' numbers on the same items mostly correlate positively, that error is rather too large than too small.
+    s sqrt(1 / n) for a fixed number. For one seed each: sqrt(e1^2 + e2^2) of the errors over the test items, normal. As
+    two models' numbers on the same items mostly correlate positively, that error is rather too large than too small.
     """
     match [e for e in (one, other) if e.several]:
         case [first, second]:

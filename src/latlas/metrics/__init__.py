@@ -50,8 +50,8 @@ MOST_DRAWS, MOST_SAMPLES = 1_000_000, 10_000
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of METRICS, each once; a group stands for its members and "all" for every one that is not a term of the
-    evidence lower bound. Old names are read as well.
+    """Names of METRICS, each once. A group means all its members, "all" every metric but the terms of the
+    evidence lower bound. Old names are accepted.
 
     Raises InputError with the nearest known name.
     """

@@ -213,7 +213,7 @@ class Context:
 
     @cached_property
     def grid(self) -> Tensor:
-        """400 codes that stand for the latent space: (400, D).
+        """400 codes that cover the latent space: (400, D).
 
         In two dimensions the quantiles (i + 1/2) / 20 of the standard normal on either axis, else draws from the
         prior. Without a prior these are mapped to the mean and covariance of the mean codes.

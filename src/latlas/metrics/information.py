@@ -17,7 +17,7 @@ from latlas.priors import PriorValue
 MOST_ITEMS = 2000
 MOST_WORK = 2**27  # pairs of items times values per density: bounds the time
 BLOCK_VALUES = 2**22  # pairs times values at a time: bounds memory
-ROWS = 500  # codes whose density under the prior is taken at a time
+ROWS = 500  # codes per evaluation of the prior's density
 
 
 @dataclass(frozen=True)

@@ -164,9 +164,8 @@ def neighbourhoods(context: Context) -> tuple[dict[str, np.ndarray], dict[str, n
     features = context.once(features_of)
     if features is None:
         return None
-    return precision_recall(features.real, features.samples), precision_recall(
-        features.real, features.training
-    )
+    real, samples, training = features.real, features.samples, features.training
+    return precision_recall(real, samples), precision_recall(real, training)
 
 
 def _neighbourhood(name: str) -> Callable[[Context], Value | None]:
