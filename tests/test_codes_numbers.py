@@ -14,7 +14,7 @@ from scipy.stats import wasserstein_distance
 from latlas.data import Dataset, Scaling
 from latlas.metrics import METRICS, Context, Value
 from latlas.metrics import measure as readings
-from latlas.metrics.downstream import MOST_VALUES, View, explained, probed, raw_values, voted
+from latlas.metrics.downstream import MOST_VALUES, View, knn_hits, probe_hits, raw_values, ridge_r2
 from latlas.metrics.information import aggregate
 from latlas.metrics.spread import (
     effective_dimensions,
@@ -250,10 +250,10 @@ def view(train: np.ndarray, test: np.ndarray) -> View:
 def test_neighbours_are_training_codes_and_ties_go_to_the_smaller_label() -> None:
     line = view([[0], [1], [10], [11]], [[0.2], [0.4], [10.1], [5.4]])
     labels = np.array([3, 3, 5, 5])
-    assert voted(line, labels, np.array([3, 3, 5, 3]), k=1).tolist() == [True] * 4
-    assert voted(line, labels, np.array([5, 7, 5, 5]), k=1).tolist() == [False, False, True, False]
+    assert knn_hits(line, labels, np.array([3, 3, 5, 3]), k=1).tolist() == [True] * 4
+    assert knn_hits(line, labels, np.array([5, 7, 5, 5]), k=1).tolist() == [False, False, True, False]
     # All four vote where k is larger: two against two.
-    assert voted(line, labels, np.array([3, 3, 5, 3])).tolist() == [True, True, False, True]
+    assert knn_hits(line, labels, np.array([3, 3, 5, 3])).tolist() == [True, True, False, True]
 
 
 def test_separable_codes_are_told_and_random_ones_by_chance() -> None:
@@ -262,19 +262,19 @@ def test_separable_codes_are_told_and_random_ones_by_chance() -> None:
         5 * np.eye(3)[train] + 0.3 * normals(900, 3), 5 * np.eye(3)[test] + 0.3 * normals(600, 3, seed=1)
     )
     random = view(normals(900, 3), normals(600, 3, seed=1))
-    for tells in (probed, voted):
-        assert tells(apart, train, test).mean() == 1
-        assert tells(random, train, test).mean() == pytest.approx(1 / 3, abs=0.08)
+    for hits in (probe_hits, knn_hits):
+        assert hits(apart, train, test).mean() == 1
+        assert hits(random, train, test).mean() == pytest.approx(1 / 3, abs=0.08)
 
 
 def test_a_linear_label_is_explained_but_for_its_noise() -> None:
     codes = view(1e3 * normals(1000, 3), 1e3 * normals(500, 3, seed=1))
     weights = np.array([2.0, -1.0, 0.0]) / 1e3
     train, test = codes.train @ weights, codes.test @ weights
-    assert explained(codes, train, test).value == pytest.approx(1, abs=1e-4)
+    assert ridge_r2(codes, train, test).value == pytest.approx(1, abs=1e-4)
     # Labels of variance 5 with noise of variance 5: half of it is explained.
     found = [
-        explained(
+        ridge_r2(
             codes,
             train + math.sqrt(5) * normals(1000, seed=i),
             test + math.sqrt(5) * normals(500, seed=100 + i),
@@ -284,7 +284,7 @@ def test_a_linear_label_is_explained_but_for_its_noise() -> None:
     values = np.array([r.value for r in found])
     assert values.mean() == pytest.approx(0.5, abs=0.03)
     assert np.mean([r.stderr for r in found]) == pytest.approx(values.std(ddof=1), rel=0.4)
-    assert explained(codes, normals(1000), test).value < 0.02
+    assert ridge_r2(codes, normals(1000), test).value < 0.02
 
 
 def classes(x: np.ndarray, labels: np.ndarray) -> Dataset:

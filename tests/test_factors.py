@@ -13,13 +13,13 @@ from test_measures import identity
 from latlas.metrics import GROUPS, METRICS, Context, disentanglement, measure
 from latlas.metrics.disentanglement import (
     DISENTANGLEMENT,
-    counted,
     dci,
     factor_vae,
     mig,
     modularity,
     mutual_information,
     sap,
+    usable,
 )
 
 NAMES = ("mig", "sap", "disentanglement", "completeness", "informativeness", "factor_vae", "modularity")
@@ -172,7 +172,7 @@ def test_collapsed_dimensions_take_no_part() -> None:
 def test_factors_that_the_items_do_not_tell_about_do_not_count() -> None:
     constant, numbers = np.zeros(len(V), int), np.arange(len(V))
     wide = np.c_[constant, V, numbers]
-    np.testing.assert_array_equal(counted(wide), V)
+    np.testing.assert_array_equal(usable(wide), V)
     assert scores(V, wide) == pytest.approx(dict.fromkeys(NAMES, 1.0), abs=1e-9)
     none = np.c_[constant, numbers]
     for score in (mig, sap, dci, factor_vae, modularity):

@@ -17,7 +17,7 @@ from latlas.data import Dataset, Scaling
 from latlas.errors import LatlasError
 from latlas.metrics import Context, Effort, measure
 from latlas.metrics.elbo import evaluate
-from latlas.metrics.importance import drawing, log_likelihood, weighed
+from latlas.metrics.importance import log_likelihood, summed_weights, weights_of
 from latlas.metrics.likelihood import Dequantised
 from latlas.metrics.ssim import ssim
 from latlas.models import Model
@@ -64,7 +64,9 @@ def test_what_the_halves_say_is_missing_is_what_is_missing() -> None:
 def test_sums_are_those_of_all_weights_at_once(at_once: int) -> None:
     log_w = 3 * torch.randn(2113, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 900
     drawn = iter(log_w)
-    found = weighed(lambda n: torch.stack([next(drawn) for _ in range(n)]), 2113, at_once, (5, 50, 3000))
+    found = summed_weights(
+        lambda n: torch.stack([next(drawn) for _ in range(n)]), 2113, at_once, (5, 50, 3000)
+    )
     w = np.exp(log_w.numpy() + 900)
 
     def bound(x: np.ndarray) -> np.ndarray:
@@ -85,7 +87,7 @@ def test_weights_are_those_of_torch_distributions(likelihood: str) -> None:
     _, model = made(dataset, **settings)
     x = batches(dataset, "test", model)(np.arange(6))
     with torch.no_grad():
-        draw = drawing(model, x, model.infer(x), model.prior_value(), torch.Generator().manual_seed(3))
+        draw = weights_of(model, x, model.infer(x), model.prior_value(), torch.Generator().manual_seed(3))
         log_w = torch.cat([draw(4), draw(3)])
         generator = torch.Generator().manual_seed(3)
         noise = torch.cat([torch.randn(n, 6, 3, generator=generator, dtype=torch.float64) for n in (4, 3)])

@@ -18,7 +18,7 @@ from latlas import metrics
 from latlas.cli import run as latlas
 from latlas.data import Dataset, Scaling
 from latlas.metrics import METRICS, Context, Value, classifier, context_of, measure
-from latlas.metrics.downstream import View, explained, views
+from latlas.metrics.downstream import View, ridge_r2, views
 from latlas.metrics.elbo import evaluate
 from latlas.metrics.metric import share_of
 from latlas.models import Model, evaluating
@@ -117,7 +117,7 @@ def test_labels_of_any_size_are_explained_alike() -> None:
     y = x @ np.array([1.0, -2.0, 0.5]) + 0.1 * np.random.default_rng(1).normal(size=300)
     view = View(x[:200], x[200:])
     small, large, late = (
-        explained(view, (y * s + o)[:200], (y * s + o)[200:]) for s, o in ((1, 0), (1e20, 0), (60, 1.7e9))
+        ridge_r2(view, (y * s + o)[:200], (y * s + o)[200:]) for s, o in ((1, 0), (1e20, 0), (60, 1.7e9))
     )
     for other in (large, late):
         assert other.value == pytest.approx(small.value, rel=1e-6)

@@ -50,7 +50,7 @@ class Request:
         """Raises InputError for values that contradict each other or do not fit the run."""
         if self.source and self.split != "test":
             raise InputError(
-                "splits are of the run's own data; leave it out, or the source",
+                "a split is of the run's own data; leave out the split or the source",
                 field="split",
                 value=self.split,
             )
@@ -133,14 +133,14 @@ def _measured(context: Context, request: Request, names: tuple[str, ...]) -> dic
     """The requested `numbers` by name and, with `draws`, all results of `importance` sampling."""
     values: dict[str, Any] = {}
     if names:
-        sampled = context.once(importance) if request.draws else None
-        if request.draws and sampled is None:
+        estimate = context.once(importance) if request.draws else None
+        if request.draws and estimate is None:
             raise InputError(
                 "posterior.name = point has no density, so this model has no log p(x)", field="draws"
             )
         values["numbers"] = metrics.numbers(context, names)
-        if sampled is not None:
-            values["importance"] = sampled.to_dict()
+        if estimate is not None:
+            values["importance"] = estimate.to_dict()
         missing = [name for name in names if name not in values["numbers"] and name not in AIS]
         if request.measures is not None and missing:
             context.observer.note(f"not defined for this run and its data: {', '.join(missing)}")

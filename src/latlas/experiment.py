@@ -1,4 +1,4 @@
-"""Training as one call: validates, logs and keeps what the loop yields; then measures, diagnoses, draws and reports."""
+"""A training run from start to end: trains, validates, logs and saves; then measures, diagnoses, draws and reports."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Interrupted(KeyboardInterrupt):
-    """Training was asked to stop and has kept its state: `run` can be resumed."""
+    """Training was asked to stop and has saved its state: `run` can be resumed."""
 
     def __init__(self, run: Run, step: int) -> None:
         super().__init__(f"stopped at step {step:,}; continue with: latlas train --resume {run.path}")
@@ -46,7 +46,7 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class Session:
-    """One process's part in a run: everything that the events of training touch."""
+    """The state of one process that trains a run."""
 
     run: Run
     config: Config
@@ -69,11 +69,10 @@ class Session:
 
 
 def train(config: Config, out: Path | None = None, observer: Observer = SILENT) -> Run:
-    """Trains what the configuration says, in a new run folder, to its end: numbers, pictures and report
-    included.
+    """Trains a configuration in a new run folder, then writes its numbers, pictures and report.
 
-    Nothing is written before configuration and data are found good. Raises InputError for what is wrong with
-    either, Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
+    Nothing is written before configuration and data are checked. Raises InputError for an error in either,
+    Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
     """
     started = time.perf_counter()
     runs.refuse_existing(out)
@@ -93,11 +92,12 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     }
     run = runs.create(out, f"{dataset.name}-{config.recipe.name}", contents)
     observer.note(f"run folder: {run.path}")
-    return _go(Session(run, config, dataset, *_on(model, config, device), observer, device, started=started))
+    model, optimizer = _on_device(model, config, device)
+    return _run(Session(run, config, dataset, model, optimizer, observer, device, started=started))
 
 
 def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
-    """run.json: the versions, the machine and the data that a run began with, and the choices that were made."""
+    """run.json: versions, machine and data at the start of the run, and the notes on its configuration."""
     return {
         "format": 1,
         "latlas": __version__,
@@ -129,9 +129,9 @@ def resume(
     device: str = "",
     data_dir: str = "",
 ) -> Run:
-    """Continues a run where its newest checkpoint stands, or from step 0 where there is none yet.
+    """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    A finished run is returned as it is. Raises InputError when the run's data are missing or have changed.
+    A finished run is returned unchanged. Raises InputError when the run's data are missing or have changed.
     """
     run = runs.find(path)
     if run.finished:
@@ -140,29 +140,29 @@ def resume(
             report.write_report(run.path)
         return run
     config, info = run.config, run.info
-    here = {
+    machine = {
         "training.threads": threads or info["threads"],
         "training.device": device or config.training.device,
     }
-    where = prepare(override(config, here, "device, threads").training)
+    on = prepare(override(config, machine, "device, threads").training)
     for key, now in (
         ("torch", torch.__version__),
-        ("device", where.type),
+        ("device", on.type),
         ("threads", torch.get_num_threads()),
     ):
         if info[key] != now:
-            observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not to the same bits")
+            observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
     dataset = runs.dataset_of(run, data_dir, observer.progress)
     model = build(config, item_of(dataset), statistics(dataset))
-    return _go(Session(run, config, dataset, *_on(model, config, where), observer, where))
+    return _run(Session(run, config, dataset, *_on_device(model, config, on), observer, on))
 
 
-def _on(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
+def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
     moved = model.to(device)
     return moved, training.optimizer_for(config, moved)
 
 
-def _go(session: Session) -> Run:
+def _run(session: Session) -> Run:
     with exclusively(session.run.path), _resumable(session):
         with interruptible() as stop:
             session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
@@ -183,7 +183,7 @@ def _go(session: Session) -> Run:
 
 @contextlib.contextmanager
 def _resumable(session: Session) -> Iterator[None]:
-    """Whatever is interrupted, the message says how to go on."""
+    """Turns any KeyboardInterrupt into Interrupted, whose message says how to continue."""
     try:
         yield
     except Interrupted:
@@ -193,7 +193,7 @@ def _resumable(session: Session) -> Iterator[None]:
 
 
 def _solve(session: Session) -> None:
-    """The closed form instead of the loop: no steps, and the weights are the best there are."""
+    """Fits PCA in closed form instead of the training loop; its weights are the best ones."""
     begun = time.perf_counter()
     pca.solve(session.model, session.dataset, session.config.seed)
     session.progress = Progress(
@@ -245,8 +245,8 @@ def _patience_is_over(config: Config, progress: Progress) -> bool:
 
 
 def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
-    """Validates, logs and keeps a checkpoint; the best epoch is the one in which validation is best by what is trained
-    for.
+    """Validates, logs and saves a checkpoint; the best epoch is the one with the best validation score by the
+    objective that is trained.
     """
     progress, run = session.progress, session.run
     valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
@@ -276,12 +276,12 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
 
 
 def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
-    """What the epoch is ranked by; nothing while weights or capacity still rise: that is another objective, and there
-    the newest epoch is the best.
+    """The score that ranks epochs. None while weights or capacity still rise, as the objective then changes: the newest
+    epoch counts as the best.
     """
     config = session.config
-    rising = config.objective.schedule != "constant" or config.objective.capacity is not None
-    if valid is None or (rising and warming):
+    scheduled = config.objective.schedule != "constant" or config.objective.capacity is not None
+    if valid is None or (scheduled and warming):
         return None
     objective = objective_of(config, session.dataset.shape)
     bound = trained_bound(session.model, session.batches("valid"), objective)
@@ -304,34 +304,34 @@ def finish(session: Session) -> None:
     config, model = session.config, run.model().to(session.device)
     context = metrics.context_of(run, model, dataset, observer=observer)
     contexts = {"valid": replace(context, items_given=dataset.valid), "test": context}
-    splits = {name: metrics.of_split(of) for name, of in contexts.items() if len(of.test)}
+    splits = {name: metrics.of_split(own) for name, own in contexts.items() if len(own.test)}
     values = _metrics(session, model, splits)
 
     def keep(**more: Any) -> None:
-        # At once, and kept whatever becomes of the rest: training took the longest.
+        # Written at once, so that a later failure does not lose the results of training.
         values.update(more)
         write_json(run.path / "metrics.json", values | {"finished": False})
 
     keep()
     if config.evaluation.groups:
-        measured = lambda: metrics.numbers(context, config.evaluation.groups)  # noqa: E731
+        compute = lambda: metrics.numbers(context, config.evaluation.groups)  # noqa: E731
         failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
-        keep(numbers=_or_note(measured, failure, command, observer) or {})
+        keep(numbers=_or_note(compute, failure, command, observer) or {})
     if config.evaluation.diagnose:
-        found = lambda: _findings(run, dataset, context)  # noqa: E731
+        diagnose = lambda: _findings(run, dataset, context)  # noqa: E731
         failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
-        keep(findings=_or_note(found, failure, command, observer) or [])
+        keep(findings=_or_note(diagnose, failure, command, observer) or [])
     if config.pictures.draw:
-        drawn = lambda: gallery.draw(run, context, gallery.settings_of(config))  # noqa: E731
+        draw = lambda: gallery.draw(run, context, gallery.settings_of(config))  # noqa: E731
         failure, command = "the pictures could not be drawn", f"latlas report --redraw {run.path}"
-        _or_note(drawn, failure, command, observer)
+        _or_note(draw, failure, command, observer)
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
     _note_result(run, splits["test"], values, observer)
 
 
 def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` come at the end."""
+    """metrics.json: what was trained, for how long, and the numbers of each split; `seconds` are set at the end."""
     config, dataset, progress = session.config, session.dataset, session.progress
     per_epoch = training.plan(config, len(dataset.train)).per_epoch
     return {
@@ -356,7 +356,7 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
 
 
 def _or_note(work: Callable[[], T], failure: str, command: str, observer: Observer) -> T | None:
-    """The result of the work; where it fails None, and a note that says so and what to try: the run is not lost."""
+    """The result of the work; where it fails, None and a note with the command to try, so that the run goes on."""
     try:
         return work()
     except Exception as error:
@@ -384,7 +384,7 @@ def redraw(
     data_dir: str = "",
     observer: Observer = SILENT,
 ) -> list[Path]:
-    """Draws a trained run's pictures anew, the manifold over another grid if given; the paths written.
+    """Draws a trained run's pictures anew, the manifold over another grid if given. Returns their paths.
 
     Raises InputError when the run's data are missing.
     """

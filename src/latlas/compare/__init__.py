@@ -1,4 +1,4 @@
-"""Several runs side by side: one table that ranks only what can be ranked, and one page of pictures."""
+"""Comparison of several runs: a table that ranks only comparable numbers, and a page of pictures."""
 
 from latlas.compare.collect import by_name, gather
 from latlas.compare.page import page, title_of

@@ -1,4 +1,4 @@
-"""From run folders to a comparison: the numbers that the runs wrote, measures, rows of PCA, and pictures."""
+"""Builds a comparison from run folders: the runs' own numbers, further metrics, rows of PCA, and pictures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Names = tuple[Sequence[str], tuple[str, ...]]  # of further columns, and of meas
 
 @dataclass(frozen=True)
 class _Subject:
-    """A row, and the model and data of which its pictures are drawn."""
+    """A row, and the model and data that its pictures are drawn from."""
 
     entry: Entry
     context: Context
@@ -72,12 +72,12 @@ def gather(
     kind = next(iter(kinds)) if len(kinds) == 1 else "image"
     title = listed(list(dict.fromkeys(dataset.name for dataset in sets.values())))
     unit = unit_of(kind) if len(kinds) == 1 else "nats per item"
-    drawn: tuple[Any, ...] = ()
+    drawings: tuple[Any, ...] = ()
     if pictures:
         shown = [drawing.shown(s.entry, s.context) for s in subjects]
-        drawn = drawing.draw(shown, lambda n, total: observer.progress("drawing", n, total))
+        drawings = drawing.draw(shown, lambda n, total: observer.progress("drawing", n, total))
     return Comparison(
-        title, unit, entries, _columns(entries, unit, kind, (columns, measure_names)), drawn, tuple(notes)
+        title, unit, entries, _columns(entries, unit, kind, (columns, measure_names)), drawings, tuple(notes)
     )
 
 
@@ -162,7 +162,7 @@ def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, obs
 
 
 def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
-    """The numbers that a run wrote itself."""
+    """The numbers in the run's own metrics.json, and its settings that are shown."""
     metrics, config = run.metrics, run.config
     test = metrics["splits"]["test"]
     return {
@@ -178,13 +178,13 @@ def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
 
 
 def _errors(numbers: Mapping[str, Any], keys: Iterable[str]) -> dict[str, float]:
-    """By key, the standard error over the items, which `numbers` have as KEY_stderr where it is known."""
+    """By key, the standard errors over the items, which are KEY_stderr in `numbers` where they are known."""
     errors = {key: numbers.get(f"{key}_stderr") for key in keys}
     return {key: value for key, value in errors.items() if value is not None}
 
 
 def _mean(values: list[Value]) -> Value:
-    """The mean of numbers; of other values the one that all have, else None."""
+    """The mean of numbers; of other values their common value, else None."""
     if all(value == values[0] for value in values):
         return values[0]
     if any(value is None or isinstance(value, str) for value in values):
@@ -196,23 +196,23 @@ def _measured(context: Context, measures: tuple[str, ...]) -> dict[str, Value]:
     """Measures by name, and their standard errors over the items as NAME_stderr."""
     if not measures:
         return {}
-    found = measure(context, measures)
-    values: dict[str, Value] = {key: None if r is None else r.value for key, r in found.items()}
-    return values | {f"{key}_stderr": r.stderr for key, r in found.items() if r is not None}
+    measured = measure(context, measures)
+    values: dict[str, Value] = {key: None if v is None else v.value for key, v in measured.items()}
+    return values | {f"{key}_stderr": v.stderr for key, v in measured.items() if v is not None}
 
 
 def _baselines(
     subjects: Sequence[_Subject], measures: tuple[str, ...], notes: list[str], observer: Observer
 ) -> list[_Subject]:
-    """PCA at each latent size of the runs; adds to `notes` why it is left out, where it is."""
+    """PCA at each latent size of the runs; where it is left out, adds the reason to `notes`."""
     entries = [s.entry for s in subjects]
     if len({entry.data for entry in entries}) > 1:
         notes.append(
-            "PCA is left out: it is fitted to one training split, and the data of these runs differ."
+            "PCA is left out: it is fitted to one training split, and these runs have different data."
         )
         return []
-    trained = {e.values["latent"] for e in entries if e.settings.get("training.method") == "pca"}
-    sizes = sorted({int(e.values["latent"] or 1) for e in entries} - {int(size or 1) for size in trained})
+    pca_runs = {e.values["latent"] for e in entries if e.settings.get("training.method") == "pca"}
+    sizes = sorted({int(e.values["latent"] or 1) for e in entries} - {int(size or 1) for size in pca_runs})
     if len(sizes) > MOST_PCA:
         chosen = [sizes[round(i * (len(sizes) - 1) / (MOST_PCA - 1))] for i in range(MOST_PCA)]
         notes.append(f"PCA is shown at {listed([str(s) for s in chosen])} of {len(sizes)} latent sizes.")
@@ -227,7 +227,7 @@ def _baselines(
     if baselines:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(
-            "PCA has no likelihood and no prior here, hence no ELBO; where codes are drawn, a Gaussian stands in."
+            "PCA has no likelihood and no prior here, hence no ELBO; codes are drawn from a Gaussian instead."
         )
     return baselines
 
@@ -239,16 +239,16 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     name = f"PCA (latent {latent})"
     context = Context(model, dataset, prior=False, observer=observer)
     measured = _measured(context, measures)
-    found = context.once(terms_of_items).summary.to_dict()
+    summary = context.once(terms_of_items).summary.to_dict()
     values: dict[str, Value] = {
-        "mse": found["mse"],
+        "mse": summary["mse"],
         "latent": latent,
         "parameters": model.parameter_count,
         "training_seconds": seconds,
         "recipe": "pca",
         **{key: value for key, value in measured.items() if not key.endswith("_stderr")},
     }
-    errors = _errors({**found, **measured}, values)
+    errors = _errors({**summary, **measured}, values)
     entry = Entry(name, values, dataset.fingerprint, dataset.name, "", model.item.scaling, stderrs=errors)
     return _Subject(entry, context)
 
@@ -259,7 +259,7 @@ def _columns(entries: Sequence[Entry], unit: str, kind: str, names: Names) -> tu
     columns = []
     for key in dict.fromkeys((*NUMBERS, *further, *measures)):
         metric = METRICS.get(key)
-        if metric is None:  # a number that a run wrote in metrics.json beside those that have a definition
+        if metric is None:  # a number of metrics.json that METRICS does not define
             columns.append(Column(key, key.replace("_", " "), "", 4, ""))
             continue
         shown = unit if metric.group == "bound" else "" if key in NUMBERS else metric.words(metric.unit, kind)

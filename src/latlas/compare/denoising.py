@@ -1,4 +1,4 @@
-"""A table of denoising runs beside plain ones: what each restores from the same corrupted items."""
+"""A table of denoising runs beside plain runs: how well each restores the same corrupted items."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from latlas.runs import Run, dataset_of
 from latlas.settings import CorruptionConfig
 from latlas.text import Cell, Table, aligned, listed, rounded
 
-# Settings in which a denoising run and its plain counterpart may differ; that their data are the same, the
-# fingerprints say.
+# Settings in which a denoising run and its plain counterpart may differ. Their fingerprints ensure equal data.
 FREE = (*ASIDE, "recipe", "data", "seed", "corruption")
 HEADS = ("data", "latent", "corruption", "corrupted", "plain", "denoising", "result")
 WINS = "wins"
@@ -29,8 +28,8 @@ NUMERIC = (1, 3, 4, 5)  # the columns that hold numbers
 class Row:
     """One corruption at one latent size: mean squared errors per value on the test split, on the model's scale.
 
-    `corrupted` is that of the items as they are given, not clipped; `denoising` has that of each model trained
-    on this corruption, `plain` that of each model trained on clean items and given the same corrupted ones.
+    `corrupted` is that of the corrupted items, not clipped; `denoising` has that of each model trained on this
+    corruption, `plain` that of each model trained on clean items and applied to the same corrupted ones.
     """
 
     data: str
@@ -51,7 +50,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether denoising is better than both, in words, or which of them is better."""
+        """In words: whether denoising is better than both, else which of them is better."""
         better = [
             name
             for name, beaten in (("corrupted", self.beats_corrupted), ("plain", self.beats_plain))
@@ -82,8 +81,8 @@ class Row:
 def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observer = SILENT) -> list[Row]:
     """A row for each data set, latent size and corruption that some run was trained with; seeds share a row.
 
-    Its plain runs are those without a corruption that are alike otherwise. Every run of a row is given the same
-    corrupted test items, by `restoration`. Raises InputError when a run has no weights, or its data are missing or
+    Its plain runs are those without a corruption and with otherwise equal settings. Every run of a row restores the
+    same corrupted test items. Raises InputError when a run has no weights, or its data are missing or
     have changed.
     """
     groups: dict[tuple[str, str], list[Run]] = {}
@@ -91,15 +90,15 @@ def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observe
         corruption = run.config.corruption
         key = "" if corruption.name == "none" else corruption.model_dump_json()
         groups.setdefault((_counterpart(run), key), []).append(run)
-    corrupted = [(part, key) for part, key in groups if key]
+    denoised = [(shared, key) for shared, key in groups if key]
     data: dict[str, Dataset] = {}
     rows = []
-    for done, (part, key) in enumerate(corrupted):
-        observer.progress("restoring", done, len(corrupted))
-        denoising, plain = groups[part, key], groups.get((part, ""), [])
+    for done, (shared, key) in enumerate(denoised):
+        observer.progress("restoring", done, len(denoised))
+        denoising, plain = groups[shared, key], groups.get((shared, ""), [])
         config = denoising[0].config
-        both = (*denoising, *plain)
-        results = [_restored(run, config.corruption, data, data_dir, observer) for run in both]
+        runs_of_row = (*denoising, *plain)
+        results = [_restored(run, config.corruption, data, data_dir, observer) for run in runs_of_row]
         errors = [result.restored_mse for result in results]
         rows.append(
             Row(
@@ -111,19 +110,19 @@ def restoration_table(runs: Sequence[Run], data_dir: str = "", observer: Observe
                 denoising=tuple(errors[: len(denoising)]),
             )
         )
-    observer.progress("restoring", len(corrupted), len(corrupted))
+    observer.progress("restoring", len(denoised), len(denoised))
     return sorted(rows, key=lambda r: (r.data, r.latent, r.corruption.name, r.corruption.strength))
 
 
 def _counterpart(run: Run) -> str:
-    """A key that a denoising run and its plain counterpart have in common."""
+    """A key that a denoising run shares with its plain counterpart."""
     return repr((run.info["data"]["fingerprint"], settings_of(run.config, FREE)))
 
 
 def _restored(
     run: Run, corruption: CorruptionConfig, data: dict[str, Dataset], data_dir: str, observer: Observer
 ) -> Restoration:
-    """The errors of a run's test split; `data` holds the data set of the run before, by its fingerprint."""
+    """The errors of a run's test split; `data` caches the previous run's data set by its fingerprint."""
     fingerprint = run.info["data"]["fingerprint"]
     if fingerprint not in data:
         data.clear()  # one data set at a time: they may be large
@@ -146,8 +145,8 @@ def text_table(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> list[Cell]:
     errors = map(_error, ((row.corrupted,), row.plain, row.denoising))
     result = Cell(row.verdict, style="wins" if row.verdict == WINS else "")
-    suffers = f"{row.corruption.name} {row.corruption.strength:g}"
-    return [Cell(row.data), Cell(str(row.latent)), Cell(suffers), *errors, result]
+    corruption = f"{row.corruption.name} {row.corruption.strength:g}"
+    return [Cell(row.data), Cell(str(row.latent)), Cell(corruption), *errors, result]
 
 
 def _error(values: Sequence[float]) -> Cell:

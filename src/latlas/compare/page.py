@@ -1,4 +1,4 @@
-"""The page of one or several comparisons: tables that scroll in their own box, and pictures side by side."""
+"""The HTML page of one or several comparisons: tables, and pictures side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of one part of the page: how to read them, and each with the name of its row ("": all rows)."""
+    """The pictures of one part of the page: how to read them, and each with the name of its row ("": all rows)."""
 
     heading: str
     readings: Sequence[str]
@@ -29,14 +29,14 @@ class Pictures:
 
     @property
     def named(self) -> bool:
-        """Whether some are of single rows: these stand side by side."""
+        """Whether some are of single rows, which are placed side by side."""
         return any(name for name, _ in self.shown)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A comparison, as the template takes it; `marks` are the styles of marked cells and what they mean, `differing`
-    the settings in which runs differ, None where they do not.
+    """A comparison for the template: `marks` are the styles of marked cells with their meaning, `differing` the
+    settings in which runs differ, None where they do not.
     """
 
     comparison: Comparison
@@ -72,7 +72,7 @@ def page(
 
 
 def title_of(comparison: Comparison) -> str:
-    """What the page of a single comparison is called: its rows by name, or how many there are."""
+    """The title of the page of a single comparison: the names of its rows, or their number."""
     names = [entry.name for entry in comparison.runs]
     return " · ".join(names) if len(names) <= 3 else f"{len(names)} models on {comparison.title}"
 
@@ -92,9 +92,7 @@ def _section(comparison: Comparison, number: int) -> Section:
 
 
 def headline(comparison: Comparison) -> str:
-    """The best of each in a sentence, with what is not distinguishable from it; that nothing is ranked, where it is
-    not.
-    """
+    """The best row by ELBO and by squared error, with those not distinguishable from it; or that nothing is ranked."""
     parts = []
     for column in comparison.ranked:
         groups = [group for group in comparison.groups(column.key) if len(group) > 1]
@@ -109,7 +107,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def _numbers(comparison: Comparison) -> Table:
-    """A row for each model; of few models with many numbers, which would scroll, a column for each."""
+    """A row for each model; for few models with many numbers, a column for each, so that the page need not scroll."""
     grid = [[Cell("Model"), *map(_head, comparison.columns)]]
     grid += [[_name(entry), *row] for entry, row in zip(comparison.entries, cells(comparison), strict=True)]
     if comparison.upright:
@@ -145,13 +143,13 @@ def _differing(comparison: Comparison) -> Table | None:
 
 
 def _pictures(comparison: Comparison, number: int) -> Iterator[Pictures]:
-    """Pictures of all rows below each other; of single rows side by side, each under its name."""
+    """The pictures by part: those of all rows below each other, those of single rows side by side."""
     for part, heading in PARTS.items():
         chosen = [picture for picture in comparison.pictures if picture.part == part]
-        found = [
+        embedded = [
             (picture.name, html.picture(picture.png, f"{part}-{number}-{i}"))
             for i, picture in enumerate(chosen, 1)
         ]
-        shown = [(name, picture) for name, picture in found if picture]
+        shown = [(name, picture) for name, picture in embedded if picture]
         if shown:
             yield Pictures(heading, list(dict.fromkeys(picture.caption for picture in chosen)), shown)

@@ -18,20 +18,20 @@ DOTS = 2000  # test items in each scatter
 GRID = (15, 15)  # of each manifold
 SAMPLES = 36
 
-RECONSTRUCTED = "Down a column the item is the same: the closer to the original, the more its code keeps."
+RECONSTRUCTED = "Each column is one item: the closer to the original, the more its code keeps."
 SAMPLED = "Good samples look like the data and differ from each other."
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A row and what its pictures are drawn from."""
+    """A row, and the drawing that its pictures come from."""
 
     entry: Entry
     drawing: Drawing
 
 
 def shown(entry: Entry, context: Context) -> Shown:
-    """What the pictures of a row are drawn from; rows of the same data show the same test items."""
+    """The drawing of a row; rows of the same data show the same test items."""
     settings = gallery.Settings(prior=context.prior, size=GRID, dots=DOTS)
     return Shown(entry, gallery.drawing_of(context, settings))
 
@@ -44,8 +44,8 @@ def draw(rows: Sequence[Shown], progress: Callable[[int, int], None]) -> tuple[P
     pictures: list[Picture] = []
     for group in by_data.values():
         title = group[0].entry.data_name
-        twins = sum(other[0].entry.data_name == title for other in by_data.values()) > 1
-        name = "" if len(by_data) == 1 else listed([row.entry.name for row in group]) if twins else title
+        ambiguous = sum(other[0].entry.data_name == title for other in by_data.values()) > 1
+        name = "" if len(by_data) == 1 else listed([row.entry.name for row in group]) if ambiguous else title
         pictures += _of_columns(group) if group[0].drawing.table else _of_images(group, name)
     for done, row in enumerate(rows):
         progress(done, len(rows))
@@ -70,11 +70,11 @@ def _of_images(group: Sequence[Shown], name: str) -> list[Picture]:
 
 
 def _of_one(row: Shown, name: str, part: Part) -> list[Picture]:
-    """One of FIGURES of one row alone, where it has the parts for it."""
+    """One of FIGURES for a single row; empty where the figure does not apply."""
     figure = FIGURES[name].draw(row.drawing)
     if figure is None:
         return []
-    # A page has many pictures of dots.
+    # Fewer colours make smaller files, and a page has many scatter plots.
     png = figures.png(figure, colours=256 if part == "latent" else None)
     return [Picture(part, row.entry.name, png, gallery.caption(name, row.drawing.data.kind))]
 
@@ -92,16 +92,14 @@ def _reconstructions(group: Sequence[Shown]) -> Figure:
 
 
 def _samples(group: Sequence[Shown]) -> Figure:
-    able = [row for row in group if row.drawing.settings.prior]
-    unable = [row.entry.name for row in group if not row.drawing.settings.prior]
-    count = SAMPLES if able[0].drawing.pictorial else SAMPLES // 2
+    with_prior = [row for row in group if row.drawing.settings.prior]
+    without_prior = [row.entry.name for row in group if not row.drawing.settings.prior]
+    count = SAMPLES if with_prior[0].drawing.pictorial else SAMPLES // 2
     panels = [
         (row.entry.name, row.drawing.images(np.asarray(row.drawing.model.sample(count, seed=0))))
-        for row in able
+        for row in with_prior
     ]
-    subtitle = "Means of p(x|z) for codes z from the prior, drawn with one seed: from the same noise."
-    if unable:
-        subtitle += (
-            f" There are none of {listed(unable)}: no prior was trained, from which codes could be drawn."
-        )
+    subtitle = "Means of p(x|z) for codes z from the prior, all from the same noise."
+    if without_prior:
+        subtitle += f" There are none of {listed(without_prior)}: no prior was trained to draw codes from."
     return figures.image_panels(panels, "Samples from the prior, by each model", subtitle)

@@ -1,4 +1,4 @@
-"""Rows of numbers, the groups of rows that compare with each other, and the reasons why others do not."""
+"""Rows of numbers, the groups of rows that are comparable, and the reasons why others are not."""
 
 from __future__ import annotations
 
@@ -45,9 +45,8 @@ class Entry:
     `values` by column: elbo, distortion, rate (nats per item), mse, latent, parameters, training_seconds,
     images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. `spread` is the
     sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
-    the test items. `data` is the fingerprint of the data, `scale` what kind of number the likelihood is: density,
-    probability or cross-entropy ("" for PCA), `likelihood` what people call it. `settings` is the configuration by
-    dotted key.
+    the test items. `data` is the fingerprint of the data, `scale` the kind of the likelihood: density, probability or
+    cross-entropy ("" for PCA), `likelihood` its title. `settings` is the configuration by dotted key.
     """
 
     name: str
@@ -64,7 +63,7 @@ class Entry:
 
     @property
     def baseline(self) -> bool:
-        """Whether this is PCA, computed here, and not a run."""
+        """Whether this is PCA computed for the comparison, not a run."""
         return not self.runs
 
     @property
@@ -73,8 +72,8 @@ class Entry:
         return len(self.runs)
 
     @property
-    def drawn_to_prior(self) -> bool:
-        """Whether training drew the codes to a prior; it does not in PCA and plain autoencoders."""
+    def matched_to_prior(self) -> bool:
+        """Whether training matched the codes to a prior; false for PCA and plain autoencoders."""
         objective = OBJECTIVES.get(self.settings.get("objective.name", ""))
         return self.number("elbo") is not None or (objective is not None and objective.matches_prior)
 
@@ -104,7 +103,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` say what was left out."""
+    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` name what was left out."""
 
     title: str
     unit: str
@@ -139,7 +138,7 @@ class Comparison:
         for entry in self.entries:
             number = entry.number(key)
             if number is not None and math.isfinite(number):
-                groups.setdefault(_alike(entry, key), []).append(entry)
+                groups.setdefault(_comparable_by(entry, key), []).append(entry)
         return list(groups.values())
 
     def best(self, key: str) -> set[str]:
@@ -194,15 +193,15 @@ class Comparison:
         return {key: values for key, values in rows.items() if any(v != values[0] for v in values)}
 
 
-def _alike(entry: Entry, key: str) -> tuple[Any, ...]:
-    """What two rows must have in common so that this number of theirs compares."""
+def _comparable_by(entry: Entry, key: str) -> tuple[Any, ...]:
+    """A key that is equal for rows in which this number is comparable."""
     group = _group(key)
     if key in ("elbo", "distortion", "rate") or (group == "likelihood" and key != "bits_per_dim"):
-        # A distortion that was trained without a rate does not compare with one that was trained with it.
+        # A distortion trained without a rate is not comparable with one trained with it.
         return entry.data, entry.scaling, entry.scale, entry.number("elbo") is None
     if group == "codes":
-        # Nothing draws the codes of PCA or of a plain autoencoder to the origin.
-        return entry.data, entry.number("latent"), "" if entry.drawn_to_prior else entry.name
+        # Training does not match the codes of PCA or of a plain autoencoder to a prior.
+        return entry.data, entry.number("latent"), "" if entry.matched_to_prior else entry.name
     if key == "restored_mse":
         corruption = [entry.settings.get(f"corruption.{part}") for part in ("name", "strength")]
         return entry.data, entry.scaling, *corruption
@@ -218,9 +217,9 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
     runs = comparison.runs
     sets = _split(runs, lambda e: e.data)
     if len(sets) > 1:
-        nothing = all(len(group) == 1 for group in sets)
-        parts = [f"{names(group)} ({_about(group[0], sets)})" for group in sets]
-        what = "nothing is ranked" if nothing else "nothing is ranked between them"
+        all_differ = all(len(group) == 1 for group in sets)
+        parts = [f"{names(group)} ({_data_name(group[0], sets)})" for group in sets]
+        what = "nothing is ranked" if all_differ else "nothing is ranked between them"
         same_name = len({group[0].data_name for group in sets}) < len(sets)
         hint = (
             " Runs compare on the same splits: data.limit and data.validation decide them."
@@ -254,7 +253,7 @@ def _reasons(comparison: Comparison) -> Iterable[str]:
     if len(sizes) > 1:
         yield "Numbers on codes depend on the latent size: they rank among equal sizes."
     restored = [e for e in runs if e.number("restored_mse") is not None]
-    corruptions = _split(restored, lambda e: _alike(e, "restored_mse"))
+    corruptions = _split(restored, lambda e: _comparable_by(e, "restored_mse"))
     if len(corruptions) > 1 and len(sets) == 1:
         models = listed([names(part) for part in corruptions])
         yield f"The inputs of {models} are corrupted differently: their restored errors do not rank."
@@ -272,8 +271,8 @@ def _split(entries: Sequence[Entry], by: Any) -> list[list[Entry]]:
     return list(parts.values())
 
 
-def _about(entry: Entry, sets: Sequence[Sequence[Entry]]) -> str:
-    """The name of a row's data; with a part of their fingerprint where other data have the same name."""
+def _data_name(entry: Entry, sets: Sequence[Sequence[Entry]]) -> str:
+    """The name of a row's data, with a part of their fingerprint where other data have the same name."""
     same = sum(group[0].data_name == entry.data_name for group in sets)
     return entry.data_name if same == 1 else f"{entry.data_name}, content {entry.data[:8]}"
 

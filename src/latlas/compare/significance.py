@@ -1,4 +1,4 @@
-"""Whether two rows differ by more than their numbers vary over seeds or, for single runs, over the test items."""
+"""Tests whether two rows differ by more than the variation over seeds or, for single runs, over the test items."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Estimate:
     """A row's number, and how much it varies, where that is known.
 
     `value` is the mean over `runs` runs, `spread` their sample standard deviation; `stderr` is the standard error of a
-    single run's value over the test items. `fixed`: it does not depend on a seed, as that of PCA, a closed form.
+    single run's value over the test items. `fixed`: it does not depend on a seed, as for PCA, a closed form.
     """
 
     value: float
@@ -38,10 +38,10 @@ def variation_that_covers(one: Estimate, other: Estimate) -> Source | None:
 
     T follows Student's t. None where the rows are distinguishable, and where no variation is known.
     """
-    known = standard_error(one, other)
-    if known is None:
+    variation = standard_error(one, other)
+    if variation is None:
         return None
-    source, error, degrees = known
+    source, error, degrees = variation
     difference = abs(one.value - other.value)
     if error == 0:
         return source if difference == 0 else None
@@ -52,11 +52,10 @@ def standard_error(one: Estimate, other: Estimate) -> tuple[Source, float, float
     """Where the variation of two rows comes from, the standard error of their difference and its degrees of freedom;
     None where it is unknown.
 
-    Of n1 and n2 seeds, each two or more: sqrt(s1^2 / n1 + s2^2 / n2), with the degrees of freedom of Welch (1947).
-    Of one seed beside n with spread s: s sqrt(1 + 1 / n), n - 1, as of one more draw of the same spread; s sqrt(1 / n)
-    where it is fixed. Of one seed each: sqrt(e1^2 + e2^2) of the errors over the test items, normal. Two models'
-    numbers on the same items mostly vary together, so that this is rather too large than too small; by how much, the
-    errors of means do not say.
+    For n1 and n2 seeds, each two or more: sqrt(s1^2 / n1 + s2^2 / n2), with the degrees of freedom of Welch (1947).
+    For one seed against n with spread s: s sqrt(1 + 1 / n), n - 1, as for one more draw of the same spread;
+    s sqrt(1 / n) for a fixed number. For one seed each: sqrt(e1^2 + e2^2) of the errors over the test items, normal. As
+    two models' numbers on the same items mostly correlate positively, that error is rather too large than too small.
     """
     match [e for e in (one, other) if e.several]:
         case [first, second]:

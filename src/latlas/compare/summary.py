@@ -1,4 +1,4 @@
-"""A comparison as plain values, and as a table of text."""
+"""A comparison as JSON values, and as a table of text."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _finite(value: Any) -> Any:
 
 
 def shown(entry: Entry, column: Column) -> str:
-    """A number as people read it; a dash where there is none."""
+    """A number as text; a dash where there is none."""
     value = entry.number(column.key)
     if column.key == "training_seconds":
         return duration(value) or "–"
@@ -83,7 +83,7 @@ def legend(comparison: Comparison) -> str:
 
 
 def cells(comparison: Comparison) -> list[list[Cell]]:
-    """The numbers of each row, with their uncertainty, in the style best or within where they are so."""
+    """The numbers of each row with their uncertainty; the style is "best", "within" or ""."""
     styles = {
         c.key: dict.fromkeys(comparison.within(c.key), "within")
         | dict.fromkeys(comparison.best(c.key), "best")
@@ -113,6 +113,6 @@ def text_table(comparison: Comparison) -> str:
     lines = [aligned(rows, range(1, len(rows[0])))]
     if marked:
         lines.append("* the best of those that compare")
-    if found := legend(comparison):
-        lines.append(f"≈ {found}")
+    if within := legend(comparison):
+        lines.append(f"≈ {within}")
     return "\n".join([*lines, *(f"not ranked: {reason}" for reason in comparison.reasons), *comparison.notes])

@@ -1,4 +1,4 @@
-"""Numbers on what a model is worth: each with its definition and what it came from, on test items."""
+"""The metrics of a trained model on test items: their table, and how they are computed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from latlas.metrics.downstream import DOWNSTREAM
 from latlas.metrics.elbo import ELBO, terms_of_items
 from latlas.metrics.likelihood import LIKELIHOOD
 from latlas.metrics.metric import GROUPS, Metric, Value
-from latlas.metrics.reconstruction import RECONSTRUCTION, restored
+from latlas.metrics.reconstruction import RECONSTRUCTION, restoration_of
 from latlas.metrics.samples import SAMPLES
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
@@ -43,15 +43,15 @@ __all__ = [
 METRICS: dict[str, Metric] = {
     **ELBO, **LIKELIHOOD, **AIS, **CODES, **RECONSTRUCTION, **SAMPLES, **DOWNSTREAM, **DISENTANGLEMENT,
 }  # fmt: skip
-# The numbers that metrics.json has of each split; all others are of test items alone.
+# metrics.json has these numbers for every split; all others for the test split alone.
 OF_SPLITS = ("elbo", "distortion", "rate", "mse", "corrupted_mse", "restored_mse")
 OLD_NAMES = {"reconstruction_mse": "mse"}  # numbers in the runs and calls of earlier versions
 MOST_DRAWS, MOST_SAMPLES = 1_000_000, 10_000
 
 
 def named(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of METRICS, each once; a group stands for its members and "all" for every one that is not a term of the
-    evidence lower bound. Old names are read as well.
+    """Names of METRICS, each once. A group means all its members, "all" every metric but the terms of the
+    evidence lower bound. Old names are accepted.
 
     Raises InputError with the nearest known name.
     """
@@ -59,19 +59,19 @@ def named(names: Sequence[str]) -> tuple[str, ...]:
     for name in current:
         if name not in (*METRICS, *GROUPS, "all"):
             raise unknown("measure", name, [*METRICS, *GROUPS, "all"])
-    asked = {*current, *(group for group in GROUPS if "all" in current and group != "bound")}
-    return tuple(name for name, metric in METRICS.items() if {name, metric.group} & asked)
+    requested = {*current, *(group for group in GROUPS if "all" in current and group != "bound")}
+    return tuple(name for name, metric in METRICS.items() if {name, metric.group} & requested)
 
 
 def measure(context: Context, names: Sequence[str] = ("all",)) -> dict[str, Value | None]:
-    """The numbers called `names` of a context's model, on its test items; None for those without a meaning.
+    """Computes the numbers called `names` on a context's test items; None for those without a meaning.
 
     docs/numbers.md defines each number. Raises InputError for an unknown name or an empty test split, LatlasError for a
     model that has diverged.
     """
     names = named(names)
     if not len(context.test):
-        raise InputError("metrics are of test items, and the test split is empty")
+        raise InputError("metrics need test items, and the test split is empty")
     values: dict[str, Value | None] = {}
     for done, name in enumerate(names):
         context.observer.progress("measuring", done, len(names), METRICS[name].title)
@@ -82,7 +82,7 @@ def measure(context: Context, names: Sequence[str] = ("all",)) -> dict[str, Valu
 
 
 def _computed(name: str, context: Context) -> Value | None:
-    """A number; None, and a note, where it cannot be taken or is not finite: the others are not lost for it."""
+    """Computes one number. Where that fails or the number is not finite: None, and a note; the others are kept."""
     try:
         value = METRICS[name].compute(context)
     except LatlasError as error:
@@ -103,16 +103,16 @@ def context_of(
     run: Run, model: Model, dataset: Dataset | None, items: Split | None = None, effort: Effort | None = None,
     observer: Observer = SILENT, corruption: CorruptionConfig | None = None,
 ) -> Context:  # fmt: skip
-    """What the numbers of a run's model are taken of: its test split, or other items in its place.
+    """The context that measures a run's model on its test split, or on other `items`.
 
-    Training items that are drawn anew at every step stand as drawn once: 0 and 1, as the test items beside them.
-    Without the run's own `dataset` the items stand for all of it, which is enough for the terms of the bound.
+    Training items that are binarised at random at every step are binarised once here, as test items are. Without the
+    run's `dataset`, a data set of the items alone takes its place, which is enough for the terms of the ELBO.
     """
     config = run.config
     if dataset is None:
         assert items is not None
-        item, none = model.item, items.take(slice(0, 0))
-        dataset = Dataset("", "", item.kind, item.shape, False, item.scaling, items, none, items)
+        item, empty = model.item, items.take(slice(0, 0))
+        dataset = Dataset("", "", item.kind, item.shape, False, item.scaling, items, empty, items)
     train = settled(dataset.train, dataset.scaling, config.data, "train")
     return Context(
         model,
@@ -126,14 +126,14 @@ def context_of(
 
 
 def effort_of(run: Run, draws: int | None = None, whole: bool = False, **more: Any) -> Effort:
-    """How much is spent on costly numbers: as the run's configuration says; on every item where draws are asked for, or
-    the `whole` of the items is wanted. `more` are other fields of Effort.
+    """How much is spent on costly numbers: by default what the run's configuration says. They take every item where
+    `draws` are given or `whole` is true. `more` are other fields of Effort.
 
     Raises InputError for a number out of range.
     """
-    own = run.config.evaluation
-    items = None if whole or draws is not None else own.items
-    effort = Effort(own.draws if draws is None else draws, items, **more)
+    config = run.config.evaluation
+    items = None if whole or draws is not None else config.items
+    effort = Effort(config.draws if draws is None else draws, items, **more)
     if not 1 <= effort.draws <= MOST_DRAWS:
         raise InputError(
             f"at least 1 draw is needed, and at most {MOST_DRAWS:,} are taken", field="draws", value=draws
@@ -150,34 +150,36 @@ def effort_of(run: Run, draws: int | None = None, whole: bool = False, **more: A
 
 
 def corruption_of(run: Run, name: str = "", strength: float | None = None) -> CorruptionConfig:
-    """What the run's inputs suffer, with another name or strength where one is given.
+    """The corruption of the run's inputs, with another name or strength where given.
 
-    Raises InputError for an unknown name, a strength that does not go with it, or one with nothing to go with.
+    Raises InputError for an unknown name, a strength out of its range, or a strength without a corruption.
     """
-    own = run.config.corruption
-    if strength is not None and (name or own.name) == "none":
+    trained = run.config.corruption
+    if strength is not None and (name or trained.name) == "none":
         raise InputError(
-            "of what? choose to corrupt by gaussian or masking", field="strength", value=strength
+            "a strength needs a corruption: gaussian or masking", field="strength", value=strength
         )
-    changes: dict[str, Any] = {"corruption.name": name or own.name}
+    changes: dict[str, Any] = {"corruption.name": name or trained.name}
     if strength is not None:
         changes["corruption.strength"] = strength
     return override(run.config, changes, "corrupt, strength").corruption
 
 
 def of_split(context: Context) -> dict[str, Any]:
-    """The numbers of a context's test items that metrics.json has of each split: the bound and its terms, and what is
-    restored under a corruption.
+    """The numbers that metrics.json has for each split, of a context's test items: the ELBO and its terms, and the
+    errors of restored items where inputs are corrupted.
 
     Raises LatlasError where they are not finite.
     """
-    damage = context.once(restored)
-    return context.once(terms_of_items).summary.to_dict() | ({} if damage is None else damage.to_dict())
+    restoration = context.once(restoration_of)
+    return context.once(terms_of_items).summary.to_dict() | (
+        {} if restoration is None else restoration.to_dict()
+    )
 
 
 def numbers(context: Context, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The numbers called `names` of a context's model, on its test items, by name: each with its `value`, `stderr`, the
-    `items` and `draws` that it came from, `unit`, `group`, and what it is called.
+    """Computes the numbers called `names` on a context's test items, by name: each with its `value`, `stderr`, `items`,
+    `draws`, `unit`, `group` and `title`.
 
     Numbers without a meaning are left out. Raises as `measure`.
     """

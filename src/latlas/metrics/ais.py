@@ -1,7 +1,7 @@
-"""log p(x) by annealed importance sampling, from decoder, likelihood and prior alone, and how far to trust it.
+"""log p(x) by annealed importance sampling, from decoder, likelihood and prior alone, with a check of its error.
 
-Chains go from the prior to the posterior through f_t(z) = p(z) p(x | z)^beta_t (Neal 2001). No encoder proposes
-anything, so what the encoder misses is found as well (Wu et al. 2017); a VampPrior alone still asks it for p(z).
+Chains go from the prior to the posterior through f_t(z) = p(z) p(x | z)^beta_t (Neal 2001). They do not use the
+encoder, so they also reach what the encoder misses (Wu et al. 2017). Only a VampPrior needs the encoder, for p(z).
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from latlas.priors import PriorValue
 
 SIMULATED = 10
 DIVERGED = "log p(x) by annealing is not finite: the model has diverged; train with a lower learning rate, optimizer.lr"
-DRAWS = 1000  # of importance sampling beside it
-LOOSE = 1.0  # nats between the bounds from which on they are far apart
+DRAWS = 1000  # of the importance sampling that it is compared with
+LOOSE = 1.0  # nats between the bounds above which a warning is given
 POWER = 3  # of the schedule: increments are smallest near the prior, where log p(x | z) differs most between chains
-LEAPS = 2  # leapfrog steps of a transition; more temperatures win more than more steps
-ACCEPTANCE, RATE, FIRST, PILOTS, WARM = 0.65, 0.5, 0.5, 4, 20  # of the pilot that tunes step sizes
+LEAPS = 2  # leapfrog steps of a transition; more temperatures help more than more steps
+ACCEPTANCE, ADAPTATION, FIRST, PILOTS, WARM = 0.65, 0.5, 0.5, 4, 20  # of the pilot that tunes step sizes
 JITTER = 0.2  # of step sizes: a fixed length can send every trajectory back to where it began
-BACKWARD = 4  # values kept for a gradient, for each of a model's outputs: bounds memory
+BACKWARD = 4  # values held for a gradient per output of the model: bounds memory
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Annealed:
 
     `log_px` is the log of the mean weight of `chains` chains over `temperatures` increments of beta, a lower bound
     in the mean; `stderr` is over images, None for one. `acceptance` is that of the transitions, and `effective` the
-    median over images of (sum w)^2 / sum w^2, as a share of the chains. The rest checks it on `simulated` items that
-    the model itself drew: `lower` is the same estimate, `upper` a bound from above, by chains that go back from the
-    very code behind each item, and `gap` = upper - lower how far the lower one can be off, in the mean.
+    median over images of (sum w)^2 / sum w^2, as a share of the chains. The other fields check it on `simulated` items
+    that the model itself drew: `lower` is the same estimate, `upper` a bound from above, by chains that go back from
+    the code that made each item, and `gap` = upper - lower bounds the mean error of the lower one.
     """
 
     images: int
@@ -81,7 +81,7 @@ class Weights:
 
     @property
     def effective(self) -> Tensor:
-        """(sum w)^2 / (K sum w^2), per item (B,): 1 where all weights are equal, 1/K where one holds everything."""
+        """(sum w)^2 / (K sum w^2), per item (B,): 1 where all weights are equal, 1/K where one has all the weight."""
         return torch.exp(2 * self.logs.logsumexp(0) - (2 * self.logs).logsumexp(0)) / len(self.logs)
 
 
@@ -117,7 +117,7 @@ class Target:
         z = z.detach().requires_grad_()
         with torch.enable_grad():
             p = self.model.at(z, self.x, None, self.prior)
-            assert p.log_pz is not None  # a prior is asked for before
+            assert p.log_pz is not None  # `check` refuses models without a prior
             (slope_pz,) = torch.autograd.grad(p.log_pz.sum(), z)
             (slope_px,) = torch.autograd.grad(p.log_px.sum(), z)
         return State(z.detach(), p.log_pz.detach(), p.log_px.detach(), slope_pz, slope_px)
@@ -129,21 +129,21 @@ class Target:
 
 
 def schedule(steps: int) -> list[float]:
-    """beta_0 = 0 to beta_T = 1, T = steps: (t / T)^3, as power posteriors have it (Friel and Pettitt 2008)."""
+    """beta_0 = 0 to beta_T = 1, T = steps: (t / T)^3, as for power posteriors (Friel and Pettitt 2008)."""
     return [(t / steps) ** POWER for t in range(steps + 1)]
 
 
 def transition(
     target: Target, state: State, beta: float, size: Tensor, generator: torch.Generator
 ) -> tuple[State, Tensor]:
-    """One step of Hamiltonian Monte Carlo, which leaves p(z) p(x | z)^beta as it is: leapfrog steps of length `size`
-    (B,), accepted or refused (Neal 2011). Gives the state, and the chance of acceptance (K, B).
+    """One step of Hamiltonian Monte Carlo, which leaves p(z) p(x | z)^beta invariant: leapfrog steps of length `size`
+    (B,), accepted or rejected (Neal 2011). Returns the state, and the probability of acceptance (K, B).
     """
     chains = state.log_px.shape
-    of: dict[str, Any] = {"device": state.z.device, "dtype": state.z.dtype}
-    shake = 1 + JITTER * (2 * torch.rand(chains, generator=generator, **of) - 1)
+    like: dict[str, Any] = {"device": state.z.device, "dtype": state.z.dtype}
+    shake = 1 + JITTER * (2 * torch.rand(chains, generator=generator, **like) - 1)
     length = (size * shake)[..., None]
-    first = momentum = torch.randn(state.z.shape, generator=generator, **of)
+    first = momentum = torch.randn(state.z.shape, generator=generator, **like)
     new = state
     for _ in range(LEAPS):
         momentum = momentum + length / 2 * new.slope(beta)
@@ -151,21 +151,21 @@ def transition(
         momentum = momentum + length / 2 * new.slope(beta)
     kinetic = 0.5 * (first.square() - momentum.square()).sum(-1)
     gain = new.log_density(beta) - state.log_density(beta) + kinetic
-    # A trajectory that left for infinity has no number, and no chance.
+    # A trajectory that diverges has NaN here: it is never accepted.
     chance = gain.nan_to_num(nan=-math.inf).clamp(max=0).exp()
-    taken = torch.rand(chains, generator=generator, **of) < chance
-    chosen = {}
-    for item in fields(State):
-        one, other = getattr(new, item.name), getattr(state, item.name)
-        chosen[item.name] = torch.where(taken if one.ndim == 2 else taken[..., None], one, other)
-    return State(**chosen), chance
+    accepted = torch.rand(chains, generator=generator, **like) < chance
+    values = {}
+    for field in fields(State):
+        one, other = getattr(new, field.name), getattr(state, field.name)
+        values[field.name] = torch.where(accepted if one.ndim == 2 else accepted[..., None], one, other)
+    return State(**values), chance
 
 
 def tune(target: Target, betas: list[float], generator: torch.Generator, done: Callable[[], None]) -> Tensor:
     """Step sizes (T - 1, B) for each transition and item, by pilot chains that aim at an acceptance of 0.65.
 
-    The chains that are weighed take these sizes as given. Were they to adapt their own, their steps would depend on
-    where they have been, their transitions would no longer leave f_t as it is, and E w would not be p(x).
+    The chains whose weights count keep these sizes fixed. If they adapted their own, their transitions would depend on
+    the past, would not leave f_t invariant, and E w would not be p(x).
     """
     state = target.draw(PILOTS, generator)
     size = torch.full((len(target.x),), FIRST, dtype=state.z.dtype, device=state.z.device)
@@ -175,7 +175,7 @@ def tune(target: Target, betas: list[float], generator: torch.Generator, done: C
             sizes.append(size)
             done()
         state, chance = transition(target, state, beta, size, generator)
-        size = size * torch.exp(RATE * (chance.mean(0) - ACCEPTANCE))
+        size = size * torch.exp(ADAPTATION * (chance.mean(0) - ACCEPTANCE))
     return torch.stack(sizes)
 
 
@@ -230,14 +230,14 @@ def annealed(
     simulated: int = SIMULATED,
     progress: Progress | None = None,
 ) -> Annealed:
-    """log p(x) of a whole split, by chains of as many increments of beta (at least 2) as the effort has temperatures,
-    for each item, and the bounds of as many `simulated` items. `progress` is called with (done, total) transitions.
+    """log p(x) of every item of a split, by chains with as many increments of beta (at least 2) as the effort has
+    temperatures, and both bounds for `simulated` items. `progress` is called with (done, total) transitions.
 
     Raises LatlasError where numbers are not finite.
     """
     chains, steps = effort.chains, effort.temperatures
-    parts, checks = model.chunks(len(data), BACKWARD * chains), model.chunks(simulated, BACKWARD * chains)
-    total, past = (2 * len(parts) + 3 * len(checks)) * (steps - 1), 0
+    chunks, checks = model.chunks(len(data), BACKWARD * chains), model.chunks(simulated, BACKWARD * chains)
+    total, past = (2 * len(chunks) + 3 * len(checks)) * (steps - 1), 0
 
     def done() -> None:
         nonlocal past
@@ -247,25 +247,25 @@ def annealed(
 
     generator = torch.Generator(data.device).manual_seed(effort.seed)
     betas = schedule(steps)
-    found, lower, upper = [], [], []
+    weights, lower, upper = [], [], []
     with torch.no_grad(), evaluating(model):
         prior = model.prior_value()
         z, x = simulate(model, prior, simulated, generator)
-        for rows in parts:
+        for rows in chunks:
             target = Target(model, prior, data(np.arange(rows.start, rows.stop)))
             sizes = tune(target, betas, generator, done)
-            found.append(forward(target, betas, sizes, chains, generator, done))
+            weights.append(forward(target, betas, sizes, chains, generator, done))
         for rows in checks:
             target = Target(model, prior, x[rows])
             sizes = tune(target, betas, generator, done)
             lower.append(forward(target, betas, sizes, chains, generator, done).log_mean)
             codes = z[rows].expand(chains, -1, -1)
             upper.append(reverse(target, betas, sizes, codes, generator, done).log_harmonic_mean)
-    return _summary(found, torch.cat(lower), torch.cat(upper), chains, steps)
+    return _summary(weights, torch.cat(lower), torch.cat(upper), chains, steps)
 
 
-def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, steps: int) -> Annealed:
-    log_px = torch.cat([weights.log_mean for weights in found])
+def _summary(weights: list[Weights], lower: Tensor, upper: Tensor, chains: int, steps: int) -> Annealed:
+    log_px = torch.cat([w.log_mean for w in weights])
     if not torch.cat([log_px, lower, upper]).isfinite().all():
         raise LatlasError(DIVERGED)
     return Annealed(
@@ -274,8 +274,8 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
         temperatures=steps,
         log_px=log_px.mean().item(),
         stderr=standard_error(log_px.numpy()),
-        acceptance=torch.cat([weights.acceptance for weights in found]).mean().item(),
-        effective=torch.cat([weights.effective for weights in found]).quantile(0.5).item(),
+        acceptance=torch.cat([w.acceptance for w in weights]).mean().item(),
+        effective=torch.cat([w.effective for w in weights]).quantile(0.5).item(),
         simulated=len(lower),
         lower=lower.mean().item(),
         upper=upper.mean().item(),
@@ -286,9 +286,7 @@ def _summary(found: list[Weights], lower: Tensor, upper: Tensor, chains: int, st
 def check(effort: Annealing, prior: bool) -> None:
     """Raises InputError for a model without a prior, or a number out of range."""
     if not prior:
-        raise InputError(
-            "a plain autoencoder has no prior, hence no p(x) that one could estimate", field="ais"
-        )
+        raise InputError("a plain autoencoder has no prior, hence no p(x) to estimate", field="ais")
     if effort.items < 1:
         raise InputError("at least 1 item is needed", field="ais", value=effort.items)
     if not 1 <= effort.chains <= 200:
@@ -306,8 +304,8 @@ def check(effort: Annealing, prior: bool) -> None:
 
 
 def without_encoder(context: Context) -> tuple[Annealed, float | None] | None:
-    """log p(x) of a context's evenly spread test items by annealing, and by 1,000 draws from q(z | x) of the same items
-    (None for a point posterior); None where annealing is not asked for.
+    """log p(x) of evenly spaced test items by annealing, and by 1,000 draws from q(z | x) for the same items (None for
+    a point posterior). None where the effort has no annealing.
 
     Raises InputError for a model without a prior, or a number out of range.
     """
@@ -318,51 +316,51 @@ def without_encoder(context: Context) -> tuple[Annealed, float | None] | None:
     rows = context.test.even_rows(effort.items)
     data = context.batches(context.test.take(rows))
     done = lambda n, total: context.observer.progress("annealing", n, total)  # noqa: E731
-    found = annealed(context.model, data, effort, progress=done)
+    estimate = annealed(context.model, data, effort, progress=done)
     if not context.model.posterior_family.has_density:
-        return found, None
+        return estimate, None
     q = context.posteriors(rows)
-    return found, log_likelihood(context.model, data, DRAWS, effort.seed, q).log_px
+    return estimate, log_likelihood(context.model, data, DRAWS, effort.seed, q).log_px
 
 
 def _annealed_log_px(context: Context) -> Value | None:
-    both = context.once(without_encoder)
-    if both is None:
+    estimates = context.once(without_encoder)
+    if estimates is None:
         return None
-    found, with_encoder = both
-    loose = "the bounds from both sides are far apart: more temperatures would bring them together"
+    own, with_encoder = estimates
+    loose = "the lower and the upper bound are far apart: more temperatures would bring them together"
     return Value(
-        found.log_px, found.stderr, found.images, found.chains,
+        own.log_px, own.stderr, own.images, own.chains,
         {} if with_encoder is None else {"with the encoder": with_encoder},
-        by=f"{found.temperatures:,} temperatures", warning=loose if found.gap > LOOSE else "",
+        by=f"{own.temperatures:,} temperatures", warning=loose if own.gap > LOOSE else "",
     )  # fmt: skip
 
 
 def _annealed_gap(context: Context) -> Value | None:
-    both = context.once(without_encoder)
-    if both is None:
+    estimates = context.once(without_encoder)
+    if estimates is None:
         return None
-    bounds = {"lower": both[0].lower, "upper": both[0].upper}
-    return Value(both[0].gap, None, both[0].simulated, both[0].chains, bounds)
+    own, _ = estimates
+    return Value(own.gap, None, own.simulated, own.chains, {"lower": own.lower, "upper": own.upper})
 
 
 def _hidden(context: Context) -> Value | None:
-    both = context.once(without_encoder)
-    if both is None or both[1] is None:
+    own, with_encoder = context.once(without_encoder) or (None, None)
+    if own is None or with_encoder is None:
         return None
-    return Value(both[0].log_px - both[1], None, both[0].images, both[0].chains)
+    return Value(own.log_px - with_encoder, None, own.images, own.chains)
 
 
 AIS: dict[str, Metric] = {
     "annealed_log_px": Metric(
         "log p(x), annealed", "likelihood", "nats per {item}", "higher",
-        "By annealed importance sampling from the prior: a lower bound, free of the encoder.",
+        "By annealed importance sampling from the prior: a lower bound that does not depend on the encoder.",
         _annealed_log_px, 2,
     ),
     "annealed_gap": Metric(
         "annealed, both sides", "likelihood", "nats per {item}", "lower",
-        "Of items that the model made itself, whose codes are known: upper minus lower bound; the lower one can be off "
-        "by as much.",
+        "Upper minus lower bound for items that the model itself drew, whose codes are known: the lower bound can be "
+        "off by as much.",
         _annealed_gap, 2,
     ),
     "hidden": Metric(

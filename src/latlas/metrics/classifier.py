@@ -1,7 +1,7 @@
-"""A small classifier of a data set's images, trained once and kept on disk: which images are plausible, and features.
+"""The plausibility classifier of a data set: it says which images are plausible, and gives features of images.
 
-It is trained on the data set itself and known by a hash: numbers compare between models of one data set, judged by one
-classifier, and with nothing published.
+It is trained once on the data set itself and cached on disk under a hash. Its numbers compare between models of one
+data set and one classifier, and not with published ones.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ MOST_TRAINING, MOST_REAL, PART = 20_000, 5000, 1000
 SIDE = 32  # larger images are averaged down to it, which bounds the classifier's time
 FEATURES = 64
 SEED = 0
-SEEN, BATCH, LR = 32_000, 64, 3e-3  # images that training sees, whatever the size of the data
+SEEN, BATCH, LR = 32_000, 64, 3e-3  # images seen in training, whatever the size of the data
 IGNORED = -100  # the label that cross_entropy leaves out
-KNOWN = 0.5  # share of the real test images that it has to classify rightly, to judge what is plausible
-SURE = 0.1  # the least that the threshold for that probability may be
-UNSURE, FAR = 0.04, 0.01  # shares of the real test images beyond the two thresholds
-_VERSION = 3  # part of the key: raise it when what is kept changes
+LEAST_ACCURACY = 0.5  # on real test images, below which it does not judge what is plausible
+SURE = 0.1  # the least threshold on the probability of a class with which it judges
+UNSURE, FAR = 0.04, 0.01  # shares of real test images beyond the thresholds on probability and distance
+_VERSION = 3  # part of the key: raise it when the cached tensors change
 
 Tensors = dict[str, Tensor]
 
@@ -56,12 +56,12 @@ class Net(nn.Module):
 
 @dataclass(frozen=True)
 class Classifier:
-    """A classifier of images with one class more than the data, for images that are none.
+    """A classifier of images with one class more than the data, for implausible images.
 
-    Its hidden layer are the features (F,): `mean` and `std` (F,) are those of the training images' features, by which
-    they are standardised; `means` (C, F) are the classes' means and `whiten` (F, F) the inverse square root of their
-    shared covariance. `confidence` and `distance` are the thresholds of a plausible image, None where its opinion
-    would mean nothing; `accuracy` is its share of right answers on real test images, and `name` a hash.
+    The hidden layer gives the features (F,), standardised by `mean` and `std` (F,) of the training images. `means`
+    (C, F) are the class means and `whiten` (F, F) is the inverse square root of the classes' shared covariance.
+    `confidence` and `distance` are the thresholds of a plausible image, None where the classifier is too poor to judge;
+    `accuracy` is its accuracy on real test images, and `name` a hash.
     """
 
     net: Net
@@ -80,8 +80,8 @@ class Classifier:
         return torch.cat(parts).numpy()
 
     def scores(self, x: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Of images (N, C, H, W) on [0, 1]: the largest probability of a class, and the Mahalanobis distance
-        from the features to the nearest class mean; both (N,).
+        """The largest probability of a class and the Mahalanobis distance from the features to the nearest class mean,
+        both (N,), of images (N, C, H, W) on [0, 1].
         """
         features, logits = run(self.net, small(x))
         distance = torch.cdist(features @ self.whiten, self.means @ self.whiten).amin(1)
@@ -93,7 +93,7 @@ class Classifier:
         An image is plausible where its largest probability of a true class is above the 4 % quantile of the real test
         images, and the Mahalanobis distance from its features to the nearest class mean, with the classes' shared
         covariance, below their 99 % quantile (Lee et al. 2018): about 95 % of the real test images are. None where
-        the classifier knows fewer than half of the real test images, or is not sure of them itself.
+        the classifier is right on fewer than half of the real test images, or not sure of them either.
         """
         if self.confidence is None or self.distance is None:
             return None
@@ -104,31 +104,29 @@ class Classifier:
 def classifier_of(dataset: Dataset) -> Classifier | None:
     """The classifier of a data set's images, trained on at most 20,000 of the training split, once on a machine.
 
-    It learns the classes, and one more for images that are none (`_implausible`), without which a classifier is
-    sure of anything (Hendrycks et al. 2019). None for data that are not images, or have no two classes.
+    It learns the classes and one more for implausible images (`_implausible`); without that class a classifier is sure
+    of any image (Hendrycks et al. 2019). None for data that are not images or have fewer than two classes.
     """
     if dataset.kind != "image" or not dataset.train.has_classes or not len(dataset.test):
         return None
     key = dataset.fingerprint
     if not key or key not in _classifiers:
-        _classifiers[key] = _from_tensors(_kept(dataset), dataset)
+        _classifiers[key] = _from_tensors(_cached(dataset), dataset)
     return _classifiers[key]
 
 
 def _from_tensors(tensors: Tensors, dataset: Dataset) -> Classifier:
-    known = {name: tensors[name] for name in ("mean", "std", "means", "whiten")}
+    statistics = {name: tensors[name] for name in ("mean", "std", "means", "whiten")}
     confidence, distance = tensors["thresholds"].tolist() or (None, None)
     return Classifier(
-        _network(tensors, dataset), **known, accuracy=tensors["accuracy"].item(), confidence=confidence,
+        _network(tensors, dataset), **statistics, accuracy=tensors["accuracy"].item(), confidence=confidence,
         distance=distance, name=_identity(tensors),
     )  # fmt: skip
 
 
-def _kept(dataset: Dataset) -> Tensors:
-    """What `_fit` gives for a data set, or gave on this machine before: kept in the cache folder, by the data's
-    fingerprint.
-
-    Where the folder cannot be written it is trained anew each time.
+def _cached(dataset: Dataset) -> Tensors:
+    """The tensors of `_fit`, read from the cache folder where it holds them under the data's fingerprint, else
+    computed and written there. Where the folder cannot be written, each process trains anew.
     """
     if not dataset.fingerprint:
         return _fit(dataset)
@@ -147,9 +145,9 @@ def _kept(dataset: Dataset) -> Tensors:
 
 
 def _fit(dataset: Dataset) -> Tensors:
-    """All of a classifier as tensors; empty `thresholds` where it cannot judge what is plausible."""
+    """Trains a classifier and returns it as tensors; `thresholds` are empty where it cannot judge what is plausible."""
     rng = np.random.default_rng(SEED)
-    x, labels = _some(dataset, dataset.train, MOST_TRAINING, rng)
+    x, labels = _subset(dataset, dataset.train, MOST_TRAINING, rng)
     values, codes = np.unique(labels, return_inverse=True)
     y = torch.from_numpy(codes)
     net = _trained(x, y, len(values))
@@ -157,15 +155,15 @@ def _fit(dataset: Dataset) -> Tensors:
     means = torch.stack([features[y == c].mean(0) for c in range(len(values))])
     within = features - means[y]
     variance, axes = torch.linalg.eigh(within.T @ within / len(x))
-    floor = 1e-3 * variance.mean().clamp_min(1e-12)  # a feature that never varies must not decide alone
-    # Nor must it be blown up where features are standardised.
+    floor = 1e-3 * variance.mean().clamp_min(1e-12)  # else a feature that never varies decides alone
+    # Such a feature must not be blown up by standardising it either.
     std = features.std(0).clamp_min(1e-6 * features.std(0).max().clamp_min(1e-12))
     whiten = axes / (variance + floor).sqrt()
-    real, labels = _some(dataset, dataset.test, MOST_REAL, rng)
+    real, labels = _subset(dataset, dataset.test, MOST_REAL, rng)
     right = values[run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
     confidence, distance = Classifier(net, features.mean(0), std, means, whiten, right.mean()).scores(real)
     least = float(np.quantile(confidence, UNSURE))
-    judges = right.mean() >= KNOWN and least >= SURE  # below that, nearly anything is sure enough
+    judges = right.mean() >= LEAST_ACCURACY and least >= SURE  # below that, nearly every image is accepted
     thresholds = [least, float(np.quantile(distance, 1 - FAR))] if judges else []
     return {f"net.{name}": tensor for name, tensor in net.state_dict().items()} | {
         "mean": features.mean(0), "std": std, "means": means, "whiten": whiten,
@@ -175,17 +173,17 @@ def _fit(dataset: Dataset) -> Tensors:
 
 
 def _network(tensors: Tensors, dataset: Dataset) -> Net:
-    """The network whose weights are called `net.` in these tensors, for a data set's images made small."""
+    """The network with the weights called `net.*` in these tensors, for the data set's images after `small`."""
     weights = {name[4:]: tensor for name, tensor in tensors.items() if name.startswith("net.")}
     channels, *size = dataset.shape
-    with torch.random.fork_rng(devices=[]):  # the first weights, which are thrown away, are drawn
+    with torch.random.fork_rng(devices=[]):  # the constructor draws weights, which are then replaced
         net = Net((channels, *small(torch.zeros(1, channels, *size)).shape[2:]), len(weights["head.bias"]))
     net.load_state_dict(weights)
     return net.eval().requires_grad_(False)
 
 
 def _identity(tensors: Tensors) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of the tensors: the same for the same classifier alone."""
+    """The first 12 hexadecimal digits of the SHA-256 of the tensors."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode() + tensors[name].contiguous().numpy().tobytes())
@@ -193,7 +191,7 @@ def _identity(tensors: Tensors) -> str:
 
 
 def as_tensor(dataset: Dataset, x: np.ndarray) -> Tensor:
-    """Images as stored, (N, H, W, C), on [0, 1] and with their channels first."""
+    """Stored images (N, H, W, C) on [0, 1], as (N, C, H, W)."""
     return torch.from_numpy(np.asarray(dataset.scaling.apply(x), np.float32)).permute(0, 3, 1, 2)
 
 
@@ -205,8 +203,8 @@ def small(x: Tensor) -> Tensor:
     return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
 
 
-def _some(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """Images of a split, drawn without order and made small, and their labels."""
+def _subset(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """At most `most` images of a split, drawn by `rng` and made small, and their labels."""
     rows = np.sort(rng.permutation(len(split))[:most])
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     x = torch.cat([small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
@@ -222,8 +220,8 @@ def run(net: Net, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _trained(x: Tensor, y: Tensor, classes: int) -> Net:
-    """A network that tells small images (N, C, H, W) by their classes y (N,), 0 to `classes` - 1, and from images that
-    are none, which are the class after those.
+    """Trains a network on small images (N, C, H, W) with classes y (N,), 0 to `classes` - 1, and on implausible images
+    with class `classes`.
     """
     rng, generator = np.random.default_rng(SEED), torch.Generator().manual_seed(SEED)
     with torch.random.fork_rng(devices=[]):
@@ -233,12 +231,12 @@ def _trained(x: Tensor, y: Tensor, classes: int) -> Net:
     optimizer = torch.optim.Adam(net.parameters(), LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, total_steps=steps)
     order = np.concatenate([rng.permutation(len(x)) for _ in range(1 + SEEN // len(x))])
-    look = x.mean(0), x.std(0)
+    moments = x.mean(0), x.std(0)
     for step in range(steps):
         rows = torch.from_numpy(order[step * BATCH : (step + 1) * BATCH])
         real, labels = _blurred(x[rows], generator), y[rows]
-        wrong, none = _implausible(x[rows], labels, look, classes, generator)
-        loss = nn.functional.cross_entropy(net(torch.cat([real, wrong]))[1], torch.cat([labels, none]))
+        implausible, extra = _implausible(x[rows], labels, moments, classes, generator)
+        loss = nn.functional.cross_entropy(net(torch.cat([real, implausible]))[1], torch.cat([labels, extra]))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -247,7 +245,7 @@ def _trained(x: Tensor, y: Tensor, classes: int) -> Net:
 
 
 def _blurred(x: Tensor, generator: torch.Generator) -> Tensor:
-    """The images (N, C, H, W), a random half of them blurred: how sharp an image is, `sharpness` says."""
+    """The images (N, C, H, W), a random half of them blurred: blur is measured by `sharpness`, not here."""
     chosen = torch.rand(len(x), generator=generator) < 0.5
     blurred = x.clone()
     blurred[chosen] = _coarser(x[chosen], 2)
@@ -262,12 +260,12 @@ def _coarser(x: Tensor, factor: int) -> Tensor:
 
 
 def _implausible(
-    x: Tensor, y: Tensor, look: tuple[Tensor, Tensor], classes: int, generator: torch.Generator
+    x: Tensor, y: Tensor, moments: tuple[Tensor, Tensor], classes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """What no image of the data looks like, made of real ones (N, C, H, W), and its label (N,).
+    """Images unlike the data, made from real ones (N, C, H, W), and their labels (N,).
 
-    Two classes averaged, two classes cut and joined, noise about the mean image or about grey, coarse or fine,
-    and one even grey. Two of one class may well make one more of it: those are labelled to be ignored.
+    Each is the average of two images, two images cut and joined, noise about the mean image or about grey, coarse or
+    fine, or one even grey. Two images of one class can make a plausible one: those are labelled to be ignored.
     """
     n, channels, height, width = x.shape
 
@@ -277,14 +275,16 @@ def _implausible(
     other, kind = torch.randperm(n, generator=generator), torch.randint(8, (n,), generator=generator)
     cut = 0.3 + 0.4 * chance(n, 1, 1, 1)
     left, top = torch.arange(width) < width * cut, torch.arange(height)[:, None] < height * cut
-    first = torch.where(chance(n, 1, 1, 1) < 0.5, left, top)
+    from_first = torch.where(chance(n, 1, 1, 1) < 0.5, left, top)
     noise = torch.randn(x.shape, generator=generator)
     coarse = chance(n) >= 0.5
     noise[coarse] = 3 * _coarser(noise[coarse], 4)
-    about = torch.where(chance(n, 1, 1, 1) < 0.7, look[0], chance(n, 1, 1, 1))
-    blend, joined = cut * x + (1 - cut) * x[other], torch.where(first, x, x[other])
-    noisy = (about + look[1].clamp_min(0.1) * noise).clamp(0, 1)
+    centre = torch.where(chance(n, 1, 1, 1) < 0.7, moments[0], chance(n, 1, 1, 1))
+    blend, joined = cut * x + (1 - cut) * x[other], torch.where(from_first, x, x[other])
+    noisy = (centre + moments[1].clamp_min(0.1) * noise).clamp(0, 1)
     grey = (1.4 * chance(n, channels, 1, 1) - 0.4).clamp_min(0).expand_as(x)
-    wrong = torch.stack([blend, blend, blend, joined, joined, noisy, noisy, grey])[kind, torch.arange(n)]
+    implausible = torch.stack([blend, blend, blend, joined, joined, noisy, noisy, grey])[
+        kind, torch.arange(n)
+    ]
     same = (kind < 5) & (y == y[other])
-    return wrong, torch.where(same, IGNORED, classes)
+    return implausible, torch.where(same, IGNORED, classes)

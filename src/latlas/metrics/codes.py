@@ -1,4 +1,4 @@
-"""Numbers on codes: what they tell, how they spread, and how near the aggregate posterior is to the prior."""
+"""Metrics of codes: their information, their spread, and the distance of the aggregate posterior from the prior."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from torch import Tensor
 from latlas.divergences import mmd
 from latlas.metrics import spread
 from latlas.metrics.context import Context
-from latlas.metrics.information import log_prior, of_draws, rates
+from latlas.metrics.information import densities_of_draws, log_prior, rates
 from latlas.metrics.metric import Metric, Value, mean_of
 
 BLOCK = 250
 ACTIVE = 0.01  # variance of a dimension's mean code above which it is active
-LOOSE = 0.1  # distance of two bounds, in nats and as a share, from which on it is told
+LOOSE = 0.1  # distance of two bounds, in nats and as a share, above which a warning is given
 
 
 def block_mmd(x: Tensor, y: Tensor, block: int = BLOCK) -> Tensor | None:
     """MMD^2 of draws x and y (N, D), kernel exp(-|a - b|^2 / (2 D)): the unbiased estimates of consecutive blocks,
     (B,), whose mean is an estimate in bounded memory (Zaremba et al. 2013).
 
-    It can be below zero; for equal laws its mean is zero. None for fewer than two draws.
+    It can be below zero; for equal distributions its mean is zero. None for fewer than two draws.
     """
     if len(x) < 2:
         return None
@@ -35,7 +35,7 @@ def block_mmd(x: Tensor, y: Tensor, block: int = BLOCK) -> Tensor | None:
 
 
 def mean_code_norm(codes: np.ndarray) -> float:
-    """|1/N sum of codes|, codes (N, D): 0 for codes about the origin."""
+    """|1/N sum of codes|, codes (N, D): 0 for codes centred on the origin."""
     return float(np.linalg.norm(codes.mean(0)))
 
 
@@ -57,13 +57,13 @@ def _kl_by_dimension(context: Context) -> Value | None:
 
 
 def _mutual_information(context: Context) -> Value | None:
-    found = context.once(of_draws)
-    if found is None:
+    densities = context.once(densities_of_draws)
+    if densities is None:
         return None
-    each = found.own - found.mixture
-    count, value, most = len(each), float(each.mean()), float((found.own - found.others).mean())
+    each = densities.own - densities.mixture
+    count, value, most = len(each), float(each.mean()), float((densities.own - densities.others).mean())
     rate = context.once(rates)
-    if rate is not None:  # it bounds the information as well
+    if rate is not None:  # an upper bound too
         most = min(most, float(rate[:count].reshape(count, -1).sum(1).mean()))
     warning = (
         f"{count:,} items cannot show more than log {count:,} = {math.log(count):.2f} nats: "
@@ -74,19 +74,19 @@ def _mutual_information(context: Context) -> Value | None:
 
 
 def _marginal_kl(context: Context) -> Value | None:
-    found = context.once(of_draws)
-    if found is None or not context.prior:
+    densities = context.once(densities_of_draws)
+    if densities is None or not context.prior:
         return None
     with torch.no_grad():
-        log_pz = log_prior(context.model.prior_value(), context.draws[: len(found.own)])
-    apart = found.mixture - log_pz
-    value, least = float(apart.mean()), max(0.0, float((found.others - log_pz).mean()))
+        log_pz = log_prior(context.model.prior_value(), context.draws[: len(densities.own)])
+    each = densities.mixture - log_pz
+    value, least = float(each.mean()), max(0.0, float((densities.others - log_pz).mean()))
     warning = (
-        f"too high by what {len(apart):,} items cannot show of the mutual information: "
+        f"too high by what {len(each):,} items cannot show of the mutual information: "
         f"the true value is between {least:.2f} and {value:.2f}"
     )
     beside = {"lower bound": min(value, least)}
-    return mean_of(apart, draws=1, beside=beside, warning=warning if _loose(least, value) else "")
+    return mean_of(each, draws=1, beside=beside, warning=warning if _loose(least, value) else "")
 
 
 def _loose(low: float, high: float) -> bool:
@@ -105,8 +105,8 @@ def _mmd_prior(context: Context) -> Value | None:
 def _from_prior(
     distance: Callable[[np.ndarray, np.ndarray], np.ndarray], context: Context, parts: bool
 ) -> Value | None:
-    """The mean of a distance's values between draws of the codes and as many of the prior, and between two sets of
-    draws from the prior.
+    """The mean distance of draws of the codes from as many draws of the prior, beside the mean distance between two
+    sets of draws of the prior; `parts` says whether the values are per dimension.
     """
     if not context.prior:
         return None
@@ -126,8 +126,8 @@ def _sliced_wasserstein(context: Context) -> Value | None:
     return _from_prior(spread.sliced_wasserstein, context, parts=False)
 
 
-def _of_draws(found: Value | None, **beside: float) -> Value | None:
-    return None if found is None else replace(found, draws=1, beside={**found.beside, **beside})
+def _of_draws(value: Value | None, **beside: float) -> Value | None:
+    return None if value is None else replace(value, draws=1, beside={**value.beside, **beside})
 
 
 def _total_correlation(context: Context) -> Value | None:
@@ -155,37 +155,37 @@ CODES: dict[str, Metric] = {
     ),
     "effective_dimensions": Metric(
         "effective dimensions", "codes", "", "",
-        "Over how many directions the mean codes spread evenly: 1 if on a line.",
+        "The number of directions over which the mean codes spread evenly: 1 if they lie on a line.",
         _effective_dimensions, 2,
     ),
     "kl_by_dimension": Metric(
         "rate, by dimension", "codes", "nats per {item}", "",
-        "What the codes may tell at the most; a dimension with 0 says nothing.",
+        "The most that the codes can tell about the {item}; a dimension with 0 tells nothing.",
         _kl_by_dimension, 2,
     ),
     "mutual_information": Metric(
         "mutual information", "codes", "nats per {item}", "",
-        "What a code tells about the {item} that it comes from: the part of the rate that is of use.",
+        "How much a code tells about the {item} that it comes from: the useful part of the rate.",
         _mutual_information, 2,
     ),
     "marginal_kl": Metric(
         "marginal KL", "codes", "nats", "lower",
-        "The rest of the rate: how far the codes of all {item}s together are from the prior.",
+        "How far the codes of all {item}s together are from the prior: the rest of the rate.",
         _marginal_kl,
     ),
     "mmd_prior": Metric(
         "MMD² to prior", "codes", "", "lower",
-        "Distance of the aggregate posterior from the prior; 0 for equal laws, and below it by chance.",
+        "Distance of the aggregate posterior from the prior; 0 for equal distributions, and below it by chance.",
         _mmd_prior, 4,
     ),
     "wasserstein_prior": Metric(
         "Wasserstein to prior", "codes", "", "lower",
-        "How far the codes of a dimension must move, on average, to lie as the prior's do.",
+        "How far the codes of a dimension must move, on average, to be distributed as the prior is.",
         _wasserstein,
     ),
     "sliced_wasserstein_prior": Metric(
         "sliced Wasserstein to prior", "codes", "", "lower",
-        "The same along random directions, which sees dimensions that depend on each other.",
+        "The same along random directions, which detects dimensions that depend on each other.",
         _sliced_wasserstein,
     ),
     "total_correlation": Metric(
@@ -195,7 +195,7 @@ CODES: dict[str, Metric] = {
     ),
     "log_det_cov": Metric(
         "log det of covariance", "codes", "", "",
-        "The room that the codes take up, as a logarithm; beside the prior's.",
+        "The logarithm of the volume that the codes fill, beside the prior's.",
         _log_det_cov, 2,
     ),
     "mean_code_norm": Metric(

@@ -1,4 +1,4 @@
-"""What the numbers, findings and pictures of one model share: its test items, their posteriors, PCA beside it."""
+"""What metrics, diagnosis and pictures of one model share: its test items, their posteriors, and PCA."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from latlas.settings import CorruptionConfig
 
 T = TypeVar("T")
 
-EVALUATION_SEED = 20_000  # of the draws that ELBO, log p(x) and corruptions take
+EVALUATION_SEED = 20_000  # of the draws for ELBO, log p(x) and corruptions
 NO_CORRUPTION = CorruptionConfig()
 MOST_ITEMS = 5000
-MOST_ENCODED = 2**26  # values of all posteriors of a split together, up to which they are kept
+MOST_ENCODED = 2**26  # values of all posteriors of a split, above which they are not cached
 PART = 1000
 SIDE = 20
 
 
 @dataclass(frozen=True)
 class Annealing:
-    """How much annealed importance sampling does: `chains` chains of `temperatures` steps each, for `items` test items
-    that are spread evenly.
+    """The effort of annealed importance sampling: `chains` chains of `temperatures` steps each, for `items` evenly
+    spaced test items.
     """
 
     items: int
@@ -46,9 +46,9 @@ class Annealing:
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is spent on costly numbers: `draws` of z per item in importance sampling, on at most `items` test
-    items, evenly spaced; all of them where None. The bound takes `samples` draws of z per item by `seed`. Without
-    `annealing` there is none.
+    """How much is spent on costly numbers: importance sampling takes `draws` of z per item, on at most `items` evenly
+    spaced test items (None: all). The ELBO takes `samples` draws of z per item by `seed`. Annealed importance sampling
+    runs only with `annealing`.
     """
 
     draws: int = 100
@@ -60,11 +60,11 @@ class Effort:
 
 @dataclass(frozen=True)
 class Context:
-    """A model, its data, and what several numbers or pictures need of both, each made when it is first asked for.
+    """A model, its data, and what several numbers or pictures need of both, each computed once when first used.
 
-    `prior` says whether the codes were trained towards the model's prior. Those of a plain autoencoder were not: the
-    Gaussian with its codes' mean and covariance stands in for the prior where codes are drawn. `corruption` is what a
-    denoising model's inputs suffer.
+    `prior` says whether the codes were trained towards the model's prior. Those of a plain autoencoder were not: where
+    codes are drawn, the Gaussian with its codes' mean and covariance takes the prior's place. `corruption` is that of a
+    denoising model's inputs.
     """
 
     model: Model
@@ -77,18 +77,18 @@ class Context:
     corruption: CorruptionConfig = NO_CORRUPTION
 
     @cached_property
-    def _made(self) -> dict[Callable[[Context], Any], Any]:
+    def _cache(self) -> dict[Callable[[Context], Any], Any]:
         return {}
 
     def once(self, make: Callable[[Context], T]) -> T:
-        """What `make` gives of this context; made at the first call, kept for the others."""
-        if make not in self._made:
-            self._made[make] = make(self)
-        return self._made[make]
+        """`make(self)`, computed at the first call and cached."""
+        if make not in self._cache:
+            self._cache[make] = make(self)
+        return self._cache[make]
 
     @property
     def test(self) -> Split:
-        """The items that numbers are of: the test split, or others given in its place."""
+        """The items that are measured: the test split, or those given in its place."""
         return self.dataset.test if self.items_given is None else self.items_given
 
     @cached_property
@@ -104,7 +104,7 @@ class Context:
         return (data(rows) for rows in np.split(np.arange(len(data)), range(PART, len(data), PART)))
 
     def noise(self, *shape: int) -> Tensor:
-        """From N(0, I), on the CPU: the same for a seed on any device."""
+        """Draws from N(0, I), on the CPU: the same for a seed on any device."""
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randn(shape, generator=generator, dtype=self.model.dtype)
 
@@ -119,7 +119,7 @@ class Context:
 
     @cached_property
     def few(self) -> Split:
-        """The test items that costly numbers take, evenly spaced."""
+        """The evenly spaced test items for costly numbers."""
         return self.test.take(self.few_rows)
 
     @property
@@ -129,7 +129,7 @@ class Context:
 
     @cached_property
     def encoded(self) -> PosteriorValue | None:
-        """The posterior of every test item, each encoded once; None where they are too many to be kept."""
+        """The posterior of every test item, each encoded once; None where there are too many to cache."""
         outputs = self.model.posterior_family.outputs
         return self.model.posterior(self.test.x) if 0 < len(self.test) * outputs <= MOST_ENCODED else None
 
@@ -213,10 +213,10 @@ class Context:
 
     @cached_property
     def grid(self) -> Tensor:
-        """400 codes that stand for the latent space: (400, D).
+        """400 codes that cover the latent space: (400, D).
 
         In two dimensions the quantiles (i + 1/2) / 20 of the standard normal on either axis, else draws from the
-        prior. Without a prior these are taken to the mean and covariance of the mean codes.
+        prior. Without a prior these are mapped to the mean and covariance of the mean codes.
         """
         latent, normal = self.model.latent, self.model.prior.standard_normal
         if self.prior and not normal:
@@ -234,8 +234,8 @@ class Context:
         return codes.mean(0) + base[:, : len(scale)] * scale @ axes
 
     def sampled_codes(self, n: int) -> Tensor:
-        """Codes (n, D) as somebody draws new items: from the prior; of a plain autoencoder, from the Gaussian with
-        its training codes' mean and covariance (its diagonal, for too few codes; the code, where all are one).
+        """Codes (n, D) for new items: from the prior; for a plain autoencoder from the Gaussian with its training
+        codes' mean and covariance (for too few codes the diagonal; for codes that are all equal, that code).
         """
         if self.prior:
             return self.prior_draws(n)
@@ -247,7 +247,7 @@ class Context:
 
     @cached_property
     def images(self) -> Tensor:
-        """What the grid decodes to, (400, C, H, W)."""
+        """The decoded grid, (400, C, H, W)."""
         return self.decode(self.grid)
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -256,10 +256,7 @@ class Context:
 
 
 def finite(values: Tensor, what: str) -> Tensor:
-    """The values themselves.
-
-    Raises LatlasError where one is not finite.
-    """
+    """Returns the values; raises LatlasError where one is not finite."""
     if not values.isfinite().all():
         raise LatlasError(
             f"the model's {what} are not finite: it has diverged; train with a lower learning rate"

@@ -1,7 +1,7 @@
-"""Numbers on codes of data whose factors are known: does each latent dimension stand for one of them.
+"""Metrics of disentanglement, for data with known factors: does each latent dimension encode one factor?
 
-All are functions of codes (N, D) and factors (N, F), integers. Only factors that the items tell about count: those
-with two values or more, and four items or more to a value. Constant dimensions say nothing, and give no error.
+All are functions of codes (N, D) and integer factors (N, F). Only factors with at least two values, and four items per
+value, are used. Constant dimensions count as dimensions without information.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from latlas.metrics.context import Context
 from latlas.metrics.downstream import views
 from latlas.metrics.metric import Metric, Value
 
-ITEMS_TO_A_VALUE = 4  # of a factor, at the least and on average
+ITEMS_TO_A_VALUE = 4  # least average number of items per value of a factor
 BINS = 20
 TREES, MOST_IN_A_TREE = 50, 1000
 VOTES, GROUP, FEWEST_IN_A_GROUP = 800, 64, 10
@@ -42,13 +42,13 @@ def mutual_information(codes: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 def mig(codes: np.ndarray, factors: np.ndarray) -> float | None:
     """Mutual information gap: the mean over factors of (I(z_a; v) - I(z_b; v)) / H(v), in [0, 1], where the
-    dimensions a and b know most and second most of the factor v (Chen et al. 2018).
+    dimensions a and b have the most and second most information on the factor v (Chen et al. 2018).
 
-    On codes in 20 bins, as Locatello et al. (2019) do. None without factors that count.
+    Codes are in 20 bins, as in Locatello et al. (2019). None without factors that can be used.
     """
     from scipy.stats import entropy
 
-    factors = counted(factors)
+    factors = usable(factors)
     if not factors.shape[1]:
         return None
     information = mutual_information(_standard(codes), factors)
@@ -61,11 +61,11 @@ def sap(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float | None:
     it best, each alone (Kumar et al. 2018).
 
     A factor of K values is predicted by at most K - 1 thresholds on the dimension, chosen on one half of the items
-    and judged on the other, both ways. What counts is the balanced accuracy b as (b - 1/K) / (1 - 1/K), so that
-    chance is 0 whatever K; the gaps of the paper, without that, are (K - 1) / K times as large. None without
-    factors that count.
+    and tested on the other, both ways. The score is the balanced accuracy b as (b - 1/K) / (1 - 1/K), so that chance is
+    0 for any K; the gaps of the paper, without that, are (K - 1) / K times as large. None without
+    factors that can be used.
     """
-    factors, codes = counted(factors), _standard(codes)
+    factors, codes = usable(factors), _standard(codes)
     if not factors.shape[1]:
         return None
     scores = [[_predicted(z[:, None], v, seed) for v in factors.T] for z in codes.T]
@@ -73,7 +73,7 @@ def sap(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float | None:
 
 
 def _predicted(code: np.ndarray, factor: np.ndarray, seed: int) -> float:
-    """How well thresholds on one dimension (N, 1) tell the values of a factor (N,): 1 always, 0 by chance or worse."""
+    """How well thresholds on one dimension (N, 1) predict a factor (N,): 1 always right, 0 by chance or worse."""
     from sklearn.model_selection import KFold, cross_val_predict
     from sklearn.tree import DecisionTreeClassifier
 
@@ -81,28 +81,28 @@ def _predicted(code: np.ndarray, factor: np.ndarray, seed: int) -> float:
         return 0.0
     values = len(np.unique(factor))
     tree = DecisionTreeClassifier(max_leaf_nodes=values, class_weight="balanced", random_state=seed)
-    told = cross_val_predict(tree, code, factor, cv=KFold(2, shuffle=True, random_state=seed))
-    return max(0.0, _above_chance(factor, told))
+    predictions = cross_val_predict(tree, code, factor, cv=KFold(2, shuffle=True, random_state=seed))
+    return max(0.0, _above_chance(factor, predictions))
 
 
-def _above_chance(truth: np.ndarray, told: np.ndarray) -> float:
+def _above_chance(truth: np.ndarray, predictions: np.ndarray) -> float:
     from sklearn.metrics import balanced_accuracy_score
 
-    return float(balanced_accuracy_score(truth, told, adjusted=True))
+    return float(balanced_accuracy_score(truth, predictions, adjusted=True))
 
 
 def dci(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> Dci | None:
     """Disentanglement, completeness and informativeness (Eastwood and Williams 2018).
 
     R (D, F) are the importances of the dimensions in a random forest that predicts each factor. Disentanglement is
-    the mean over dimensions, weighed by their share of all importance, of 1 - H(R_d / sum_f R_df) / log F;
+    the mean over dimensions, weighted by their share of all importance, of 1 - H(R_d / sum_f R_df) / log F;
     completeness the mean over factors of 1 - H(R_f / sum_d R_df) / log D; informativeness the mean over factors of
     the forests' balanced accuracy on items left out of their trees, with chance taken to 0. None without factors
-    that count.
+    that can be used.
     """
     from scipy.stats import entropy
 
-    factors, codes = counted(factors), _standard(codes)
+    factors, codes = usable(factors), _standard(codes)
     if not factors.shape[1]:
         return None
     fitted = [_forest(codes, v, seed) for v in factors.T]
@@ -121,29 +121,29 @@ def dci(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> Dci | None:
 
 
 def _forest(codes: np.ndarray, factor: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """Importances (D,) of a forest that predicts a factor, and how well it does on items left out of its trees.
+    """Importances (D,) of a forest that predicts a factor, and its score on items left out of its trees.
 
-    Every split looks at all dimensions: chosen among a few at random, it would often be given none that matters.
+    Every split considers all dimensions: a few drawn at random would often hold none that matters.
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    some = min(len(codes), MOST_IN_A_TREE)
+    items = min(len(codes), MOST_IN_A_TREE)
     forest = RandomForestClassifier(
-        TREES, max_features=None, max_samples=some, oob_score=True, random_state=seed
+        TREES, max_features=None, max_samples=items, oob_score=True, random_state=seed
     ).fit(codes, factor)
-    told = forest.classes_[forest.oob_decision_function_.argmax(1)]
-    return forest.feature_importances_, max(0.0, _above_chance(factor, told))
+    predictions = forest.classes_[forest.oob_decision_function_.argmax(1)]
+    return forest.feature_importances_, max(0.0, _above_chance(factor, predictions))
 
 
 def factor_vae(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float | None:
     """Accuracy on 800 votes of a majority vote learned from 800 others, each the dimension that varies least among
     up to 64 items that share one factor's value, with that factor's number (Kim and Mnih 2018).
 
-    Variances are divided by those of all codes. Dimensions with a standard deviation below 5 % of the largest count
-    as collapsed and take no part; 0 where all are. Chance is about 1 / F. Items are drawn from those given; values
-    with fewer than 10 items are left out. None without factors that count.
+    Variances are divided by those of all codes. Dimensions with a standard deviation below 5 % of the largest are
+    collapsed and left out; 0 where all are. Chance is about 1 / F. Items are drawn from those given; values
+    with fewer than 10 items are left out. None without factors that can be used.
     """
-    factors, codes = counted(factors), codes[:, _active(codes)]
+    factors, codes = usable(factors), codes[:, _active(codes)]
     groups = [[g for g in map(np.flatnonzero, v == np.unique(v)[:, None]) if len(g) >= FEWEST_IN_A_GROUP]
               for v in factors.T]  # fmt: skip
     groups = [g for g in groups if g]
@@ -164,12 +164,12 @@ def factor_vae(codes: np.ndarray, factors: np.ndarray, seed: int = 0) -> float |
 
 def modularity(codes: np.ndarray, factors: np.ndarray) -> float | None:
     """The mean over dimensions of 1 - sum over f != a of m_f^2 / (m_a^2 (F - 1)), where m_f = I(z; v_f) and a is the
-    factor of which the dimension z knows most (Ridgeway and Mozer 2018).
+    factor on which the dimension z has the most information (Ridgeway and Mozer 2018).
 
-    On codes in 20 bins. Collapsed dimensions, as in `factor_vae`, and those that know nothing take no part; 0 where
-    all do. It says nothing about whether the codes hold all factors. None for fewer than two factors that count.
+    Codes are in 20 bins. Collapsed dimensions, as in `factor_vae`, and those without information are left out; 0 where
+    none is left. It does not say whether the codes hold all factors. None for fewer than two factors that can be used.
     """
-    factors, codes = counted(factors), codes[:, _active(codes)]
+    factors, codes = usable(factors), codes[:, _active(codes)]
     if factors.shape[1] < 2:
         return None
     if not codes.shape[1]:
@@ -182,24 +182,24 @@ def modularity(codes: np.ndarray, factors: np.ndarray) -> float | None:
     return float((1 - (squares.sum(1) - best) / (best * (factors.shape[1] - 1))).mean())
 
 
-def counted(factors: np.ndarray) -> np.ndarray:
-    """The columns of factors (N, F) that count: two values or more, and four items or more to a value."""
-    return factors[:, _counts(factors)]
+def usable(factors: np.ndarray) -> np.ndarray:
+    """The columns of factors (N, F) with two values or more, and four items or more per value."""
+    return factors[:, _is_usable(factors)]
 
 
-def _counts(factors: np.ndarray) -> np.ndarray:
+def _is_usable(factors: np.ndarray) -> np.ndarray:
     values = np.array([len(np.unique(v)) for v in factors.T], dtype=np.int64)
     return (values > 1) & (ITEMS_TO_A_VALUE * values <= len(factors))
 
 
 def _gap(scores: np.ndarray) -> np.ndarray:
-    """Largest less second largest score of each factor, (D, F) -> (F,); beside one dimension alone stands 0."""
+    """Largest less second largest score of each factor, (D, F) -> (F,); the second is 0 for a single dimension."""
     first, *rest = -np.sort(-scores, axis=0)
     return first - rest[0] if rest else first
 
 
 def _standard(codes: np.ndarray) -> np.ndarray:
-    """Codes less their mean over their standard deviation; 0 for a dimension that is constant but for rounding."""
+    """(codes - mean) / standard deviation; 0 for a dimension that is constant up to rounding."""
     varies = np.ptp(codes, axis=0) > 1e-12 * np.abs(codes).max(0, initial=0)
     standard = np.zeros_like(codes)
     standard[:, varies] = (codes[:, varies] - codes[:, varies].mean(0)) / codes[:, varies].std(0)
@@ -207,47 +207,47 @@ def _standard(codes: np.ndarray) -> np.ndarray:
 
 
 def _active(codes: np.ndarray) -> np.ndarray:
-    """Which dimensions vary at all beside the one that varies most: (D,) bool."""
+    """Which dimensions have at least 5 % of the largest standard deviation: (D,) bool."""
     spread = np.where(_standard(codes).any(0), codes.std(0), 0)
     return (spread > 0) & (spread >= COLLAPSED * spread.max(initial=0))
 
 
 def factors_of(context: Context) -> np.ndarray | None:
-    """What the context's `rows` were made from (N, F), integers; None where that is not known."""
+    """The factors (N, F), integers, of the context's `rows`; None where they are not known."""
     factors = context.test.factors
     return None if factors is None else factors[context.rows]
 
 
 def pca_codes_of(context: Context) -> np.ndarray | None:
-    """PCA's codes of the context's `rows` (N, D), where it has as many components."""
-    found = context.once(views)
-    return found["PCA"].test if "PCA" in found else None
+    """PCA's codes (N, D) of the context's `rows`; None where PCA has fewer components."""
+    pca = context.once(views).get("PCA")
+    return None if pca is None else pca.test
 
 
 def both_dci(context: Context) -> tuple[Dci | None, Dci | None]:
-    """How the codes stand for the factors, and how those of PCA do; None where there is nothing to say."""
+    """`dci` of the codes and of PCA's codes; None where it is not defined."""
     factors = factors_of(context)
     if factors is None:
         return None, None
-    of_pca = pca_codes_of(context)
-    beside = None if of_pca is None else dci(of_pca, factors, context.seed)
-    return dci(context.codes, factors, context.seed), beside
+    pca_codes = pca_codes_of(context)
+    of_pca = None if pca_codes is None else dci(pca_codes, factors, context.seed)
+    return dci(context.codes, factors, context.seed), of_pca
 
 
-def _described(context: Context, value: float | None, beside: float | None) -> Value | None:
-    """A score of a context's codes, beside that of PCA's, with the factors that do not count named."""
+def _described(context: Context, value: float | None, of_pca: float | None) -> Value | None:
+    """A score of a context's codes, beside that of PCA's codes; the warning names the factors that are left out."""
     factors = factors_of(context)
     if factors is None or value is None:
         return None
     names = context.dataset.factor_names or tuple(map(str, range(factors.shape[1])))
-    absent = ", ".join(name for name, counts in zip(names, _counts(factors), strict=True) if not counts)
+    unused = ", ".join(name for name, use in zip(names, _is_usable(factors), strict=True) if not use)
     warning = (
-        f"without {absent}: one value alone, or fewer than {ITEMS_TO_A_VALUE} items to a value"
-        if absent
+        f"without {unused}: only one value, or fewer than {ITEMS_TO_A_VALUE} items per value"
+        if unused
         else ""
     )
-    others = {} if beside is None else {"PCA": beside}
-    return Value(value, None, len(context.codes), beside=others, warning=warning)
+    beside = {} if of_pca is None else {"PCA": of_pca}
+    return Value(value, None, len(context.codes), beside=beside, warning=warning)
 
 
 def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable[[Context], Value | None]:
@@ -255,17 +255,17 @@ def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable
         factors = factors_of(context)
         if factors is None:
             return None
-        of_pca = pca_codes_of(context)
-        beside = None if of_pca is None else score(of_pca, factors)
-        return _described(context, score(context.codes, factors), beside)
+        pca_codes = pca_codes_of(context)
+        of_pca = None if pca_codes is None else score(pca_codes, factors)
+        return _described(context, score(context.codes, factors), of_pca)
 
     return compute
 
 
 def _part_of_dci(part: str) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        own, beside = (None if found is None else getattr(found, part) for found in context.once(both_dci))
-        return _described(context, own, beside)
+        own, of_pca = (None if scores is None else getattr(scores, part) for scores in context.once(both_dci))
+        return _described(context, own, of_pca)
 
     return compute
 
@@ -273,7 +273,7 @@ def _part_of_dci(part: str) -> Callable[[Context], Value | None]:
 DISENTANGLEMENT: dict[str, Metric] = {
     "mig": Metric(
         "MIG", "disentanglement", "", "higher",
-        "Mutual information gap: what the best dimension knows of a factor more than the next; 1: one dimension alone.",
+        "Mutual information gap: how much more the best dimension tells about a factor than the next; 1: it alone.",
         _scored(mig),
     ),
     "sap": Metric(
@@ -293,17 +293,17 @@ DISENTANGLEMENT: dict[str, Metric] = {
     ),
     "dci_informativeness": Metric(
         "DCI informativeness", "disentanglement", "", "higher",
-        "How well forests tell the factors from codes they were not trained on: 1 always, 0 by chance.",
+        "How well forests predict the factors from codes they were not trained on: 1 always right, 0 by chance.",
         _part_of_dci("informativeness"),
     ),
     "factor_vae": Metric(
         "FactorVAE score", "disentanglement", "", "higher",
-        "How often the dimension that varies least tells which factor is the same; by chance one over their number.",
+        "How often the dimension that varies least shows which factor is fixed; chance is 1 over their number.",
         _scored(factor_vae),
     ),
     "modularity": Metric(
         "modularity", "disentanglement", "", "higher",
-        "Whether each dimension knows of one factor alone, however little; dimensions of noise have about 0.6.",
+        "Whether each dimension tells about one factor alone, however little; dimensions of noise have about 0.6.",
         _scored(modularity),
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Numbers on what codes are good for downstream: do classes lie together, can a simple method predict them."""
+"""Metrics of downstream tasks: do classes lie together in the codes, and can a simple method predict them?"""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from latlas.metrics.metric import Metric, Value, share_of
 from latlas.models import Model
 
 NEIGHBOURS = 10
-MOST_SILHOUETTE = 2000  # its time grows with the square
-STEPS = 50  # of L-BFGS: ends it early where there are many values, which is better than later there
+MOST_SILHOUETTE = 2000  # codes: the time grows with their square
+STEPS = 50  # of L-BFGS: stops early, which generalises better where items have many values
 PART = 1000  # items read at a time: bounds memory
-MOST_VALUES = 1024  # of an item, that simple methods are given
+MOST_VALUES = 1024  # per item that simple methods get
 STARTS = 4  # of k-means
 SEED = 0
 
@@ -40,8 +40,8 @@ def pca_codes(pca: Model, split: Split, rows: np.ndarray) -> np.ndarray:
 def raw_values(model: Model, split: Split, rows: np.ndarray) -> np.ndarray:
     """Rows of a split on the model's scale, as vectors (N, F), F at most 1,024.
 
-    Images are averaged down to 32 x 32 at most; what then has more values is projected to 1,024 at random, which
-    nearly keeps distances (Achlioptas 2003).
+    Images are averaged down to 32 x 32 at most. Items that then have more values are projected to 1,024 at random,
+    which nearly preserves distances (Achlioptas 2003).
     """
     parts = []
     for part in _parts(rows):
@@ -65,7 +65,7 @@ def clustered(values: np.ndarray, count: int, seed: int) -> np.ndarray:
 
     means = KMeans(count, n_init=STARTS, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer different items than clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct items than clusters
         return means.fit_predict(values)
 
 
@@ -74,41 +74,41 @@ def _parts(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def views(context: Context) -> dict[str, View]:
-    """Training and test items as their codes, and what these are to be compared with: "PCA" codes of the same
-    size, where there are as many, and "raw values".
+    """Training and test items as "codes", and for comparison as "PCA" codes of the same size, where PCA has as many
+    components, and as "raw values".
     """
     splits = (context.dataset.train, context.training_rows), (context.test, context.rows)
-    found = {"codes": View(context.training_codes, context.codes)}
+    by_name = {"codes": View(context.training_codes, context.codes)}
     if context.pca is not None:
-        found["PCA"] = View(*(pca_codes(context.pca, *split) for split in splits))
-    found["raw values"] = View(*(raw_values(context.model, *split) for split in splits))
-    return found
+        by_name["PCA"] = View(*(pca_codes(context.pca, *split) for split in splits))
+    by_name["raw values"] = View(*(raw_values(context.model, *split) for split in splits))
+    return by_name
 
 
 def clusters(context: Context) -> dict[str, np.ndarray]:
     """The cluster of each of `rows` in every view, with as many clusters as the test items have classes."""
-    assert context.labels is not None  # asked for before
+    assert context.labels is not None  # callers return None without labels
     count = len(np.unique(context.labels))
     return {name: clustered(view.test, count, context.seed) for name, view in context.once(views).items()}
 
 
-def voted(view: View, labels: np.ndarray, truth: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
-    """Whether the class of each test item (N,) is the commonest among its k nearest training items, by Euclidean
-    distance: classes `labels` (M,) of the training items and `truth` (N,) of the test items.
+def knn_hits(view: View, labels: np.ndarray, truth: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
+    """Whether the class of each test item is the commonest among its k nearest training items by Euclidean distance:
+    (N,), for classes `labels` (M,) of the training items and `truth` (N,) of the test items.
 
     Ties go to the class with the smaller label.
     """
     from sklearn.neighbors import KNeighborsClassifier
 
-    judge = KNeighborsClassifier(min(k, len(view.train))).fit(view.train, labels)
-    return judge.predict(view.test) == truth
+    classifier = KNeighborsClassifier(min(k, len(view.train))).fit(view.train, labels)
+    return classifier.predict(view.test) == truth
 
 
-def probed(view: View, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Whether a linear probe tells the class of each test item: (N,) (Alain and Bengio 2017).
+def probe_hits(view: View, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Whether a linear probe predicts the class of each test item: (N,) (Alain and Bengio 2017).
 
     The probe is multinomial logistic regression of `labels` (M,) on the training items, standardised, with the
-    penalty |w|^2 / 2 beside the summed loss and at most 50 steps of L-BFGS.
+    penalty |w|^2 / 2 added to the summed loss and at most 50 steps of L-BFGS.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -121,9 +121,9 @@ def probed(view: View, labels: np.ndarray, truth: np.ndarray) -> np.ndarray:
         return probe.fit(view.train, labels).predict(view.test) == truth
 
 
-def explained(view: View, labels: np.ndarray, truth: np.ndarray) -> Value:
+def ridge_r2(view: View, labels: np.ndarray, truth: np.ndarray) -> Value:
     """R^2 = 1 - sum (y - f)^2 / sum (y - mean y)^2 on test items with labels `truth` (N,), f by ridge regression of
-    `labels` (M,) on the training items, standardised, with the penalty |w|^2 beside the summed squared error.
+    `labels` (M,) on the training items, standardised, with the penalty |w|^2 added to the summed squared error.
 
     The standard error is that of the ratio, to first order.
     """
@@ -132,11 +132,11 @@ def explained(view: View, labels: np.ndarray, truth: np.ndarray) -> Value:
     from sklearn.preprocessing import StandardScaler
 
     labels, truth = labels.astype(np.float64), truth.astype(np.float64)
-    judge = make_pipeline(StandardScaler(), Ridge()).fit(view.train, labels)
-    missed = (truth - judge.predict(view.test)) ** 2
+    ridge = make_pipeline(StandardScaler(), Ridge()).fit(view.train, labels)
+    residual = (truth - ridge.predict(view.test)) ** 2
     spread = (truth - truth.mean()) ** 2
-    ratio = missed.mean() / spread.mean()
-    stderr = (missed - ratio * spread).std(ddof=1) / spread.mean() / math.sqrt(len(truth))
+    ratio = residual.mean() / spread.mean()
+    stderr = (residual - ratio * spread).std(ddof=1) / spread.mean() / math.sqrt(len(truth))
     return Value(float(1 - ratio), float(stderr), len(truth))
 
 
@@ -152,26 +152,28 @@ def silhouette(codes: np.ndarray, labels: np.ndarray) -> float | None:
     return float(silhouette_score(codes, labels)) if 1 < len(np.unique(labels)) < len(labels) else None
 
 
-def _told(context: Context, hits: Callable[[View, np.ndarray, np.ndarray], np.ndarray]) -> Value | None:
-    """The share of test items whose class is told from each view."""
+def _accuracy(context: Context, hits: Callable[[View, np.ndarray, np.ndarray], np.ndarray]) -> Value | None:
+    """The share of test items whose class is predicted rightly from the codes, beside the other views."""
     labels, truth = context.training_labels, context.labels
     if labels is None or truth is None:
         return None
-    return _beside({name: share_of(hits(view, labels, truth)) for name, view in context.once(views).items()})
+    return _codes_beside_others(
+        {name: share_of(hits(view, labels, truth)) for name, view in context.once(views).items()}
+    )
 
 
-def _beside(found: Mapping[str, Value]) -> Value:
-    """The reading of the codes, with those of the other views beside it."""
-    others = {name: reading.value for name, reading in found.items() if name != "codes"}
-    return replace(found["codes"], beside=others)
+def _codes_beside_others(by_view: Mapping[str, Value]) -> Value:
+    """The value of the codes, with those of the other views in `beside`."""
+    others = {name: value.value for name, value in by_view.items() if name != "codes"}
+    return replace(by_view["codes"], beside=others)
 
 
 def _probe_accuracy(context: Context) -> Value | None:
-    return _told(context, probed)
+    return _accuracy(context, probe_hits)
 
 
 def _knn_accuracy(context: Context) -> Value | None:
-    return _told(context, voted)
+    return _accuracy(context, knn_hits)
 
 
 def _probe_r2(context: Context) -> Value | None:
@@ -179,13 +181,15 @@ def _probe_r2(context: Context) -> Value | None:
         None if split.labels is None else np.asarray(split.labels)[rows]
         for split, rows in ((context.dataset.train, context.training_rows), (context.test, context.rows))
     )
-    if labels is None or truth is None or not (_numbers(labels) and _numbers(truth)):
+    if labels is None or truth is None or not (_are_real(labels) and _are_real(truth)):
         return None
-    return _beside({name: explained(view, labels, truth) for name, view in context.once(views).items()})
+    return _codes_beside_others(
+        {name: ridge_r2(view, labels, truth) for name, view in context.once(views).items()}
+    )
 
 
-def _numbers(labels: np.ndarray) -> bool:
-    """Whether labels are real numbers that differ."""
+def _are_real(labels: np.ndarray) -> bool:
+    """Whether labels are finite real numbers that are not all equal."""
     real = np.issubdtype(labels.dtype, np.floating) and labels.ndim == 1
     return bool(real and len(labels) > 1 and np.isfinite(labels).all() and labels.std() > 0)
 
@@ -194,10 +198,10 @@ def _silhouette(context: Context) -> Value | None:
     labels = context.labels
     if labels is None or (own := silhouette(context.codes, labels)) is None:
         return None
-    others = {
+    scores = {
         name: silhouette(view.test, labels) for name, view in context.once(views).items() if name != "codes"
     }
-    beside = {name: value for name, value in others.items() if value is not None}
+    beside = {name: score for name, score in scores.items() if score is not None}
     return Value(own, None, min(len(labels), MOST_SILHOUETTE), beside=beside)
 
 
@@ -218,14 +222,14 @@ def _agreement(context: Context, score: Callable[[np.ndarray, np.ndarray], float
     labels = context.labels
     if labels is None or len(np.unique(labels)) == len(labels):
         return None
-    found = {name: float(score(labels, clusters)) for name, clusters in context.once(clusters).items()}
-    return _beside({name: Value(value, None, len(labels)) for name, value in found.items()})
+    scores = {name: float(score(labels, of_view)) for name, of_view in context.once(clusters).items()}
+    return _codes_beside_others({name: Value(score, None, len(labels)) for name, score in scores.items()})
 
 
 DOWNSTREAM: dict[str, Metric] = {
     "probe_accuracy": Metric(
         "linear probe", "downstream", "", "higher",
-        "Share of test {item}s whose class a linear classifier tells from the code.",
+        "Share of test {item}s whose class a linear classifier predicts from the code.",
         _probe_accuracy,
     ),
     "probe_r2": Metric(

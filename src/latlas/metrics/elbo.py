@@ -1,4 +1,4 @@
-"""The evidence lower bound of a split, its two terms and the squared error: by draws with a fixed seed, at beta 1."""
+"""The ELBO of a split, its two terms and the squared error, at beta 1, by draws with a fixed seed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from latlas.models import Model, evaluating
 from latlas.posteriors import PosteriorValue, selected
 
 DRAWS = 100  # of z for one item at once: bounds memory
-MOST_SSIM = 2**25  # values of all items whose SSIM is taken: bounds its time
+MOST_SSIM = 2**25  # values of all items that SSIM is computed for: bounds its time
 
 Progress = Callable[[int, int], None]
 
@@ -45,9 +45,9 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Terms:
-    """Of each item of a split, in double precision on the CPU: `distortion` and `rate` (N,) in nats, the rate None
-    for a point posterior; `squared` (N,), the squared error at the posterior's mean, a mean over values; `ssim` (M,)
-    of those items that were asked for.
+    """The terms of each item of a split, in double precision on the CPU: `distortion` and `rate` (N,) in nats, the rate
+    None for a point posterior; `squared` (N,), the mean squared error over values at the posterior's mean; `ssim` (M,)
+    of the requested items.
     """
 
     distortion: Tensor
@@ -98,27 +98,27 @@ def evaluate(
 
 def terms(
     model: Model, data: Batches, samples: int = 1, seed: int = EVALUATION_SEED, q: PosteriorValue | None = None,
-    similar: np.ndarray | None = None, progress: Progress | None = None,
+    ssim_rows: np.ndarray | None = None, progress: Progress | None = None,
 ) -> Terms:  # fmt: skip
     """The terms of every item of a split, in its order, with `samples` draws of z per item.
 
-    `q` are the posteriors of the items where they are known already; `similar` (N,) says whose SSIM is taken.
+    `q` are the items' posteriors where they are already encoded; `ssim_rows` (N,) selects items for SSIM.
     """
     generator = torch.Generator(data.device).manual_seed(seed)
-    similar = np.zeros(len(data), bool) if similar is None else similar
+    selection = np.zeros(len(data), bool) if ssim_rows is None else ssim_rows
     distortion, rate, squared, similarity = [], [], [], [torch.zeros(0, dtype=torch.float64)]
     with torch.no_grad(), evaluating(model):
         for rows in model.chunks(len(data), min(samples, DRAWS)):
             x = data(np.arange(rows.start, rows.stop))
             of_x = model.infer(x) if q is None else selected(q, rows)
-            known = _expected(model, x, of_x, samples, generator)
-            distortion.append(known[0])
-            rate += list(known[1:])
-            again = reconstructed(model, of_x)
-            squared.append(squared_error(again, x))
-            chosen = torch.from_numpy(similar[rows]).to(x.device)
+            expected = _expected(model, x, of_x, samples, generator)
+            distortion.append(expected[0])
+            rate += list(expected[1:])
+            reconstruction = reconstructed(model, of_x)
+            squared.append(squared_error(reconstruction, x))
+            chosen = torch.from_numpy(selection[rows]).to(x.device)
             if chosen.any():
-                similarity.append(ssim(again[chosen], x[chosen]))
+                similarity.append(ssim(reconstruction[chosen], x[chosen]))
             if progress is not None:
                 progress(rows.stop, len(data))
     return Terms(
@@ -127,20 +127,20 @@ def terms(
 
 
 def _expected(model: Model, x: Tensor, q: PosteriorValue, samples: int, generator: torch.Generator) -> Tensor:
-    """Distortion, and rate where there is one, by the mean over the draws, at most 100 of them at a time: x (B, *shape)
-    -> (2, B) or (1, B), in double precision on the CPU.
+    """Distortion, and rate where there is one, as means over the draws, at most 100 at a time: x (B, *shape) -> (2, B)
+    or (1, B), in double precision on the CPU.
     """
     total = torch.tensor(0.0, dtype=torch.float64)
     for start in range(0, samples, DRAWS):
         draws = min(DRAWS, samples - start)
         p = model(x, samples=draws, generator=generator, q=q)
-        known = [p.distortion] if p.rate is None else [p.distortion, p.rate]
-        total = total + draws * torch.stack(known).cpu().double()
+        values = [p.distortion] if p.rate is None else [p.distortion, p.rate]
+        total = total + draws * torch.stack(values).cpu().double()
     return total / samples
 
 
 def reconstructed(model: Model, q: PosteriorValue) -> Tensor:
-    """The mean of p(x | z) at the posterior's mean: of B items, (B, *shape)."""
+    """The mean of p(x | z) at the posterior's mean, (B, *shape)."""
     return model.likelihood.mean(model.raw(q.mean[None])[0])
 
 
@@ -149,8 +149,8 @@ def squared_error(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).flatten(1).square().mean(1).cpu().double()
 
 
-def similar_rows(context: Context) -> np.ndarray:
-    """Whose SSIM is taken (N,): drawn test images, all but where they are large or many."""
+def ssim_rows_of(context: Context) -> np.ndarray:
+    """The test images that SSIM is computed for, (N,) bool: all, or a random part where they are large or many."""
     chosen = np.zeros(len(context.test), bool)
     if context.dataset.kind == "image":
         chosen[context.rows[: max(100, MOST_SSIM // math.prod(context.dataset.shape))]] = True
@@ -161,7 +161,7 @@ def terms_of_items(context: Context) -> Terms:
     """The terms of a context's test items."""
     done = lambda n, total: context.observer.progress("evaluating", n, total)  # noqa: E731
     model, data, effort = context.model, context.batches(context.test), context.effort
-    return terms(model, data, effort.samples, effort.seed, context.encoded, similar_rows(context), done)
+    return terms(model, data, effort.samples, effort.seed, context.encoded, ssim_rows_of(context), done)
 
 
 def _of_items(name: str) -> Callable[[Context], Value | None]:
@@ -175,8 +175,8 @@ def _of_items(name: str) -> Callable[[Context], Value | None]:
 ELBO: dict[str, Metric] = {
     "elbo": Metric(
         "ELBO", "bound", "nats per {item}", "higher",
-        "Evidence lower bound, −(distortion + rate): at most the logarithm of the probability that the model gives to "
-        "what it has not seen. Higher is better.",
+        "Evidence lower bound, −(distortion + rate): never above the logarithm of the probability that the model gives "
+        "to unseen {item}s. Higher is better.",
         _of_items("elbo"), 2,
     ),
     "distortion": Metric(
@@ -187,7 +187,7 @@ ELBO: dict[str, Metric] = {
     "rate": Metric(
         "rate", "bound", "nats per {item}", "",
         "How much a code tells about its {item}: the divergence KL(q(z|x), p(z)) of the code from the prior. Near 0, "
-        "the codes say nothing.",
+        "the codes tell nothing.",
         _of_items("rate"), 2,
     ),
 }  # fmt: skip

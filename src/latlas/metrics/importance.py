@@ -1,4 +1,4 @@
-"""log p(x) by importance sampling with the encoder's draws, in bounded memory, and how far to trust it."""
+"""log p(x) by importance sampling with the encoder's draws, in bounded memory, and checks of its reliability."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from latlas.objectives import Objective
 from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
 
-BLOCK = 1000  # draws of z whose weights are kept at once: a multiple of every k that bounds are asked for
-LARGEST = 2**20  # values decoded at once on a CPU: more takes memory and is no faster
+BLOCK = 1000  # draws of z whose weights are held at once: a multiple of every k in BOUNDS
+LARGEST = 2**20  # values decoded at once on a CPU: more is no faster
 TOGETHER = 64  # items encoded at once, or more where few draws are taken
 BOUNDS = (5, 50)  # draws of the importance-weighted bounds that come with log p(x)
-# What is enough is compared with a tolerance: ten equal weights sum to 9.99999 effective draws.
+# ENOUGH is compared with a tolerance: ten equal weights sum to 9.99999 effective draws.
 ENOUGH, MOST_LOW, MOST_BIAS = 10, 0.3, 0.5
 
 Draw = Callable[[int], Tensor]
@@ -52,7 +52,7 @@ class Importance:
     Whether K was enough: `effective` is the median over images of the effective sample size (sum w)^2 / sum w^2, as
     a share of K, and `low` the share of images where it is below 10 draws. `bias` estimates log p(x) - log_px by L_K
     minus the mean of L_(K/2) over both halves of the draws: where the variance v of w / E w is finite both are
-    v / 2K to first order (Nowozin 2018), and more is missing where it is not. None for one draw.
+    v / 2K to first order (Nowozin 2018); where it is not, the bias is larger. None for one draw.
     """
 
     images: int
@@ -69,11 +69,11 @@ class Importance:
 
     @property
     def warning(self) -> str:
-        """Why log p(x) is not to be trusted; "" where nothing speaks against it.
+        """Why log p(x) is not to be trusted; "" where no check fails.
 
-        It is where more than 30 % of the images have fewer than 10 effective draws, which is a bias of 0.05 nats if
-        the weights have a variance and of any size if not, or where the estimated bias is above 0.5 nats. A
-        posterior that misses a part of p(z | x) altogether shows in neither.
+        A check fails where more than 30 % of the images have fewer than 10 effective draws, which is a bias of 0.05
+        nats if the weights have a variance and of any size if not, or where the estimated bias is above 0.5 nats. A
+        posterior that misses a part of p(z | x) entirely passes both.
         """
         if self.low <= MOST_LOW and (self.bias or 0) <= MOST_BIAS:
             return ""
@@ -94,7 +94,7 @@ def log_likelihood(
     """Importance-sampled log p(x) of a whole split, with `samples` draws of z from q(z | x) per image.
 
     Memory does not grow with `samples`: weights are summed as they come, in double precision. `q` are the posteriors
-    of the items where they are known already; `progress` is called with (done, total) items.
+    of the items where they are already encoded; `progress` is called with (done, total) items.
 
     Raises InputError for a point posterior, LatlasError where numbers are not finite.
     """
@@ -106,20 +106,20 @@ def log_likelihood(
     parts = []
     with torch.no_grad(), evaluating(model):
         prior = model.prior_value()
-        together, at_once = portions(model, samples)
+        together, at_once = batch_sizes(model, samples)
         for start in range(0, len(data), together):
             rows = slice(start, min(start + together, len(data)))
             x = data(np.arange(rows.start, rows.stop))
             of_x = model.infer(x) if q is None else selected(q, rows)
-            draw = drawing(model, x, of_x, prior, generator)
-            parts.append(weighed(draw, samples, max(1, at_once // len(x)), BOUNDS))
+            draw = weights_of(model, x, of_x, prior, generator)
+            parts.append(summed_weights(draw, samples, max(1, at_once // len(x)), BOUNDS))
             if progress is not None:
                 progress(rows.stop, len(data))
     return _summary(torch.cat(parts, 1), samples)
 
 
 def _summary(items: Tensor, samples: int) -> Importance:
-    """The means of what `weighed` gives of each item."""
+    """The means over items of what `summed_weights` returns."""
     log_px, elbo, effective, half, *bounds = items
     bad = int((~torch.isfinite(log_px)).sum())
     if bad:
@@ -159,29 +159,29 @@ def _error(values: Tensor) -> float | None:
     return standard_error(values.numpy())
 
 
-def portions(model: Model, samples: int) -> tuple[int, int]:
-    """How many items to encode at once, and how many codes to decode at once."""
+def batch_sizes(model: Model, samples: int) -> tuple[int, int]:
+    """The number of items to encode at once, and of codes to decode at once."""
     values = LARGEST if model.device.type == "cpu" else CHUNK_VALUES
     codes = max(1, values // max(math.prod(model.item.shape), model.latent))
     return max(min(TOGETHER, codes), min(1000, codes // samples)), codes
 
 
-def drawing(
+def weights_of(
     model: Model, x: Tensor, q: PosteriorValue, prior: PriorValue, generator: torch.Generator
 ) -> Draw:
-    """What gives log w = log p(x | z) + log p(z) - log q(z | x) of n more draws of z for each of x (B, *shape):
-    (n, B), in double precision on the CPU.
+    """A function that draws n more z for each of x (B, *shape) and returns log w = log p(x | z) + log p(z) -
+    log q(z | x): (n, B), in double precision on the CPU.
     """
 
     def draw(n: int) -> Tensor:
         log_w = model(x, samples=n, generator=generator, q=q, prior=prior).log_weights()
-        assert log_w is not None  # a point posterior is refused before
+        assert log_w is not None  # `log_likelihood` refuses a point posterior
         return log_w.cpu().double()
 
     return draw
 
 
-def weighed(draw: Draw, samples: int, at_once: int, bounds: Sequence[int]) -> Tensor:
+def summed_weights(draw: Draw, samples: int, at_once: int, bounds: Sequence[int]) -> Tensor:
     """Per item, of K = `samples` draws, `at_once` at a time: L_K = log 1/K sum w; 1/K sum log w; the effective sample
     size (sum w)^2 / sum w^2; the mean of L_(K/2) over the even and the odd draws, NaN for one draw; and for each k of
     `bounds` the mean of L_k over groups of k draws, NaN where k > K: (4 + len(bounds), B).
@@ -204,6 +204,6 @@ def weighed(draw: Draw, samples: int, at_once: int, bounds: Sequence[int]) -> Te
 
 
 def _grouped(log_w: Tensor, k: int) -> Tensor:
-    """L_k of each k consecutive draws, what is left over aside: (n, B) -> (n // k, B)."""
+    """L_k of each k consecutive draws, without the remainder: (n, B) -> (n // k, B)."""
     whole = log_w[: len(log_w) // k * k]
     return whole.unflatten(0, (-1, k)).logsumexp(1) - math.log(k) if len(whole) else whole

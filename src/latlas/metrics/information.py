@@ -1,4 +1,4 @@
-"""How much codes tell about items: mutual information, and what is left of the rate."""
+"""Densities of codes under the posteriors, the aggregate posterior and the prior, and the rate of each item."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
 
 MOST_ITEMS = 2000
-MOST_WORK = 2**27  # of all pairs of items, in values per density; bounds the time
-BLOCK_VALUES = 2**22  # that are worked on at a time; bounds memory
-ROWS = 500  # codes whose density under the prior is taken at a time
+MOST_WORK = 2**27  # pairs of items times values per density: bounds the time
+BLOCK_VALUES = 2**22  # pairs times values at a time: bounds memory
+ROWS = 500  # codes per evaluation of the prior's density
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Aggregate:
     """Log densities in nats of one draw z_i from each of M posteriors, all (M,).
 
     `own` is log q(z_i | x_i); `mixture` is log 1/M sum_j q(z_i | x_j), the aggregate posterior's; `others` is the
-    same over the other M - 1 items only.
+    same over the other M - 1 items.
     """
 
     own: np.ndarray
@@ -34,7 +34,7 @@ class Aggregate:
 
 
 def aggregate(q: PosteriorValue, z: Tensor) -> Aggregate | None:
-    """The densities of draws z (N, D) of q, of the first 2,000 of them at most, in bounded memory and time.
+    """The densities of draws z (N, D) from q, at most the first 2,000, in bounded memory and time.
 
     None for a posterior without a density and for fewer than two items.
     """
@@ -55,7 +55,7 @@ def _block(q: PosteriorValue, z: Tensor, start: int, stop: int) -> Tensor:
     rows = torch.arange(start, stop, device=z.device)
     with torch.no_grad():
         log_q = q.log_prob(z[start:stop, None].expand(-1, len(z), -1))
-    assert log_q is not None  # a point posterior has been sent away
+    assert log_q is not None  # `aggregate` returns None for a point posterior
     pairs = log_q.double()
     own = pairs[rows - start, rows]
     mixture = pairs.logsumexp(1)
@@ -70,8 +70,8 @@ def log_prior(prior: PriorValue, z: Tensor) -> np.ndarray:
 
 
 def rates(context: Context) -> np.ndarray | None:
-    """KL(q(z | x), p(z)) of a context's `rows` in nats: (N, D) per dimension where there is a closed form; else by one
-    draw of each, (N,); None for a posterior without a density and for codes without a prior.
+    """KL(q(z | x), p(z)) of a context's `rows` in nats: (N, D) per dimension by a closed form where there is one, else
+    (N,) by one draw per item. None for a posterior without a density and for codes without a prior.
     """
     if not context.prior:
         return None
@@ -85,10 +85,10 @@ def rates(context: Context) -> np.ndarray | None:
             model.at(context.draws[None, rows], context.items[rows], selected(q, rows), prior).sampled_rate
             for rows in model.chunks(len(context.rows))
         ]
-    known = [part for part in parts if part is not None]
-    return torch.cat(known).cpu().double().numpy() if known else None
+    sampled = [part for part in parts if part is not None]
+    return torch.cat(sampled).cpu().double().numpy() if sampled else None
 
 
-def of_draws(context: Context) -> Aggregate | None:
-    """Densities of the context's draws under the aggregate posterior; None for posteriors without one."""
+def densities_of_draws(context: Context) -> Aggregate | None:
+    """`aggregate` of the context's draws; None for posteriors without a density."""
     return aggregate(context.q, context.draws)

@@ -1,4 +1,4 @@
-"""Numbers on the likelihood: how probable the model finds what it has not seen, and how tight its bound is."""
+"""Metrics of likelihood: how probable unseen items are under the model, and how tight its bound is."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ PCA = "probabilistic PCA"
 
 
 class Dequantised(Batches):
-    """8-bit items with uniform noise, (x + u) / 256 with u from U[0, 1): each item's noise is its own, by the seed and
-    its row, whatever it is read with.
-    """
+    """8-bit items with uniform noise, (x + u) / 256 with u from U[0, 1) by the seed and the item's row alone."""
 
     def __init__(self, split: Split, like: Batches, seed: int) -> None:
         super().__init__(split, like.scaling, torch.device("cpu"), like.dtype)
@@ -49,21 +47,23 @@ def importance(context: Context) -> Importance | None:
 
 
 def probabilistic_pca(context: Context) -> Probabilistic | None:
-    """PCA's density, with as many components as the model has latent dimensions; None where it has none."""
+    """The density of PCA with as many components as the model has latent dimensions; None where it has no density."""
     return None if context.pca is None else probabilistic(context.pca, context.dataset)
 
 
 def _log_px(context: Context) -> Value | None:
-    found = context.once(importance)
-    if found is None:
+    estimate = context.once(importance)
+    if estimate is None:
         return None
-    beside = {"ELBO of these": found.elbo}
+    beside = {"ELBO of these": estimate.elbo}
     if context.model.likelihood.scale == "density":
-        beside |= _linear(context, context.batches(context.few))
-    return Value(found.log_px, found.stderr, found.images, found.samples, beside, warning=found.warning)
+        beside |= _pca_log_px(context, context.batches(context.few))
+    return Value(
+        estimate.log_px, estimate.stderr, estimate.images, estimate.samples, beside, warning=estimate.warning
+    )
 
 
-def _linear(context: Context, data: Batches) -> dict[str, float]:
+def _pca_log_px(context: Context, data: Batches) -> dict[str, float]:
     """Mean log p(x) of probabilistic PCA on the same items, where it has a density."""
     density = context.once(probabilistic_pca)
     if density is None:
@@ -79,72 +79,76 @@ def _linear(context: Context, data: Batches) -> dict[str, float]:
 
 
 def _gap(context: Context) -> Value | None:
-    found = context.once(importance)
-    if found is None:
+    estimate = context.once(importance)
+    if estimate is None:
         return None
-    return Value(found.gap, found.gap_stderr, found.images, found.samples)
+    return Value(estimate.gap, estimate.gap_stderr, estimate.images, estimate.samples)
 
 
 def _bound(draws: int) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        found = context.once(importance)
-        each = next((b for b in found.bounds if b.draws == draws), None) if found else None
-        return Value(each.value, each.stderr, found.images, found.samples) if found and each else None
+        estimate = context.once(importance)
+        bound = next((b for b in estimate.bounds if b.draws == draws), None) if estimate else None
+        if estimate is None or bound is None:
+            return None
+        return Value(bound.value, bound.stderr, estimate.images, estimate.samples)
 
     return compute
 
 
 def _effective_draws(context: Context) -> Value | None:
-    found = context.once(importance)
-    if found is None:
+    estimate = context.once(importance)
+    if estimate is None:
         return None
-    draws = found.effective * found.samples
-    return Value(draws, None, found.images, found.samples)
+    draws = estimate.effective * estimate.samples
+    return Value(draws, None, estimate.images, estimate.samples)
 
 
 def _bits_per_dim(context: Context) -> Value | None:
-    """-log2 P(x) / d of data that have few values, P the probability of the stored item.
+    """-log2 P(x) / d, P the probability of the stored item, for data with few values.
 
     Under a normalised probability log P(x) is log p(x) itself. 8-bit data under a density: with y = (x + u) / 256, u
     from U[0, 1)^d, log P(x) >= E_u log p(y) - d log 256, so bits = -log p(y) / (d log 2) + 8 (Theis et al. 2016).
-    Never from the density at x itself, which a narrow sigma raises without limit; none for a likelihood that is not
+    The density at x itself is never used, as a narrow sigma raises it without limit. None for a likelihood that is not
     normalised on these items.
     """
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
-    found = context.once(importance)
-    if found is None or not likelihood.normalised(context.binary):
+    estimate = context.once(importance)
+    if estimate is None or not likelihood.normalised(context.binary):
         return None
     data = None
     if dataset.scaling.kind == "integer" and context.test.x.dtype == np.uint8:
         data = Dequantised(context.few, context.batches(context.few), context.seed)
     if likelihood.scale == "probability":
-        return _in_bits(found, nats, 0, {} if data is None else _linear(context, data))
+        return _in_bits(estimate, nats, 0, {} if data is None else _pca_log_px(context, data))
     if data is None:
         return None
     done = lambda n, total: context.observer.progress("counting bits", n, total)  # noqa: E731
     dequantised = log_likelihood(context.model, data, context.effort.draws, progress=done)
-    return _in_bits(dequantised, nats, BITS, _linear(context, data))
+    return _in_bits(dequantised, nats, BITS, _pca_log_px(context, data))
 
 
-def _in_bits(found: Importance, nats: float, added: int, beside: dict[str, float]) -> Value:
-    stderr = None if found.stderr is None else found.stderr / nats
+def _in_bits(estimate: Importance, nats: float, added: int, beside: dict[str, float]) -> Value:
+    stderr = None if estimate.stderr is None else estimate.stderr / nats
     # The likelihood is too low, so the bits are too high.
-    warning = found.warning and "of log p(x), which is " + found.warning
+    warning = estimate.warning and "of log p(x), which is " + estimate.warning
     bits = {name: -value / nats + BITS for name, value in beside.items()}  # of dequantised items
-    return Value(-found.log_px / nats + added, stderr, found.images, found.samples, bits, warning=warning)
+    return Value(
+        -estimate.log_px / nats + added, stderr, estimate.images, estimate.samples, bits, warning=warning
+    )
 
 
 LIKELIHOOD: dict[str, Metric] = {
     "log_px": Metric(
         "log p(x)", "likelihood", "nats per {item}", "higher",
-        "The logarithm of the probability of what was not seen, by importance sampling: a lower bound, tighter than "
-        "the ELBO.",
+        "The logarithm of the probability of unseen {item}s, by importance sampling: a lower bound, tighter than the "
+        "ELBO.",
         _log_px, 2,
     ),
     "gap": Metric(
         "tightness gap", "likelihood", "nats per {item}", "lower",
-        "log p(x) minus the ELBO of the same draws: what a better posterior could win, from below.",
+        "log p(x) minus the ELBO of the same draws: at least this much a better posterior could gain.",
         _gap, 2,
     ),
     "iwae_5": Metric(
@@ -154,12 +158,12 @@ LIKELIHOOD: dict[str, Metric] = {
     ),
     "iwae_50": Metric(
         "bound of 50 draws", "likelihood", "nats per {item}", "higher",
-        "The importance-weighted bound L₅₀: never below L₅; where it still climbs, log p(x) is higher yet.",
+        "The importance-weighted bound L₅₀: never below L₅; where it is well above L₅, log p(x) is higher still.",
         _bound(50), 2,
     ),
     "effective_draws": Metric(
         "effective draws", "likelihood", "draws", "higher",
-        "How many draws of one {item} carry the weight, in the median: with fewer than 10, log p(x) is too low.",
+        "The number of draws per {item} that carry the weight, the median: with fewer than 10, log p(x) is too low.",
         _effective_draws, 1,
     ),
     "bits_per_dim": Metric(

@@ -1,4 +1,4 @@
-"""What a number is: its value with what it came from, and its definition."""
+"""A metric: its definition, and its value for one model."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Value:
-    """One number of one model: its `value`, the standard error over `items` (None where none is known), the
-    `draws` of z per item that it came from, where there were any; `what` the items are called.
+    """One number of one model: its `value`, the standard error over `items` (None where unknown), the `draws` of z per
+    item (None without draws); `what` the items are called.
 
-    `beside` holds the same number of what it is to be compared with, by name ("PCA", "raw values"); `by` names what
-    judged, where something learned did; `warning` says why it is not to be trusted. `parts` is the same for each
+    `beside` holds the same number for what it is compared with, by name ("PCA", "raw values"); `by` names the
+    classifier or the settings that it depends on; `warning` says why not to trust it; `parts` has a value for each
     latent dimension.
     """
 
@@ -46,27 +46,27 @@ class Value:
 
     @property
     def finite(self) -> bool:
-        """Whether all of it are finite numbers."""
-        known = (self.value, self.stderr or 0.0, *self.beside.values(), *self.parts)
-        return all(math.isfinite(number) for number in known)
+        """Whether all its numbers are finite."""
+        numbers = (self.value, self.stderr or 0.0, *self.beside.values(), *self.parts)
+        return all(math.isfinite(number) for number in numbers)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values; what there is not is left out."""
-        all_of: dict[str, Any] = {
+        """As JSON values, without empty fields."""
+        numbers: dict[str, Any] = {
             "value": self.value,
             "stderr": self.stderr,
             "items": self.items,
             "draws": self.draws,
         }
-        told: dict[str, Any] = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
-        told |= {"parts": list(self.parts), "what": self.what if self.what != "items" else ""}
-        return {k: v for k, v in all_of.items() if v is not None} | {k: v for k, v in told.items() if v}
+        details: dict[str, Any] = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
+        details |= {"parts": list(self.parts), "what": self.what if self.what != "items" else ""}
+        return {k: v for k, v in numbers.items() if v is not None} | {k: v for k, v in details.items() if v}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A number's name for people, its group, its unit ("{item}" stands for image or row), which of two values is
-    the better one, what it says, how it comes about, and the decimals to show.
+    """A number's `title`, its `group`, its `unit` ("{item}" stands for image or row), which end is `better`, `why`
+    it is of interest, the function that computes it, and the decimals to show.
     """
 
     title: str
@@ -83,7 +83,7 @@ class Metric:
         return self.title[:1].upper() + self.title[1:] if self.title[1:2].islower() else self.title
 
     def words(self, text: str, kind: str) -> str:
-        """The unit or the explanation of numbers of such data."""
+        """A unit or explanation with {item} and {scale} filled in for this kind of data."""
         scale = "in standardised units" if kind == "table" else "on a scale from 0 to 1"
         return text.replace("{item}", items(kind)[:-1]).replace("{scale}", scale)
 
@@ -103,9 +103,9 @@ def share_of(hits: np.ndarray, **about: Any) -> Value:
     """The share of items for which something holds (N,), with its binomial standard error; where it holds for all or
     for none, that of Agresti and Coull (1998), which is not 0.
     """
-    found = mean_of(np.asarray(hits, np.float64), **about)
-    if found.value not in (0, 1):
-        return found
-    wider = found.items + 4
-    share = (found.items * found.value + 2) / wider
-    return replace(found, stderr=math.sqrt(share * (1 - share) / wider))
+    share = mean_of(np.asarray(hits, np.float64), **about)
+    if share.value not in (0, 1):
+        return share
+    wider = share.items + 4
+    centre = (share.items * share.value + 2) / wider
+    return replace(share, stderr=math.sqrt(centre * (1 - centre) / wider))

@@ -1,4 +1,4 @@
-"""Numbers on reconstruction: how near an item comes back, beside PCA with as many components, and from damage."""
+"""Metrics of reconstruction, beside PCA with as many components, and of restoration from corrupted items."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from latlas.metrics.elbo import (
     Progress,
     Terms,
     reconstructed,
-    similar_rows,
     squared_error,
+    ssim_rows_of,
     terms,
     terms_of_items,
 )
@@ -25,15 +25,15 @@ from latlas.metrics.metric import Metric, Value, mean_of
 from latlas.models import Model, evaluating
 from latlas.settings import CorruptionConfig
 
-LEAST = 1e-10  # a squared error of 0 has no decibels: below this, it counts as 100 dB
+LEAST = 1e-10  # squared errors below this count as 100 dB, as 0 has no logarithm
 
 
 @dataclass(frozen=True)
 class Restoration:
     """How far corrupted items, and what a model restores from them, are from the clean ones.
 
-    Means over the items of a split, per value on the model's scale: `corrupted_mse` of what the model is given,
-    not clipped, `restored_mse` of the mean of p(x | z) at the posterior's mean of it.
+    Means over the items of a split, per value on the model's scale: `corrupted_mse` of the model's inputs, not clipped,
+    `restored_mse` of the mean of p(x | z) at their posterior's mean.
     """
 
     images: int
@@ -51,7 +51,7 @@ def restoration(
     """Corrupts a whole split, restores it and measures both against the clean items; `progress` is called
     with (done, total) items.
 
-    The corruption is decided by the seed and the data alone, so that any two models are given the same.
+    The corruption depends on the seed and the data alone, so that all models get the same inputs.
     """
     generator = torch.Generator(data.device).manual_seed(seed)
     before, after = [], []
@@ -67,8 +67,8 @@ def restoration(
     bad = int((~torch.isfinite(errors[1])).sum())
     if bad:
         raise LatlasError(
-            f"what is restored of {bad:,} of {len(data):,} items is not finite: the model has diverged, or the "
-            "corruption is far beyond its data; use a smaller strength"
+            f"{bad:,} of {len(data):,} restored items are not finite: the model has diverged, or the "
+            "corruption is far too strong for the data; use a smaller strength"
         )
     return Restoration(len(data), errors[0].mean().item(), errors[1].mean().item())
 
@@ -76,7 +76,7 @@ def restoration(
 def restore(
     model: Model, x: np.ndarray, corruption: CorruptionConfig, seed: int = EVALUATION_SEED
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A few items as stored, corrupted and restored: two arrays as `Model.reconstruct` gives, the first not clipped."""
+    """Stored items, corrupted and restored: two arrays like those of `Model.reconstruct`, the first not clipped."""
     with torch.no_grad(), evaluating(model):
         clean = model.to_tensor(x)
         corrupted = corrupt(clean, corruption, torch.Generator(clean.device).manual_seed(seed))
@@ -89,40 +89,40 @@ def psnr(squared: np.ndarray) -> np.ndarray:
 
 
 def pca_terms(context: Context) -> Terms | None:
-    """The terms of PCA with as many components, on the same test items; None where there is none."""
+    """The terms of PCA with as many components, on the same test items; None where PCA has fewer."""
     if context.pca is None:
         return None
     data = Batches(context.test, context.dataset.scaling, context.pca.device, context.pca.dtype)
-    return terms(context.pca, data, similar=similar_rows(context))
+    return terms(context.pca, data, ssim_rows=ssim_rows_of(context))
 
 
 def _beside_pca(context: Context, values: Callable[[Terms], np.ndarray | None]) -> Value | None:
-    """The mean of what `values` takes of the terms of each item, beside PCA's."""
+    """The mean of `values(terms)` over the items, beside the same for PCA."""
     of_model = context.once(terms_of_items)
     finite(of_model.squared, "reconstructions")
     own, of_pca = values(of_model), context.once(pca_terms)
     if own is None:
         return None
-    theirs = None if of_pca is None else values(of_pca)
-    return mean_of(own, beside={} if theirs is None else {"PCA": float(theirs.mean())})
+    pca_values = None if of_pca is None else values(of_pca)
+    return mean_of(own, beside={} if pca_values is None else {"PCA": float(pca_values.mean())})
 
 
 def _mse(context: Context) -> Value | None:
-    return _beside_pca(context, lambda found: found.squared.numpy())
+    return _beside_pca(context, lambda terms: terms.squared.numpy())
 
 
 def _psnr(context: Context) -> Value | None:
     if context.dataset.kind != "image":
         return None
-    return _beside_pca(context, lambda found: psnr(found.squared.numpy()))
+    return _beside_pca(context, lambda terms: psnr(terms.squared.numpy()))
 
 
 def _ssim(context: Context) -> Value | None:
-    return _beside_pca(context, lambda found: found.ssim.numpy() if len(found.ssim) else None)
+    return _beside_pca(context, lambda terms: terms.ssim.numpy() if len(terms.ssim) else None)
 
 
-def restored(context: Context) -> Restoration | None:
-    """What the context's corruption does to its test items and the model makes of it; None without one."""
+def restoration_of(context: Context) -> Restoration | None:
+    """The errors of the context's test items, corrupted and restored; None without a corruption."""
     if context.corruption.name == "none":
         return None
     done = lambda n, total: context.observer.progress("restoring", n, total)  # noqa: E731
@@ -131,14 +131,14 @@ def restored(context: Context) -> Restoration | None:
 
 def _restored(name: str) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        found = context.once(restored)
-        return None if found is None else Value(getattr(found, name), None, found.images)
+        errors = context.once(restoration_of)
+        return None if errors is None else Value(getattr(errors, name), None, errors.images)
 
     return compute
 
 
 def _explained_variance(context: Context) -> Value | None:
-    """1 - mean squared error / variance, the variance of the same rows about the mean of each column."""
+    """1 - mean squared error / variance, the variance of the same rows about the column means."""
     if context.dataset.kind != "table":
         return None
     mean = sum(part.double().sum(0) for part in context.parts()) / len(context.test)
@@ -147,9 +147,9 @@ def _explained_variance(context: Context) -> Value | None:
     if variance.mean() == 0:
         return None
 
-    def influence(found: Terms) -> np.ndarray:
-        """Of each row on the ratio, about its value: their mean is the ratio, their spread that of a ratio."""
-        squared = found.squared.numpy()
+    def influence(terms: Terms) -> np.ndarray:
+        """The ratio plus the influence of each row on it: the mean is the ratio, and the standard error its own."""
+        squared = terms.squared.numpy()
         ratio = squared.mean() / variance.mean()
         return 1 - ratio - (squared - ratio * variance) / variance.mean()
 
@@ -164,29 +164,29 @@ RECONSTRUCTION: dict[str, Metric] = {
     ),
     "psnr": Metric(
         "PSNR", "reconstruction", "dB", "higher",
-        "The same error on a scale of decibels, as image compression counts it: 10 dB are a tenth of the error.",
+        "The same error in decibels, as in image compression: 10 dB more is a tenth of the error.",
         _psnr, 2,
     ),
     "ssim": Metric(
         "SSIM", "reconstruction", "", "higher",
-        "How much the structure of each {item} is kept: local contrast and shape, 1 for an equal one.",
+        "How well the structure of each {item} is kept, its local contrast and shape: 1 for a perfect reconstruction.",
         _ssim,
     ),
     "explained_variance": Metric(
         "explained variance", "reconstruction", "", "higher",
-        "Share of the rows' variance that comes back: 1 is all of it, 0 what the mean row would do.",
+        "Share of the rows' variance that the reconstruction explains: 1 is all, 0 is no better than the mean row.",
         _explained_variance,
     ),
     "corrupted_mse": Metric(
         "corrupted", "reconstruction", "per value, {scale}", "",
-        "Mean squared error of each {item} as the denoising model is given it: noise added, or values masked. Noise "
-        "may leave the scale: it is not clipped.",
+        "Mean squared error of each corrupted {item}, the denoising model's input: noise added, or values masked. "
+        "Noise may leave the scale: it is not clipped.",
         _restored("corrupted_mse"), 5,
     ),
     "restored_mse": Metric(
         "restored", "reconstruction", "per value, {scale}", "lower",
-        "Mean squared error of what the model makes of the corrupted {item}, against the clean one. Below the row "
-        "above: it restores.",
+        "Mean squared error between the reconstruction of the corrupted {item} and the clean one. It restores if this "
+        "is below the row above.",
         _restored("restored_mse"), 5,
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Numbers on what a decoder makes of codes: plausible, true to the data and as varied, sharp, evenly changing."""
+"""Metrics of decoded codes: plausibility, fidelity and diversity against the data, sharpness, smoothness of morphs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from latlas.metrics.context import Context
 from latlas.metrics.metric import Metric, Value, mean_of, share_of, standard_error
 
 MOST_REAL = 1000
-MOST_JUDGED = 2000  # images of either kind: distances between all of them grow with the square
+MOST_COMPARED = 2000  # images of either kind: the number of distances grows with the square
 NEIGHBOURS = 5
 KERNEL_BLOCK = 500
 PAIRS, STEPS = 100, 11
@@ -29,9 +29,9 @@ def gradient_energy(x: Tensor) -> float:
 
 
 def sharpness(images: Tensor, real: Tensor) -> float | None:
-    """Gradient energy of images against that of real ones, both (N, C, H, W): 1 is as sharp as the data.
+    """Gradient energy of images over that of real ones, both (N, C, H, W): 1 is as sharp as the data.
 
-    Blur lowers it and noise raises it. None where real images are all even.
+    Blur lowers it and noise raises it. None where every real image has one value.
     """
     energy = gradient_energy(real)
     return gradient_energy(images) / energy if energy > 0 else None
@@ -40,8 +40,8 @@ def sharpness(images: Tensor, real: Tensor) -> float | None:
 def morph_smoothness(path: Tensor) -> float | None:
     """How evenly decoded items change along straight lines of codes: path (P, T, *item), T points on P lines.
 
-    For each line the largest of the T - 1 steps' root mean square changes over their mean: 1 is perfectly even, and
-    T - 1 one jump. The mean over lines; those on which nothing changes are left out, None if all are.
+    For each line: the largest of the T - 1 root mean square changes over their mean, from 1 (even) to T - 1 (one jump).
+    The mean over lines, without those on which nothing changes; None if nothing changes on any.
     """
     steps = path.diff(dim=1).flatten(2).double().square().mean(2).sqrt()
     largest, mean = steps.amax(1), steps.mean(1)
@@ -78,7 +78,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = NEIGHBOURS) ->
 def kernel_distances(real: np.ndarray, fake: np.ndarray, block: int = KERNEL_BLOCK) -> np.ndarray:
     """MMD^2 with the kernel (x.y / F + 1)^3, unbiased, of consecutive blocks of real and fake (N, F): (B,).
 
-    Its mean over blocks is zero for equal laws, whatever the number of images (Binkowski et al. 2018).
+    Its mean over blocks is zero for equal distributions, whatever the number of images (Binkowski et al. 2018).
     """
     count = max(1, min(len(real), len(fake)) // block)
     pairs = zip(np.array_split(real, count), np.array_split(fake, count), strict=True)
@@ -100,7 +100,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of the Gaussians with the means and covariances of real and fake
     (N, F): the squared Wasserstein-2 distance between them (Dowson and Landau 1982; Heusel et al. 2017).
 
-    It is above zero for equal laws, the more so the fewer images there are.
+    It is above zero for equal distributions, and more so for fewer images.
     """
     first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
     values, axes = np.linalg.eigh(first)
@@ -111,7 +111,7 @@ def frechet_distance(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def plausible_share(dataset: Dataset, images: Tensor) -> Value | None:
-    """Share of images (N, C, H, W) on [0, 1] that the data set's classifier takes for real; None if it cannot judge."""
+    """Share of images (N, C, H, W) on [0, 1] that the plausibility classifier accepts; None if it cannot judge."""
     classifier = classifier_of(dataset)
     hits = None if classifier is None else classifier.plausible(images)
     return None if hits is None else share_of(hits, what="images")
@@ -122,77 +122,82 @@ def _plausible_share(context: Context) -> Value | None:
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """Features (N, F) of real test images, of as many real training images, and of samples; and what gave them."""
+class _Features:
+    """Features (N, F) by a `classifier` of real test images, of as many real training images, and of samples."""
 
-    by: Classifier
+    classifier: Classifier
     real: np.ndarray
     training: np.ndarray
     samples: np.ndarray
 
     def value(self, of_samples: float, of_training: float, stderr: float | None) -> Value:
-        """A number of the samples, beside the same of training images in their place."""
-        by = f"classifier {self.by.name}, right on {self.by.accuracy:.0%} of real test images"
+        """A number of the samples, beside that of training images in their place."""
+        by = f"classifier {self.classifier.name}, right on {self.classifier.accuracy:.0%} of real test images"
         beside = {"training images": of_training}
         return Value(of_samples, stderr, len(self.samples), beside=beside, what="samples", by=by)
 
 
-def judged(context: Context) -> _Judged | None:
-    """What distances and shares are of: at most 2,000 images of each kind; None where none can judge them."""
-    dataset, by = context.dataset, classifier_of(context.dataset)
-    count = min(MOST_JUDGED, len(context.rows), len(context.training_rows))
-    if by is None or count <= NEIGHBOURS:
+def features_of(context: Context) -> _Features | None:
+    """Features of at most 2,000 images of each kind; None without a classifier or with too few images."""
+    dataset, classifier = context.dataset, classifier_of(context.dataset)
+    count = min(MOST_COMPARED, len(context.rows), len(context.training_rows))
+    if classifier is None or count <= NEIGHBOURS:
         return None
 
     def real(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
         parts = np.array_split(rows[:count], max(1, count // PART))
-        return np.concatenate([by.features(as_tensor(dataset, np.asarray(x[part]))) for part in parts])
+        return np.concatenate(
+            [classifier.features(as_tensor(dataset, np.asarray(x[part]))) for part in parts]
+        )
 
-    drawn = [small(context.decode(part).clamp(0, 1)) for part in context.sampled_codes(count).split(PART)]
-    return _Judged(
-        by,
+    samples = [small(context.decode(part).clamp(0, 1)) for part in context.sampled_codes(count).split(PART)]
+    return _Features(
+        classifier,
         real(context.test.x, context.rows),
         real(dataset.train.x, context.training_rows),
-        by.features(torch.cat(drawn)),
+        classifier.features(torch.cat(samples)),
     )
 
 
 def neighbourhoods(context: Context) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]] | None:
     """`precision_recall` of the samples, and of training images in their place."""
-    images = context.once(judged)
-    if images is None:
+    features = context.once(features_of)
+    if features is None:
         return None
-    return precision_recall(images.real, images.samples), precision_recall(images.real, images.training)
+    real, samples, training = features.real, features.samples, features.training
+    return precision_recall(real, samples), precision_recall(real, training)
 
 
 def _neighbourhood(name: str) -> Callable[[Context], Value | None]:
     """The mean of one of `precision_recall`, beside that of training images in place of samples."""
 
     def compute(context: Context) -> Value | None:
-        images, found = context.once(judged), context.once(neighbourhoods)
-        if images is None or found is None:
+        features, shares = context.once(features_of), context.once(neighbourhoods)
+        if features is None or shares is None:
             return None
-        of_samples, of_training = (mean_of(shares[name]) for shares in found)
-        return images.value(of_samples.value, of_training.value, of_samples.stderr)
+        of_samples, of_training = (mean_of(each[name]) for each in shares)
+        return features.value(of_samples.value, of_training.value, of_samples.stderr)
 
     return compute
 
 
 def _kernel_distance(context: Context) -> Value | None:
-    images = context.once(judged)
-    if images is None:
+    features = context.once(features_of)
+    if features is None:
         return None
-    blocks = kernel_distances(images.real, images.samples)
-    training = kernel_distances(images.real, images.training)
-    return images.value(float(blocks.mean()), float(training.mean()), standard_error(blocks))
+    blocks = kernel_distances(features.real, features.samples)
+    training = kernel_distances(features.real, features.training)
+    return features.value(float(blocks.mean()), float(training.mean()), standard_error(blocks))
 
 
 def _frechet_distance(context: Context) -> Value | None:
-    images = context.once(judged)
-    if images is None:
+    features = context.once(features_of)
+    if features is None:
         return None
-    samples, training = (frechet_distance(images.real, other) for other in (images.samples, images.training))
-    return images.value(samples, training, None)
+    samples, training = (
+        frechet_distance(features.real, other) for other in (features.samples, features.training)
+    )
+    return features.value(samples, training, None)
 
 
 def _sharpness(context: Context) -> Value | None:
@@ -218,7 +223,7 @@ def _morph_smoothness(context: Context) -> Value | None:
 SAMPLES: dict[str, Metric] = {
     "plausible_share": Metric(
         "plausible share", "samples", "", "higher",
-        "Share of the latent space that decodes to images a classifier of real ones is sure of; real: 0.95.",
+        "Share of the latent space that decodes to images the plausibility classifier accepts; real images: 0.95.",
         _plausible_share,
     ),
     "precision": Metric(
@@ -228,7 +233,7 @@ SAMPLES: dict[str, Metric] = {
     ),
     "recall": Metric(
         "recall", "samples", "", "higher",
-        "Share of real test images that lie among samples, in the same features: what the model can make at all.",
+        "Share of real test images that lie among samples, in the same features: what the model can produce at all.",
         _neighbourhood("recall"),
     ),
     "density": Metric(
@@ -243,12 +248,12 @@ SAMPLES: dict[str, Metric] = {
     ),
     "kernel_distance": Metric(
         "kernel distance", "samples", "", "lower",
-        "Distance between samples and real test images in those features: about 0 for equal laws.",
+        "Distance between samples and real test images in those features: about 0 for equal distributions.",
         _kernel_distance,
     ),
     "frechet_distance": Metric(
         "Fréchet distance", "samples", "", "lower",
-        "Distance between Gaussians of samples and of real test images in those features; above 0 for equal laws.",
+        "Distance of Gaussians of samples and of real test images in those features; above 0 for equal distributions.",
         _frechet_distance, 2,
     ),
     "sharpness": Metric(

@@ -1,4 +1,4 @@
-"""How codes spread: covariance, Gaussian total correlation, Wasserstein distances; plain functions of codes (N, D)."""
+"""The spread of codes: covariance, Gaussian total correlation, Wasserstein distances, all of codes (N, D)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from latlas.densities import FLOOR
 from latlas.metrics.metric import Value
 
 DIRECTIONS = 128
-CONSTANT = (
-    1e-9  # largest standard deviation, as a share of the largest value, of a dimension that does not vary
-)
+CONSTANT = 1e-9  # standard deviation over largest value, up to which a dimension is constant
 
 
 def log_det_cov(codes: np.ndarray) -> Value | None:
     """log det of the covariance of codes (N, D), the sum of the logarithms of its eigenvalues.
 
-    Directions with a standard deviation under 1e-6 of the largest count as still: they are left out, and the warning
-    says how many. The standard error is that of the mean of (x - m)^T S^-1 (x - m), which is the influence of an item
-    on log det S. None for no more items than dimensions, and for codes that do not vary at all.
+    Directions with a standard deviation under 1e-6 of the largest are left out, and the warning says how many. The
+    standard error is that of the mean of (x - m)^T S^-1 (x - m), which is the influence of an item on log det S. None
+    for no more items than dimensions, and for codes that do not vary.
     """
     count, size = codes.shape
     if count <= size:
@@ -28,21 +26,23 @@ def log_det_cov(codes: np.ndarray) -> Value | None:
     left, scale, _ = np.linalg.svd(codes - codes.mean(0), full_matrices=False)
     if scale[0] <= CONSTANT * np.abs(codes).max():
         return None
-    moving = scale > FLOOR * scale[0]
-    value = float(np.log(scale[moving] ** 2 / (count - 1)).sum())
-    stderr = _error(count * (left[:, moving] ** 2).sum(1))
-    still = int((~moving).sum())
+    varies = scale > FLOOR * scale[0]
+    value = float(np.log(scale[varies] ** 2 / (count - 1)).sum())
+    stderr = _error(count * (left[:, varies] ** 2).sum(1))
+    constant = int((~varies).sum())
     warning = (
-        f"{still} of {size} directions do not vary and are left out: the determinant is 0" if still else ""
+        f"{constant} of {size} directions do not vary and are left out: the determinant is 0"
+        if constant
+        else ""
     )
     return Value(value, stderr, count, warning=warning)
 
 
 def total_correlation(codes: np.ndarray) -> Value | None:
     """-1/2 log det R in nats, with R the correlation matrix of codes (N, D): KL(q(z), prod_d q(z_d)) if they are
-    Gaussian, else the part of it that correlations tell; never below 0 (Watanabe 1960).
+    Gaussian, else the part of it that correlations show; never below 0 (Watanabe 1960).
 
-    Dimensions that do not vary depend on nothing and are left out. `beside` holds the mean of independent Gaussian
+    Dimensions that do not vary are left out. `beside` holds the mean of independent Gaussian
     codes, which is above 0 for a finite number of items: 1/2 sum_i (psi((N - 1) / 2) - psi((N - i) / 2)). None for
     one dimension and for no more items than dimensions.
     """
@@ -56,14 +56,14 @@ def total_correlation(codes: np.ndarray) -> Value | None:
         return Value(0.0, None, count)
     scaled = centred[:, varies] / deviation[varies]
     left, scale, _ = np.linalg.svd(scaled, full_matrices=False)
-    bent = scale <= FLOOR * scale[0]  # these would give minus infinity
-    logs = 2 * np.log(np.where(bent, FLOOR * scale[0], scale)) - math.log(count - 1)
-    influence = 0.5 * ((scaled**2).sum(1) - count * (left[:, ~bent] ** 2).sum(1))
-    warning = f"{bent.sum()} of {size} dimensions follow from the others: the true value is infinite"
+    dependent = scale <= FLOOR * scale[0]  # their logarithm would be minus infinity
+    logs = 2 * np.log(np.where(dependent, FLOOR * scale[0], scale)) - math.log(count - 1)
+    influence = 0.5 * ((scaled**2).sum(1) - count * (left[:, ~dependent] ** 2).sum(1))
+    warning = f"{dependent.sum()} of {size} dimensions follow from the others: the true value is infinite"
     return Value(
         max(0.0, -0.5 * float(logs.sum())), _error(influence), count,
         beside={"independent codes": _by_chance(count, int(varies.sum()))},
-        warning=warning if bent.any() else "",
+        warning=warning if dependent.any() else "",
     )  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _by_chance(count: int, size: int) -> float:
 
 
 def effective_dimensions(codes: np.ndarray) -> Value | None:
-    """(tr S)^2 / tr S^2, S the covariance of codes (N, D): D where they spread alike in all directions, 1 on a line;
+    """(tr S)^2 / tr S^2, S the covariance of codes (N, D): D where they spread equally in all directions, 1 on a line;
     the participation ratio of the eigenvalues. None for codes that do not vary.
     """
     centred = codes - codes.mean(0)
@@ -92,14 +92,14 @@ def effective_dimensions(codes: np.ndarray) -> Value | None:
 
 
 def wasserstein(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """W_1 = int |F_x - F_y| of each dimension, (D,), from as many draws x and y (N, D) of two laws: the mean
-    difference of what has the same rank.
+    """W_1 = int |F_x - F_y| of each dimension, (D,), from as many draws x and y (N, D) of two distributions: the mean
+    difference of draws of the same rank.
     """
     return np.abs(np.sort(x, 0) - np.sort(y, 0)).mean(0)
 
 
 def sliced_wasserstein(x: np.ndarray, y: np.ndarray, seed: int = 0) -> np.ndarray:
-    """W_1 of draws x and y (N, D) along each of 128 directions, drawn evenly from the sphere: (128,) (Rabin et al.
+    """W_1 of draws x and y (N, D) along each of 128 directions, drawn uniformly from the sphere: (128,) (Rabin et al.
     2011). Their mean is the sliced distance.
     """
     directions = np.random.default_rng(seed).standard_normal((x.shape[1], DIRECTIONS))
