@@ -375,7 +375,7 @@ def test_evaluate_restores_as_in_training_or_as_asked(
         (["--corrupt", "fog"], "corruption.name = 'fog'"),
         (["--corrupt", "masking", "--strength", "1.5"], "corruption.strength"),
         (["--corrupt", "gaussian", "--strength", "-1"], "corruption.strength"),
-        (["--strength", "0.5"], "--strength 0.5: of what?"),
+        (["--strength", "0.5"], "--strength 0.5: a strength needs a corruption"),
     ],
 )
 def test_evaluate_refuses_what_cannot_be_asked(

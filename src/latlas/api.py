@@ -94,13 +94,11 @@ SHORT = {
 }
 
 QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
-"""What `train(quick=True)` leaves out; `evaluate` and `diagnose` make up for it at any time."""
 
 
 class Where(TypedDict, total=False):
-    """Options of every call: `data_dir` holds named data sets (default: LATLAS_DATA), `device` is auto, cpu, cuda,
-    cuda:1 or mps, `threads` is the number of CPU threads, and `quiet` leaves out notes and progress.
-    """
+    """Options of every call: the folder of named data sets (default: LATLAS_DATA), the `device` (auto, cpu, cuda,
+    cuda:1 or mps), the number of CPU `threads`, and `quiet`, which leaves out notes and progress."""
 
     data_dir: str
     device: str
