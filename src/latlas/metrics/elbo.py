@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -14,12 +13,10 @@ from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.metrics.context import EVALUATION_SEED, Context
 from latlas.metrics.metric import Metric, Value, mean_of, standard_error
-from latlas.metrics.ssim import ssim
 from latlas.models import Model, evaluating
 from latlas.posteriors import PosteriorValue, selected
 
 DRAWS = 100  # of z for one item at once: bounds memory
-MOST_SSIM = 2**25  # values of all items that SSIM is computed for: bounds its time
 
 Progress = Callable[[int, int], None]
 
@@ -46,14 +43,12 @@ class Evaluation:
 @dataclass(frozen=True)
 class Terms:
     """The terms of each item of a split, in double precision on the CPU: `distortion` and `rate` (N,) in nats, the rate
-    None for a point posterior; `squared` (N,), the mean squared error over values at the posterior's mean; `ssim` (M,)
-    of the requested items.
+    None for a point posterior; `squared` (N,), the mean squared error over values at the posterior's mean.
     """
 
     distortion: Tensor
     rate: Tensor | None
     squared: Tensor
-    ssim: Tensor
 
     @property
     def elbo(self) -> Tensor | None:
@@ -98,15 +93,14 @@ def evaluate(
 
 def terms(
     model: Model, data: Batches, samples: int = 1, seed: int = EVALUATION_SEED, q: PosteriorValue | None = None,
-    ssim_rows: np.ndarray | None = None, progress: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Terms:  # fmt: skip
     """The terms of every item of a split, in its order, with `samples` draws of z per item.
 
-    `q` are the items' posteriors where they are already encoded; `ssim_rows` (N,) selects items for SSIM.
+    `q` are the items' posteriors where they are already encoded.
     """
     generator = torch.Generator(data.device).manual_seed(seed)
-    selection = np.zeros(len(data), bool) if ssim_rows is None else ssim_rows
-    distortion, rate, squared, similarity = [], [], [], [torch.zeros(0, dtype=torch.float64)]
+    distortion, rate, squared = [], [], []
     with torch.no_grad(), evaluating(model):
         for rows in model.chunks(len(data), min(samples, DRAWS)):
             x = data(np.arange(rows.start, rows.stop))
@@ -114,16 +108,10 @@ def terms(
             expected = _expected(model, x, of_x, samples, generator)
             distortion.append(expected[0])
             rate += list(expected[1:])
-            reconstruction = reconstructed(model, of_x)
-            squared.append(squared_error(reconstruction, x))
-            chosen = torch.from_numpy(selection[rows]).to(x.device)
-            if chosen.any():
-                similarity.append(ssim(reconstruction[chosen], x[chosen]))
+            squared.append(squared_error(reconstructed(model, of_x), x))
             if progress is not None:
                 progress(rows.stop, len(data))
-    return Terms(
-        torch.cat(distortion), torch.cat(rate) if rate else None, torch.cat(squared), torch.cat(similarity)
-    )
+    return Terms(torch.cat(distortion), torch.cat(rate) if rate else None, torch.cat(squared))
 
 
 def _expected(model: Model, x: Tensor, q: PosteriorValue, samples: int, generator: torch.Generator) -> Tensor:
@@ -149,19 +137,11 @@ def squared_error(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).flatten(1).square().mean(1).cpu().double()
 
 
-def ssim_rows_of(context: Context) -> np.ndarray:
-    """The test images that SSIM is computed for, (N,) bool: all, or a random part where they are large or many."""
-    chosen = np.zeros(len(context.test), bool)
-    if context.dataset.kind == "image":
-        chosen[context.rows[: max(100, MOST_SSIM // math.prod(context.dataset.shape))]] = True
-    return chosen
-
-
 def terms_of_items(context: Context) -> Terms:
     """The terms of a context's test items."""
     done = lambda n, total: context.observer.progress("evaluating", n, total)  # noqa: E731
     model, data, effort = context.model, context.batches(context.test), context.effort
-    return terms(model, data, effort.samples, effort.seed, context.encoded, ssim_rows_of(context), done)
+    return terms(model, data, effort.samples, effort.seed, context.encoded, done)
 
 
 def _of_items(name: str) -> Callable[[Context], Value | None]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from latlas.corruption import corrupt
 from latlas.data.batches import Batches
@@ -17,14 +19,16 @@ from latlas.metrics.elbo import (
     Terms,
     reconstructed,
     squared_error,
-    ssim_rows_of,
     terms,
     terms_of_items,
 )
 from latlas.metrics.metric import Metric, Value, mean_of
+from latlas.metrics.ssim import ssim
 from latlas.models import Model, evaluating
+from latlas.posteriors import PosteriorValue, selected
 from latlas.settings import CorruptionConfig
 
+MOST_SSIM = 2**25  # values of all items that SSIM is computed for: bounds its time
 LEAST = 1e-10  # squared errors below this count as 100 dB, as 0 has no logarithm
 
 
@@ -93,7 +97,7 @@ def pca_terms(context: Context) -> Terms | None:
     if context.pca is None:
         return None
     data = Batches(context.test, context.dataset.scaling, context.pca.device, context.pca.dtype)
-    return terms(context.pca, data, ssim_rows=ssim_rows_of(context))
+    return terms(context.pca, data)
 
 
 def _beside_pca(context: Context, values: Callable[[Terms], np.ndarray | None]) -> Value | None:
@@ -118,7 +122,27 @@ def _psnr(context: Context) -> Value | None:
 
 
 def _ssim(context: Context) -> Value | None:
-    return _beside_pca(context, lambda terms: terms.ssim.numpy() if len(terms.ssim) else None)
+    if context.dataset.kind != "image":
+        return None
+    # All images, or a random part of them where they are large or many.
+    rows = np.sort(context.rows[: max(100, MOST_SSIM // math.prod(context.dataset.shape))])
+    own = _similarities(context, context.model, rows, context.posteriors(rows))
+    of_pca = {} if context.pca is None else {"PCA": _similarities(context, context.pca, rows).mean().item()}
+    return mean_of(finite(own, "reconstructions").numpy(), beside=of_pca)
+
+
+def _similarities(
+    context: Context, model: Model, rows: np.ndarray, q: PosteriorValue | None = None
+) -> Tensor:
+    """SSIM of these test images (N,) with what a model reconstructs; `q` are their posteriors if known: (N,)."""
+    x = Batches(context.test, context.dataset.scaling, model.device, model.dtype)
+    each = []
+    with torch.no_grad(), evaluating(model):
+        for part in model.chunks(len(rows)):
+            images = x(rows[part])
+            posterior = model.infer(images) if q is None else selected(q, part)
+            each.append(ssim(reconstructed(model, posterior), images))
+    return torch.cat(each)
 
 
 def restoration_of(context: Context) -> Restoration | None:
