@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from latlas.text import printable
+
 
 class LatlasError(Exception):
-    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code
-    1.
+    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code 1.
+
+    The message is one printable line, whatever names of files or columns it quotes.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class InputError(LatlasError):
@@ -21,7 +27,7 @@ class InputError(LatlasError):
 
     def __init__(self, message: str, *, field: str = "", value: object = None) -> None:
         super().__init__(message)
-        self.message, self.field, self.value = message, field, value
+        self.message, self.field, self.value = printable(message), field, value
 
     def __str__(self) -> str:
         return self.about(self.field)
@@ -30,7 +36,7 @@ class InputError(LatlasError):
         """The error's line, with the field called by that name."""
         value = self.value
         if value is not None:
-            name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
+            name += equals + (f"{value:g}" if isinstance(value, float) else printable(value))
         return f"{name}: {self.message}" if name else self.message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import typer
 from latlas._version import __version__
 from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, studies, train, use
 from latlas.errors import InputError, LatlasError
+from latlas.text import printable
 
 app = typer.Typer(
     name="latlas",
@@ -51,6 +53,9 @@ def main() -> None:
     """Runs the command line: exit code 0 good, 1 failed, 2 wrong usage or input, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run([a for a in arguments if a != "--debug"], debug))
@@ -106,5 +111,5 @@ def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
-    print(prefix + " ".join(text.split()), file=sys.stderr)
+    print(prefix + printable(" ".join(text.split())), file=sys.stderr)
     return code

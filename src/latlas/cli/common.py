@@ -26,7 +26,13 @@ def option(*names: str, **about: Any) -> Any:
     return typer.Option(*names, show_default=False, **about)
 
 
-Split = Annotated[str, typer.Option(help="Split of the run's own data: train, valid or test.")]
+Split = Annotated[
+    str,
+    option(
+        metavar="NAME",
+        help="train, valid or test, of the run's data or of SOURCE; of SOURCE also all. [default: test]",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]
 DataDir = Annotated[str, option(metavar="DIR", help="Where named sets are (else LATLAS_DATA).")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,8 +12,10 @@ from latlas.data.binarise import binarise
 from latlas.data.dataset import Dataset, Split
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
+from latlas.data.parts import ORDER
 from latlas.data.ranges import blocks, check_numeric, convert, decide
 from latlas.errors import InputError
+from latlas.text import printable
 
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
@@ -22,7 +24,8 @@ _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not ch
 class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
-    Images are (N, H, W, C), everything else (N, D).
+    Images are (N, H, W, C), everything else (N, D). `sizes` are the numbers of items of all official splits, where only
+    some of them were read.
     """
 
     name: str
@@ -32,6 +35,63 @@ class Raw:
     columns: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     factor_names: tuple[str, ...] | None = None
+    sizes: Mapping[str, int] | None = None
+
+
+def wanted(sizes: Mapping[str, int], split: str, where: str) -> tuple[str, ...]:
+    """The official splits that a use of a source takes, of those in `sizes`: `split`, or `all` of them.
+
+    Where `split` is empty it is the test split, or everything where there is none. A source that only has `train` has
+    no splits.
+
+    Raises InputError for a split that the source does not have.
+    """
+    parts = tuple(part for part in ORDER if part in sizes)
+    if split in ("", "all"):
+        return ("test",) if split == "" and "test" in parts else parts
+    if parts == ("train",):
+        raise InputError(f"{where} has no splits of its own; leave it out", field="split", value=split)
+    if split not in parts:
+        known = ", ".join(f"{part} ({sizes[part]:,} items)" for part in parts)
+        raise InputError(f"{where} has the splits {known}; or all", field="split", value=split)
+    return (split,)
+
+
+def check_trainable(parts: Collection[str], where: str) -> None:
+    """Raises InputError where none of a source's splits is for training."""
+    if "train" not in parts:
+        raise InputError(
+            f"{where}: nothing to train on: by name it only has {' and '.join(parts)}; rename it if that is not so"
+        )
+
+
+def taken(raw: Raw, split: str) -> tuple[Split, list[str]]:
+    """The items of a source that a use takes (see `wanted`), in the source's order, and a note where others are left.
+
+    Raises InputError as `wanted` does.
+    """
+    sizes = raw.sizes or {part: len(items) for part, items in raw.parts.items()}
+    parts = wanted(sizes, split, raw.source)
+    items = _joined([raw.parts[part] for part in parts])
+    if len(parts) == len(sizes):
+        return items, []
+    others = ", ".join(f"{part} {sizes[part]:,}" for part in ORDER if part in sizes and part not in parts)
+    return items, [
+        f"{raw.source}: its {parts[0]} split, {len(items):,} items; split = "
+        f"{' or '.join(p for p in sizes if p not in parts)} or all takes others ({others})"
+    ]
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    """Several splits as one; rows that would count twice are counted anew."""
+    if len(splits) == 1:
+        return splits[0]
+    index = np.concatenate([split.index for split in splits])
+    every = [[getattr(split, name) for split in splits] for name in ("labels", "factors")]
+    labels, factors = (None if any(a is None for a in arrays) else np.concatenate(arrays) for arrays in every)
+    if len(np.unique(index)) < len(index):
+        index = np.arange(len(index))
+    return Split(np.concatenate([split.x for split in splits]), labels, index, factors)
 
 
 def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
@@ -70,6 +130,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
 
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
+    check_trainable(raw.parts, raw.source)
     for part, split in raw.parts.items():
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
@@ -88,7 +149,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         classes=raw.classes,
         columns=raw.columns,
         fingerprint=fingerprint(parts),
-        notes=(*raw.notes, *filter(None, (training_range.note, binarised)), *notes),
+        notes=tuple(map(printable, (*raw.notes, *filter(None, (training_range.note, binarised)), *notes))),
         factor_names=raw.factor_names,
         **parts,
     )
