@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from latlas.text import printable
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name under runs/.")]
 SourceArgument = Annotated[
     str,
@@ -46,7 +48,8 @@ Out = Annotated[str, option(metavar="FILE", help="The file to write; by default 
 
 def show(value: Any, as_json: bool, text: str) -> None:
     """Prints the result on standard output, as JSON or as text."""
-    print(json.dumps(value, indent=2, allow_nan=False) if as_json else text)
+    lines = (printable(line) for line in text.split("\n"))
+    print(json.dumps(value, indent=2, allow_nan=False) if as_json else "\n".join(lines))
     sys.stdout.flush()
 
 

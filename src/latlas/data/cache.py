@@ -21,6 +21,7 @@ from latlas.data.catalogue import cache_home
 from latlas.data.image_files import Header, decode, inspect
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import printable
 
 DEFAULT_SIZE = (64, 64)
 LARGEST_OWN_SIZE = 256  # pixels; files that agree in a larger size are photographs, and get the default
@@ -160,7 +161,7 @@ def _pixels(plan: _Plan, progress: OnProgress | None) -> Iterator[np.ndarray | s
         try:
             return decode(path, plan.size, plan.resize, plan.grey)
         except InputError as error:
-            return str(error).removeprefix(f"{path}: ")
+            return str(error).removeprefix(f"{printable(path)}: ")
 
     return parallel(one, plan.files, "decoding images", progress)
 

@@ -105,9 +105,11 @@ def classifier_of(dataset: Dataset) -> Classifier | None:
     """The classifier of a data set's images, trained on at most 20,000 of the training split, once on a machine.
 
     It learns the classes and one more for implausible images (`_implausible`); without that class a classifier is sure
-    of any image (Hendrycks et al. 2019). None for data that are not images or have fewer than two classes.
+    of any image (Hendrycks et al. 2019). None for data that are not images, have fewer than two classes or no
+    labels of test images.
     """
-    if dataset.kind != "image" or not dataset.train.has_classes or not len(dataset.test):
+    test = dataset.test
+    if dataset.kind != "image" or not dataset.train.has_classes or test.labels is None or not len(test):
         return None
     key = dataset.fingerprint
     if not key or key not in _classifiers:
