@@ -23,7 +23,9 @@ from latlas.settings import Config, CorruptionConfig
 MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
 MORPH_STEPS, TRAVERSAL_STEPS = 11, 13
-MOST_OUTSIDE = 0.4  # share of test codes outside the prior's quantiles, above which the plane follows the codes
+MOST_OUTSIDE = (
+    0.4  # share of test codes outside the quantiles of the prior: above it the plane follows the codes
+)
 
 
 @dataclass(frozen=True)
