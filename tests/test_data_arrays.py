@@ -190,7 +190,7 @@ def test_labels_of_some_splits_only_are_said(tmp_path: Path) -> None:
     dataset = read(tmp_path / "a.npz")
     assert dataset.test.labels is None
     assert dataset.train.labels is not None
-    assert "test without labels: numbers that need them are left out" in dataset.notes
+    assert "no labels of test: numbers that need them are left out" in dataset.notes
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -163,18 +163,23 @@ def test_layouts(tmp_path: Path, layout: str) -> None:
 def test_what_was_taken_for_what_is_said(tmp_path: Path) -> None:
     laid_out(tmp_path, "training_set/{a,b} test_set")
     notes = read(tmp_path).notes
-    assert notes[:4] == (
+    assert notes[:3] == (
         "official splits from sub-folders: train 12 (training_set), test 6 (test_set)",
         "2 classes from sub-folders: a, b",
         "files of train: a 6, b 6",
-        "test has no labels (its images lie in no folders of classes): numbers that need them are left out",
     )
+    assert "no labels of test: numbers that need them are left out" in notes
     laid_out(tmp_path / "many", " ".join(f"class{i}" for i in range(30)), 1)
     notes = read(tmp_path / "many").notes
     assert "30 classes from sub-folders: class0, class1, class2, class3, class4 and 25 more" in notes
     assert next(n for n in notes if n.startswith("files: ")).endswith("class11 1 and 18 more")
     laid_out(tmp_path / "new", "train/{a,b} test/{a,c}")
     assert "test has classes that train lacks: c" in read(tmp_path / "new").notes
+    picture(tmp_path / "new" / "train" / "loose.png", 1)
+    (tmp_path / "new" / "valid").mkdir()
+    notes = read(tmp_path / "new").notes
+    assert "train: some of its images lie beside its folders of classes, so that it has no labels" in notes
+    assert "no images in 1 folders: valid" in notes
 
 
 @pytest.mark.parametrize(
@@ -202,6 +207,21 @@ def test_what_looks_like_splits_is_never_classes(tmp_path: Path, layout: str, me
     with pytest.raises(InputError, match=message) as caught:
         read(tmp_path)
     assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_files_named_as_splits_are_refused(tmp_path: Path) -> None:
+    for i in range(6):
+        picture(tmp_path / f"train_{i}.png", i)
+    assert len(read(tmp_path).train) > 0
+    picture(tmp_path / "test_1.png", 7)
+    picture(tmp_path / "stray.png", 7)
+    with pytest.raises(
+        InputError, match=r"names of files look like splits \(test_1.png, train_0.png\); put the files"
+    ):
+        read(tmp_path)
+    for i in range(7):
+        picture(tmp_path / f"other{i}.png", 7)  # most of them do not speak of splits
+    assert len(read(tmp_path).train) > 0
 
 
 def test_a_class_called_train_is_said(tmp_path: Path) -> None:

@@ -15,15 +15,9 @@ from latlas import cli
 from latlas.errors import InputError
 from latlas.runs import find
 
-ODD = {
-    "bytes": b"br\xe9ken",
-    "newline": b"a\nb",
-    "escape": b"\x1b[31mred",
-    "markup": b"<b>&amp;[bold]",
-    "direction": "a\u202egnp".encode(),
-    "mathematics": b"$\\frac{",
-}
+ODD = (b"br\xe9ken", b"a\nb", b"\x1b[31mred", b"<b>&amp;[bold]", "a\u202egnp".encode(), b"$\\frac{")
 SMALL = {"latent": 2, "steps": 8, "quiet": True, "threads": 1}
+PLAIN = {**SMALL, "settings": {"pictures.draw": False}}
 
 
 @pytest.fixture(autouse=True)
@@ -38,19 +32,20 @@ def photos(folder: Path, count: int, seed: int = 0) -> None:
         Image.fromarray(rng.integers(0, 256, (10, 8)).astype(np.uint8)).save(folder / f"{i}.png")
 
 
-@pytest.mark.parametrize("name", list(ODD.values()), ids=list(ODD))
-def test_an_odd_name_goes_from_training_to_report(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], name: bytes
+def test_odd_names_go_from_training_to_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The name is that of a source, a class, a broken file and a run."""
+    """The names are those of classes and broken files, and all of them together those of the source and the run."""
     monkeypatch.chdir(tmp_path)
-    odd = os.fsdecode(name)
-    source = tmp_path / odd
-    photos(source / odd, 20)
-    photos(source / "plain", 20, 1)
-    (source / "plain" / f"{odd}.png").write_bytes(b"broken")
-    run = latlas.train(source, out=Path("runs") / odd, **SMALL)  # type: ignore[arg-type]
-    assert any("left out 1 broken file: plain/" in note for note in run.info["notes"])
+    names = [os.fsdecode(name) for name in ODD]
+    whole = " ".join(names)
+    source = tmp_path / whole
+    for i, name in enumerate(names):
+        photos(source / name, 8, i)
+        (source / name / f"{name}.png").write_bytes(b"broken")
+    run = latlas.train(source, out=Path("runs") / whole, **SMALL)  # type: ignore[arg-type]
+    assert any("left out 6 broken files: " in note for note in run.info["notes"])
+    assert len(set(run.info["data"]["classes"])) == 6
     (run.path / "metrics.json").unlink()  # unfinished again, as after a kill
     (run.path / "report.html").unlink()
     assert cli.run(["train", "--resume", str(run.path)]) == 0
@@ -72,9 +67,9 @@ def test_an_odd_name_goes_from_training_to_report(
 def test_unlabelled_test_images_beside_labelled_training_images(tmp_path: Path) -> None:
     for i, part in enumerate(("train/cat", "train/dog", "test")):
         photos(tmp_path / "pets" / part, 30, i)
-    run = latlas.train(tmp_path / "pets", out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    run = latlas.train(tmp_path / "pets", out=tmp_path / "run", **PLAIN)  # type: ignore[arg-type]
     assert run.info["data"]["classes"] == ["cat", "dog"]
-    said = "test has no labels (its images lie in no folders of classes): numbers that need them are left out"
+    said = "no labels of test: numbers that need them are left out"
     assert said in run.info["notes"]
     numbers = run.metrics["numbers"]
     assert "mse" in numbers
@@ -91,7 +86,7 @@ def test_the_split_of_a_source_on_the_command_line(
     source = tmp_path / "data"
     for part, count in (("training_set", 12), ("test_set", 8)):
         photos(source / part, count, count)
-    run = latlas.train(source, out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
+    run = latlas.train(source, out=tmp_path / "run", **PLAIN)  # type: ignore[arg-type]
     out = str(tmp_path / "codes.npz")
     for split, count in (("", 8), ("test", 8), ("train", 12), ("all", 20)):
         given = ["--split", split] if split else []
@@ -112,6 +107,9 @@ def test_the_split_of_a_source_on_the_command_line(
     assert "has the splits train (12 items), test (8 items); or all" in capsys.readouterr().err
     assert cli.run(["encode", str(run.path), str(source / "test_set"), "--split", "test"]) == 2
     assert "--split test: " in capsys.readouterr().err
+    with pytest.raises(InputError) as caught:
+        latlas.encode(run, source / "test_set", split="train", quiet=True)
+    assert (caught.value.field, caught.value.value) == ("split", "train")
 
 
 @pytest.mark.parametrize("command", ["decode RUN FIFO", "encode RUN FIFO", "train FIFO", "train digits --config FIFO",
@@ -123,18 +121,10 @@ def test_no_command_waits_for_a_pipe(
     folder = tmp_path_factory.getbasetemp() / "pipes"
     if not folder.exists():
         photos(folder / "data", 12)
-        latlas.train(folder / "data", out=folder / "run", **SMALL)  # type: ignore[arg-type]
+        latlas.train(folder / "data", out=folder / "run", **PLAIN)  # type: ignore[arg-type]
     pipe = folder / f"pipe{suffix}"
     if not pipe.exists():
         os.mkfifo(pipe)
     words = command.replace("RUN", str(folder / "run")).replace("FIFO", str(pipe)).split()
     assert cli.run(words) == 2
     assert "a pipe, not a file; write its contents to a file" in capsys.readouterr().err
-
-
-def test_a_call_names_the_split_that_is_wrong(tmp_path: Path) -> None:
-    photos(tmp_path / "data", 12)
-    run = latlas.train(tmp_path / "data", out=tmp_path / "run", **SMALL)  # type: ignore[arg-type]
-    with pytest.raises(InputError) as caught:
-        latlas.encode(run, tmp_path / "data", split="train", quiet=True)
-    assert (caught.value.field, caught.value.value) == ("split", "train")

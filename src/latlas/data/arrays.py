@@ -47,7 +47,7 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
         if y is not None and len(y) != len(items):
             raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
-    return Raw(name, str(path), parts, classes, notes=tuple(roles.notes), factor_names=names)
+    return Raw(name, str(path), parts, classes, notes=_notes(roles, arrays), factor_names=names)
 
 
 def _column(labels: np.ndarray) -> np.ndarray:
@@ -82,20 +82,20 @@ class _Roles:
     factors: Mapping[str, str]
     others: Sequence[str]
 
-    @property
-    def notes(self) -> list[str]:
-        """What each array was taken for, where its name leaves a doubt, and what is not used."""
-        notes = []
-        if len(self.items) > 1 or {*self.items.values(), *self.labels.values()} - {"x", "y"}:
-            read = (
-                f"{part} from {key}" + (f" with labels {self.labels[part]}" if part in self.labels else "")
-                for part, key in self.items.items()
-            )
-            notes.append("arrays: " + ", ".join(read))
-        bare = [part for part in self.items if part not in self.labels]
-        if self.labels and bare:
-            notes.append(f"{' and '.join(bare)} without labels: numbers that need them are left out")
-        return [*notes, f"arrays not used: {', '.join(self.others)}"] if self.others else notes
+
+def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """What each array was taken for, where its name leaves a doubt, and what is not used."""
+    notes = []
+    if len(roles.items) > 1 or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
+        read = (
+            f"{part} {len(arrays[key]):,} from {key}"
+            + (f" with labels {roles.labels[part]}" if part in roles.labels else "")
+            for part, key in roles.items.items()
+        )
+        notes.append("arrays: " + ", ".join(read))
+    if roles.others:
+        notes.append(f"arrays not used: {', '.join(roles.others)}")
+    return tuple(notes)
 
 
 def _roles(arrays: Mapping[str, np.ndarray], path: Path) -> _Roles:

@@ -76,6 +76,8 @@ def list_images(root: Path) -> Listing:
     steps = [path.parent.parts for path in images]
     try:
         layout = _read_layout(Counter(steps))
+        if not layout.names:
+            _refuse_splits_of_files(images)
     except InputError as error:
         raise InputError(f"{root}: {error}") from None
     beside, placed = [], []
@@ -91,6 +93,10 @@ def list_images(root: Path) -> Listing:
         notes.append(f"left out {len(beside):,} images beside the splits: {_first_names(beside)}")
     if others:
         notes.append(f"{len(others):,} other files not read ({_kinds(others)})")
+    full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
+    empty = sorted(folder for folder in found.folders if Path(folder) not in full)
+    if empty:
+        notes.append(f"no images in {len(empty):,} folders: {_first_names(empty)}")
     return Listing(
         files=tuple(root / path for path in files),
         parts=parts if layout.names else None,
@@ -142,16 +148,13 @@ def _official(
     places = {
         steps: (part, _same(way[0]) if part in labelled else None) for steps, (part, way) in ways.items()
     }
-    notes = [_unlabelled(part, len(tops[part]) > 1) for part in ORDER if part in set(tops) - labelled]
-    if not labelled and all(len(names) == 1 for names in tops.values()):
-        notes = []  # nobody said anything of classes
+    notes = [
+        f"{part}: some of its images lie beside its folders of classes, so that it has no labels"
+        for part in ORDER
+        if part in tops and part not in labelled and len(tops[part]) > 1
+    ]
     names = {part: sorted(name for name, own in parts.items() if own == part) for part in tops}
     return _Layout({**places, **dict.fromkeys(loose)}, names, tuple(notes))
-
-
-def _unlabelled(part: str, mixed: bool) -> str:
-    why = "some of its images lie beside its folders" if mixed else "its images lie in no folders of classes"
-    return f"{part} has no labels ({why}): numbers that need them are left out"
 
 
 def _without_wrappers(ways: Mapping[Steps, tuple[str, Steps]]) -> dict[Steps, tuple[str, Steps]]:
@@ -209,6 +212,17 @@ def _refuse_deeper_splits(folders: Iterable[Steps], known: Collection[Steps]) ->
                 f"the folders in {'/'.join(above)} look like splits, but not of all images here; give that folder, or"
                 " have the splits at the top"
             )
+
+
+def _refuse_splits_of_files(images: Sequence[Path]) -> None:
+    """Raises InputError where most files are named as splits themselves: train_1.png, test_1.png."""
+    found = [(word[0], path.as_posix()) for path in images if (word := split_word(path.stem))]
+    first = {part: name for part, name in reversed(found)}
+    if len(first) > 1 and 2 * len(found) > len(images):
+        raise InputError(
+            f"the names of files look like splits ({_first_names(sorted(first.values()))}); put the files of each split"
+            " into a folder of its name"
+        )
 
 
 def _same(name: str) -> str:

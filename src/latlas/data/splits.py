@@ -134,7 +134,10 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     for part, split in raw.parts.items():
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
+    bare = [part for part in ORDER if part in raw.parts and raw.parts[part].labels is None]
     parts, notes = split_parts(raw, options)
+    if 0 < len(bare) < len(raw.parts):
+        notes.insert(0, f"no labels of {' and '.join(bare)}: numbers that need them are left out")
     training_range = decide(parts["train"].x, raw.source, raw.columns)
     parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
     parts, binarised = binarise(parts, training_range, options, raw.source)

@@ -21,12 +21,13 @@ _SYSTEM_PREFIXES = (".", "@syno", "~$")
 
 @dataclass
 class Found:
-    """What lies below a folder, by its path from there: `files`, and what was passed over, with the reason.
+    """What lies below a folder, by its path from there: `files`, the `folders` read, and what was passed over.
 
     `again` are links to what is read elsewhere already, with its path there.
     """
 
     files: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     broken_links: list[str] = field(default_factory=list)
     special: list[tuple[str, str]] = field(default_factory=list)
@@ -52,6 +53,7 @@ def walk(root: Path) -> Found:
                 found.again.append((path, seen[identity] or "."))
                 continue
             seen[identity] = path
+            found.folders.append(path)
             with os.scandir(root / path) as entries:
                 for entry in entries:
                     below = f"{path}/{entry.name}" if path else entry.name
