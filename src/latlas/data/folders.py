@@ -217,7 +217,7 @@ def _refuse_deeper_splits(folders: Iterable[Steps], known: Collection[Steps]) ->
 def _refuse_splits_of_files(images: Sequence[Path]) -> None:
     """Raises InputError where most files are named as splits themselves: train_1.png, test_1.png."""
     found = [(word[0], path.as_posix()) for path in images if (word := split_word(path.stem))]
-    first = {part: name for part, name in reversed(found)}
+    first = dict(reversed(found))
     if len(first) > 1 and 2 * len(found) > len(images):
         raise InputError(
             f"the names of files look like splits ({_first_names(sorted(first.values()))}); put the files of each split"
