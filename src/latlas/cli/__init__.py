@@ -98,7 +98,7 @@ def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
     """The error's line, which names the command's options for a field and for the settings that mend it."""
     keys = {}
     if "." in error.field or error.remedy:
-        from latlas.api import SHORT
+        from latlas.api.learning import SHORT
 
         keys = {key: name for name, key in SHORT.items()}
     for word in arguments:

@@ -12,7 +12,7 @@ import numpy as np
 
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
-from latlas.data.delimited import MISSING, counts_up, read_delimited
+from latlas.data.delimited import counts_up, read_delimited
 from latlas.data.folders import first_few
 from latlas.data.options import DataOptions
 from latlas.data.ranges import MOST_NAMED
@@ -71,9 +71,9 @@ def raw_of(table: Table, where: str, name: str, options: DataOptions, known: Seq
             raise unknown(f"label column in {where}:", options.label, names)
         given = table.labels(options.label)
         (labels,), classes = code_labels([_as_array(given)], f"{where}: label column {options.label!r}")
-    chosen = _matched(names, where, options, known) if known is not None else _chosen(table, where, options, notes)
+    chosen = _matched(table, where, options, known) if known is not None else _chosen(table, where, options, notes)
     frame = frame[chosen]
-    _check_columns(frame, table.row, where, options, known is not None)
+    _check_columns(table, frame, where, options, known is not None)
     notes += _ids(frame)
     # Column by column: a frame of bools and numbers would become Python objects.
     x = np.column_stack([_numbers(frame[c]) for c in frame])
@@ -140,19 +140,136 @@ def _chosen(table: Table, where: str, options: DataOptions, notes: list[str]) ->
     return chosen
 
 
-def _matched(names: Sequence[str], where: str, options: DataOptions, known: Sequence[str]) -> list[str]:
+def _matched(table: Table, where: str, options: DataOptions, known: Sequence[str]) -> list[str]:
     """The columns of a trained model, in its order.
 
     Raises InputError where one is missing, and for others unless the run chose its columns by name.
     """
+    names = list(table.frame.columns)
     missing = [c for c in known if c not in names]
     if missing:
         raise InputError(f"{where}: without column{'s' * (len(missing) > 1)} {_quoted(missing)} that the model needs")
     own = {*known, options.label, *options.drop}
-    others = [c for c in names if c not in own and c not in table_index]
+    others = [c for c in names if c not in own and c not in table.index]
     if others and not options.columns:
         raise InputError(
             f"{where}: column{'s' * (len(others) > 1)} {_quoted(others)} that the model was not trained on; remove"
             f" {'them' if len(others) > 1 else 'it'} from the table"
         )
     return list(known)
+
+
+def _check_columns(table: Table, frame: pd.DataFrame, where: str, options: DataOptions, used: bool) -> None:
+    """Raises InputError that names every column that cannot be trained on, and the settings that leave them out."""
+    if not len(frame):
+        raise InputError(f"{where}: no rows")
+    texts = [c for c in frame if not _is_numeric(frame[c])]
+    rest = [c for c in frame if c not in texts]
+    gaps = [c for c in rest if frame[c].isna().any()]
+    rest = [c for c in rest if c not in gaps]
+    infinite = [c for c in rest if not np.isfinite(_numbers(frame[c])).all()]
+    merged = [c for c in rest if c not in infinite and _is_too_precise(frame[c])]
+    counts = [f"{c!r} ({int(frame[c].isna().sum()):,} of {len(frame):,} rows)" for c in gaps]
+    problems = [
+        f"{what} in column{'s' * (len(found) > 1)} {first_few(found)}{why}"
+        for what, found, why in (
+            ("not numbers", [_described(frame[c], table.row) for c in texts], ""),
+            ("missing values", counts, ""),
+            ("infinite values", [repr(c) for c in infinite], ""),
+            ("whole numbers above 2^53", [repr(c) for c in merged], ", as of ids, of which float64 takes several for one"),
+        )
+        if found
+    ]
+    if not problems:
+        return
+    bad = [*texts, *gaps, *infinite, *merged]
+    good = [c for c in frame if c not in bad]
+    advice = "fill what is missing" if gaps else "turn them into numbers"
+    if used or not good:
+        raise InputError(f"{where}: {'; '.join(problems)}; {advice}")
+    remedy = _remedies(frame, [c for c in frame if c in bad], good, texts, options)
+    raise InputError(f"{where}: {'; '.join(problems)}; {advice}, or leave out what is no feature", remedy=remedy)
+
+
+def _remedies(
+    frame: pd.DataFrame, bad: list[str], good: list[str], texts: list[str], options: DataOptions
+) -> list[Settings]:
+    """The settings that leave out these columns; where no labels are named, also those that take one of them as labels."""
+
+    def without(columns: list[str]) -> Settings:
+        if options.columns:
+            return {"data.columns": good}
+        return {"data.drop": list(dict.fromkeys((*options.drop, *columns)))} if columns else {}
+
+    if len(good if options.columns else bad) > MOST_NAMED:
+        return []
+    kinds = {c: frame[c].astype(str).nunique() for c in texts}
+    # A column of labels says the same of many rows.
+    labels = [c for c in texts if 1 < kinds[c] <= max(2, len(frame) // 2)]
+    if options.label or not labels:
+        return [without(bad)]
+    label = min(labels, key=lambda c: kinds[c])
+    return [{"data.label": label, **without([c for c in bad if c != label])}, without(bad)]
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    from pandas.api.types import infer_dtype, is_bool_dtype, is_complex_dtype, is_numeric_dtype
+
+    if column.dtype == object:
+        return infer_dtype(column, skipna=True) in ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+    return is_bool_dtype(column) or (is_numeric_dtype(column) and not is_complex_dtype(column))
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """The values of a numeric column without missing ones; that they are unsigned does not make pixels of them."""
+    if not isinstance(column.dtype, np.dtype) or column.dtype == object:
+        return column.to_numpy(dtype=np.float64)
+    values = column.to_numpy()
+    if values.dtype.kind != "u":
+        return values
+    return values.astype(np.float64 if values.max(initial=0) > np.iinfo(np.int64).max else np.int64)
+
+
+def _is_too_precise(column: pd.Series) -> bool:
+    """Whether float64 takes different whole numbers for one."""
+    values = column.to_numpy()
+    if values.dtype.kind not in "iu" or np.abs(values.astype(np.float64)).max() <= 2**53:
+        return False
+    return len(np.unique(values.astype(np.float64))) < len(np.unique(values))
+
+
+def _described(column: pd.Series, row: Callable[[int], str]) -> str:
+    """The name of a column that holds no numbers; of one that holds many, the first cell that is none."""
+    import pandas as pd
+
+    texts = pd.api.types.is_string_dtype(column)
+    if not texts:
+        return f"{column.name!r} ({column.dtype})"
+    wrong = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+    if wrong.sum() > len(column) // 2:
+        return repr(column.name)
+    place = int(np.argmax(wrong.to_numpy()))
+    others = int(wrong.sum()) - 1
+    return f"{column.name!r} ({str(column.iloc[place])!r} in {row(place)}{f' and {others:,} more' if others else ''})"
+
+
+def _ids(frame: pd.DataFrame) -> list[str]:
+    """A note that names columns that count the rows or give each a number of its own, if there are any."""
+    found = []
+    for name in frame:
+        values = frame[name]
+        if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu" and len(values) > 1 and values.is_unique:
+            large = np.abs(values.to_numpy().astype(np.float64)).max() > 2**53
+            if counts_up(values) or large or _ID.fullmatch(name):
+                found.append(name)
+    if not found:
+        return []
+    one = len(found) == 1
+    return [
+        f"column{'' if one else 's'} {_quoted(found)} number{'s' if one else ''} the rows, each differently, and"
+        f" {'is' if one else 'are'} trained on all the same; leave out what is no feature with data.drop"
+    ]
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return first_few([repr(n) for n in names])
