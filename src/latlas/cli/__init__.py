@@ -111,8 +111,8 @@ def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
         return " ".join(_flag(key, value, options.get(keys.get(key, key))) for key, value in settings.items())
 
     fields = [options.get(keys.get(field, field)) for field in error.field.split(", ")]
-    if all(fields):
-        return error.about(", ".join(option.opts[0] for option in fields), " ", flags)
+    if None not in fields:
+        return error.about(", ".join(option.opts[0] for option in fields if option), " ", flags)
     return error.about(error.field, words=flags)
 
 

@@ -66,9 +66,9 @@ class Scaling:
 class Split:
     """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,), `factors` (N, F).
 
-    `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real numbers.
-    `index` holds the items' rows in the source. `factors` are integers that say what each item was made from, None where
-    that is not known.
+    `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real
+    numbers. `index` holds the items' rows in the source. `factors` are integers that say what each item was made from,
+    None where that is not known.
     """
 
     x: np.ndarray

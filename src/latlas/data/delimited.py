@@ -39,6 +39,7 @@ def _number(thousands: str, decimal: str) -> str:
 
 
 _NUMBER = {".": _number(",", r"\."), ",": _number(r"\.", ",")}  # by the decimal mark
+_LONG = r"\d{20,}"  # digits that no number holds: an id's
 _ANY_NUMBER = re.compile(f"(?:{_NUMBER['.']}|{_NUMBER[',']})")
 
 
@@ -65,7 +66,7 @@ class Body:
 
     def cells(self, record: int) -> list[str]:
         """The cells of one record, on one line each."""
-        row = next(_rows(self.records[record].split("\n"), self.separator))
+        row = next(_rows(self.records[record].splitlines(keepends=True), self.separator))
         return [" ".join(cell.split()) for cell in row][: self.width] + [""] * (self.width - len(row))
 
     def after_first(self) -> Body:
@@ -103,8 +104,8 @@ def read_delimited(path: Path, options: DataOptions, known: Sequence[str] | None
 
     `known` are the names of the columns that a trained model takes: a first row that has them all is a header.
 
-    Raises InputError for a file that is no table, for rows longer or shorter than the first, and where the evidence does
-    not decide.
+    Raises InputError for a file that is no table, for rows longer or shorter than the first, and where the evidence
+    does not decide.
     """
     text, notes = _decoded(path, options.encoding)
     lines, comments, separator = _lines(text)
@@ -113,7 +114,7 @@ def read_delimited(path: Path, options: DataOptions, known: Sequence[str] | None
     if separator == " ":
         lines, separator = [(n, _tabbed(line)) for n, line in lines], "\t"
         comments = [(n, _tabbed(line)) for n, line in comments]
-    body, omitted = _records(path, lines, separator)
+    body, omitted = _records(path, lines, separator, len(comments))
     below = body.after_first()
     frame, decimal = _with_numbers(below, options.decimal)
     first = body.cells(0)
@@ -124,7 +125,13 @@ def read_delimited(path: Path, options: DataOptions, known: Sequence[str] | None
     if not header:
         below = body
         frame, decimal = _with_numbers(body, options.decimal)
-    where = f"line {body.lines[0]} is" if header else f"the comment in line {comments[-1][0]} is" if names else "no"
+    where = (
+        f"line {body.lines[0]} is"
+        if header
+        else f"the comment in line {comments[-1][0]} is"
+        if names
+        else "no"
+    )
     notes.insert(0, f"{where} the header" if header or names else "no header row: columns named 0, 1, ...")
     notes += ["decimal commas"] * (decimal == ",") + omitted
     return _named(first if header else names, TextTable(frame, notes, below, [], decimal))
@@ -140,7 +147,9 @@ def _decoded(path: Path, encoding: str) -> tuple[str, list[str]]:
         if marked:
             return raw.decode(marked), [marked.upper()] if marked != "utf-8-sig" else []
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: cannot be read as a table (it is not {error.encoding}: {error.reason})") from None
+        raise InputError(
+            f"{path}: cannot be read as a table (it is not {error.encoding}: {error.reason})"
+        ) from None
     zeros = [raw[start:4096:2].count(0) for start in (0, 1)]
     if any(zeros):
         guess = f"utf-16-{'le' if zeros[1] > zeros[0] else 'be'}"
@@ -189,7 +198,9 @@ def _separator(lines: Sequence[str], path: Path) -> str:
     sample = [line for line in islice(lines, _SAMPLE) if not line.lstrip().startswith("#")] or lines[:_SAMPLE]
     scores = {}
     for separator in ("\t", *_SEPARATORS) if path.suffix.lower() == ".tsv" else _SEPARATORS:
-        rows = list(_rows([_tabbed(line) for line in sample], "\t") if separator == " " else _rows(sample, separator))
+        rows = list(
+            _rows([_tabbed(line) for line in sample], "\t") if separator == " " else _rows(sample, separator)
+        )
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
         if width > 1:
             cells = [cell.strip() for row in rows for cell in row]
@@ -198,12 +209,12 @@ def _separator(lines: Sequence[str], path: Path) -> str:
     return max(scores, key=lambda separator: scores[separator], default=",")
 
 
-def _records(path: Path, lines: Sequence[Line], separator: str) -> tuple[Body, list[str]]:
+def _records(path: Path, lines: Sequence[Line], separator: str, comments: int) -> tuple[Body, list[str]]:
     """The records that hold anything, all of one width, and a note on what is left out.
 
     Raises InputError for rows longer or shorter than the first.
     """
-    spans, empty, start = [], 0, 0
+    spans, empty, before, start = [], 0, 0, 0
     reader = _rows([line for _, line in lines], separator)
     try:
         for cells in reader:
@@ -211,9 +222,13 @@ def _records(path: Path, lines: Sequence[Line], separator: str) -> tuple[Body, l
                 spans.append((start, reader.line_num, len(cells), not cells[-1].strip()))
             else:
                 empty += 1
-            start = reader.line_num
+            before, start = start, reader.line_num
     except csv.Error as error:
         raise InputError(f"{path}: cannot be read as a table (line {lines[start][0]}: {error})") from None
+    if start - before > 1 and sum(line.count('"') for _, line in lines[before:]) % 2:
+        raise InputError(
+            f"{path}: cannot be read as a table (a quotation mark after line {lines[before][0] - 1} is not closed)"
+        )
     if not spans:
         raise InputError(f"{path}: cannot be read as a table (it holds no values)")
     usual = Counter(span[2] for span in spans).most_common(1)[0][0]
@@ -222,7 +237,7 @@ def _records(path: Path, lines: Sequence[Line], separator: str) -> tuple[Body, l
     body = Body(path, separator, records, [lines[s[0]][0] for s in rows], rows[-1][2])
     _check_widths(body, [s[2] for s in rows], [s[3] for s in rows])
     notes = [f"{empty:,} empty row{'s' * (empty > 1)} left out"] if empty else []
-    comments = len(spans) - len(rows)
+    comments += len(spans) - len(rows)
     return body, notes + [f"{comments:,} comment{'s' * (comments > 1)} left out"] * bool(comments)
 
 
@@ -239,11 +254,14 @@ def _check_widths(body: Body, widths: Sequence[int], ends: Sequence[bool]) -> No
             body.records[0] = body.records[0].rstrip()[:-1]
             return
     named = [f"line {body.lines[i]} ({widths[i]})" for i in others]
+    decimals = first == 1 and body.separator == ","
     raise InputError(
         f"{body.path}: the first row (line {body.lines[0]}) has {first} value{'s' * (first > 1)}, but"
         f" {len(others):,} of {len(widths) - 1:,} rows {'have' if len(others) > 1 else 'has'} more or fewer:"
         f" {first_few(named)}; separated by {_SEPARATORS.get(body.separator, repr(body.separator))}, each row needs as"
         " many values; one that holds a separator stands in quotation marks"
+        + ("; if the commas are decimal marks, read it" if decimals else ""),
+        remedy=[{"data.separator": ";"}] if decimals else [],
     )
 
 
@@ -255,15 +273,15 @@ def _with_numbers(body: Body, mark: str) -> tuple[pd.DataFrame, str]:
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     plain = body.frame()
-    texts = [c for c in plain if not is_numeric_dtype(plain[c])]
+    texts = [c for c in range(body.width) if not is_numeric_dtype(plain[c])]
     decimal = _decimal(body, plain, texts) if mark == "auto" else mark
     raw = body.frame(dtype=str) if decimal == "," else plain
     for c in (c for c in raw if c in texts or decimal == ","):
         numbers = as_numbers(raw[c].map(str, na_action="ignore"), decimal)
         if numbers is not None:
             plain[c] = numbers
-        elif c not in texts and not is_bool_dtype(plain[c]) and plain[c].notna().any():
-            raise _both_marks(body, raw[c], decimal)
+        elif c not in texts and not is_bool_dtype(plain[c]):
+            _check_mark(body, raw[c], decimal)
     return plain, decimal
 
 
@@ -272,7 +290,8 @@ def as_numbers(cells: pd.Series, decimal: str) -> pd.Series | None:
     import pandas as pd
 
     filled = cells.dropna().str.strip()
-    if filled.empty or not filled.str.fullmatch(_NUMBER[decimal]).all():
+    numbers = filled.str.fullmatch(_NUMBER[decimal])
+    if filled.empty or not numbers.all() or filled.str.fullmatch(_LONG).any():
         return None
     thousands = {".": ",", ",": "."}[decimal]
     bare = cells.str.strip().str.replace(f"[{thousands}{_SPACES}]", "", regex=True)
@@ -300,14 +319,19 @@ def _decimal(body: Body, frame: pd.DataFrame, texts: Sequence[int]) -> str:
     if commas or points or not either or any(frame[c].dtype.kind == "f" for c in frame if c not in texts):
         return "," if commas else "."
     raise InputError(
-        f"{body.path}: the comma in line {body.lines[min(either)]} may be a decimal mark or stand between thousands; say so",
+        f"{body.path}: the comma in line {body.lines[min(either)]} may be a decimal mark or stand between thousands;"
+        " say so",
         remedy=[{"data.decimal": ","}, {"data.decimal": "."}],
     )
 
 
-def _both_marks(body: Body, cells: pd.Series, decimal: str) -> InputError:
-    wrong = cells[~cells.str.strip().str.fullmatch(_NUMBER[decimal]).fillna(True).astype(bool)]
-    return InputError(
+def _check_mark(body: Body, cells: pd.Series, decimal: str) -> None:
+    """Raises InputError for a number with the other decimal mark."""
+    filled = cells.dropna()
+    wrong = filled[~filled.str.strip().str.fullmatch(_NUMBER[decimal])]
+    if wrong.empty:
+        return
+    raise InputError(
         f"{body.path}: {wrong.iloc[0]!r} in line {body.lines[wrong.index[0]]} is no number with a decimal comma, as the"
         " table's others are; write all numbers with one decimal mark"
     )
@@ -341,7 +365,12 @@ def _has_header(
 
 def _is_value(cell: str) -> bool:
     """Whether a cell is a number or a truth value, and so no name by itself."""
-    return bool(_ANY_NUMBER.fullmatch(cell)) or cell.lower().lstrip("+-") in ("inf", "infinity", "true", "false")
+    return bool(_ANY_NUMBER.fullmatch(cell)) or cell.lower().lstrip("+-") in (
+        "inf",
+        "infinity",
+        "true",
+        "false",
+    )
 
 
 def counts_up(column: pd.Series) -> bool:
@@ -352,10 +381,10 @@ def counts_up(column: pd.Series) -> bool:
 
 
 def _names_in_comment(comments: Sequence[Line], body: Body, header: bool | None) -> list[str]:
-    """The names that the last comment before the first row gives, if it has one for each column, as NumPy writes them."""
+    """The names in the last comment before the first row, if it has one for each column, as NumPy writes them."""
     if not comments or header is False:
         return []
-    names = next(_rows([comments[-1][1].lstrip("#\t ")], body.separator), [])
+    names: list[str] = next(_rows([comments[-1][1].lstrip("#\t ")], body.separator), [])
     names = [" ".join(name.split()) for name in names]
     different = len(set(names)) == len(names) == body.width > 1 and "" not in names
     return names if different and not any(map(_ANY_NUMBER.fullmatch, names)) else []
@@ -368,8 +397,8 @@ def _undecided(path: Path, line: int, known: Sequence[str] | None) -> InputError
             " names as the first line"
         )
     return InputError(
-        f"{path}: line {line} may name the columns or be the first row of values: it has numbers, as the rows below have;"
-        " say which",
+        f"{path}: line {line} may name the columns or be the first row of values: it has numbers, as the rows below"
+        " have; say which",
         remedy=[{"data.header": "yes"}, {"data.header": "no"}],
     )
 

@@ -91,7 +91,9 @@ class DataOptions(Section):
             names = next(csv.reader([names], skipinitialspace=True), [])
         if isinstance(names, str | int):
             names = [names]
-        return [str(n) if isinstance(n, int) else n for n in names] if isinstance(names, list | tuple) else names
+        return (
+            [str(n) if isinstance(n, int) else n for n in names] if isinstance(names, list | tuple) else names
+        )
 
     @field_validator("separator")
     @classmethod
@@ -107,7 +109,9 @@ class DataOptions(Section):
         try:
             "".encode(encoding or "utf-8")
         except LookupError:
-            raise ValueError("no such encoding; known are utf-8, utf-16, cp1252, shift_jis and others") from None
+            raise ValueError(
+                "no such encoding; known are utf-8, utf-16, cp1252, shift_jis and others"
+            ) from None
         return encoding
 
     @field_validator("binarise", mode="before")

@@ -102,9 +102,7 @@ def decide(
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
 
 
-def _decide_table(
-    x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]
-) -> Range:
+def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if constant.size:
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]

@@ -89,17 +89,22 @@ def _label_values(labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarra
     if labels.dtype.kind == "f" and np.isinf(labels).any():
         raise InputError(f"{where}: {np.isinf(labels).sum():,} labels are infinite")
     kind = labels.dtype.kind
-    present = ~np.isnan(labels) if kind == "f" else labels != "" if kind == "U" else np.ones(len(labels), bool)
+    present = (
+        ~np.isnan(labels) if kind == "f" else labels != "" if kind == "U" else np.ones(len(labels), bool)
+    )
     return labels[present], present
+
 
 def _typed(values: list[Any]) -> np.ndarray:
     """Python values as bools, integers or real numbers if all are, else as texts."""
     if values and all(isinstance(v, bool) for v in values):
         return np.array(values, bool)
     if values and all(isinstance(v, Real | Decimal) for v in values):
-        whole = all(isinstance(v, Integral) and abs(v) < 2**63 for v in values)
+        whole = all(isinstance(v, Integral) and abs(int(v)) < 2**63 for v in values)
         return np.array(values, np.int64 if whole else np.float64)
-    return np.array([v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values], str)
+    return np.array(
+        [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values], str
+    )
 
 
 def assemble(raw: Raw, options: DataOptions) -> Dataset:
@@ -146,7 +151,9 @@ def _check_shapes(raw: Raw) -> None:
 
 def _with_labels_counted(raw: Raw) -> Raw:
     """With a note on how many items have no label, where some have; without labels where none has."""
-    known = [np.zeros(len(s), bool) if s.labels is None else is_labelled(s.labels) for s in raw.parts.values()]
+    known = [
+        np.zeros(len(s), bool) if s.labels is None else is_labelled(s.labels) for s in raw.parts.values()
+    ]
     count, total = sum(int(part.sum()) for part in known), sum(map(len, known))
     if count == total or all(split.labels is None for split in raw.parts.values()):
         return raw

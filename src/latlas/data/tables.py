@@ -24,8 +24,13 @@ if TYPE_CHECKING:
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet", ".pq"))
 OPTIONS = ("label", "header", "drop", "columns", "separator", "decimal", "encoding")  # that only tables have
+_NUMERIC = frozenset(
+    ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+)  # of Python objects
 _TEXT_OPTIONS = ("header", "separator", "decimal", "encoding")
-_ID = re.compile(r"(?:.*[_ .-])?(?:id|ids|idx|index|uuid|guid|key|row|rownum|no|nr)|unnamed: 0|.*[a-z]I[Dd]", re.I)
+_ID = re.compile(
+    r"(?:.*[_ .-])?(?:id|ids|idx|index|uuid|guid|key|row|rownum|no|nr)|unnamed: 0|.*[a-z]I[Dd]", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,11 @@ def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[st
     """
     known = None if columns is None else [_one_line(c) for c in columns]
     try:
-        table = _parquet(path, options) if path.suffix.lower() in (".parquet", ".pq") else _text(path, options, known)
+        table = (
+            _parquet(path, options)
+            if path.suffix.lower() in (".parquet", ".pq")
+            else _text(path, options, known)
+        )
     except InputError:
         raise
     except Exception as error:  # on damaged bytes, pandas and pyarrow raise anything
@@ -58,9 +67,11 @@ def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[st
     return raw_of(table, str(path), name, options, known)
 
 
-def raw_of(table: Table, where: str, name: str, options: DataOptions, known: Sequence[str] | None = None) -> Raw:
+def raw_of(
+    table: Table, where: str, name: str, options: DataOptions, known: Sequence[str] | None = None
+) -> Raw:
     """The items and labels of a table, as `read_table` gives them."""
-    frame, notes = table.frame, list(table.notes)
+    frame, notes, options = table.frame, list(table.notes), _with_names_on_one_line(options)
     names = list(frame.columns)
     doubled = sorted({c for c in names if names.count(c) > 1}) if len(set(names)) < len(names) else []
     if doubled:
@@ -71,7 +82,9 @@ def raw_of(table: Table, where: str, name: str, options: DataOptions, known: Seq
             raise unknown(f"label column in {where}:", options.label, names)
         given = table.labels(options.label)
         (labels,), classes = code_labels([_as_array(given)], f"{where}: label column {options.label!r}")
-    chosen = _matched(table, where, options, known) if known is not None else _chosen(table, where, options, notes)
+    chosen = (
+        _matched(table, where, options, known) if known is not None else _chosen(table, where, options, notes)
+    )
     frame = frame[chosen]
     _check_columns(table, frame, where, options, known is not None)
     notes += _ids(frame)
@@ -94,7 +107,9 @@ def _parquet(path: Path, options: DataOptions) -> Table:
     for field in _TEXT_OPTIONS:
         if getattr(options, field) != DataOptions.model_fields[field].default:
             raise InputError(
-                "has no meaning for a Parquet file; leave it out", field=f"data.{field}", value=getattr(options, field)
+                "has no meaning for a Parquet file; leave it out",
+                field=f"data.{field}",
+                value=getattr(options, field),
             )
     table = pq.ParquetFile(path).read()
     written = (table.schema.pandas_metadata or {}).get("index_columns", [])
@@ -102,11 +117,19 @@ def _parquet(path: Path, options: DataOptions) -> Table:
     frame = table.rename_columns([str(i) for i in range(table.num_columns)]).to_pandas(ignore_metadata=True)
     frame.columns = [_one_line(c) for c in table.column_names]
     index = [_one_line(c) for c in written if isinstance(c, str)]
-    return Table(frame, [], lambda c: frame[c], lambda i: f"row {i}", [c for c in index if c in set(frame.columns)])
+    return Table(
+        frame, [], lambda c: frame[c], lambda i: f"row {i}", [c for c in index if c in set(frame.columns)]
+    )
 
 
 def _one_line(name: str) -> str:
     return " ".join(name.split())
+
+
+def _with_names_on_one_line(options: DataOptions) -> DataOptions:
+    lists = {"drop": options.drop, "columns": options.columns}
+    changes = {field: tuple(map(_one_line, names)) for field, names in lists.items()}
+    return options.model_copy(update={"label": _one_line(options.label), **changes})
 
 
 def _as_array(labels: pd.Series) -> np.ndarray:
@@ -125,7 +148,9 @@ def _chosen(table: Table, where: str, options: DataOptions, notes: list[str]) ->
                 error = unknown(f"column in {where}:", column, names)
                 raise InputError(error.message, field=field)
     if options.label in options.drop:
-        raise InputError(f"{options.label!r} is the column of labels as well; name it once", field="data.drop")
+        raise InputError(
+            f"{options.label!r} is the column of labels as well; name it once", field="data.drop"
+        )
     index = [c for c in table.index if c not in (*options.columns, *options.drop, options.label)]
     if index:
         notes.append(f"left out, as the file says that it names the rows: {_quoted(index)}")
@@ -148,7 +173,9 @@ def _matched(table: Table, where: str, options: DataOptions, known: Sequence[str
     names = list(table.frame.columns)
     missing = [c for c in known if c not in names]
     if missing:
-        raise InputError(f"{where}: without column{'s' * (len(missing) > 1)} {_quoted(missing)} that the model needs")
+        raise InputError(
+            f"{where}: without column{'s' * (len(missing) > 1)} {_quoted(missing)} that the model needs"
+        )
     own = {*known, options.label, *options.drop}
     others = [c for c in names if c not in own and c not in table.index]
     if others and not options.columns:
@@ -163,38 +190,49 @@ def _check_columns(table: Table, frame: pd.DataFrame, where: str, options: DataO
     """Raises InputError that names every column that cannot be trained on, and the settings that leave them out."""
     if not len(frame):
         raise InputError(f"{where}: no rows")
-    texts = [c for c in frame if not _is_numeric(frame[c])]
-    rest = [c for c in frame if c not in texts]
-    gaps = [c for c in rest if frame[c].isna().any()]
-    rest = [c for c in rest if c not in gaps]
-    infinite = [c for c in rest if not np.isfinite(_numbers(frame[c])).all()]
-    merged = [c for c in rest if c not in infinite and _is_too_precise(frame[c])]
-    counts = [f"{c!r} ({int(frame[c].isna().sum()):,} of {len(frame):,} rows)" for c in gaps]
-    problems = [
-        f"{what} in column{'s' * (len(found) > 1)} {first_few(found)}{why}"
-        for what, found, why in (
-            ("not numbers", [_described(frame[c], table.row) for c in texts], ""),
-            ("missing values", counts, ""),
-            ("infinite values", [repr(c) for c in infinite], ""),
-            ("whole numbers above 2^53", [repr(c) for c in merged], ", as of ids, of which float64 takes several for one"),
-        )
-        if found
-    ]
-    if not problems:
+    wrong = _wrong_columns(frame)
+    if not wrong:
         return
-    bad = [*texts, *gaps, *infinite, *merged]
-    good = [c for c in frame if c not in bad]
-    advice = "fill what is missing" if gaps else "turn them into numbers"
+    texts = wrong.get("not numbers", [])
+    bad = [c for c in map(str, frame) if any(c in columns for columns in wrong.values())]
+    described = {c: _described(frame[c], table.row) for c in bad}
+    problems = [
+        f"{what} in column{'s' * (len(columns) > 1)} {first_few([described[c] for c in columns])}"
+        for what, columns in wrong.items()
+    ]
+    advice = "fill what is missing" if "missing values" in wrong else "give numbers"
+    line = f"{where}: {'; '.join(problems)}; {advice}"
+    good = [c for c in map(str, frame) if c not in bad]
     if used or not good:
-        raise InputError(f"{where}: {'; '.join(problems)}; {advice}")
-    remedy = _remedies(frame, [c for c in frame if c in bad], good, texts, options)
-    raise InputError(f"{where}: {'; '.join(problems)}; {advice}, or leave out what is no feature", remedy=remedy)
+        raise InputError(line)
+    raise InputError(
+        f"{line}, or leave out what is no feature", remedy=_remedies(frame, bad, good, texts, options)
+    )
+
+
+def _wrong_columns(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The columns that cannot be trained on, by what they hold."""
+    wrong: dict[str, list[str]] = {}
+    for name in map(str, frame):
+        column = frame[name]
+        what = ""
+        if not _is_numeric(column):
+            what = "not numbers"
+        elif column.isna().any():
+            what = "missing values"
+        elif not np.isfinite(_numbers(column)).all():
+            what = "infinite values"
+        elif _is_too_precise(column):
+            what = "whole numbers above 2^53, as ids are, that float64 cannot tell apart,"
+        if what:
+            wrong.setdefault(what, []).append(name)
+    return wrong
 
 
 def _remedies(
     frame: pd.DataFrame, bad: list[str], good: list[str], texts: list[str], options: DataOptions
 ) -> list[Settings]:
-    """The settings that leave out these columns; where no labels are named, also those that take one of them as labels."""
+    """The settings that leave out these columns; where no labels are named, also those that make one of them labels."""
 
     def without(columns: list[str]) -> Settings:
         if options.columns:
@@ -216,7 +254,7 @@ def _is_numeric(column: pd.Series) -> bool:
     from pandas.api.types import infer_dtype, is_bool_dtype, is_complex_dtype, is_numeric_dtype
 
     if column.dtype == object:
-        return infer_dtype(column, skipna=True) in ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+        return infer_dtype(column, skipna=True) in _NUMERIC
     return is_bool_dtype(column) or (is_numeric_dtype(column) and not is_complex_dtype(column))
 
 
@@ -232,36 +270,35 @@ def _numbers(column: pd.Series) -> np.ndarray:
 
 def _is_too_precise(column: pd.Series) -> bool:
     """Whether float64 takes different whole numbers for one."""
-    values = column.to_numpy()
-    if values.dtype.kind not in "iu" or np.abs(values.astype(np.float64)).max() <= 2**53:
+    from pandas.api.types import infer_dtype
+
+    if infer_dtype(column) != "integer":
         return False
-    return len(np.unique(values.astype(np.float64))) < len(np.unique(values))
+    values = column.unique()
+    real = values.astype(np.float64)
+    return bool(np.abs(real).max() > 2**53 and len(np.unique(real)) < len(values))
 
 
 def _described(column: pd.Series, row: Callable[[int], str]) -> str:
-    """The name of a column that holds no numbers; of one that holds many, the first cell that is none."""
+    """The name of a column, with how many values are missing, its type, or the first of few cells that are texts."""
     import pandas as pd
 
-    texts = pd.api.types.is_string_dtype(column)
-    if not texts:
-        return f"{column.name!r} ({column.dtype})"
-    wrong = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+    name = repr(column.name)
+    if _is_numeric(column):
+        missing = int(column.isna().sum())
+        return f"{name} ({missing:,} of {len(column):,} rows)" if missing else name
+    if not pd.api.types.is_string_dtype(column):
+        return f"{name} ({column.dtype})"
+    wrong = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
     if wrong.sum() > len(column) // 2:
-        return repr(column.name)
-    place = int(np.argmax(wrong.to_numpy()))
-    others = int(wrong.sum()) - 1
-    return f"{column.name!r} ({str(column.iloc[place])!r} in {row(place)}{f' and {others:,} more' if others else ''})"
+        return name
+    place, others = int(np.argmax(wrong)), int(wrong.sum()) - 1
+    return f"{name} ({str(column.iloc[place])!r} in {row(place)}{f' and {others:,} more' if others else ''})"
 
 
 def _ids(frame: pd.DataFrame) -> list[str]:
     """A note that names columns that count the rows or give each a number of its own, if there are any."""
-    found = []
-    for name in frame:
-        values = frame[name]
-        if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu" and len(values) > 1 and values.is_unique:
-            large = np.abs(values.to_numpy().astype(np.float64)).max() > 2**53
-            if counts_up(values) or large or _ID.fullmatch(name):
-                found.append(name)
+    found = [c for c in map(str, frame) if _numbers_rows(frame[c], c)]
     if not found:
         return []
     one = len(found) == 1
@@ -269,6 +306,14 @@ def _ids(frame: pd.DataFrame) -> list[str]:
         f"column{'' if one else 's'} {_quoted(found)} number{'s' if one else ''} the rows, each differently, and"
         f" {'is' if one else 'are'} trained on all the same; leave out what is no feature with data.drop"
     ]
+
+
+def _numbers_rows(column: pd.Series, name: str) -> bool:
+    """Whether a column looks like an id: whole numbers that all differ, and that count, are huge, or are called so."""
+    values = _numbers(column)
+    if values.dtype.kind != "i" or len(values) < 2 or not column.is_unique:
+        return False
+    return counts_up(column) or abs(float(values.max())) > 2**53 or bool(_ID.fullmatch(name))
 
 
 def _quoted(names: Sequence[str]) -> str:
