@@ -43,7 +43,7 @@ class InputError(LatlasError):
         if value is not None:
             name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
         line = f"{name}: {self.message}" if name else self.message
-        return line + (f" with {' or '.join(map(words, self.remedy))}" if self.remedy else "")
+        return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
