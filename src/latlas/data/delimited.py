@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ _BOMS = {  # those of UTF-32 first: that of UTF-16 is how they begin
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
+_EDGES = frozenset(",;|")  # no cell that is split rightly begins or ends with one
 _SAMPLE = 200  # lines that the separator is found by
 _SPACES = " \u00a0\u202f'’"  # between thousands
 # Texts that stand for a missing value: those of pandas, and that of many tables of the UCI repository.
@@ -109,18 +109,18 @@ def read_delimited(path: Path, options: DataOptions, known: Sequence[str] | None
     """
     text, notes = _decoded(path, options.encoding)
     lines, comments, separator = _lines(text)
-    separator = options.separator or separator or _separator([line for _, line in lines], path)
+    separator = options.separator or separator or _separator(lines, path)
     notes.append(f"separated by {_SEPARATORS.get(separator, repr(separator))}")
     if separator == " ":
-        lines, separator = [(n, _tabbed(line)) for n, line in lines], "\t"
-        comments = [(n, _tabbed(line)) for n, line in comments]
+        lines, comments, separator = _tabbed(lines), _tabbed(comments), "\t"
     body, omitted = _records(path, lines, separator, len(comments))
     below = body.after_first()
     frame, decimal = _with_numbers(below, options.decimal)
     first = body.cells(0)
-    header = _has_header(first, frame, options.header, known)
+    header = _has_header(first, frame, options, known)
     names = [] if header else _names_in_comment(comments, body, header)
-    if header is None and not names:
+    positions = known is None or all(name.isdecimal() for name in known)
+    if (header is None and not names) or (header is False and not positions):
         raise _undecided(path, body.lines[0], known)
     if not header:
         below = body
@@ -188,24 +188,27 @@ def _rows(lines: Sequence[str], separator: str) -> Any:
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
-def _tabbed(line: str) -> str:
-    """A line with tabs in place of runs of spaces outside of quotation marks."""
-    return re.sub(r'("[^"]*")|[ \t]+', lambda match: match[1] or "\t", line.strip())
+def _tabbed(lines: Sequence[Line]) -> list[Line]:
+    """Lines with a tab in place of each run of spaces between values, and none around them."""
+    pattern = re.compile(r'("[^"]*")|^[ \t]+|[ \t]+$|([ \t]+)', re.MULTILINE)
+    text = "\n".join(line for _, line in lines)
+    tabbed = pattern.sub(lambda run: run[1] or ("\t" if run[2] else ""), text).split("\n")
+    return [(number, line) for (number, _), line in zip(lines, tabbed, strict=bool(lines))]
 
 
-def _separator(lines: Sequence[str], path: Path) -> str:
-    """The character that splits most lines into the same number of cells, above one, of which most are numbers."""
-    sample = [line for line in islice(lines, _SAMPLE) if not line.lstrip().startswith("#")] or lines[:_SAMPLE]
+def _separator(lines: Sequence[Line], path: Path) -> str:
+    """The character that splits lines into the same number of cells, above one, most of which are numbers."""
+    sample = [line for line in lines[:_SAMPLE] if not line[1].lstrip().startswith("#")] or lines[:_SAMPLE]
     scores = {}
     for separator in ("\t", *_SEPARATORS) if path.suffix.lower() == ".tsv" else _SEPARATORS:
-        rows = list(
-            _rows([_tabbed(line) for line in sample], "\t") if separator == " " else _rows(sample, separator)
-        )
+        split, sign = (_tabbed(sample), "\t") if separator == " " else (sample, separator)
+        rows = list(_rows([line for _, line in split], sign))
         width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
         if width > 1:
             cells = [cell.strip() for row in rows for cell in row]
             numbers = sum(cell in MISSING or bool(_ANY_NUMBER.fullmatch(cell)) for cell in cells)
-            scores[separator] = (numbers / len(cells), count / len(rows))
+            torn = sum(cell[:1] in _EDGES or cell[-1:] in _EDGES for cell in cells if cell)
+            scores[separator] = (numbers - torn) / len(cells) + 0.5 * (count == len(rows))
     return max(scores, key=lambda separator: scores[separator], default=",")
 
 
@@ -289,9 +292,11 @@ def as_numbers(cells: pd.Series, decimal: str) -> pd.Series | None:
     """Texts as numbers, with thousands apart or not; None unless all are numbers that are not missing."""
     import pandas as pd
 
-    filled = cells.dropna().str.strip()
-    numbers = filled.str.fullmatch(_NUMBER[decimal])
-    if filled.empty or not numbers.all() or filled.str.fullmatch(_LONG).any():
+    filled = cells.dropna()
+    if filled.empty:  # and then not of texts
+        return None
+    filled = filled.str.strip()
+    if not filled.str.fullmatch(_NUMBER[decimal]).all() or filled.str.fullmatch(_LONG).any():
         return None
     thousands = {".": ",", ",": "."}[decimal]
     bare = cells.str.strip().str.replace(f"[{thousands}{_SPACES}]", "", regex=True)
@@ -316,7 +321,8 @@ def _decimal(body: Body, frame: pd.DataFrame, texts: Sequence[int]) -> str:
             f"{body.path}: decimal commas (line {body.lines[min(commas)]}) and decimal points (line"
             f" {body.lines[min(points)]}) in one table; write all numbers with one of them"
         )
-    if commas or points or not either or any(frame[c].dtype.kind == "f" for c in frame if c not in texts):
+    floats = [c for c in range(body.width) if frame[c].dtype.kind == "f"]
+    if commas or points or not either or _has_points(body, floats):
         return "," if commas else "."
     raise InputError(
         f"{body.path}: the comma in line {body.lines[min(either)]} may be a decimal mark or stand between thousands;"
@@ -325,10 +331,19 @@ def _decimal(body: Body, frame: pd.DataFrame, texts: Sequence[int]) -> str:
     )
 
 
+def _has_points(body: Body, columns: Sequence[int]) -> bool:
+    """Whether a number of these columns has a point that can only be a decimal mark."""
+    if not columns:
+        return False
+    cells = body.frame(dtype=str, usecols=columns)
+    filled = [cells[c].dropna() for c in columns]
+    return any(len(f) and not f.str.strip().str.fullmatch(_NUMBER[","]).all() for f in filled)
+
+
 def _check_mark(body: Body, cells: pd.Series, decimal: str) -> None:
     """Raises InputError for a number with the other decimal mark."""
     filled = cells.dropna()
-    wrong = filled[~filled.str.strip().str.fullmatch(_NUMBER[decimal])]
+    wrong = filled if filled.empty else filled[~filled.str.strip().str.fullmatch(_NUMBER[decimal])]
     if wrong.empty:
         return
     raise InputError(
@@ -338,18 +353,21 @@ def _check_mark(body: Body, cells: pd.Series, decimal: str) -> None:
 
 
 def _has_header(
-    first: Sequence[str], below: pd.DataFrame, told: str, known: Sequence[str] | None
+    first: Sequence[str], below: pd.DataFrame, options: DataOptions, known: Sequence[str] | None
 ) -> bool | None:
     """Whether the first row names the columns; None where the cells do not tell."""
     from pandas.api.types import is_numeric_dtype
 
     if known and set(known) <= set(first):
         return True
-    if told != "auto":
-        return told == "yes"
+    if options.header != "auto":
+        return options.header == "yes"
     numbers = [_is_value(cell) for cell in first]
     texts = [cell not in MISSING and not number for cell, number in zip(first, numbers, strict=True)]
-    if any(texts) and not any(numbers):
+    called = {options.label, *options.drop, *options.columns}
+    if any(text and cell in called for text, cell in zip(texts, first, strict=True)):
+        return True
+    if any(texts) and all(text or cell == "" for text, cell in zip(texts, first, strict=True)):
         return True
     numeric = [bool(is_numeric_dtype(below[c])) and bool(below[c].notna().any()) for c in below]
     names = [text and (cell[0].isalpha() or cell[0] == "_") for text, cell in zip(texts, first, strict=True)]

@@ -37,6 +37,7 @@ from latlas.figures.style import (
 
 Limits = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
 COLOURS = "viridis"
+WITHOUT = "without a label"
 
 
 def latent_scatter(
@@ -95,7 +96,9 @@ def latent_histogram(
     classes: Sequence[str] | None = None,
     subtitle: str = "The one latent dimension.",
 ) -> Figure:
-    """Draws a histogram of codes (N,) of one latent dimension for each of the ten most frequent classes."""
+    """Draws a histogram of codes (N,) of one latent dimension for each of the ten most frequent classes, and for the
+    items without a label.
+    """
     codes = np.asarray(codes, float).reshape(-1)
     if not len(codes) or not np.isfinite(codes).all():
         raise InputError("codes: expected finite numbers of shape (N,)")
@@ -110,7 +113,8 @@ def latent_histogram(
     for i, (name, members) in enumerate(groups):
         axes = tidy(panel(figure, (MARGIN + left, top + i * height, 1060 - left, height - 8)))
         counts, _ = np.histogram(codes[members], edges)
-        axes.stairs(counts, edges, fill=True, color=CLASS_COLOURS[i] if by_class else BLUE, alpha=0.85)
+        colour = BLUE if not by_class else NO_LABEL if name == WITHOUT else CLASS_COLOURS[i]
+        axes.stairs(counts, edges, fill=True, color=colour, alpha=0.85)
         axes.set(xlim=(low, high), ylim=(0, max(1, counts.max()) * 1.08), yticks=[])
         axes.spines["left"].set_visible(False)
         write(axes, (-0.015, 0.3), shorten(name, 18), 9, color=INK, ha="right", transform=axes.transAxes)
@@ -128,10 +132,10 @@ def _groups(
         return [("", np.ones(count, bool))], ""
     shown, total = _most_frequent(labels)
     names = names_of(classes, int(labels.max()) + 1)
-    notes = [f"The {len(shown)} most frequent of {total} classes."] if total > len(shown) else []
-    missing = int((labels == UNLABELLED).sum())
-    notes += [f"Not shown: {missing:,} without a label."] if missing else []
-    return [(names[c] or str(c), labels == c) for c in shown], " ".join(notes)
+    note = "" if total <= len(shown) else f"The {len(shown)} most frequent of {total} classes."
+    groups = [(names[c] or str(c), labels == c) for c in shown]
+    missing = ~is_labelled(labels)
+    return groups + [(WITHOUT, missing)] * bool(missing.any()), note
 
 
 def _any_labels(labels: np.ndarray | None) -> np.ndarray | None:
@@ -167,7 +171,7 @@ def colouring(
         from matplotlib import colormaps
 
         colours = colormaps[COLOURS].with_extremes(bad=NO_LABEL)(_norm(labels)(np.ma.masked_invalid(labels)))
-        note = f"Grey: {missing:,} without a label." if missing else ""
+        note = f"Grey: {missing:,} {WITHOUT}." if missing else ""
         return "The data in latent space, by label", note, colours, []
     shown, total = _most_frequent(labels)
     names = names_of(classes, int(labels.max()) + 1)
@@ -178,7 +182,7 @@ def colouring(
         note = f"Coloured: the {len(shown)} most frequent of {total} classes."
         entries.append((f"{total - len(shown)} other classes", OTHERS))
     if missing:
-        entries.append((f"{missing:,} without a label", NO_LABEL))
+        entries.append((f"{missing:,} {WITHOUT}", NO_LABEL))
     handles = [
         Line2D([], [], linestyle="", marker="o", markersize=7, color=colour, label=shorten(name, 24))
         for name, colour in entries
