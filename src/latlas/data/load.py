@@ -12,13 +12,13 @@ import numpy as np
 
 from latlas.data.arrays import orient, read_array
 from latlas.data.binarise import drawn_once
-from latlas.data.cache import ImageFormat, decode_files
+from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
 from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
-from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
-from latlas.data.image_files import decode
+from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_fit, check_numeric
@@ -155,9 +155,9 @@ def _items(source: str, like: Like, options: DataOptions, progress: OnProgress |
         return _named_items(options, like, progress)
     path = find(source)
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        size, grey = _image_needs(like, str(path))
-        x = decode(path, size, options.resize, grey)[None]
-        return Split(_fit(x, like, str(path), image_files=True), None, np.arange(1))
+        decoded = decode_files(path.parent, [path], _image_needs(like, options, str(path)), keep=False)
+        x = _fit(decoded.x, like, str(path), image_files=True)
+        return Split(x, None, np.arange(len(x)))
     if path.is_dir() and _idx_home(path) is None:
         return _folder_items(path, like, options, progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -179,12 +179,12 @@ def _named_items(options: DataOptions, like: Like, progress: OnProgress | None) 
 
 
 def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
-    size, grey = _image_needs(like, str(path))
+    image_format = _image_needs(like, options, str(path))
     listing = list_images(path)
     has_test = listing.parts is not None and "test" in listing.parts
     rows = np.flatnonzero(np.asarray(listing.parts) == "test") if has_test else np.arange(len(listing.files))
     files = [listing.files[i] for i in rows]
-    decoded = decode_files(path, files, ImageFormat(size, options.resize, grey), progress)
+    decoded = decode_files(path, files, image_format, progress)
     refuse_broken(path, decoded, options.strict)
     index = rows[decoded.rows]
     labels, classes = label_codes(listing, index)
@@ -192,14 +192,16 @@ def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProg
     return Split(x, _recode(labels, classes, like.classes), index)
 
 
-def _image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
+def _image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
     if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
         shape = "x".join(map(str, like.shape))
         units = " in units of its own" if like.scaling.kind == "minmax" else ""
         raise InputError(
             f"{where}: image files do not fit this model, which takes {like.kind}s of {shape}{units}"
         )
-    return (like.shape[1], like.shape[2]), like.shape[0] == 1
+    white = int(like.scaling.scale[0]) if like.scaling.kind == "integer" else 255
+    size, grey = (like.shape[1], like.shape[2]), like.shape[0] == 1
+    return ImageFormat(size, options.resize, grey, options.pages or "stack", options.bits, white)
 
 
 def _recode(

@@ -1,0 +1,92 @@
+"""Which image formats are read, and the pages of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from latlas.data import tiff_tags
+
+# Pillow's formats that it decodes itself, with the suffixes of each. Without those that it hands to another program
+# (EPS, WMF), that have no decoder of their own (BUFR, GRIB, HDF5, MPEG), whose content may be of any format (IPTC),
+# and FITS, which holds measured values without a range.
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),  # MPO: several JPEGs in one file
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "GIF": (".gif",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "PPM": (".pbm", ".pgm", ".ppm", ".pnm", ".pfm"),
+    "AVIF": (".avif", ".avifs"),
+    "JPEG2000": (".jp2", ".j2k", ".jpc", ".jpf", ".jpx", ".j2c"),
+    "BLP": (".blp",),
+    "CUR": (".cur",),
+    "DCX": (".dcx",),
+    "DDS": (".dds",),
+    "DIB": (".dib",),
+    "FLI": (".fli", ".flc"),
+    "FTEX": (".ftc", ".ftu"),
+    "GBR": (".gbr",),
+    "ICNS": (".icns",),
+    "ICO": (".ico",),
+    "IM": (".im",),
+    "MSP": (".msp",),
+    "PCD": (".pcd",),
+    "PCX": (".pcx",),
+    "PIXAR": (".pxr",),
+    "PSD": (".psd",),
+    "QOI": (".qoi",),
+    "SGI": (".bw", ".rgb", ".rgba", ".sgi"),
+    "SUN": (".ras",),
+    "TGA": (".tga", ".icb", ".vda", ".vst"),
+    "XBM": (".xbm",),
+    "XPM": (".xpm",),
+}
+SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
+_STACKS = frozenset(("TIFF", "DCX", "IM"))  # whose pages are pictures of their own, and no animation
+_ONE_PICTURE = frozenset(("MPO", "PSD", "ICO", "ICNS", "CUR"))  # the rest are previews, layers or other sizes
+
+
+def open_image(path: Path, page: int | None = None) -> Image.Image:
+    """The file, opened by its content at a page, its first unless said, and not yet decoded: only as one of `FORMATS`."""
+    image = Image.open(path, formats=tuple(FORMATS))
+    try:
+        if page is not None:
+            turn_to(image, page)
+        elif isinstance(image, TiffImageFile):
+            turn_to(image, page_numbers(image)[0])
+        # Without a name it is read, not mapped into memory: mapped, a rotated TIFF takes its width for its height.
+        image.filename = ""
+    except Exception:
+        image.close()
+        raise
+    return image
+
+
+def page_numbers(image: Image.Image) -> list[int]:
+    """Where the pages of a stack or the frames of an animation are: without reduced copies and masks."""
+    if image.format in _ONE_PICTURE or not getattr(image, "is_animated", False):
+        return [0]
+    frames = list(range(getattr(image, "n_frames", 1)))
+    if not isinstance(image, TiffImageFile):
+        return frames
+    return [frame for frame in frames if tiff_tags.is_picture(image, frame)] or [0]
+
+
+def is_stack(image: Image.Image) -> bool:
+    """Whether pages of such a file are pictures of their own, and not the frames of an animation."""
+    return image.format in _STACKS
+
+
+def turn_to(image: Image.Image, page: int) -> None:
+    """Selects a page.
+
+    Raises ValueError for one that Pillow would read wrongly.
+    """
+    if page != image.tell():
+        image.seek(page)
+    if isinstance(image, TiffImageFile):
+        tiff_tags.check(image)
