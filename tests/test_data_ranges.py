@@ -74,9 +74,7 @@ def test_exact_values_on_the_models_scale() -> None:
 @pytest.mark.parametrize(("bits", "highest"), [(8, 200), (8, 255), (9, 256), (10, 1023), (12, 4095), (12, 2048),
                                                 (14, 16000), (16, 32768), (16, 65535)])  # fmt: skip
 @pytest.mark.parametrize("dtype", ["<u2", ">u2"])
-def test_values_in_sixteen_bits_are_on_the_scale_that_holds_them(
-    bits: int, highest: int, dtype: str
-) -> None:
+def test_values_in_sixteen_bits_are_on_the_scale_that_holds_them(bits: int, highest: int, dtype: str) -> None:
     """Of a camera's 10, 12 or 14 bits the brightest are white, whatever is stored around them."""
     x = RNG.integers(0, highest + 1, (40, 6, 5, 1)).astype(dtype)
     x[:, 0, 0] = highest  # in every split

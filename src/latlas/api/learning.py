@@ -77,8 +77,8 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, pages, label, strict, data_dir, device, threads and patience. `settings` takes any key of the configuration, as
-    {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist; by
+    layout, pages, label, strict, data_dir, device, threads and patience. `settings` takes any key of the configuration,
+    as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist; by
     default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms and
     the squared error, which is enough to try things out.
 

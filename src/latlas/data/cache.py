@@ -159,7 +159,9 @@ def _write(
 
 def _write_header(file: BinaryIO, count: int, plan: Plan) -> int:
     shape = (count, *plan.size, 1 if plan.grey else 3)
-    np.lib.format.write_array_header_1_0(file, {"descr": plan.dtype.str, "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": plan.dtype.str, "fortran_order": False, "shape": shape}
+    )
     return file.tell()
 
 

@@ -17,9 +17,10 @@ ScalingKind = Literal["none", "integer", "minmax", "standard"]
 class Scaling:
     """Maps stored values to the model's scale by (x - shift) / scale, along the last axis.
 
-    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by
-    the largest value of their scale, which of 8-bit ones is always 255. `minmax`: floats by the least and greatest value of the training split, values beyond
-    them clipped. `standard`: table columns by the training split's means and standard deviations.
+    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by the largest
+    value of their scale, which of 8-bit ones is always 255. `minmax`: floats by the least and greatest value of the
+    training split, values beyond them clipped. `standard`: table columns by the training split's means and standard
+    deviations.
     """
 
     kind: ScalingKind = "none"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
@@ -16,7 +17,7 @@ WHITE = 65535
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's conversion to grey
 
 
-def is_deep(image: Image.Image) -> bool:
+def is_deep(image: ImageFile) -> bool:
     """Whether an image, not yet decoded, has more than 8 bits a value that can be had."""
     if image.mode.startswith("I;16"):
         return True
@@ -25,7 +26,7 @@ def is_deep(image: Image.Image) -> bool:
     return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in _rawmode(image)
 
 
-def stated_bits(image: Image.Image) -> int | None:
+def stated_bits(image: ImageFile) -> int | None:
     """Bits of the scale that the file states; None for 16 bits, which may hold a camera's 10, 12 or 14."""
     if isinstance(image, TiffImageFile) and tiff_tags.bits(image) < 16:
         return tiff_tags.bits(image)
@@ -33,12 +34,12 @@ def stated_bits(image: Image.Image) -> int | None:
     return 16 if image.format == "PPM" and image.tile and image.tile[0][0] == "ppm" else None
 
 
-def is_deep_grey(image: Image.Image) -> bool:
+def is_deep_grey(image: ImageFile) -> bool:
     """Whether a deep image has grey values only."""
     return image.mode.startswith("I") or _rawmode(image).startswith("LA")
 
 
-def deep_values(image: Image.Image, path: Path) -> np.ndarray:
+def deep_values(image: ImageFile, path: Path) -> np.ndarray:
     """The values (H, W, 1 or 3) uint16 of a deep image, not yet decoded: upright, transparency over white."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
@@ -52,7 +53,7 @@ def deep_values(image: Image.Image, path: Path) -> np.ndarray:
     return values
 
 
-def _colours(image: Image.Image, path: Path) -> np.ndarray:
+def _colours(image: ImageFile, path: Path) -> np.ndarray:
     """All bits of RGB, RGBA or grey with alpha."""
     rawmode, page = _rawmode(image), image.tell()
     tiff = image if isinstance(image, TiffImageFile) else None
@@ -74,10 +75,10 @@ def _colours(image: Image.Image, path: Path) -> np.ndarray:
     return _over_white(values[..., :-1], values[..., -1:], premultiplied)
 
 
-def _unpacked(image: Image.Image, rawmode: str) -> np.ndarray:
+def _unpacked(image: ImageFile, rawmode: str) -> np.ndarray:
     """The decoded image, upright, with the bytes of the file taken as those of another mode."""
     image.tile = [
-        type(tile)(*tile[:3], rawmode if isinstance(tile[3], str) else (rawmode, *tile[3][1:]))
+        type(tile)(*tile[:3], rawmode if isinstance(tile[3], str) else (rawmode, *(tile[3] or ())[1:]))
         for tile in image.tile
     ]
     return np.asarray(ImageOps.exif_transpose(image))
@@ -112,7 +113,7 @@ def _band(values: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
     return np.asarray(ImageOps.fit(band, size, Image.Resampling.BICUBIC))
 
 
-def _rawmode(image: Image.Image) -> str:
+def _rawmode(image: ImageFile) -> str:
     """How the bytes of the file are laid out, in Pillow's words; '' once it is decoded."""
     arguments = image.tile[0][3] if image.tile else ""
-    return arguments if isinstance(arguments, str) else str(arguments[0])
+    return arguments if isinstance(arguments, str) else str((arguments or ("",))[0])

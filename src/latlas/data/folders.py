@@ -88,9 +88,7 @@ def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgres
     Raises InputError where there are none, or with `strict` where one is broken.
     """
     listing = list_images(root)
-    image_format = ImageFormat(
-        options.image_size, options.resize, pages=options.pages, bits=options.bits
-    )
+    image_format = ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
     decoded = decode_files(root, listing.files, image_format, progress)
     refuse_broken(root, decoded, options.strict)
     labels, classes = label_codes(listing, decoded.rows)

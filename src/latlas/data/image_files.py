@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
@@ -25,9 +26,9 @@ _GREY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N",
 class Header:
     """What is known of an image before it is decoded: height and width once upright, and whether it is grey.
 
-    `bits` are those of the values' own scale, white being 2^bits - 1; None where values of 16 bits may be a camera's 10,
-    12 or 14. `pages` is the number of pictures, of a `stack` or else of an animation. `extra` counts bands, such as an
-    infrared one, that are left out.
+    `bits` are those of the values' own scale, white being 2^bits - 1; None where values of 16 bits may be a camera's
+    10, 12 or 14. `pages` is the number of pictures, of a `stack` or else of an animation. `extra` counts bands, such as
+    an infrared one, that are left out.
     """
 
     height: int
@@ -94,7 +95,7 @@ def decode_pages(
 
 
 def _pixels(
-    image: Image.Image, path: Path, size: tuple[int, int] | None, resize: str, grey: bool
+    image: ImageFile, path: Path, size: tuple[int, int] | None, resize: str, grey: bool
 ) -> np.ndarray:
     if is_deep(image):
         values = deep_values(image, path)
@@ -122,7 +123,7 @@ def reason(error: Exception, path: Path) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _orientation(image: Image.Image, path: Path) -> int:
+def _orientation(image: ImageFile, path: Path) -> int:
     if image.format == "PNG" and "exif" not in image.info and not _has_late_chunks(path):
         # Pillow would decode the whole picture to look for EXIF behind it.
         return Image.Image.getexif(image).get(_ORIENTATION, 1)
@@ -143,7 +144,7 @@ def _has_late_chunks(path: Path) -> bool:
     return False
 
 
-def _is_grey(image: Image.Image) -> bool:
+def _is_grey(image: ImageFile) -> bool:
     if is_deep(image):
         return is_deep_grey(image)
     if image.mode not in ("P", "PA"):
@@ -152,17 +153,19 @@ def _is_grey(image: Image.Image) -> bool:
     return bool((colours == colours[:, :1]).all())
 
 
-def _draft_size(image: Image.Image, size: tuple[int, int]) -> tuple[int, int]:
+def _draft_size(image: ImageFile, size: tuple[int, int]) -> tuple[int, int]:
     """The smallest size to decode a JPEG at: twice the final size, so that the last reduction is filtered."""
     need = 2 * max(size) / min(image.size)
     return (math.ceil(image.width * need), math.ceil(image.height * need))
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: ImageFile) -> Image.Image:
     """The decoded image, upright, of 8 bits a channel and without transparency."""
     if image.mode in ("I", "F"):
         kind = "integers" if image.mode == "I" else "floats"
-        raise ValueError(f"32-bit {kind} have no known range; save them with 8 or 16 bits, or as an .npy array")
+        raise ValueError(
+            f"32-bit {kind} have no known range; save them with 8 or 16 bits, or as an .npy array"
+        )
     no_alpha = isinstance(image, TiffImageFile) and tiff_tags.alpha_is_a_band(image)
     upright = ImageOps.exif_transpose(image)
     if no_alpha:

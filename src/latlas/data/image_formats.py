@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
@@ -50,8 +51,8 @@ _STACKS = frozenset(("TIFF", "DCX", "IM"))  # whose pages are pictures of their 
 _ONE_PICTURE = frozenset(("MPO", "PSD", "ICO", "ICNS", "CUR"))  # the rest are previews, layers or other sizes
 
 
-def open_image(path: Path, page: int | None = None) -> Image.Image:
-    """The file, opened by its content at a page, its first unless said, and not yet decoded: only as one of `FORMATS`."""
+def open_image(path: Path, page: int | None = None) -> ImageFile:
+    """The file at a page, its first unless said, opened by its content as one of `FORMATS` and not yet decoded."""
     image = Image.open(path, formats=tuple(FORMATS))
     try:
         if page is not None:
@@ -66,7 +67,7 @@ def open_image(path: Path, page: int | None = None) -> Image.Image:
     return image
 
 
-def page_numbers(image: Image.Image) -> list[int]:
+def page_numbers(image: ImageFile) -> list[int]:
     """Where the pages of a stack or the frames of an animation are: without reduced copies and masks."""
     if image.format in _ONE_PICTURE or not getattr(image, "is_animated", False):
         return [0]
@@ -76,12 +77,12 @@ def page_numbers(image: Image.Image) -> list[int]:
     return [frame for frame in frames if tiff_tags.is_picture(image, frame)] or [0]
 
 
-def is_stack(image: Image.Image) -> bool:
+def is_stack(image: ImageFile) -> bool:
     """Whether pages of such a file are pictures of their own, and not the frames of an animation."""
     return image.format in _STACKS
 
 
-def turn_to(image: Image.Image, page: int) -> None:
+def turn_to(image: ImageFile, page: int) -> None:
     """Selects a page.
 
     Raises ValueError for one that Pillow would read wrongly.

@@ -125,7 +125,8 @@ def _refuse_stacks(
         path, pages = stacks[0]
         more = f", and {len(stacks) - 1:,} more files have several" if len(stacks) > 1 else ""
         raise InputError(
-            f"{path} is a stack of {pages:,} pages{more}; say all (every page is an item) or first", field="data.pages"
+            f"{path} is a stack of {pages:,} pages{more}; say all (every page is an item) or first",
+            field="data.pages",
         )
 
 
@@ -218,6 +219,6 @@ class Scale:
         plan = self.plan
         others = "the model was trained on 8 bits" if plan.image_format.white is not None else "others have 8"
         raise InputError(
-            f"{plan.root}: 16-bit files with values up to {self.doubtful:,} only ({self.first}), and {others}: which value is"
-            " white is not known; save them with 8 bits, or set data.bits (12: white is 4,095)"
+            f"{plan.root}: 16-bit files with values up to {self.doubtful:,} only (as {self.first}), and {others}: what"
+            " is white is not known; save them with 8 bits, or set data.bits (12: white is 4,095)"
         )

@@ -15,8 +15,9 @@ from latlas.data.binarise import drawn_once
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
-from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
+from latlas.data.folders import broken_notes, label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
+from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
@@ -68,7 +69,8 @@ def _read(options: DataOptions, progress: OnProgress | None) -> Raw:
         _refuse_unused(options, ("layout",), "a table")
         return read_table(path, name, options)
     if suffix in IMAGE_SUFFIXES:
-        raise InputError(f"{path}: a single image; give the folder that holds all of them")
+        _refuse_unused(options, ("label", "layout"), "image files")
+        return _read_stack(path, name, options, progress)
     if "idx" in path.name:
         x = _idx_items(read_idx(path), options, path)
         return Raw(name, str(path), {"train": as_split(x)})
@@ -130,6 +132,19 @@ def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
     }
     counts = ", ".join(f"{part} {len(split):,}" for part, split in parts.items())
     return Raw(name, str(folder), parts, classes, notes=(f"IDX files: {counts}",))
+
+
+def _read_stack(path: Path, name: str, options: DataOptions, progress: OnProgress | None) -> Raw:
+    """The pages of one image file, each an item."""
+    header = inspect(path)
+    if options.pages == "first" or header.pages == 1 or not (header.stack or options.pages):
+        pages = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        raise InputError(f"{path}: a single image; give the folder that holds all of them{pages}")
+    image_format = ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
+    decoded = decode_files(path.parent, [path], image_format, progress)
+    refuse_broken(path, decoded, options.strict)
+    notes = (*decoded.notes, *broken_notes(decoded))
+    return Raw(name, str(path), {"train": as_split(decoded.x)}, notes=notes, bits=decoded.bits)
 
 
 def load_items(source: str, like: Like, options: DataOptions, progress: OnProgress | None = None) -> Split:

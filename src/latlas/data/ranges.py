@@ -80,9 +80,9 @@ def decide(
 ) -> Range:
     """The range of training data `x`, (N, H, W, C) or (N, D).
 
-    0/1 and bool: binary, unscaled. uint8 / 255. uint16 / (2^bits - 1), without `bits` the fewest that hold the values of
-    the `pool` that the splits without official items are drawn from. Float images inside [0, 1] unscaled, other images by their least and greatest value. Any other (N, D) is a
-    table, standardised.
+    0/1 and bool: binary, unscaled. uint8 / 255. uint16 / (2^bits - 1), without `bits` the fewest that hold the values
+    of the `pool` that the splits without official items are drawn from. Float images inside [0, 1] unscaled, other
+    images by their least and greatest value. Any other (N, D) is a table, standardised.
 
     Raises InputError where all values, or all values of a table's column, are the same, and for values of more than
     `bits`.
@@ -111,15 +111,18 @@ def decide(
 def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range:
     """Of 16-bit integers: a camera's 10, 12 or 14 bits would be near black on the scale of all 16."""
     if bits is not None and high >= 2**bits:
-        raise InputError(
-            f"{where}: values up to {high:,.0f}, more than fit; leave it out or give more", field="data.bits", value=bits
-        )
+        what = f"{where}: values up to {high:,.0f}, more than fit; leave it out or give more"
+        raise InputError(what, field="data.bits", value=bits)
     chosen = bits or max(8, int(high).bit_length())
     top = 2**chosen - 1
     why = "" if bits else f", the fewest that hold the training data, up to {high:,.0f}; data.bits to choose"
     note = f"16-bit integers read as {chosen} bits, divided by {top:,}{why}"
     return Range(
-        kind, False, Scaling("integer", scale=(float(top),)), np.dtype(np.uint8 if top == 255 else np.uint16), note
+        kind,
+        False,
+        Scaling("integer", scale=(float(top),)),
+        np.dtype(np.uint8 if top == 255 else np.uint16),
+        note,
     )
 
 

@@ -9,8 +9,9 @@ from PIL import ImagePalette
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 _SUBFILE, _OLD_SUBFILE = 254, 255
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _DESCRIPTION = 256, 257, 258, 259, 262, 266, 270
-_SAMPLES, _PLANES, _COLORMAP, _EXTRA, _FORMAT, _SUBSAMPLING = 277, 284, 320, 338, 339, 530
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
+_FILL_ORDER, _DESCRIPTION, _SAMPLES, _PLANES, _COLORMAP = 266, 270, 277, 284, 320
+_EXTRA, _FORMAT, _SUBSAMPLING = 338, 339, 530
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _UNSIGNED, _SIGNED = 1, 2
 _COLOURS = {_RGB: 3, 5: 4, _YCBCR: 3, 8: 3}  # samples of a colour, by photometric interpretation
@@ -66,7 +67,9 @@ def check(image: TiffImageFile) -> None:
         raise ValueError(wrong)
     images = _images_of_imagej(tags.get(_DESCRIPTION))
     if images > 1 and images > image.n_frames:
-        raise ValueError(f"an ImageJ stack of {images:,} images, listed as {image.n_frames:,}; save them as pages")
+        raise ValueError(
+            f"an ImageJ stack of {images:,} images, listed as {image.n_frames:,}; save them as pages"
+        )
     if image.mode in ("P", "PA") and max(tags[_COLORMAP]) < 256:
         # Written by mistake with 8 bits where 16 are due: all colours would be black.
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLORMAP]))
@@ -89,7 +92,7 @@ def _layout_fault(image: TiffImageFile) -> str:
         grey = samples == 1 and photometric in (_BLACK_IS_ZERO, _PALETTE)
         colour = photometric == _RGB and ((samples, extra) in ((3, ()), (4, (2,))) or (raw and samples == 4))
         if depth != 8 or not (grey or colour):
-            return f"a TIFF of {samples} x {depth} bits in separate planes, which Pillow reads wrongly; save them as one"
+            return f"a TIFF of {samples} x {depth} bits in separate planes, which Pillow reads wrongly; save it as one"
     if photometric == _YCBCR and raw and tuple(tags.get(_SUBSAMPLING, (2, 2))) != (1, 1):
         return "an uncompressed TIFF of subsampled YCbCr, which Pillow reads wrongly; save it as RGB"
     if tags.get(_FILL_ORDER, 1) == 2 and depth > 8:
