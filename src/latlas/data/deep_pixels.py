@@ -23,7 +23,7 @@ def is_deep(image: ImageFile) -> bool:
         return True
     if image.mode == "I":
         return image.format in ("PNG", "PPM")
-    return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in _rawmode(image)
+    return image.format in ("PNG", "TIFF") and image.mode in ("RGB", "RGBA") and ";16" in rawmode(image)
 
 
 def stated_bits(image: ImageFile) -> int | None:
@@ -36,7 +36,7 @@ def stated_bits(image: ImageFile) -> int | None:
 
 def is_deep_grey(image: ImageFile) -> bool:
     """Whether a deep image has grey values only."""
-    return image.mode.startswith("I") or _rawmode(image).startswith("LA")
+    return image.mode.startswith("I") or rawmode(image).startswith("LA")
 
 
 def deep_values(image: ImageFile, path: Path) -> np.ndarray:
@@ -55,16 +55,16 @@ def deep_values(image: ImageFile, path: Path) -> np.ndarray:
 
 def _colours(image: ImageFile, path: Path) -> np.ndarray:
     """All bits of RGB, RGBA or grey with alpha."""
-    rawmode, page = _rawmode(image), image.tell()
+    layout, page = rawmode(image), image.tell()
     tiff = image if isinstance(image, TiffImageFile) else None
     no_alpha = tiff is not None and tiff_tags.alpha_is_a_band(tiff)
     premultiplied = tiff is not None and tiff_tags.is_premultiplied(tiff)
-    if rawmode.startswith("LA"):
+    if layout.startswith("LA"):
         both = _unpacked(image, "RGBA").astype(np.uint16)  # the four bytes of a pixel: grey and alpha
         values = both[..., ::2] << 8 | both[..., 1::2]
     else:
         # Pillow keeps one byte of each value: the upper one, or in the other byte order the lower one.
-        name, order = rawmode[:-1].replace("RGBa", "RGBA"), rawmode[-1]
+        name, order = layout[:-1].replace("RGBa", "RGBA"), layout[-1]
         if order == "N":
             order = "L" if sys.byteorder == "little" else "B"
         high = _unpacked(image, name + order).astype(np.uint16)
@@ -75,10 +75,10 @@ def _colours(image: ImageFile, path: Path) -> np.ndarray:
     return _over_white(values[..., :-1], values[..., -1:], premultiplied)
 
 
-def _unpacked(image: ImageFile, rawmode: str) -> np.ndarray:
+def _unpacked(image: ImageFile, layout: str) -> np.ndarray:
     """The decoded image, upright, with the bytes of the file taken as those of another mode."""
     image.tile = [
-        type(tile)(*tile[:3], rawmode if isinstance(tile[3], str) else (rawmode, *(tile[3] or ())[1:]))
+        type(tile)(*tile[:3], layout if isinstance(tile[3], str) else (layout, *(tile[3] or ())[1:]))
         for tile in image.tile
     ]
     return np.asarray(ImageOps.exif_transpose(image))
@@ -113,7 +113,7 @@ def _band(values: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
     return np.asarray(ImageOps.fit(band, size, Image.Resampling.BICUBIC))
 
 
-def _rawmode(image: ImageFile) -> str:
+def rawmode(image: ImageFile) -> str:
     """How the bytes of the file are laid out, in Pillow's words; '' once it is decoded."""
     arguments = image.tile[0][3] if image.tile else ""
     return arguments if isinstance(arguments, str) else str((arguments or ("",))[0])

@@ -14,7 +14,15 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
-from latlas.data.deep_pixels import deep_grey, deep_resized, deep_values, is_deep, is_deep_grey, stated_bits
+from latlas.data.deep_pixels import (
+    deep_grey,
+    deep_resized,
+    deep_values,
+    is_deep,
+    is_deep_grey,
+    rawmode,
+    stated_bits,
+)
 from latlas.data.image_formats import is_stack, open_image, page_numbers, turn_to
 from latlas.errors import InputError
 
@@ -52,12 +60,14 @@ def inspect(path: Path) -> Header:
             tiff = image if isinstance(image, TiffImageFile) else None
             # Of a TIFF, some versions of Pillow give the size once upright.
             width, height = image.size if tiff is None else tiff_tags.stored_size(tiff)
+            # Before what may decode the picture: metadata may stand behind its pixels.
+            bits, grey = (stated_bits(image), is_deep_grey(image)) if is_deep(image) else (8, None)
             if _orientation(image, path) in (5, 6, 7, 8):
                 width, height = height, width
-            bits = stated_bits(image) if is_deep(image) else 8
+            grey = _is_grey(image) if grey is None else grey
             extra = 0 if tiff is None else tiff_tags.extra_bands(tiff)
             stack = len(pages) > 1 and is_stack(image)
-            return Header(height, width, _is_grey(image), bits, len(pages), stack, extra)
+            return Header(height, width, grey, bits, len(pages), stack, extra)
     except Exception as error:  # Pillow's plugins raise anything at all on broken bytes
         raise InputError(f"{path}: {reason(error, path)}") from None
 
@@ -145,8 +155,6 @@ def _has_late_chunks(path: Path) -> bool:
 
 
 def _is_grey(image: ImageFile) -> bool:
-    if is_deep(image):
-        return is_deep_grey(image)
     if image.mode not in ("P", "PA"):
         return image.mode in _GREY
     colours = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)
@@ -166,6 +174,9 @@ def _plain(image: ImageFile) -> Image.Image:
         raise ValueError(
             f"32-bit {kind} have no known range; save them with 8 or 16 bits, or as an .npy array"
         )
+    if image.format == "PNG" and rawmode(image) in ("L;2", "L;4") and "transparency" in image.info:
+        # Pillow brings the values to 8 bits, and not the one that is transparent.
+        image.info["transparency"] *= {"L;2": 85, "L;4": 17}[rawmode(image)]
     no_alpha = isinstance(image, TiffImageFile) and tiff_tags.alpha_is_a_band(image)
     upright = ImageOps.exif_transpose(image)
     if no_alpha:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from PIL import Image
@@ -53,7 +54,7 @@ _ONE_PICTURE = frozenset(("MPO", "PSD", "ICO", "ICNS", "CUR"))  # the rest are p
 
 def open_image(path: Path, page: int | None = None) -> ImageFile:
     """The file at a page, its first unless said, opened by its content as one of `FORMATS` and not yet decoded."""
-    image = Image.open(path, formats=tuple(FORMATS))
+    image = Image.open(path, formats=_readable())
     try:
         if page is not None:
             turn_to(image, page)
@@ -65,6 +66,13 @@ def open_image(path: Path, page: int | None = None) -> ImageFile:
         image.close()
         raise
     return image
+
+
+@cache
+def _readable() -> tuple[str, ...]:
+    """Those of `FORMATS` that this version of Pillow has."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def page_numbers(image: ImageFile) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -136,7 +137,9 @@ def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
 
 def _read_stack(path: Path, name: str, options: DataOptions, progress: OnProgress | None) -> Raw:
     """The pages of one image file, each an item."""
-    header = inspect(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+        header = inspect(path)
     if options.pages == "first" or header.pages == 1 or not (header.stack or options.pages):
         pages = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
         raise InputError(f"{path}: a single image; give the folder that holds all of them{pages}")

@@ -88,14 +88,15 @@ def _layout_fault(image: TiffImageFile) -> str:
     tags = image.tag_v2
     photometric, samples = tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO), tags.get(_SAMPLES, 1)
     raw, depth, extra = tags.get(_COMPRESSION, 1) == 1, bits(image), tags.get(_EXTRA, ())
+    reversed_bits = tags.get(_FILL_ORDER, 1) == 2
     if tags.get(_PLANES, 1) == 2 and (raw or samples > 1):
         grey = samples == 1 and photometric in (_BLACK_IS_ZERO, _PALETTE)
         colour = photometric == _RGB and ((samples, extra) in ((3, ()), (4, (2,))) or (raw and samples == 4))
-        if depth != 8 or not (grey or colour):
+        if depth != 8 or not (grey or colour) or reversed_bits:
             return f"a TIFF of {samples} x {depth} bits in separate planes, which Pillow reads wrongly; save it as one"
     if photometric == _YCBCR and raw and tuple(tags.get(_SUBSAMPLING, (2, 2))) != (1, 1):
         return "an uncompressed TIFF of subsampled YCbCr, which Pillow reads wrongly; save it as RGB"
-    if tags.get(_FILL_ORDER, 1) == 2 and depth > 8:
+    if reversed_bits and depth > 8:
         return f"a TIFF of {depth} bits in reversed order, which Pillow reads wrongly; save it in the usual order"
     return ""
 
@@ -111,6 +112,8 @@ def why_unknown(path: Path) -> str:
     try:
         with path.open("rb") as file:
             head = file.read(8)
+            if head[:4] == b"MM\0+":
+                return "a big-endian BigTIFF, which Pillow cannot read; save it as TIFF"
             if head[:4] not in (b"II*\0", b"MM\0*"):
                 return ""
             tags = ImageFileDirectory_v2(head)
