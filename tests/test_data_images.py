@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -337,3 +338,9 @@ def test_mpo_is_one_picture(tmp_path: Path) -> None:
     assert inspect(path).pages == 1
     assert len(list(decode_pages(path, None, "crop", True))) == 1
     assert (decode(path, None, "crop", True) == 10).all()
+
+
+def test_the_documentation_lists_the_suffixes() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    table = page.partition("### Image formats")[2].partition("Formats that need")[0]
+    assert set(re.findall(r"`(\.\w+)`", table)) == SUFFIXES
