@@ -194,10 +194,10 @@ class Scale:
             return values if white is None else "not of 16 bits, as other pages and files are"
         if white is None:
             white = self._assumed(values, i)
-        if values.max() > white and plan.white != white:
-            return f"values up to {values.max():,}, more than data.bits = {plan.image_format.bits} holds"
         if white == plan.white:
             return values.astype(plan.dtype, copy=False)
+        if values.max() > white:
+            return f"values up to {values.max():,}, more than data.bits = {plan.image_format.bits} holds"
         return ((values.astype(np.uint64) * plan.white + white // 2) // white).astype(plan.dtype)
 
     def _assumed(self, values: np.ndarray, i: int) -> int:
