@@ -112,7 +112,8 @@ def test_files_of_8_and_16_bits_meet_only_where_white_is_known(tmp_path: Path) -
     np.testing.assert_allclose(on_one(dataset)[..., 0], np.concatenate([SCENES / 4096] * 2), atol=0.005)
     root = folder(folder(tmp_path / "b", SCENES), (SCENES // 16).astype(np.uint8), start=12)
     with pytest.raises(
-        InputError, match=r"16-bit files with values up to 4,\d+ only .*, and others have 8: what is white"
+        InputError,
+        match=r"16-bit files with values up to 4,\d+ only .*, and others have 8: what the largest value",
     ):
         read(root)
     np.testing.assert_allclose(
@@ -138,7 +139,8 @@ def test_other_items_are_on_the_scale_of_the_run(tmp_path: Path) -> None:
         use(full, camera)
     for source in (deep, deep / "img3.png"):
         with pytest.raises(
-            InputError, match=r"up to 4,?\d+ only .*, and the model was trained on 8 bits: what is white"
+            InputError,
+            match=r"up to 4,?\d+ only .*, and the model was trained on 8 bits: what the largest value",
         ):
             use(source, screen)
     np.testing.assert_allclose(use(deep, screen, bits=12)[..., 0], SCENES / 4095, atol=0.005)
@@ -237,3 +239,21 @@ def test_sets_of_eight_bits_are_what_they_were(tmp_path: Path) -> None:
         read(root, image_size=(5, 4)).fingerprint
         == "acddd318d22af2163ffb5aaf6bf54cceb62c2708f41c59a126ffae40476e940d"
     )
+
+
+def test_what_is_black_is_known_where_0_is_white(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    for name, scenes in (("camera", SCENES), ("full", SCENES * 16)):
+        (tmp_path / name).mkdir()
+        for i, scene in enumerate(scenes):
+            tifffile.imwrite(tmp_path / name / f"{i}.tif", scene, photometric="miniswhite")
+    np.testing.assert_allclose(on_one(read(tmp_path / "full"))[..., 0], 1 - SCENES * 16 / 65535, atol=1e-4)
+    with pytest.raises(
+        InputError, match=r"values up to 4,\d+ only \(as .*\), and 0 is white: what the largest value"
+    ):
+        read(tmp_path / "camera")
+    camera = read(tmp_path / "camera", bits=12)
+    np.testing.assert_allclose(on_one(camera)[..., 0], 1 - SCENES / 4095, atol=1e-4)
+    np.testing.assert_allclose(use(tmp_path / "camera", camera)[..., 0], 1 - SCENES / 4095, atol=1e-4)
+    with pytest.raises(InputError, match=r"none of 12 .*values up to 4,\d+, more than the 10 bits"):
+        read(tmp_path / "camera", bits=10)

@@ -36,7 +36,8 @@ class Header:
 
     `bits` are those of the values' own scale, white being 2^bits - 1; None where values of 16 bits may be a camera's
     10, 12 or 14. `pages` is the number of pictures, of a `stack` or else of an animation. `extra` counts bands, such as
-    an infrared one, that are left out.
+    an infrared one, that are left out. `inverted`: 0 is white, and `decode` takes it for the opposite of 65,535, as
+    bits is None.
     """
 
     height: int
@@ -46,6 +47,7 @@ class Header:
     pages: int = 1
     stack: bool = False
     extra: int = 0
+    inverted: bool = False
 
 
 def inspect(path: Path) -> Header:
@@ -67,7 +69,8 @@ def inspect(path: Path) -> Header:
             grey = _is_grey(image) if grey is None else grey
             extra = 0 if tiff is None else tiff_tags.extra_bands(tiff)
             stack = len(pages) > 1 and is_stack(image)
-            return Header(height, width, grey, bits, len(pages), stack, extra)
+            inverted = bits is None and tiff is not None and tiff_tags.is_inverted(tiff)
+            return Header(height, width, grey, bits, len(pages), stack, extra, inverted)
     except Exception as error:  # Pillow's plugins raise anything at all on broken bytes
         raise InputError(f"{path}: {reason(error, path)}") from None
 

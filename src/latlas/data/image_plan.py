@@ -139,7 +139,8 @@ def _white(known: Sequence[Header], image_format: ImageFormat) -> int | None:
             value=image_format.bits,
         )
     if depths == {None}:
-        return None
+        # What 0 is the opposite of has to be known now.
+        return 2 ** (image_format.bits or 16) - 1 if any(h.inverted for h in known) else None
     only = depths.pop() if len(depths) == 1 else None
     return 2**only - 1 if only is not None else _WHITE_8
 
@@ -193,21 +194,23 @@ class Scale:
         if plan.white is None:
             return values if white is None else "not of 16 bits, as other pages and files are"
         if white is None:
-            white = self._assumed(values, i)
+            inverted = header is not None and header.inverted
+            stored = _WHITE_16 - values if inverted else values
+            white = self._assumed(int(stored.max()), i)
+            if stored.max() > white and (inverted or white != plan.white):
+                return f"values up to {stored.max():,}, more than the {white.bit_length()} bits of the others"
+            values = white - stored if inverted else values
         if white == plan.white:
             return values.astype(plan.dtype, copy=False)
-        if values.max() > white:
-            return f"values up to {values.max():,}, more than data.bits = {plan.image_format.bits} holds"
         return ((values.astype(np.uint64) * plan.white + white // 2) // white).astype(plan.dtype)
 
-    def _assumed(self, values: np.ndarray, i: int) -> int:
+    def _assumed(self, top: int, i: int) -> int:
         """White where a file does not say it: by the setting, by the trained model, or else of all 16 bits."""
         plan = self.plan
         if plan.image_format.bits is not None:
             return 2**plan.image_format.bits - 1
         if plan.image_format.white is not None and plan.image_format.white > _WHITE_8:
             return plan.image_format.white
-        top = int(values.max())
         if self.doubtful is None or top > self.doubtful:
             self.doubtful, self.first = top, plan.files[i].relative_to(plan.root).as_posix()
         return _WHITE_16
@@ -217,8 +220,10 @@ class Scale:
         if self.doubtful is None or self.doubtful > _WHITE_16 // 2:
             return
         plan = self.plan
-        others = "the model was trained on 8 bits" if plan.image_format.white is not None else "others have 8"
+        inverted = any(h is not None and h.inverted for h in plan.headers)
+        others = "0 is white" if inverted else "others have 8"
+        others = "the model was trained on 8 bits" if plan.image_format.white is not None else others
         raise InputError(
             f"{plan.root}: 16-bit files with values up to {self.doubtful:,} only (as {self.first}), and {others}: what"
-            " is white is not known; save them with 8 bits, or set data.bits (12: white is 4,095)"
+            " the largest value would be is not known; save them with 8 bits, or set data.bits (12: up to 4,095)"
         )
