@@ -454,9 +454,23 @@ def test_cmyk_jpegs_of_photoshop_are_stored_inverted(tmp_path: Path) -> None:
 
 def test_deep_formats_beside_png_and_tiff(tmp_path: Path) -> None:
     path = tmp_path / "a.jp2"
-    path.write_bytes(imagecodecs.jpeg2k_encode(DEEP // 16, level=0, reversible=True))
-    np.testing.assert_array_equal(decode(path, None, "crop", True)[..., 0], DEEP // 16)
-    assert inspect(path).bits is None
+    for bits in (10, 12, 14, 16):
+        x = DEEP >> (16 - bits)
+        path.write_bytes(imagecodecs.jpeg2k_encode(x, level=0, reversible=True, bitspersample=bits))
+        np.testing.assert_array_equal(decode(path, None, "crop", True)[..., 0], x)
+        assert inspect(path).bits == (None if bits == 16 else bits)
+    for x in (DEEP_RGB, DEEP >> 7, (DEEP >> 12).astype(np.uint8)):  # Pillow's white is black, or a light grey
+        depth = int(x.max()).bit_length()
+        path.write_bytes(imagecodecs.jpeg2k_encode(x, level=0, reversible=True, bitspersample=depth))
+        with pytest.raises(InputError, match=f"a JPEG 2000 of {depth} bits, which Pillow reads wrongly"):
+            decode(path, None, "crop", False)
+    for depth in (10, 12):
+        x = (np.add.outer(np.arange(32), np.arange(48))[..., None] * (1, 5, 12) % 2**depth).astype(np.uint16)
+        x = np.sort(x, axis=1)
+        path.write_bytes(imagecodecs.avif_encode(x, level=100, bitspersample=depth))
+        np.testing.assert_allclose(
+            shown(path), imagecodecs.avif_decode(path.read_bytes()) / (2**depth - 1), atol=1 / 255
+        )
     for top, bits in ((65535, None), (4095, 16), (1000, 16)):
         x = (DEEP.astype(np.uint64) * top // 65535).astype(">u2")
         path.write_bytes(b"P5\n# a comment\n24 16\n%d\n" % top + x.tobytes())

@@ -30,6 +30,8 @@ def stated_bits(image: ImageFile) -> int | None:
     """Bits of the scale that the file states; None for 16 bits, which may hold a camera's 10, 12 or 14."""
     if isinstance(image, TiffImageFile) and tiff_tags.bits(image) < 16:
         return tiff_tags.bits(image)
+    if image.format == "JPEG2000" and image.info["bits"] < 16:
+        return image.info["bits"]
     # Pillow scales the values by the greatest one that a PGM names, unless that is 65,535.
     return 16 if image.format == "PPM" and image.tile and image.tile[0][0] == "ppm" else None
 
@@ -44,6 +46,8 @@ def deep_values(image: ImageFile, path: Path) -> np.ndarray:
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
         values = np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16)[..., None]
+        if image.format == "JPEG2000":
+            values >>= 16 - image.info["bits"]  # which Pillow shifted up
         if isinstance(image, TiffImageFile) and tiff_tags.is_inverted(image):
             values = WHITE - values
     else:

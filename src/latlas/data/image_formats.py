@@ -50,6 +50,7 @@ FORMATS = {
 SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 _STACKS = frozenset(("TIFF", "DCX", "IM"))  # whose pages are pictures of their own, and no animation
 _ONE_PICTURE = frozenset(("MPO", "PSD", "ICO", "ICNS", "CUR"))  # the rest are previews, layers or other sizes
+_HEAD = 1 << 20  # bytes of a file in which its code stream begins
 
 
 def open_image(path: Path, page: int | None = None) -> ImageFile:
@@ -60,12 +61,27 @@ def open_image(path: Path, page: int | None = None) -> ImageFile:
             turn_to(image, page)
         elif isinstance(image, TiffImageFile):
             turn_to(image, page_numbers(image)[0])
+        if image.format == "JPEG2000":
+            _check_jpeg2000(image, path)
         # Without a name it is read, not mapped into memory: mapped, a rotated TIFF takes its width for its height.
         image.filename = ""
     except Exception:
         image.close()
         raise
     return image
+
+
+def _check_jpeg2000(image: ImageFile, path: Path) -> None:
+    """Notes the bits of a sample, which stand in the head of the code stream (marker SIZ), as `info["bits"]`.
+
+    Raises ValueError for those that Pillow reads wrongly: its rounding to 8 bits turns white into black.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    start = head.find(b"\xff\x4f\xff\x51")
+    image.info["bits"] = depth = (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
+    if depth != 8 and image.mode != "I;16":
+        raise ValueError(f"a JPEG 2000 of {depth} bits, which Pillow reads wrongly; save it as PNG or TIFF")
 
 
 @cache
