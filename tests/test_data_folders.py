@@ -17,8 +17,9 @@ import pytest
 from PIL import Image
 
 from latlas.data import DataOptions, Dataset, cache, load
-from latlas.data.cache import ImageFormat, decode_files
+from latlas.data.cache import decode_files
 from latlas.data.folders import list_images
+from latlas.data.image_plan import ImageFormat
 from latlas.errors import InputError
 
 
@@ -77,8 +78,6 @@ def test_sub_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
     labels = np.concatenate([s.labels for s in (dataset.train, dataset.valid, dataset.test)])  # type: ignore[misc]
     assert np.bincount(labels).tolist() == [8, 6]
     assert any("2 classes from sub-folders: cat 2, cat 10" in n for n in dataset.notes)
-    picture(tmp_path / "loose.png", 3)
-    assert read(tmp_path).classes is None
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("train", "val", "test"), ("Train", "VALID", "Test")])
@@ -178,7 +177,7 @@ def test_what_was_taken_for_what_is_said(tmp_path: Path) -> None:
     picture(tmp_path / "new" / "train" / "loose.png", 1)
     (tmp_path / "new" / "valid").mkdir()
     notes = read(tmp_path / "new").notes
-    assert "train: some of its images lie beside its folders of classes, so that it has no labels" in notes
+    assert "1 images beside these folders have no label" in notes
     assert "no images in 1 folders: valid" in notes
 
 
@@ -248,12 +247,15 @@ def touch(path: Path, _: int) -> None:
     path.write_text("text")
 
 
-def test_a_stray_image_beside_classes_costs_the_labels_and_is_said(tmp_path: Path) -> None:
+def test_a_stray_image_beside_classes_has_no_label_and_is_said(tmp_path: Path) -> None:
     laid_out(tmp_path, "a b")
     picture(tmp_path / "loose.png", 3)
     dataset = read(tmp_path)
-    assert dataset.classes is None
-    assert "no labels: 1 images lie beside the folders a, b" in dataset.notes
+    assert dataset.classes == ("a", "b")
+    labels = np.concatenate([s.labels for s in (dataset.train, dataset.valid, dataset.test)])  # type: ignore[misc]
+    assert np.unique(labels, return_counts=True)[1].tolist() == [1, 6, 6]
+    assert "1 images beside these folders have no label" in dataset.notes
+    assert any(note.startswith("labels: 12 of 13 items have one") for note in dataset.notes)
 
 
 def test_linked_splits_and_classes_count(tmp_path: Path) -> None:

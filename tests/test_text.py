@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from latlas.errors import InputError
+from latlas.errors import InputError, unknown
 from latlas.text import (
     Cell,
     aligned,
@@ -89,3 +89,19 @@ def test_errors_are_one_printable_line() -> None:
     error = InputError("a\nb: \x1b[31m \udce9", field="out", value="x\ny")
     assert str(error) == r"out = x\ny: a\nb: \x1b[31m \xe9"
     assert error.message == r"a\nb: \x1b[31m \xe9"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("knn_acuracy", "did you mean 'knn_accuracy'?"),
+        ("knn", "did you mean 'knn_accuracy'?"),
+        ("entropy", "(known: "),
+    ],
+)
+def test_an_unknown_name_meets_the_nearest_one_or_all(name: str, hint: str) -> None:
+    known = ["knn_accuracy", *(f"number_{i}" for i in range(60))]
+    line = str(unknown("measure", name, known))
+    assert line.startswith(f"unknown measure {name!r}")
+    assert hint in line
+    assert ("number_59" in line) == ("did you mean" not in line)

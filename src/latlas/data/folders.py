@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from latlas.data.cache import Decoded, ImageFormat, decode_files
-from latlas.data.dataset import Split
-from latlas.data.image_files import SUFFIXES
-from latlas.data.options import DataOptions
+from latlas.data.cache import Decoded, decode_files
+from latlas.data.dataset import UNLABELLED, Split
+from latlas.data.image_formats import SUFFIXES
+from latlas.data.image_plan import ImageFormat
 from latlas.data.parts import ORDER, split_word, splits_among
 from latlas.data.splits import Raw, check_trainable, wanted
 from latlas.data.walk import Found, natural_key, walk
@@ -127,12 +127,10 @@ def _read_layout(folders: Mapping[Steps, int]) -> _Layout:
     _refuse_deeper_splits(folders, ())
     if len(names) < 2:
         return _Layout(dict.fromkeys(folders, ("train", None)), {})
-    if loose:
-        note = f"no labels: {sum(loose.values()):,} images lie beside the folders {_first_names(names)}"
-        return _Layout(dict.fromkeys(folders, ("train", None)), {}, (note,))
     taken = [name for name in names if split_word(name) and not (split_word(name) or ("", ()))[1]]
     notes = (f"{_first_names(taken)} is taken for a class, as no other folder is a split",) if taken else ()
-    return _Layout({steps: ("train", _same(steps[level])) for steps in below}, {}, notes)
+    places = {steps: ("train", _same(steps[level]) if steps in below else None) for steps in folders}
+    return _Layout(places, {}, notes)
 
 
 def _official(
@@ -141,20 +139,13 @@ def _official(
     """Folders named as splits: `below` holds each folder's split by name, and the folders on the way from there."""
     _refuse_deeper_splits(below, {steps[: level + 1] for steps in below})
     ways = _without_wrappers({steps: (parts[name], way) for steps, (name, way) in below.items()})
-    tops: dict[str, set[str]] = {}
-    for part, way in ways.values():
-        tops.setdefault(part, set()).add(way[0] if way else "")
-    labelled = {part for part, names in tops.items() if "" not in names}
-    places = {
-        steps: (part, _same(way[0]) if part in labelled else None) for steps, (part, way) in ways.items()
-    }
-    notes = [
-        f"{part}: some of its images lie beside its folders of classes, so that it has no labels"
-        for part in ORDER
-        if part in tops and part not in labelled and len(tops[part]) > 1
-    ]
-    names = {part: sorted(name for name, own in parts.items() if own == part) for part in tops}
-    return _Layout({**places, **dict.fromkeys(loose)}, names, tuple(notes))
+    places = {steps: (part, _same(way[0]) if way else None) for steps, (part, way) in ways.items()}
+    return _Layout({**places, **dict.fromkeys(loose)}, _names_of(parts))
+
+
+def _names_of(parts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The folders of each split, from the split of each folder."""
+    return {part: sorted(name for name, own in parts.items() if own == part) for part in set(parts.values())}
 
 
 def _without_wrappers(ways: Mapping[Steps, tuple[str, Steps]]) -> dict[Steps, tuple[str, Steps]]:
@@ -191,8 +182,7 @@ def _splits_of_classes(below: Collection[Steps], level: int, loose: Mapping[Step
             " images in none of them; put them into the splits"
         )
     places = {steps: (parts[steps[level + 1]], _same(steps[level])) for steps in below}
-    names = {part: sorted(name for name, own in parts.items() if own == part) for part in set(parts.values())}
-    return _Layout({**places, **dict.fromkeys(loose)}, names)
+    return _Layout({**places, **dict.fromkeys(loose)}, _names_of(parts))
 
 
 def _refuse_deeper_splits(folders: Iterable[Steps], known: Collection[Steps]) -> None:
@@ -252,6 +242,8 @@ def _counted(layout: _Layout, parts: Sequence[str], classes: Sequence[str | None
         if own:
             listed = first_few([f"{name} {counts[part][name]:,}" for name in own], MOST_COUNTED)
             notes.append(f"files{f' of {part}' if layout.names else ''}: {listed}")
+            if counts[part][None]:
+                notes.append(f"{counts[part][None]:,} images beside these folders have no label")
             missing = [name for name in names if not counts["train"][name] and counts[part][name]]
             if missing and counts["train"] and None not in counts["train"]:
                 notes.append(f"{part} has classes that train lacks: {first_few(missing)}")
@@ -289,12 +281,12 @@ def _first_names(names: Sequence[str]) -> str:
 def read_folder(
     root: Path,
     name: str,
-    options: DataOptions,
+    image_format: ImageFormat,
+    strict: bool = False,
     progress: OnProgress | None = None,
-    grey: bool | None = None,
     split: str | None = None,
 ) -> Raw:
-    """A folder of images, decoded; `grey` says whether to grey ones, `split` which of its splits (see `wanted`).
+    """A folder of images, decoded: all of them, or those of a `split` (see `wanted`).
 
     Raises InputError where there are none, where there is none to train on (without `split`), or with `strict` where
     one is broken.
@@ -307,9 +299,8 @@ def read_folder(
     parts = tuple(sizes) if split is None else wanted(sizes, split, str(root))
     of_file = np.asarray(listing.parts or ["train"] * len(listing.files))
     places = np.flatnonzero(np.isin(of_file, parts))
-    image_format = ImageFormat(options.image_size, options.resize, grey)
     decoded = decode_files(root, [listing.files[i] for i in places], image_format, progress)
-    refuse_broken(root, decoded, options.strict)
+    refuse_broken(root, decoded, strict)
     rows = places[decoded.rows]
     codes, classes = _label_codes(listing, rows)
     notes = (*listing.notes, *decoded.notes, *broken_notes(decoded))
@@ -321,16 +312,16 @@ def read_folder(
             raise InputError(f"{root}: no readable image in its split {part}")
         chosen = slice(int(own[0]), int(own[-1]) + 1)
         labels = codes[chosen]
-        read[part] = Split(decoded.x[chosen], labels if (labels >= 0).all() else None, rows[chosen])
-    return Raw(name, str(root), read, classes, notes=notes, sizes=sizes)
+        read[part] = Split(decoded.x[chosen], labels if (labels != UNLABELLED).any() else None, rows[chosen])
+    return Raw(name, str(root), read, classes, notes=notes, bits=decoded.bits, sizes=sizes)
 
 
 def _label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Codes (N,) of the files at `rows`, -1 without a class, and the class names in natural order."""
+    """Codes (N,) of the files at `rows`, UNLABELLED without a class, and the class names in natural order."""
     if listing.classes is None:
-        return np.full(len(rows), -1), None
+        return np.full(len(rows), UNLABELLED), None
     classes = tuple(sorted({name for name in listing.classes if name is not None}, key=natural_key))
-    code: dict[str | None, int] = {None: -1} | {name: i for i, name in enumerate(classes)}
+    code: dict[str | None, int] = {None: UNLABELLED} | {name: i for i, name in enumerate(classes)}
     return np.asarray([code[listing.classes[i]] for i in rows], dtype=np.int64), classes
 
 

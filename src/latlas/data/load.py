@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -13,16 +14,19 @@ import numpy as np
 
 from latlas.data.arrays import orient, read_array
 from latlas.data.binarise import drawn_once
+from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
-from latlas.data.dataset import Dataset, Kind, Scaling, Split
-from latlas.data.folders import first_few, read_folder
+from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
+from latlas.data.folders import broken_notes, first_few, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
-from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
-from latlas.data.image_files import decode
+from latlas.data.image_files import inspect
+from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions, path_of, path_text
 from latlas.data.ranges import check_fit, check_numeric
 from latlas.data.splits import Raw, as_split, assemble, code_labels, taken
+from latlas.data.tables import OPTIONS as TABLE_OPTIONS
 from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
 from latlas.data.tables import read_table
 from latlas.errors import InputError
@@ -204,22 +208,37 @@ def _read_named(request: _Request) -> Raw:
     return read_named(options, request.progress)
 
 
+def _image_format(request: _Request) -> ImageFormat:
+    options = request.options
+    if request.like is not None:
+        return _image_needs(request.like, options, str(request.path))
+    return ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
+
+
 def _read_image_folder(request: _Request) -> Raw:
-    path, options, like = request.path, request.options, request.like
-    grey = None
-    if like is not None:
-        size, grey = _image_needs(like, str(path))
-        options = options.model_copy(update={"image_size": size})
-    return read_folder(path, safe_name(path), options, request.progress, grey, request.split)
+    path, strict = request.path, request.options.strict
+    return read_folder(path, safe_name(path), _image_format(request), strict, request.progress, request.split)
 
 
 def _read_image_file(request: _Request) -> Raw:
+    """The pages of one image file, each an item; to train on, it must have several."""
     path = request.path
     if request.like is None:
-        raise InputError(f"{path}: a single image; give the folder that holds all of them")
-    size, grey = _image_needs(request.like, str(path))
-    x = decode(path, size, request.options.resize, grey)[None]
-    return Raw(safe_name(path), str(path), {"train": as_split(x)})
+        _refuse_single(path, request.options.pages)
+    keep = request.like is None
+    decoded = decode_files(path.parent, [path], _image_format(request), request.progress, keep)
+    refuse_broken(path, decoded, request.options.strict)
+    notes = (*decoded.notes, *broken_notes(decoded))
+    return Raw(safe_name(path), str(path), {"train": as_split(decoded.x)}, notes=notes, bits=decoded.bits)
+
+
+def _refuse_single(path: Path, pages: str | None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+        header = inspect(path)
+    if pages == "first" or header.pages == 1 or not (header.stack or pages):
+        hint = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        raise InputError(f"{path}: a single image; give the folder that holds all of them{hint}")
 
 
 def _read_array(request: _Request) -> Raw:
@@ -260,23 +279,26 @@ def _read_idx_folder(request: _Request) -> Raw:
     return Raw(safe_name(request.path), str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-NAMED_SET = _Reader("a named set", ("label", "layout"), _read_named)
-IMAGE_FOLDER = _Reader("a folder", ("label", "layout"), _read_image_folder, image_files=True)
-IMAGE_FILE = _Reader("an image file", ("label", "layout"), _read_image_file, image_files=True)
-IDX_FOLDER = _Reader("a folder", ("label", "layout"), _read_idx_folder)
-IDX_FILE = _Reader("an IDX file", ("label",), _read_idx_file)
-ARRAY = _Reader("an array (labels are its y)", ("label",), _read_array)
+_NO_TABLE = (*TABLE_OPTIONS, "layout")
+NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
+IMAGE_FOLDER = _Reader("a folder", _NO_TABLE, _read_image_folder, image_files=True)
+IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, image_files=True)
+IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
+IDX_FILE = _Reader("an IDX file", TABLE_OPTIONS, _read_idx_file)
+ARRAY = _Reader("an array (labels are its y)", TABLE_OPTIONS, _read_array)
 TABLE = _Reader("a table", ("layout",), _read_table)
 
 
-def _image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
+def _image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
     if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
         shape = "x".join(map(str, like.shape))
         units = " in units of its own" if like.scaling.kind == "minmax" else ""
         raise InputError(
             f"{where}: image files do not fit this model, which takes {like.kind}s of {shape}{units}"
         )
-    return (like.shape[1], like.shape[2]), like.shape[0] == 1
+    white = int(like.scaling.scale[0]) if like.scaling.kind == "integer" else 255
+    size, grey = (like.shape[1], like.shape[2]), like.shape[0] == 1
+    return ImageFormat(size, options.resize, grey, options.pages or "stack", options.bits, white)
 
 
 def _recode(
@@ -286,7 +308,8 @@ def _recode(
         return labels if own is None or model is None else None
     if not set(own) <= set(model):
         return None
-    return np.asarray([model.index(c) for c in own], dtype=np.int64)[labels]
+    # An item without a label has -1, the last place.
+    return np.asarray([*map(model.index, own), UNLABELLED], dtype=np.int64)[labels]
 
 
 def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:
