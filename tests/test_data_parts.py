@@ -64,7 +64,7 @@ def test_names_together(names: str, expected: str | None) -> None:
     [
         (
             "train test unlabeled",
-            "'test' and 'train' look like a split, but 'unlabeled' beside them is none of",
+            "'test' and 'train' look like splits, but 'unlabeled' beside them is none of",
         ),
         ("train test bus", "'bus' beside them is none of train, valid and test; keep only the splits there"),
         ("train unlabeled", "'train' looks like a split, but 'unlabeled' beside it is none of"),

@@ -76,9 +76,9 @@ def splits_among(names: Collection[str], deep: Collection[str] = ()) -> dict[str
         raise InputError(f"{_quoted(alike)} look like splits of several data sets; give one of them")
     if others:
         raise InputError(
-            f"{_quoted(alike)} look{'s' * (len(alike) == 1)} like a split, but {_quoted(others)} beside"
-            f" {'it' if len(alike) == 1 else 'them'} is none of train, valid and test; keep only the splits there, or"
-            " give other names to what is a class"
+            f"{_quoted(alike)} {'looks like a split' if len(alike) == 1 else 'look like splits'}, but {_quoted(others)}"
+            f" beside {'it' if len(alike) == 1 else 'them'} is none of train, valid and test; keep only the splits there,"
+            " or give other names to what is a class"
         )
     return one_each(next(iter(groups.values())))
 
