@@ -222,7 +222,14 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
 
     Raises InputError if they are missing or have changed.
     """
-    dataset = read_data(run.data_options(data_dir), progress)
+    options = run.data_options(data_dir)
+    try:
+        dataset = read_data(options, progress)
+    except InputError as error:
+        if {"data.header": "no"} not in error.remedy:
+            raise
+        # Runs from before this was asked took a first row of numbers for values.
+        dataset = read_data(options.model_copy(update={"header": "no"}), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
         raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
     return dataset
