@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
@@ -347,8 +348,11 @@ def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) ->
 
 def _read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     try:
-        with safe_open(path, framework="pt") as stream:
-            return {key: stream.get_tensor(key) for key in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
+        # Not safe_open, which takes no path that is not UTF-8.
+        content = path.read_bytes()
+        tensors = load_tensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return tensors, header.get("__metadata__", {})
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
 
