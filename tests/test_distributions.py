@@ -285,7 +285,8 @@ def test_rates_and_their_gradients_are_finite_at_any_output(
             mixture.log_stds.copy_(extreme((4, latent), size, dtype, signs))
         vamp = Vamp(latent, torch.zeros(5, 1), bounded=False)
         about = {"standard-normal": StandardNormal(latent), "mixture": mixture, "vamp": vamp}[prior].to(dtype)
-        p, q = about(lambda _: module(pseudo)), module(raw)
+        of_pseudo, q = module(pseudo), module(raw)
+        p = about(lambda _, known=of_pseudo: known)
         z = q.rsample(draw(2, 6, latent).to(dtype))
         kl, log_q = p.kl(q), q.log_prob(z)
         terms = [p.log_prob(z), *(t for t in (kl, log_q) if t is not None)]

@@ -261,10 +261,9 @@ class Meter:
 
 def _not_finite(event: Skipped) -> str:
     return (
-        f"step {event.step}: the {event.term} is not finite, as often before, at {0.5**SETBACKS:g} of the learning rate"
-        " as well; most likely that is too high (try a tenth of optimizer.lr) or gradients need a bound"
-        " (optimizer.clip = 100);"
-        " the last good checkpoint is kept"
+        f"step {event.step}: the {event.term} is not finite, even after {SETBACKS} setbacks, each with half the"
+        " learning rate; most likely it is too high (try a tenth of optimizer.lr) or gradients need a bound"
+        " (optimizer.clip = 100); the last good checkpoint is kept"
     )
 
 
