@@ -18,7 +18,8 @@ import torch
 from helpers import images, poison
 
 import latlas
-from latlas import api, experiment, runs, snapshots
+from latlas import experiment, runs, snapshots
+from latlas.api import learning
 from latlas.errors import InputError, LatlasError
 from latlas.files import exclusively, write_atomic
 from latlas.objectives import Elbo
@@ -95,7 +96,7 @@ def test_a_moved_run_still_works(finished: latlas.Run, tmp_path: Path) -> None:
 
 
 def test_the_resolved_configuration_gives_the_same_run(finished: latlas.Run, tmp_path: Path) -> None:
-    config = api.configure(file=finished.path / "config.toml", settings={"pictures.draw": False})
+    config = learning.configure(file=finished.path / "config.toml", settings={"pictures.draw": False})
     again = experiment.train(config, tmp_path / "again")
     assert (again.path / "model.safetensors").read_bytes() == (
         finished.path / "model.safetensors"
@@ -151,7 +152,7 @@ class Stopper:
 
 def begun(source: Path, out: Path, epochs: int) -> runs.Run:
     """A run whose process ended after so many epochs."""
-    config = api.configure(str(source), options={"latent": 2, "epochs": 4}, settings=QUICK)
+    config = learning.configure(str(source), options={"latent": 2, "epochs": 4}, settings=QUICK)
     with pytest.raises(Halt):
         experiment.train(config, out, Stopper(epochs))
     return runs.find(out)
@@ -213,7 +214,7 @@ def troubled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def train_troubled(source: Path, out: Path, observer: Any = None) -> latlas.Run:
-    config = api.configure(str(source), options={"latent": 2, "epochs": 4}, settings=TROUBLED)
+    config = learning.configure(str(source), options={"latent": 2, "epochs": 4}, settings=TROUBLED)
     return experiment.train(config, out, observer or Stopper(99))
 
 
