@@ -145,8 +145,7 @@ def train(
         batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
         for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
-            lr, beta, capacity = scheduled(config, length, progress.step)
-            lr *= 0.5**progress.setbacks
+            lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
             x = binarised(data(rows), config.data, progress.step, generator)
             generator.manual_seed(step_seed(config.seed, progress.step))
             meter.add(len(rows), step_once(x, (lr, beta, capacity), generator))
@@ -275,9 +274,13 @@ def means(sums: dict[str, float]) -> dict[str, float | None]:
     return {**terms, "elbo": None if distortion is None or rate is None else -(distortion + rate)}
 
 
-def scheduled(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
-    """The learning rate, the weight beta, and the capacity in nats at a step, counted from 0."""
-    lr = config.optimizer.lr * LR_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
+def scheduled(config: Config, length: Plan, step: int, setbacks: int = 0) -> tuple[float, float, float]:
+    """The learning rate, the weight beta, and the capacity in nats at a step, counted from 0.
+
+    Each setback halves the learning rate.
+    """
+    peak = config.optimizer.lr * 0.5**setbacks
+    lr = peak * LR_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
     capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
     return lr, beta, capacity
