@@ -23,7 +23,9 @@ OF_SPREAD = (
 )
 HOLE, HOLE_SHARE = 1.0, 0.15  # nats per code, and share of the rate, by which a density must beat the prior
 LIGHT = 0.5  # below this weight, codes that leave the prior cost little
-AS_GOOD = 0.8  # share of PCA's explained variance that a trained model reaches; its residuals are at draws of z
+AS_GOOD = (
+    0.8  # share of PCA's explained variance that a trained model reaches; its residuals are at draws of z
+)
 PLOTTED = 2  # dimensions that are chosen for plots, however much they leave out
 TOO_FEW = 0.75  # share of the active modes' variance; Fashion-MNIST: 0.68 with 1 dimension, 0.91 with 2, 1.08 with 16
 

@@ -15,7 +15,9 @@ from latlas.networks import HIDDEN
 
 OVERFIT = 0.15  # least share of the training gain that unseen items miss; 8,000 images of Fashion-MNIST: 0.05
 WORSE = 0.05  # least share of validation's gain that was lost again by the last epoch
-FALLING = 0.1  # least share of the gain in the last quarter; up to 0.08 where twice the steps gain nothing more
+FALLING = (
+    0.1  # least share of the gain in the last quarter; up to 0.08 where twice the steps gain nothing more
+)
 ENOUGH = 20  # held-out items whose curve tells a trend
 FEW_ROWS = 4  # epochs that a trend needs
 STRAIGHT = 0.5  # least bend (`training_curves.bend`) of a cost that has not begun to level off

@@ -83,9 +83,13 @@ def _value(about: Mapping[str, Any]) -> str:
 
 
 def beside(about: Mapping[str, Any]) -> str:
-    """The values that the number is compared with: PCA 0.81, raw values 0.95."""
-    decimals = int(about.get("decimals", 3))
-    return ", ".join(f"{name} {rounded(value, decimals)}" for name, value in about.get("beside", {}).items())
+    """The values that the number is compared with: PCA 0.81, pure noise 0.04 ± 0.01."""
+    decimals, spread = int(about.get("decimals", 3)), about.get("beside_sd", {})
+    parts = {name: rounded(value, decimals) for name, value in about.get("beside", {}).items()}
+    return ", ".join(
+        f"{name} {value}" + (f" ± {rounded(spread[name], decimals)}" if name in spread else "")
+        for name, value in parts.items()
+    )
 
 
 def _origin(about: Mapping[str, Any]) -> str:
