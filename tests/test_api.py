@@ -14,7 +14,8 @@ import typer
 from helpers import images
 
 import latlas
-from latlas import api, cli
+from latlas import api, cli, inference
+from latlas.api import learning
 from latlas.config import known_keys
 from latlas.errors import InputError
 from latlas.runs import Run
@@ -94,8 +95,8 @@ def test_fields_of_errors_are_arguments_or_settings() -> None:
                 fields |= {str(v.value): path.name for v in values if isinstance(v, ast.Constant)}
     assert len(fields) > 15
     assert {f: where for f, where in fields.items() if f not in parameters | set(known_keys())} == {}
-    assert set(api.SHORT) <= parameters
-    assert set(api.SHORT.values()) <= set(known_keys())
+    assert set(learning.SHORT) <= parameters
+    assert set(learning.SHORT.values()) <= set(known_keys())
 
 
 # The call and how its error begins, the command and how its line begins; no command where typer refuses the value.
@@ -205,7 +206,7 @@ def test_only_what_is_to_be_kept_is_kept(work: Path) -> None:
 
 def test_arrays_are_those_that_the_command_writes(work: Path, tmp_path: Path, printed: Printed) -> None:
     run, file = work / "vae", tmp_path / "arrays.npz"
-    calls: dict[str, tuple[tuple[object, ...], Callable[[], api.Output]]] = {
+    calls: dict[str, tuple[tuple[object, ...], Callable[[], inference.Output]]] = {
         "encode": (("--split", "valid"), lambda: latlas.encode(run, split="valid", quiet=True)),
         "reconstruct": ((work / "ramps.npz",), lambda: latlas.reconstruct(run, work / "ramps.npz", quiet=True)),
         "sample": (("-n", 5, "--seed", 3), lambda: latlas.sample(run, 5, seed=3, quiet=True)),

@@ -20,7 +20,8 @@ from sklearn.decomposition import PCA
 from test_report import Page
 
 import latlas
-from latlas import api, cli, compare, experiment, figures
+from latlas import cli, compare, experiment, figures
+from latlas.api import learning
 from latlas.compare import Column, Comparison, Entry, Picture
 from latlas.data import Scaling
 from latlas.errors import InputError
@@ -227,7 +228,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for name, source, recipe, settings in jobs:
         quick = {"network.hidden": [16], "training.steps": 20, "pictures.draw": False}
-        config = api.configure(str(folder / source), recipe, None, quick | settings)
+        config = learning.configure(str(folder / source), recipe, None, quick | settings)
         experiment.train(config, folder / name)
     return folder
 

@@ -10,7 +10,8 @@ import pytest
 from helpers import configured, image_dataset, table_dataset
 from pydantic import BaseModel
 
-from latlas import api, config, settings
+from latlas import config, settings
+from latlas.api import learning
 from latlas.build import resolve
 from latlas.config import assignments, override, parse, recipe, recipe_names, to_toml
 from latlas.divergences import KERNELS
@@ -88,14 +89,14 @@ def test_a_saved_configuration_gives_the_same_run(name: str, tmp_path: Path) -> 
     resolved, _ = resolve(recipe(name), image_dataset(40, height=28, width=28, channels=1))
     path = tmp_path / "config.toml"
     path.write_text(to_toml(resolved))
-    assert api.configure(file=path) == resolved
-    assert api.configure(recipe="fashion-vae", file=path) == resolved
+    assert learning.configure(file=path) == resolved
+    assert learning.configure(recipe="fashion-vae", file=path) == resolved
 
 
 def test_a_file_of_some_settings_goes_over_a_recipe(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("seed = 7\n[optimizer]\nlr = 0.5\n")
-    config_ = api.configure(recipe="kmnist-vae", file=path)
+    config_ = learning.configure(recipe="kmnist-vae", file=path)
     assert (config_.seed, config_.optimizer.lr, config_.model.latent) == (7, 0.5, 2)
     assert config_.data.source == "kmnist"
 
@@ -108,17 +109,20 @@ def test_a_sigma_that_is_given_makes_the_likelihood_gaussian() -> None:
 def test_the_order_is_recipe_then_file_then_set_then_flags(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(to_toml(recipe("fashion-vae")).replace("batch_size = 100", "batch_size = 33"))
-    assert api.configure(recipe="fashion-vae").training.batch_size == 100
-    assert api.configure(file=file).training.batch_size == 33
+    assert learning.configure(recipe="fashion-vae").training.batch_size == 100
+    assert learning.configure(file=file).training.batch_size == 33
     settings_ = {"training.batch_size": 44}
-    assert api.configure(file=file, settings=settings_).training.batch_size == 44
-    assert api.configure(file=file, settings=settings_, options={"batch_size": 55}).training.batch_size == 55
+    assert learning.configure(file=file, settings=settings_).training.batch_size == 44
+    assert (
+        learning.configure(file=file, settings=settings_, options={"batch_size": 55}).training.batch_size
+        == 55
+    )
 
 
 def test_a_recipe_brings_its_data_unless_others_are_named() -> None:
-    assert api.configure(recipe="fashion-vae").data.source == "fashion-mnist"
-    assert api.configure("mnist", recipe="fashion-vae").data.source == "mnist"
-    assert api.configure().data.source == "fashion-mini"
+    assert learning.configure(recipe="fashion-vae").data.source == "fashion-mnist"
+    assert learning.configure("mnist", recipe="fashion-vae").data.source == "mnist"
+    assert learning.configure().data.source == "fashion-mini"
 
 
 def test_epochs_given_override_a_recipes_steps_however_they_are_given(tmp_path: Path) -> None:
@@ -129,9 +133,9 @@ def test_epochs_given_override_a_recipes_steps_however_they_are_given(tmp_path: 
         {"settings": {"training.epochs": 2}},
         {"file": tmp_path / "mine.toml"},
     ):
-        base = api.configure(recipe="kmnist-vae", **given)
+        base = learning.configure(recipe="kmnist-vae", **given)
         assert (base.training.steps, base.training.epochs) == (None, 2)
-    both = api.configure(recipe="kmnist-vae", settings={"training.epochs": 2, "training.steps": 9})
+    both = learning.configure(recipe="kmnist-vae", settings={"training.epochs": 2, "training.steps": 9})
     assert (both.training.steps, both.training.epochs) == (9, 2)
 
 

@@ -15,7 +15,8 @@ import torch
 from helpers import images
 
 import latlas
-from latlas import api, experiment, runs
+from latlas import experiment, runs
+from latlas.api import learning
 from latlas.errors import InputError, LatlasError
 from latlas.files import exclusively, write_atomic
 from latlas.objectives import Elbo
@@ -92,7 +93,7 @@ def test_a_moved_run_still_works(finished: latlas.Run, tmp_path: Path) -> None:
 
 
 def test_the_resolved_configuration_gives_the_same_run(finished: latlas.Run, tmp_path: Path) -> None:
-    config = api.configure(file=finished.path / "config.toml", settings={"pictures.draw": False})
+    config = learning.configure(file=finished.path / "config.toml", settings={"pictures.draw": False})
     again = experiment.train(config, tmp_path / "again")
     assert (again.path / "model.safetensors").read_bytes() == (
         finished.path / "model.safetensors"
@@ -148,7 +149,7 @@ class Stopper:
 
 def begun(source: Path, out: Path, epochs: int) -> runs.Run:
     """A run whose process ended after so many epochs."""
-    config = api.configure(str(source), options={"latent": 2, "epochs": 4}, settings=QUICK)
+    config = learning.configure(str(source), options={"latent": 2, "epochs": 4}, settings=QUICK)
     with pytest.raises(Halt):
         experiment.train(config, out, Stopper(epochs))
     return runs.find(out)

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from scipy.stats import norm, ttest_1samp, ttest_ind, ttest_ind_from_stats
 from test_report import Page
 
-from latlas import api, compare, experiment
+from latlas import compare, experiment
+from latlas.api import learning
 from latlas.compare import Column, Comparison, Entry
 from latlas.compare.significance import Estimate, standard_error, variation_that_covers
 from latlas.data import Scaling
@@ -259,7 +260,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, steps in (("long", 150), ("short", 2)):
         for seed in (0, 1):
             settings = quick | {"optimizer.lr": 0.02, "training.steps": steps, "seed": seed}
-            config = api.configure(str(folder / "ramps.npz"), "vae", None, settings)
+            config = learning.configure(str(folder / "ramps.npz"), "vae", None, settings)
             experiment.train(config, folder / f"{name}{seed}")
     return folder
 

@@ -95,7 +95,7 @@ def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
     """The error's line, which names the command's option for a field if there is one."""
     keys = {}
     if "." in error.field:
-        from latlas.api import SHORT
+        from latlas.api.learning import SHORT
 
         keys = {key: name for name, key in SHORT.items()}
     for word in arguments:

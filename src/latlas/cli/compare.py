@@ -35,9 +35,10 @@ def compare(
 ) -> None:
     """Put runs side by side: one table that ranks what can be ranked, and one page of pictures."""
     from latlas import api
+    from latlas.api import measuring
     from latlas.compare import text_table, to_dict
 
     names = [name.strip() for name in measures.split(",") if name.strip()]
     comparison = api.compare_runs(runs, out, pca=not no_pca, measures=names, data_dir=data_dir, quiet=quiet)
-    page = str(Path(out or api.COMPARISON).expanduser())
+    page = str(Path(out or measuring.COMPARISON).expanduser())
     show(to_dict(comparison) | {"page": page}, as_json, f"{text_table(comparison)}\npage: {page}")

@@ -1,0 +1,38 @@
+"""The Python interface: one call for each command; the command line makes the same calls.
+
+A run is given as a `Run`, a run folder, or a name under runs/. `out` is the file that a call writes: None writes
+nothing, "" takes the default name in the run folder.
+"""
+
+from latlas.api.learning import resume, train
+from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
+from latlas.api.studying import plan_study, study
+from latlas.api.using import decode, encode, morph, reconstruct, sample, vary
+from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
+from latlas.runs import load
+
+__all__ = [
+    "animate",
+    "compare_runs",
+    "data_info",
+    "decode",
+    "diagnose",
+    "encode",
+    "evaluate",
+    "evaluation_of",
+    "fetch_data",
+    "list_data",
+    "list_recipes",
+    "list_runs",
+    "load",
+    "morph",
+    "plan_study",
+    "reconstruct",
+    "resume",
+    "sample",
+    "show_recipe",
+    "study",
+    "train",
+    "vary",
+    "write_report",
+]

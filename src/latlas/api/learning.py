@@ -1,0 +1,111 @@
+"""Training as a call: configure, train, resume."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Unpack
+
+from latlas import config as configuration
+from latlas import experiment
+from latlas.api.opening import PathLike, RunLike, Where, check
+from latlas.console import Console
+from latlas.errors import InputError
+from latlas.runs import Run
+from latlas.settings import Config
+
+# Short names of the settings that are changed most often, with the configuration's keys.
+SHORT = {
+    "latent": "model.latent",
+    "epochs": "training.epochs",
+    "steps": "training.steps",
+    "batch_size": "training.batch_size",
+    "lr": "optimizer.lr",
+    "beta": "objective.beta",
+    "seed": "seed",
+    "limit": "data.limit",
+    "image_size": "data.image_size",
+    "layout": "data.layout",
+    "label": "data.label",
+    "strict": "data.strict",
+    "data_dir": "data.data_dir",
+    "device": "training.device",
+    "threads": "training.threads",
+    "patience": "training.patience",
+}
+
+QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
+
+
+def configure(
+    source: str = "", recipe: str = "", file: Path | None = None,
+    settings: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
+) -> Config:  # fmt: skip
+    """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
+
+    Options that are None count as not given. Raises InputError for an unknown recipe, key or value.
+    """
+    base = configuration.recipe(recipe or "vae")
+    if base.recipe.data:
+        base = configuration.override(base, {"data.source": base.recipe.data}, recipe)
+    if file is not None:
+        base = configuration.read(file, base)
+    changed = configuration.override(base, settings, "settings") if settings else base
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    if "data_dir" in given:
+        given["data_dir"] = str(Path(given["data_dir"]).expanduser().absolute())
+    changes = {SHORT[name]: value for name, value in given.items()}
+    if source:
+        changes["data.source"] = source
+    return configuration.override(changed, changes, ", ".join(given) or "source") if changes else changed
+
+
+def train(
+    source: PathLike = "",
+    recipe: str = "vae",
+    *,
+    config: PathLike | None = None,
+    out: PathLike | None = None,
+    settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Trains a recipe on a data set and gives the run: its folder, configuration, log and numbers.
+
+    `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
+    fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
+    layout, label, strict, data_dir, device, threads and patience. `settings` takes any key of the configuration, as
+    {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist; by
+    default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms and
+    the squared error, which is enough to try things out.
+
+    Raises InputError for anything wrong with the call or the data, before anything is written.
+    """
+    unknown_names = sorted(set(options) - set(SHORT))
+    if unknown_names:
+        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
+        )
+    file = None if config is None else Path(config)
+    with Console(quiet) as console:
+        settings = (QUICK if quick else {}) | dict(settings or {})
+        resolved = configure(os.fspath(source), recipe, file, settings, options)
+        return experiment.train(resolved, Path(out) if out is not None else None, console)
+
+
+def resume(path: RunLike, **where: Unpack[Where]) -> Run:
+    """Continues a run to its end as if it had never stopped; a finished run is returned unchanged.
+
+    Device and threads are those of the run unless others are given. Raises InputError for data that are missing or have
+    changed.
+    """
+    check(where, Where)
+    folder = path.path if isinstance(path, Run) else Path(path)
+    with Console(where.get("quiet", False)) as console:
+        return experiment.resume(
+            folder, console, where.get("threads"), where.get("device", ""), where.get("data_dir", "")
+        )

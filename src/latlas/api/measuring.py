@@ -1,0 +1,162 @@
+"""Numbers, findings, pages and films of trained runs, as calls."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Unpack
+
+from latlas import animation, compare, diagnosis, evaluation, experiment, html, metrics, report
+from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, run_of
+from latlas.console import Console
+from latlas.files import write_atomic
+from latlas.runs import dataset_of
+
+COMPARISON = "compare.html"
+
+
+class EvaluateOptions(Where, total=False):
+    """The options of `Where`, and the fields of `latlas.evaluation.Request`."""
+
+    source: PathLike
+    split: str
+    limit: int | None
+    draws: int | None
+    samples: int
+    seed: int | None
+    ais: int | None
+    chains: int
+    temperatures: int
+    corrupt: str
+    strength: float | None
+
+
+def evaluate(
+    run: RunLike, measures: Sequence[str] | None = ("all",), **options: Unpack[EvaluateOptions]
+) -> dict[str, dict[str, Any]]:
+    """Measures a run: numbers by name, each with `value`, `stderr`, `unit`, the numbers of `items` and `draws`, and the
+    values of other models or baselines `beside` it.
+
+    `measures` are names of `latlas.metrics.METRICS` or of groups; None takes the groups of the run's configuration, and
+    "bound" is the group of the ELBO and its terms. The items are those of the test split, of another `split`, or of
+    another `source`; `limit` takes so many of them, evenly spaced. `draws` is the number of draws of z per item for
+    log p(x), which is then measured on every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number
+    of items for annealed importance sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and
+    `strength` are the corruption of items to restore. Further options are those of `Where`.
+
+    Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
+    fit.
+    """
+    return evaluation_of(run, measures, **options).get("numbers", {})
+
+
+def evaluation_of(
+    run: RunLike,
+    measures: Sequence[str] | None = None,
+    *,
+    keep: bool = False,
+    **options: Unpack[EvaluateOptions],
+) -> dict[str, Any]:
+    """The record that `latlas evaluate --json` prints: the ELBO of a run with its terms, `numbers` by name, and with
+    `draws` all results of `importance` sampling.
+
+    The options are those of `evaluate`. `keep` adds numbers of the whole test split to the run's metrics.json and its
+    report.
+    """
+    names = {field.name for field in fields(evaluation.Request)}
+    given = {key: value for key, value in options.items() if key in names and value is not None}
+    given["source"] = os.fspath(options.get("source", ""))
+    with open_run(run, options, EvaluateOptions) as call:
+        request = evaluation.Request(measures, **given)  # type: ignore[arg-type]
+        return evaluation.evaluate(call.run, call.model, request, call.data_dir, keep, call.observer)
+
+
+def diagnose(run: RunLike, **where: Unpack[Where]) -> list[diagnosis.Finding]:
+    """The findings on a run, the most serious first; empty if nothing is wrong.
+
+    Each finding has `title`, `evidence`, `cause`, `remedy` and the `settings` to change.
+
+    Raises InputError for data that are missing or have changed.
+    """
+    check(where, Where)
+    with Console(where.get("quiet", False)) as console:
+        opened = run_of(run)
+        dataset = dataset_of(opened, where.get("data_dir", ""), console.progress)
+        model = model_of(opened, where) if opened.has_weights else None
+        context = None if model is None else metrics.context_of(opened, model, dataset, observer=console)
+        return diagnosis.of(opened, dataset, context, opened.finished)
+
+
+def write_report(
+    run: RunLike,
+    *,
+    redraw: bool = False,
+    grid: tuple[int, int] | None = None,
+    span: tuple[float, float] | None = None,
+    data_dir: str = "",
+    quiet: bool = False,
+) -> Path:
+    """Writes report.html again from the run folder and gives its path.
+
+    `redraw` draws the pictures again from the data, as does a `grid` (rows, columns) or a `span` (low, high) of the
+    latent manifold. Raises InputError if the data are missing.
+    """
+    opened = run_of(run)
+    if redraw or grid or span:
+        with Console(quiet) as console:
+            experiment.redraw(opened, grid, span, data_dir, console)
+    return report.write_report(opened.path)
+
+
+def animate(
+    run: RunLike,
+    out: PathLike | None = None,
+    what: str = "all",
+    *,
+    seconds: float = 8.0,
+    size: int = 960,
+    quiet: bool = False,
+) -> animation.Animation:
+    """Writes a run's snapshots in order as a film; `what` is all, samples, codes or manifold.
+
+    `out` is a .webp or .gif, by default animation.webp in the run folder. The film is `seconds` long, and the longer
+    side of its frames has `size` pixels. A report in the same folder shows it.
+
+    Raises InputError for a run with fewer than two snapshots or without the requested panel.
+    """
+    opened = run_of(run)
+    path = Path(out).expanduser() if out else None
+    with Console(quiet) as console:
+        film = animation.animate(opened, path, what, seconds, size, console)
+    if film.path.parent.resolve() == opened.path.resolve() and (opened.path / "report.html").exists():
+        report.write_report(opened.path)
+    return film
+
+
+def compare_runs(
+    runs: Sequence[RunLike],
+    out: PathLike | None = None,
+    *,
+    pca: bool = True,
+    measures: Sequence[str] = (),
+    data_dir: str = "",
+    quiet: bool = False,
+) -> compare.Comparison:
+    """Compares finished runs, one row each, and writes the page to `out` unless it is None.
+
+    "" is compare.html in the current folder, which is overwritten. `pca` adds rows of PCA at the runs' latent sizes;
+    `measures` are names of `latlas.metrics.METRICS`. Raises InputError for an `out` that exists, an unfinished run, a
+    run given twice, an unknown measure, and missing data.
+    """
+    path = None if out is None else html.new_page(out) if os.fspath(out) else Path(COMPARISON)
+    opened = [run_of(run) for run in runs]
+    with Console(quiet) as console:
+        result = compare.gather(
+            compare.by_name(opened), pca=pca, measures=measures, data_dir=data_dir, pictures=path is not None,
+            observer=console,
+        )  # fmt: skip
+    if path is not None:
+        write_atomic(path, compare.page([result], compare.title_of(result)))
+    return result

@@ -1,0 +1,67 @@
+"""How a call opens a trained run: its options, the run, the model and the console."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from latlas import machine
+from latlas.console import Console
+from latlas.models import Model
+from latlas.runs import Run, find
+
+PathLike = str | os.PathLike[str]
+RunLike = Run | PathLike
+
+
+class Where(TypedDict, total=False):
+    """Options of every call: the folder of named data sets (default: LATLAS_DATA), the `device` (auto, cpu, cuda,
+    cuda:1 or mps), the number of CPU `threads`, and `quiet`, which leaves out notes and progress."""
+
+    data_dir: str
+    device: str
+    threads: int | None
+    quiet: bool
+
+
+class ItemOptions(Where, total=False):
+    """The options of `Where`, and the `split` of the run's own data: train, valid or test."""
+
+    split: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call on a trained run: the run, its model and the call's options."""
+
+    run: Run
+    model: Model
+    data_dir: str
+    observer: Console
+
+
+@contextmanager
+def open_run(run: RunLike, options: Mapping[str, Any], allowed: type = Where) -> Iterator[Call]:
+    """Loads a run's model, with a console for notes and progress inside the block."""
+    check(options, allowed)
+    with Console(options.get("quiet", False)) as console:
+        opened = run_of(run)
+        yield Call(opened, model_of(opened, options), options.get("data_dir", ""), console)
+
+
+def check(options: Mapping[str, Any], allowed: type) -> None:
+    for name in options:
+        if name not in allowed.__annotations__:
+            raise TypeError(f"unknown option {name!r} (known: {', '.join(allowed.__annotations__)})")
+
+
+def run_of(run: RunLike) -> Run:
+    return run if isinstance(run, Run) else find(run)
+
+
+def model_of(run: Run, options: Mapping[str, Any]) -> Model:
+    machine.use_threads(options.get("threads"))
+    return run.model().to(machine.choose_device(options.get("device") or "auto"))

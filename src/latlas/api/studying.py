@@ -1,0 +1,76 @@
+"""Studies as calls: the plan of one, and its runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+from latlas import studies
+from latlas.api.opening import PathLike, Where, check
+from latlas.console import Console
+from latlas.errors import InputError
+from latlas.studies import budget as budgets
+from latlas.studies import execute, prepare, results
+
+
+class StudyOptions(Where, total=False):
+    """The options of `Where`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
+    seconds or as "10m"; the number of `seeds`; the `limit` on training images.
+    """
+
+    out: PathLike | None
+    budget: float | str | None
+    seeds: int | None
+    limit: int | None
+
+
+def plan_study(
+    name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]
+) -> prepare.Plan:
+    """The runs of a study with their estimated times, measured on this machine; nothing is trained or written.
+
+    `name` is the name of a study or a TOML file; `data` replaces the study's data sets. Raises InputError for wrong
+    settings or data, a folder that holds something else, and a budget that is too short.
+    """
+    check(options, StudyOptions)
+    with Console(options.get("quiet", False)) as console:
+        return _plan(name, data, options, console, measure=True)
+
+
+def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]) -> dict[str, Any]:
+    """Trains the runs of a study and compares them on one page; after an interruption the same call continues.
+
+    The result holds the `runs`, the `cuts` of a budget and the `results` by data set; `folder`, `page` and `table` are
+    paths. Raises InputError as `plan_study` does, and LatlasError at the end if runs failed.
+    """
+    check(options, StudyOptions)
+    with Console(options.get("quiet", False)) as console:
+        plan = _plan(name, data, options, console)
+        for line in (execute.headline(plan), *plan.cuts):
+            console.note(line)
+        values = execute.carry_out(plan, console)
+    keys = ("study", "title", "data", "seeds", "budget", "cuts", "estimate_seconds", "runs", "results")
+    places = {"folder": plan.out, "page": plan.out / results.PAGE, "table": plan.out / results.TABLE}
+    return {**{key: values[key] for key in keys}, **{key: str(path) for key, path in places.items()}}
+
+
+def _plan(
+    name: PathLike, data: Sequence[str] | str, options: StudyOptions, console: Console, measure: bool = False
+) -> prepare.Plan:
+    budget, seeds, out = options.get("budget"), options.get("seeds"), options.get("out")
+    if seeds is not None and seeds < 1:
+        raise InputError("at least 1 is needed", field="seeds", value=seeds)
+    requested = prepare.Options(
+        data=(data,) if isinstance(data, str) else tuple(data),
+        out=None if out is None else Path(out),
+        budget=budgets.parse_duration(budget) if isinstance(budget, str) else budget,
+        seeds=seeds,
+        limit=options.get("limit"),
+        threads=options.get("threads"),
+        device=options.get("device", ""),
+        data_dir=options.get("data_dir", ""),
+        measure=measure,
+    )
+    return prepare.plan(studies.read(os.fspath(name)), requested, console)
