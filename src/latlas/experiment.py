@@ -25,6 +25,7 @@ from latlas.diagnosis.wording import described
 from latlas.files import exclusively, write_json
 from latlas.machine import interruptible, prepare
 from latlas.metrics import Context
+from latlas.metrics.display import on_sign
 from latlas.metrics.elbo import Evaluation, evaluate
 from latlas.metrics.importance import trained_bound
 from latlas.models import Model
@@ -58,11 +59,19 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
+    explained: bool = False
 
     @property
     def seconds(self) -> float:
         """How long the run has taken, in this process and `before` it was resumed."""
         return self.before + time.perf_counter() - self.started
+
+    def explain(self, numbers: Mapping[str, Any]) -> None:
+        """Notes, once, what a number means whose sign surprises."""
+        sign = on_sign(numbers)
+        if sign and not self.explained:
+            self.observer.note(sign)
+        self.explained = self.explained or bool(sign)
 
     def batches(self, split: str) -> Batches:
         return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
@@ -273,6 +282,8 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
+    if valid is not None:
+        session.explain(valid.to_dict())
 
 
 def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
@@ -328,6 +339,7 @@ def finish(session: Session) -> None:
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
     _note_result(run, splits["test"], values, observer)
+    session.explain(splits["test"])
 
 
 def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -38,6 +38,7 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
             measures=names,
             columns=info.columns,
             data_dir=plan.options.data_dir,
+            rank_by="valid",
             observer=observer,
         )
     if not comparisons:
