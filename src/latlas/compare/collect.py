@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any
 
 from latlas.build import items, unit_of
 from latlas.compare import pictures as drawing
@@ -47,15 +47,13 @@ def gather(
     columns: Sequence[str] = (),
     data_dir: str = "",
     pictures: bool = True,
-    rank_by: Literal["test", "valid"] = "test",
     observer: Observer = SILENT,
 ) -> Comparison:
     """Compares groups of runs by name: a row for each group, the mean over its runs, which differ in their seed only.
 
     `pca` adds a row of PCA for each latent size, six at most, fitted to the runs' own training split.
     `measures` are names of `latlas.metrics.METRICS`, or "all"; `columns` further numbers in metrics.json. Numbers
-    are those of each run's metrics.json, on the test split; pictures are of each group's first run. `rank_by` says
-    which split's ELBO, distortion and squared error rank the rows: validation where every run has it. Raises InputError
+    are those of each run's metrics.json, on the test split; pictures are of each group's first run. Raises InputError
     for no run, one given twice, an unfinished one, groups that differ in more than the seed or have a seed twice, an
     unknown measure and data that are missing or have changed.
     """
@@ -81,34 +79,33 @@ def gather(
         shown = [drawing.shown(s.entry, s.context) for s in subjects]
         drawings = drawing.draw(shown, lambda n, total: observer.progress("drawing", n, total))
     shown_columns = _columns(entries, unit, kind, (columns, measure_names))
-    if rank_by == "valid":
-        shown_columns = _by_validation(entries, shown_columns, notes)
     signs = [on_sign(entry.values) for entry in entries]
     notes += dict.fromkeys(filter(None, signs))
     return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes))
 
 
-def _by_validation(
-    entries: Sequence[Entry], columns: Sequence[Column], notes: list[str]
-) -> tuple[Column, ...]:
-    """The columns, those that validation ranks after a column of that; says in `notes` which split ranks."""
-    runs = [entry for entry in entries if not entry.baseline]
+def by_validation(comparison: Comparison) -> Comparison:
+    """The comparison, in which ELBO, distortion and squared error rank by validation items where every run has some.
+
+    The columns of the test split stand after those; a note says which split ranks.
+    """
+    runs = comparison.runs
     if any(entry.number(f"{VALIDATION}mse") is None for entry in runs):
-        notes.append("Ranked by the test items: not every run has a validation split.")
-        return tuple(columns)
+        note = "Ranked by the test items: not every run has a validation split."
+        return replace(comparison, notes=(*comparison.notes, note))
     # Where every run has an ELBO, its distortion alone ranks nothing.
     chosen = {"elbo", "mse"} | (set() if all(e.number("elbo") is not None for e in runs) else {"distortion"})
     split: list[Column] = []
-    for column in columns:
+    for column in comparison.columns:
         if column.key in chosen:
             title = f"Validation {column.title if column.title.isupper() else column.title.lower()}"
             split.append(replace(column, key=f"{VALIDATION}{column.key}", title=title, why=""))
         split.append(replace(column, better="") if column.key in OF_VALIDATION else column)
-    notes.append(
-        "ELBO, distortion and squared error rank by validation items, so that the test items beside them"
-        " choose nothing; other numbers are of test items alone, and rank by them."
+    note = (
+        "ELBO, distortion and squared error rank by validation items, so that the test items beside them choose"
+        " nothing; other numbers are of test items alone, and rank by them."
     )
-    return tuple(split)
+    return replace(comparison, columns=tuple(split), notes=(*comparison.notes, note))
 
 
 def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:

@@ -18,9 +18,7 @@ OUTSIDE = 0.01  # share of reconstructed values outside [0, 1] by more than 1/25
 LIGHT, HEAVY = 0.05, 20.0  # below and above these weights the rate, or the distortion, hardly counts
 
 
-@rule(
-    "a factor of 1.5, by training items and, for a sigma that is too large, by test items as well", train=20
-)
+@rule("the residuals of training items; for a sigma that is too large, of test items too", train=20)
 def noise_off(e: Evidence) -> Finding | None:
     """The likelihood's sigma does not fit the residuals."""
     if not e.variational or e.noise is None or e.noise.best_sigma is None or e.noise.excess is None:
@@ -95,7 +93,7 @@ def _calibrating_settings(e: Evidence, factor: float) -> dict[str, Any]:
     )
 
 
-@rule("ten times the residual variance of training and of test items", train=20)
+@rule("the larger residual of training and test items", train=20)
 def bernoulli_on_grey(e: Evidence) -> Finding | None:
     """A cross-entropy assumes far more noise than these grey values have."""
     if e.likelihood.normalised(e.binary) or e.noise is None or e.noise.largest <= 0:
@@ -116,7 +114,7 @@ def bernoulli_on_grey(e: Evidence) -> Finding | None:
     )
 
 
-@rule("nothing: it reads the settings and whether all values are 0 or 1")
+@rule("none: it reads settings and data")
 def density_on_binary(e: Evidence) -> Finding | None:
     """The likelihood is a density, and the data are 0 or 1."""
     if e.likelihood.scale != "density" or not (e.binary and e.variational):
@@ -133,7 +131,7 @@ def density_on_binary(e: Evidence) -> Finding | None:
     )
 
 
-@rule("1 % of all reconstructed values", test=5)
+@rule("1 % of all values", test=5)
 def outside_range(e: Evidence) -> Finding | None:
     """Reconstructions leave [0, 1], the range of the data."""
     # A network without activations is trained for comparison with PCA, which has no bounds either.
@@ -152,7 +150,7 @@ def outside_range(e: Evidence) -> Finding | None:
     )
 
 
-@rule("the weight with the sigma that fits, below 0.05 or above 20", test=1)
+@rule("none: it reads settings, sigma beside the residuals")
 def loss_scale(e: Evidence) -> Finding | None:
     """The rate or the distortion has almost no weight, often because one is a mean and the other a sum."""
     objective = e.config.objective

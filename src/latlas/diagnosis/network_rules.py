@@ -15,7 +15,7 @@ UNLIKE_MMD = 0.02  # MMD^2 along standardised axes: about that of one axis shift
 UNLIKE_COST = 0.15  # share of validation's gain by which test items must cost more
 
 
-@rule("a range of 1e-4 of the widest, over 50 items", test=50)
+@rule("a ten-thousandth of the widest range in the layer", test=50)
 def dead_units(e: Evidence) -> Finding | None:
     """Units that give the same value for every item."""
     worst = max(e.layers, key=lambda layer: layer.dead / layer.units, default=None)
@@ -38,7 +38,7 @@ def dead_units(e: Evidence) -> Finding | None:
     )
 
 
-@rule("5 standard errors, over blocks of 100 items or over both splits", test=50)
+@rule("5 standard errors", test=50)
 def unlike_test(e: Evidence) -> Finding | None:
     """Test items follow another distribution than the training items."""
     if e.drift is None or not e.gradient:

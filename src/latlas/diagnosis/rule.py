@@ -41,7 +41,10 @@ class Rule:
     @property
     def needs_text(self) -> str:
         """What the rule needs, in words: 20 test items, 100 steps."""
-        words = [f"{n} steps" if what == "steps" else f"{n} {what} items" for what, n in self.needs.items()]
+        names = {"train": "training ", "valid": "validation ", "test": "test "}
+        words = [
+            f"{n} steps" if what == "steps" else f"{n} {names[what]}items" for what, n in self.needs.items()
+        ]
         return ", ".join(words) or "nothing"
 
 

@@ -30,9 +30,12 @@ class Curve:
 
     @property
     def noise(self) -> float:
-        """The standard deviation of a point from a smooth curve, by second differences over the later half."""
-        bends = np.diff(self.cost[len(self.cost) // 2 :], 2)
-        return float(np.sqrt(np.mean(bends**2) / 6)) if len(bends) else 0.0
+        """The standard deviation of a point from a smooth curve, by second differences over the later half.
+
+        By their median, so that single spikes do not hide themselves.
+        """
+        bends = np.abs(np.diff(self.cost[len(self.cost) // 2 :], 2))
+        return float(np.median(bends) / (0.6745 * np.sqrt(6))) if len(bends) else 0.0
 
     def late(self, start: float, since: float = 0.75) -> float:
         """The share of the decrease from `start` to the end that came after a share `since` of the steps; 0 if the cost

@@ -25,12 +25,13 @@ TRAVEL = 0.02  # least sum of learning rates: half the initial weights of a laye
 USUAL_LR = 1e-3  # from this learning rate on, Adam is not too slow
 SHORT_STEPS = GOOD_STEPS // 5  # with fewer steps, a straight curve means short training, not slow training
 SPIKE = 0.2  # share of the gain by which a row exceeds the best before it: more than the noise of batches
+SCATTER = 5.0  # times the scatter of the rows that a spike exceeds
 USELESS = 0.02  # share of the cost without codes: a smaller gain, on data with clear directions, is no gain
 CLIPPED = 20.0  # median gradient norm over the bound: Adam tolerates a bound that scales all steps alike
 CLEAR = 2.0  # a mode this many times the weight is clear enough for any model to encode
 
 
-@rule("nothing: one number that is not finite is enough")
+@rule("one number that is not finite is enough")
 def not_finite(e: Evidence) -> Finding | None:
     """The model's outputs are not finite, or training broke off before there was a model."""
     diverged = not e.finite
@@ -56,7 +57,7 @@ def not_finite(e: Evidence) -> Finding | None:
     )
 
 
-@rule("nothing: it reads the log")
+@rule("none: it reads the log")
 def unfinished(e: Evidence) -> Finding | None:
     """The run stopped before its end."""
     if e.finished or not e.weights or not e.gradient:
@@ -89,10 +90,7 @@ def _smaller_steps(e: Evidence) -> str:
     return f"Lower the learning rate{clip}."
 
 
-@rule(
-    "as many standard errors of the gains, and of the validation cost, as Student's t asks for: 3 for many items",
-    train=5,
-)
+@rule("3 standard errors of the gains; of a validation that gets worse, that of its gain", train=5)
 def overfits(e: Evidence) -> Finding | None:
     """The model does better on training items than on unseen ones, or validation has got worse."""
     held_out = _held_out(e)
@@ -167,7 +165,7 @@ def _smaller_network(e: Evidence) -> dict[str, Any]:
     return {"network.hidden": [max(16, width // 4) for width in hidden]}
 
 
-@rule("the scatter of the curve, 3 times")
+@rule("3 times the scatter of the curve")
 def underfits(e: Evidence) -> Finding | None:
     """Training was too short to have an effect, or the score was still improving at its end."""
     if not e.gradient or not e.finished:
@@ -181,7 +179,7 @@ def underfits(e: Evidence) -> Finding | None:
         else (training_curves.training(e), "train")
     )
     if len(curve) < FEW_ROWS:
-        return _few_steps(e) if e.trained_steps < SHORT_STEPS else None
+        return _few_steps(e) if e.trained_steps < SHORT_STEPS and gained(e) else None
     share = curve.late(training_curves.baseline(e, split))
     if share < FALLING or not gained(e) or curve.late_nats() < SIGNIFICANT * np.sqrt(2) * curve.noise:
         return None
@@ -220,7 +218,7 @@ def _few_steps(e: Evidence) -> Finding:
 
 
 @rule(
-    "the scatter of the curve, 5 times; of a gain that is missing, 3 standard errors",
+    "5 times the scatter of the curve; of a gain that is missing, 3 standard errors",
     train=5,
     steps=FEW_STEPS,
 )
@@ -228,7 +226,7 @@ def rate_too_high(e: Evidence) -> Finding | None:
     """The cost has spikes, or the model has learned nothing from data with clear directions."""
     if not e.gradient or not e.finite or "train" not in e.scores:
         return None
-    spikes = int((training_curves.rises(e) > SPIKE).sum()) if gained(e) else 0
+    spikes = _spikes(e) if gained(e) else 0
     failed = _learned_nothing(e) and (e.latents is None or not e.variational)
     if not spikes and not failed:
         return None
@@ -252,6 +250,14 @@ def rate_too_high(e: Evidence) -> Finding | None:
     )
 
 
+def _spikes(e: Evidence) -> int:
+    """How many rows lie above the best before them by more than a share of the gain, and more than they scatter."""
+    curve = training_curves.training(e)
+    gain = training_curves.baseline(e) - float(curve.cost.min()) if len(curve) else 0.0
+    least = max(SPIKE, SCATTER * curve.noise / gain) if gain > 0 else np.inf
+    return int((training_curves.rises(e) > least).sum())
+
+
 def _learned_nothing(e: Evidence) -> bool:
     clear = len(e.modes) > 0 and e.modes[0] > CLEAR * max(e.weight, 1.0)
     train = e.scores["train"]
@@ -260,7 +266,7 @@ def _learned_nothing(e: Evidence) -> bool:
     return clear and e.trained_steps >= SHORT_STEPS and most < USELESS * abs(train.baseline)
 
 
-@rule("twenty times the bound, by the median of the log's rows", steps=FEW_STEPS)
+@rule("the median of the log's rows", steps=FEW_STEPS)
 def clipped(e: Evidence) -> Finding | None:
     """Gradient clipping acts on most steps."""
     clip, norms = e.config.optimizer.clip, training_curves.norms(e)
@@ -281,7 +287,7 @@ def clipped(e: Evidence) -> Finding | None:
     )
 
 
-@rule("half the initial weights; of the curve's bend, 500 steps and six rows", steps=SHORT_STEPS)
+@rule("none for the sum of learning rates; six rows for the bend of the curve", steps=SHORT_STEPS)
 def rate_too_low(e: Evidence) -> Finding | None:
     """Weights could hardly move, or the cost fell along a straight line, although training was not short."""
     if not e.gradient or not e.steps:
@@ -319,7 +325,7 @@ def _straight(e: Evidence, bend: float | None) -> bool:
     return training_curves.training(e).late(training_curves.baseline(e), 0.5) > FALLING
 
 
-@rule("nothing: it counts")
+@rule("none: it counts")
 def nothing_held_out(e: Evidence) -> Finding | None:
     """There is no validation split."""
     if e.counts["valid"] or not e.gradient:
