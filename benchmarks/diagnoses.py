@@ -3,7 +3,8 @@
 What counts as true of each cell stands in this file, decided before any run was looked at: `NAMES` says which findings
 name a fault. Findings of fact, such as overfitting, are checked on items that neither training nor the diagnosis saw.
 
-    python benchmarks/diagnoses.py FOLDER     trains what FOLDER lacks, diagnoses all, writes results/diagnoses.md
+    python benchmarks/diagnoses.py FOLDER             trains what FOLDER lacks, judges all, writes results/diagnoses.md
+    python benchmarks/diagnoses.py FOLDER --trained   judges what is trained already
 
 Trained cells stay in FOLDER, so that a stopped grid goes on, and changed rules are tried without training again.
 """
@@ -247,10 +248,10 @@ def page(rows: list[Mapping[str, Any]]) -> str:
     wrong = [(row, name) for row in rows for name in row["false"]]
     lines = [
         "# Findings on runs whose fault is known", "",
-        f"{len(rows)} runs: {', '.join(SETS)}; {', '.join(f'{n:,}' for n in ITEMS)} items in all, a tenth each for"
-        f" validation and test; 6 steps, a fifth ({STEPS['a fifth']:,}) and full"
-        f" ({STEPS['full']:,}); an MLP with 128 hidden units, elsewhere the defaults. Images but the digits have half"
-        " their height and width; a set with fewer items keeps a sixth fresh.", "",
+        f"{len(rows)} of {len(list(cells()))} runs: {', '.join(SETS)}; {', '.join(f'{n:,}' for n in ITEMS)} items in all,"
+        f" a tenth each for validation and test; 6 steps, a fifth ({STEPS['a fifth']:,}) and full ({STEPS['full']:,}); an"
+        " MLP with 128 hidden units, elsewhere the defaults. Images but the digits have half their height and width; a"
+        " set with fewer items keeps a sixth fresh.", "",
         f"**{findings} findings, {len(wrong)} of them false: {100 * len(wrong) / max(1, findings):.1f} in 100.**"
         f" Runs with a false finding: {len({id(row) for row, _ in wrong})} of {len(rows)}.", "",
         "Of the 5 sets, in how many the fault was named (after 6 steps: that they are too few):", "",
@@ -291,6 +292,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for cell in cells():
+        if "--trained" in sys.argv and not (folder / f"{cell.file}.json").exists():
+            continue
         rows.append(judged(cell, folder))
         print(f"{time.process_time() - started:6.0f} s  {cell.file}: {rows[-1]['found']}  false: {rows[-1]['false']}",
               "MISSED" if rows[-1]["missed"] else "", flush=True)  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 from latlas.diagnosis.evidence import ACTIVE, Evidence, Latents
 from latlas.diagnosis.finding import Finding, rounded, short
 from latlas.diagnosis.rule import FEW_STEPS, SOME_STEPS, rule, standard_errors
-from latlas.diagnosis.training_rules import underfits
+from latlas.diagnosis.training_rules import moved, underfits
 
 COLLAPSED = 0.25  # least share of inactive dimensions that is reported where a setting explains them
 TOO_MANY = 0.6  # the same where no setting does: they do no harm, and half of a default run's are inactive
@@ -35,6 +35,9 @@ def collapsed(e: Evidence) -> Finding | None:
     """Posterior collapse: q(z | x) is the prior in every dimension."""
     if e.latents is None or not e.variational or (e.latents.activity > ACTIVE).any():
         return None
+    settled = _explained(e, 0)
+    if not settled and (e.trained_steps < SOME_STEPS or not moved(e)):
+        return None  # before training codes carry nothing
     rate = e.scores["test"].rate or 0.0
     cause, remedy, settings = _why_inactive(e, 0)
     return Finding(
@@ -46,7 +49,7 @@ def collapsed(e: Evidence) -> Finding | None:
         cause,
         remedy,
         settings,
-        settled=_explained(e, 0),
+        settled=settled,
     )
 
 

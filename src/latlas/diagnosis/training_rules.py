@@ -10,7 +10,7 @@ from latlas.build import GOOD_STEPS
 from latlas.diagnosis import training_curves
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
-from latlas.diagnosis.rule import FEW_STEPS, SIGNIFICANT, rule, standard_errors
+from latlas.diagnosis.rule import FEW_STEPS, SIGNIFICANT, SOME_STEPS, rule, standard_errors
 from latlas.networks import HIDDEN
 
 OVERFIT = 0.15  # least share of the training gain that unseen items miss; 8,000 images of Fashion-MNIST: 0.05
@@ -170,7 +170,9 @@ def underfits(e: Evidence) -> Finding | None:
     """Training was too short to have an effect, or the score was still improving at its end."""
     if not e.gradient or not e.finished:
         return None
-    if e.trained_steps < FEW_STEPS:
+    if e.trained_steps < FEW_STEPS or (e.trained_steps < SOME_STEPS and gained(e)):
+        return _few_steps(e)
+    if e.trained_steps < SHORT_STEPS and not moved(e):
         return _few_steps(e)
     by_epoch, items = training_curves.validation(e), e.scores["valid"].items if "valid" in e.scores else 0
     curve, split = (
@@ -201,6 +203,11 @@ def gained(e: Evidence) -> bool:
     return train is None or train.gain > _least(train.items) * train.gain_stderr
 
 
+def moved(e: Evidence) -> bool:
+    """Whether the weights could leave their initial values; True where the log does not tell."""
+    return not e.steps or training_curves.travel(e) >= TRAVEL
+
+
 def _few_steps(e: Evidence) -> Finding:
     none = e.trained_steps < FEW_STEPS
     return Finding(
@@ -227,7 +234,8 @@ def rate_too_high(e: Evidence) -> Finding | None:
     if not e.gradient or not e.finite or "train" not in e.scores:
         return None
     spikes = _spikes(e) if gained(e) else 0
-    failed = _learned_nothing(e) and (e.latents is None or not e.variational)
+    # Of a VAE that learned nothing, collapse says more; at a small rate, steps are not too large.
+    failed = _learned_nothing(e) and not e.variational and e.config.optimizer.lr >= USUAL_LR
     if not spikes and not failed:
         return None
     evidence = (
