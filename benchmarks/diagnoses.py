@@ -248,10 +248,10 @@ def page(rows: list[Mapping[str, Any]]) -> str:
     wrong = [(row, name) for row in rows for name in row["false"]]
     lines = [
         "# Findings on runs whose fault is known", "",
-        f"{len(rows)} of {len(list(cells()))} runs: {', '.join(SETS)}; {', '.join(f'{n:,}' for n in ITEMS)} items in all,"
-        f" a tenth each for validation and test; 6 steps, a fifth ({STEPS['a fifth']:,}) and full ({STEPS['full']:,}); an"
-        " MLP with 128 hidden units, elsewhere the defaults. Images but the digits have half their height and width; a"
-        " set with fewer items keeps a sixth fresh.", "",
+        f"{len(rows)} of {len(list(cells()))} runs: {', '.join(SETS)}; {', '.join(f'{n:,}' for n in ITEMS)} items in"
+        f" all, a tenth each for validation and test; 6 steps, a fifth ({STEPS['a fifth']:,}) and full"
+        f" ({STEPS['full']:,}); an MLP with 128 hidden units, elsewhere the defaults. Images but the digits"
+        " have half their height and width; a set with fewer items keeps a sixth fresh.", "",
         f"**{findings} findings, {len(wrong)} of them false: {100 * len(wrong) / max(1, findings):.1f} in 100.**"
         f" Runs with a false finding: {len({id(row) for row, _ in wrong})} of {len(rows)}.", "",
         "Of the 5 sets, in how many the fault was named (after 6 steps: that they are too few):", "",
