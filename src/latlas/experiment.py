@@ -58,11 +58,19 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
+    explained: bool = False
 
     @property
     def seconds(self) -> float:
         """How long the run has taken, in this process and `before` it was resumed."""
         return self.before + time.perf_counter() - self.started
+
+    def explain(self, numbers: Mapping[str, Any]) -> None:
+        """Notes, once, what a number means whose sign surprises."""
+        sign = display.on_sign(numbers)
+        if sign and not self.explained:
+            self.observer.note(sign)
+        self.explained = self.explained or bool(sign)
 
     def batches(self, split: str) -> Batches:
         return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
@@ -321,6 +329,8 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
+    if valid is not None:
+        session.explain(valid.to_dict())
 
 
 def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
@@ -377,6 +387,7 @@ def finish(session: Session) -> None:
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
     _note_result(run, splits["test"], values, observer)
+    session.explain(splits["test"])
 
 
 def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
