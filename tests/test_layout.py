@@ -26,6 +26,7 @@ LAYERS = {
     "config": "one strict value per run, from recipes, files and flags",
     "networks": "tensor to tensor, for any shape; the tutorials' own, layer by layer",
     "corruption": "what a denoising model's inputs suffer",
+    "scales": "log-scales that neither overflow nor vanish",
     "likelihoods": "p(x|z) from a network's raw output",
     "divergences": "distances between distributions; plain functions",
     "posteriors": "q(z|x)",
