@@ -77,8 +77,8 @@ def splits_among(names: Collection[str], deep: Collection[str] = ()) -> dict[str
     if others:
         raise InputError(
             f"{_quoted(alike)} {'looks like a split' if len(alike) == 1 else 'look like splits'}, but {_quoted(others)}"
-            f" beside {'it' if len(alike) == 1 else 'them'} is none of train, valid and test; keep only the splits there,"
-            " or give other names to what is a class"
+            f" beside {'it' if len(alike) == 1 else 'them'} is none of train, valid and test; keep only the splits"
+            " there, or give other names to what is a class"
         )
     return one_each(next(iter(groups.values())))
 
