@@ -28,7 +28,7 @@ CASES = {
     "0/1 int64 vectors": (BITS.reshape(40, -1), "vector", True, "none", np.uint8),
     "0/1 float vectors": (BITS.reshape(40, -1) * 1.0, "vector", True, "none", np.uint8),
     "uint8 images": ((BITS * 7).astype(np.uint8), "image", False, "integer", np.uint8),
-    "uint8 vectors": ((BITS * 7).astype(np.uint8).reshape(40, -1), "vector", False, "integer", np.uint8),
+    "a uint8 table": ((BITS * 7).astype(np.uint8).reshape(40, -1), "table", False, "standard", np.float64),
     "uint16 images": ((BITS * 7).astype(np.uint16), "image", False, "integer", np.uint16),
     "int64 images of bytes": (BITS * 255, "image", False, "integer", np.uint8),
     "int64 images beyond bytes": (BITS * 256, "image", False, "minmax", np.float32),
@@ -80,7 +80,7 @@ def test_scaling_comes_from_training_alone(shift: float, width: float, seed: int
         low, high = float(x.min()), float(x.max())
         tests = [np.clip(rng.permutation(x), low, high), x * 0 + high]
         if x is images and build(x, tests[0]).scaling.kind == "minmax":
-            tests.append(x + width * 7)
+            tests.append(np.concatenate([x[:12], x[12:] + width * 7]))
         a, *others = [build(x, t, validation=0.2) for t in tests]
         for b in others:
             assert a.scaling == b.scaling
@@ -174,7 +174,8 @@ INTEGER, WIDE = Scaling("integer", scale=(255.0,)), Scaling("integer", scale=(65
     [
         (np.array([[0, 255]], np.uint8), INTEGER, np.uint8),
         (np.array([[0, 255]]), INTEGER, np.uint8),
-        (np.array([[0, 0.5]]), INTEGER, np.float64),
+        (np.array([[0, 200.5]]), INTEGER, np.float64),
+        (np.array([[0, 1]]), INTEGER, np.uint8),
         (np.array([[0, 65535]]), WIDE, np.uint16),
         (np.array([[0, 1]], np.uint8), Scaling(), np.float32),
         (np.array([[-3.0, 8]]), Scaling("minmax", (0.0,), (2.0,)), np.float64),
@@ -191,10 +192,13 @@ def test_items_for_a_trained_model_keep_their_values(x: np.ndarray, scaling: Sca
 @pytest.mark.parametrize(
     ("x", "scaling", "message"),
     [
-        (np.array([[0, 256]]), INTEGER, "integers from 0 to 255"),
-        (np.array([[0, -1]]), WIDE, "integers from 0 to 65535"),
-        (np.array([[0, 1.5]]), INTEGER, r"floats inside \[0, 1\] or integers from 0 to 255"),
-        (np.array([[0, 9]]), Scaling(), r"floats inside \[0, 1\]$"),
+        (np.array([[0, 256]]), INTEGER, "whole numbers from 0 to 255"),
+        (np.array([[0, -1]]), WIDE, "whole numbers from 0 to 65535"),
+        (np.array([[0, 0.5]]), INTEGER, r"floats inside \[0, 1\]; .* multiply them by 255"),
+        (np.array([[False, True]]), INTEGER, "True and False; .* multiply them by 255"),
+        (np.array([[0, 255]], np.uint8), WIDE, "8-bit values; .* multiply them by 257"),
+        (np.array([[0, 9]]), Scaling(), r"1 of 2 outside; this model takes values inside \[0, 1\]$"),
+        (np.array([[0, 255]]), Scaling(), r"values inside \[0, 1\]; divide them by 255$"),
     ],
 )
 def test_items_of_another_range_are_refused(x: np.ndarray, scaling: Scaling, message: str) -> None:

@@ -53,11 +53,17 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
     binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
     if config.likelihood.name == "auto":
         sigma_given = config.likelihood.sigma != "learned"
-        bernoulli = not sigma_given and (binary or (grey and dataset.kind == "image"))
+        own_range = dataset.scaling.kind == "minmax"
+        bernoulli = not sigma_given and (binary or (grey and dataset.kind == "image" and not own_range))
         reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
+        reason = "values with a range of their own" if own_range else reason
         reason = "sigma is given" if sigma_given else reason
         choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
     likelihood = LIKELIHOODS[changes.get("likelihood.name", config.likelihood.name)]
+    if not likelihood.has_sigma and config.likelihood.sigma != "learned":
+        notes.append(
+            f"likelihood.sigma = {config.likelihood.sigma} has no effect: a {likelihood.title} has no sigma"
+        )
     if config.likelihood.output == "auto":
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":

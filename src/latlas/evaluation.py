@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latlas import inference, metrics, report
 from latlas.build import has_prior, unit_of
-from latlas.errors import InputError
+from latlas.errors import InputError, check_number
 from latlas.metrics import METRICS, Annealing, Context, named
 from latlas.metrics.ais import AIS, check
 from latlas.metrics.context import EVALUATION_SEED
@@ -29,8 +30,8 @@ class Request:
     `temperatures`. `corrupt` and `strength` are the corruption of items to restore; by default it is that of training.
     """
 
-    measures: Sequence[str] | None = None
-    source: str = ""
+    measures: Sequence[str] | str | None = None
+    source: Any = ""
     split: str = "test"
     limit: int | None = None
     draws: int | None = None
@@ -48,7 +49,20 @@ class Request:
 
     def check(self, run: Run) -> None:
         """Raises InputError for values that contradict each other or do not fit the run."""
-        if self.source and self.split != "test":
+        for name in ("limit", "draws", "samples", "seed", "ais", "chains", "temperatures"):
+            if getattr(self, name) is not None:
+                check_number(getattr(self, name), name)
+        if self.strength is not None:
+            check_number(self.strength, "strength", whole=False)
+        if self.ais is None:
+            for name in ("chains", "temperatures"):
+                if getattr(self, name) != getattr(Annealing, name):
+                    raise InputError(
+                        "has no effect without annealed importance sampling; give the number of items for it as ais",
+                        field=name,
+                        value=getattr(self, name),
+                    )
+        if inference.has_source(self.source) and self.split != "test":
             raise InputError(
                 "a split is of the run's own data; leave out the split or the source",
                 field="split",
@@ -86,23 +100,29 @@ def evaluate(
     if context.corruption.name != "none":
         values["corruption"] = context.corruption.model_dump()
     values |= _measured(context, request, names)
-    whole = not request.source and request.split == "test" and request.limit is None
+    whole = not inference.has_source(request.source) and request.split == "test" and request.limit is None
     if keep and whole and run.finished and "numbers" in values:
         metrics.keep(run, values["numbers"])
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
+    other = inference.has_source(request.source)
     about = {
         "run": str(run.path),
-        "split": None if request.source else request.split,
-        "source": request.source or None,
+        "split": None if other else request.split,
+        "source": _name_of(request.source) if other else None,
     }
+    values |= inference.outside(context.test, model, scored=True)
     return {**about, **values}
+
+
+def _name_of(source: Any) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
     """The names of the requested numbers; with `draws` these are the likelihood's, unless measures are named."""
     groups = ["likelihood"] if request.draws else run.config.evaluation.groups
     names = named(groups if request.measures is None else request.measures)
-    if request.source or request.split != "train":
+    if inference.has_source(request.source) or request.split != "train":
         return names
     without_tasks = tuple(name for name in names if METRICS[name].group != "downstream")
     if without_tasks != names:
@@ -123,7 +143,11 @@ def _context(
         seed=request.seed,
         annealing=request.annealing,
     )
-    data = dataset_of(run, data_dir, observer.progress) if numbers or not request.source else None
+    data = (
+        dataset_of(run, data_dir, observer.progress)
+        if numbers or not inference.has_source(request.source)
+        else None
+    )
     items = inference.items(run, model, request.split, request.source, data_dir, observer, data)
     items = items if request.limit is None else items.evenly(request.limit)
     return metrics.context_of(run, model, data, items, effort, observer, corruption)

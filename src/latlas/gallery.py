@@ -14,6 +14,7 @@ from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import Dataset, Kind, Split
+from latlas.data.items import Units
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -70,6 +71,11 @@ class Drawing:
         return self.data.kind == "table"
 
     @property
+    def units(self) -> Units:
+        """The units that items are drawn in: a table's own, else the model's scale, on which images lie in [0, 1]."""
+        return "data" if self.table else "model"
+
+    @property
     def pictorial(self) -> bool:
         """Whether items are images."""
         return self.data.kind == "image"
@@ -110,12 +116,16 @@ class Drawing:
 
     def reconstruction(self, rows: np.ndarray) -> np.ndarray:
         """Reconstructions of these rows of `items`, as images (N, H, W, C)."""
-        return self.images(np.asarray(self.model.reconstruct(self.items.x[rows])))
+        return self.images(np.asarray(self.model.reconstruct(self.items.take(rows), self.units)))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decodes codes (..., D) into items (..., item)."""
-        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32))
+        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32), self.units)
         return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
+
+    def sample(self, count: int, seed: int = 0) -> np.ndarray:
+        """Items decoded from the prior."""
+        return self.model.sample(count, seed=seed, units=self.units)
 
     def class_names(self, rows: np.ndarray) -> list[str] | None:
         """The class names of these rows of `items`; None without classes."""
@@ -168,9 +178,9 @@ def caption(name: str, kind: Kind) -> str:
 
 def _reconstructions(drawing: Drawing) -> Figure:
     if drawing.table:
-        x = drawing.items.x[:1000]
-        reconstruction = np.asarray(drawing.model.reconstruct(x))
-        return figures.column_reconstructions(drawing.scaled(x), reconstruction, drawing.column_names)
+        shown = drawing.items.take(slice(0, 1000))
+        reconstruction = np.asarray(drawing.model.reconstruct(shown, drawing.units))
+        return figures.column_reconstructions(drawing.scaled(shown.x), reconstruction, drawing.column_names)
     rows = drawing.varied_rows(2 * drawing.columns)
     return figures.image_rows(
         [("original", drawing.original(rows)), ("reconstruction", drawing.reconstruction(rows))],
@@ -199,13 +209,13 @@ def _restored(drawing: Drawing) -> Figure | None:
 def _samples(drawing: Drawing) -> Figure | None:
     if not drawing.settings.prior:
         return None
-    samples = np.asarray(drawing.model.sample(drawing.sample_count, seed=drawing.settings.seed))
+    samples = np.asarray(drawing.sample(drawing.sample_count, drawing.settings.seed))
     subtitle = "Means of p(x|z) for codes z drawn from the prior."
     return _sample_figure(drawing, samples, "Samples from the prior", subtitle)
 
 
 def _pseudo_inputs(drawing: Drawing) -> Figure | None:
-    inputs = drawing.model.pseudo_inputs()
+    inputs = drawing.model.pseudo_inputs(drawing.units)
     if inputs is None or drawing.table:
         return None
     shown = inputs[figures.evenly_spaced(len(inputs), drawing.sample_count)]

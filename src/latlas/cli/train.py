@@ -60,6 +60,9 @@ def train(
     layout: Annotated[
         str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")
     ] = None,
+    kind: Annotated[
+        str | None, option(metavar="NAME", help="Of an array or a table: image, vector or table.")
+    ] = None,
     label: Annotated[str | None, option(metavar="COLUMN", help="A table's column of labels.")] = None,
     strict: Annotated[bool, option("--strict", help="Refuse a folder with broken files.")] = False,
     data_dir: DataDir = "",
@@ -77,7 +80,7 @@ def train(
     options: dict[str, Any] = {
         "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
         "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size, "image_size"),
-        "layout": layout, "label": label, "strict": strict or None,
+        "layout": layout, "kind": kind, "label": label, "strict": strict or None,
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:

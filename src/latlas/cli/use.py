@@ -44,7 +44,7 @@ def reconstruct(
 
     output = api.reconstruct(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
     items = len(output.arrays["index"])
-    result = {"run": str(output.run.path), "out": str(output.path), "items": items}
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
     show(result, as_json, f"{items:,} reconstructions: {output.path}")
 
 
@@ -63,7 +63,8 @@ def encode(
 
     output = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
     items, latent = output.arrays["mean"].shape
-    result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent,
+              **output.about}  # fmt: skip
     show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
 
 

@@ -57,15 +57,29 @@ def decode(path: Path, size: tuple[int, int] | None, resize: str, grey: bool) ->
     """
     try:
         with Image.open(path) as image:
-            if size is not None:
-                image.draft(None, _draft_size(image, size))
-            upright = ImageOps.exif_transpose(image)
-            plain = _plain(upright, image.format).convert("L" if grey else "RGB")
-        if size is not None and plain.size != (size[1], size[0]):
-            plain = _resized(plain, (size[1], size[0]), resize)
-        return np.asarray(plain).reshape(plain.height, plain.width, -1)
+            return _pixels(image, size, resize, grey)
     except Exception as error:  # as above
         raise InputError(f"{path}: {reason(error)}") from None
+
+
+def decode_image(image: Image.Image, size: tuple[int, int], resize: str, grey: bool) -> np.ndarray:
+    """The pixels of a picture in memory, as `decode` gives those of a file; the picture stays as it is."""
+    try:
+        held = image.copy()
+        held.format = image.format
+        return _pixels(held, size, resize, grey)
+    except Exception as error:  # as above
+        raise InputError(f"picture: {reason(error)}") from None
+
+
+def _pixels(image: Image.Image, size: tuple[int, int] | None, resize: str, grey: bool) -> np.ndarray:
+    if size is not None:
+        image.draft(None, _draft_size(image, size))
+    upright = ImageOps.exif_transpose(image)
+    plain = _plain(upright, image.format).convert("L" if grey else "RGB")
+    if size is not None and plain.size != (size[1], size[0]):
+        plain = _resized(plain, (size[1], size[0]), resize)
+    return np.asarray(plain).reshape(plain.height, plain.width, -1)
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

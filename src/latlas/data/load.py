@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,13 +17,13 @@ from latlas.data.binarise import drawn_once
 from latlas.data.cache import ImageFormat, decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
-from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
+from latlas.data.folders import broken_notes, label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
 from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
-from latlas.data.image_files import decode
+from latlas.data.image_files import decode, inspect
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions
-from latlas.data.ranges import check_fit, check_numeric
+from latlas.data.ranges import check_fit, check_numeric, native
 from latlas.data.splits import Raw, as_split, assemble, code_labels
 from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
 from latlas.data.tables import read_table
@@ -40,6 +42,9 @@ class Like:
     classes: tuple[str, ...] | None = None
 
 
+def _silent(note: str) -> None: ...
+
+
 def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
     """The data set that `options.source` names: a named set, a folder, an array or a table.
 
@@ -50,13 +55,13 @@ def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
 
 def _read(options: DataOptions, progress: OnProgress | None) -> Raw:
     if options.source in NAMED:
-        _refuse_unused(options, ("label", "layout"), "a named set")
+        _refuse_unused(options, ("label", "layout", "kind"), "a named set")
         return read_named(options, progress)
     path = find(options.source)
     name = safe_name(path)
     suffix = path.suffix.lower()
     if path.is_dir():
-        _refuse_unused(options, ("label", "layout"), "a folder")
+        _refuse_unused(options, ("label", "layout", "kind"), "a folder")
         folder = _idx_home(path)
         if folder is not None:
             return _read_idx_folder(folder, name, options)
@@ -132,34 +137,48 @@ def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
     return Raw(name, str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-def load_items(source: str, like: Like, options: DataOptions, progress: OnProgress | None = None) -> Split:
+def load_items(
+    source: str,
+    like: Like,
+    options: DataOptions,
+    progress: OnProgress | None = None,
+    note: Callable[[str], None] = _silent,
+) -> Split:
     """Every item of a source, in its order, read so that it fits a trained model.
 
     Of a source with an official test split, that split. Image files are resized to the model's height and
     width and made grey or RGB as it needs; arrays must have its shape; a table's columns are matched by name.
     Labels are coded by the model's classes where they all occur there, and left out otherwise.
 
-    Where the model's data were binarised, so are these, as a test split.
+    Where the model's data were binarised, so are these, as a test split. `note` takes a line on each change.
 
     Raises InputError for a source that cannot be read or does not fit.
     """
     changes = {"source": source, "limit": None, "image_size": None, "binarise": "none"}
-    items = _items(source, like, options.model_copy(update=changes), progress)
+    items = _items(source, like, options.model_copy(update=changes), progress, note)
+    return drawn_as(items, like, options)
+
+
+def drawn_as(items: Split, like: Like, options: DataOptions) -> Split:
+    """Items binarised as a test split, where the model's data were binarised."""
     if options.binarise == "none":
         return items
     return drawn_once(items, like.scaling, options.binarise_seed, "test")
 
 
-def _items(source: str, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
+def _items(
+    source: str, like: Like, options: DataOptions, progress: OnProgress | None, note: Callable[[str], None]
+) -> Split:
     if source in NAMED:
         return _named_items(options, like, progress)
     path = find(source)
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        size, grey = _image_needs(like, str(path))
+        size, grey = image_needs(like, str(path))
+        _note_changes([path], like, options.resize, note)
         x = decode(path, size, options.resize, grey)[None]
-        return Split(_fit(x, like, str(path), image_files=True), None, np.arange(1))
+        return Split(pixels(x, like, str(path)), None, np.arange(1))
     if path.is_dir() and _idx_home(path) is None:
-        return _folder_items(path, like, options, progress)
+        return _folder_items(path, like, options, progress, note)
     if path.suffix.lower() in TABLE_SUFFIXES:
         raw = read_table(path, safe_name(path), options, like.columns)
     else:
@@ -167,32 +186,41 @@ def _items(source: str, like: Like, options: DataOptions, progress: OnProgress |
         layout = "auto" if path.is_dir() else options.layout
         raw = _read(options.model_copy(update={"label": "", "layout": layout}), progress)
     split = raw.parts.get("test", raw.parts["train"])
-    x = _fit(split.x, like, str(path))
+    x = fit(split.x, like, str(path))[0]
     return replace(split, x=x, labels=_recode(split.labels, raw.classes, like.classes))
 
 
 def _named_items(options: DataOptions, like: Like, progress: OnProgress | None) -> Split:
     size = like.shape[1:] if named(options.source).images and like.kind == "image" else None
     dataset = load(options.model_copy(update={"image_size": size, "label": "", "layout": "auto"}), progress)
-    x = _fit(dataset.test.x, like, options.source)
+    x = fit(dataset.test.x, like, options.source)[0]
     return replace(dataset.test, x=x, labels=_recode(dataset.test.labels, dataset.classes, like.classes))
 
 
-def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
-    size, grey = _image_needs(like, str(path))
+def _folder_items(
+    path: Path, like: Like, options: DataOptions, progress: OnProgress | None, note: Callable[[str], None]
+) -> Split:
+    size, grey = image_needs(like, str(path))
     listing = list_images(path)
     has_test = listing.parts is not None and "test" in listing.parts
     rows = np.flatnonzero(np.asarray(listing.parts) == "test") if has_test else np.arange(len(listing.files))
     files = [listing.files[i] for i in rows]
     decoded = decode_files(path, files, ImageFormat(size, options.resize, grey), progress)
     refuse_broken(path, decoded, options.strict)
+    for line in broken_notes(decoded):
+        note(line)
     index = rows[decoded.rows]
+    _note_changes([path / listing.files[i] for i in index], like, options.resize, note)
     labels, classes = label_codes(listing, index)
-    x = _fit(decoded.x, like, str(path), image_files=True)
+    x = pixels(decoded.x, like, str(path))
     return Split(x, _recode(labels, classes, like.classes), index)
 
 
-def _image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
+def image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
+    """Height and width that a model needs of an image file, and whether it is to be grey.
+
+    Raises InputError for a model of something else.
+    """
     if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
         shape = "x".join(map(str, like.shape))
         units = " in units of its own" if like.scaling.kind == "minmax" else ""
@@ -212,18 +240,79 @@ def _recode(
     return np.asarray([model.index(c) for c in own], dtype=np.int64)[labels]
 
 
-def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:
-    """Items with the shape and range that the model takes; pixels of image files are scaled to [0, 1] where it
-    takes floats.
+def _note_changes(files: Sequence[Path], like: Like, resize: str, note: Callable[[str], None]) -> None:
+    """Notes how many image files are resized, made grey or RGB, or scaled to fit the model."""
+    size, grey = image_needs(like, "")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+        headers = [inspect(file) for file in files]
+    total, wanted = len(headers), shape_text(size)
+    resized = sum((h.height, h.width) != size for h in headers)
+    recoloured = sum(h.grey != grey for h in headers)
+    how = "resized (short side, then centre crop)" if resize == "crop" else "squashed"
+    if resized:
+        note(f"{resized:,} of {total:,} image files {how} to {wanted}, the size that the model takes")
+    if recoloured:
+        colour = "made grey" if grey else "in grey taken as RGB"
+        note(f"{recoloured:,} of {total:,} image files {colour}, as the model takes them")
+    if like.scaling.kind == "none":
+        note("pixels divided by 255, as the model takes values inside [0, 1]")
+
+
+def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
+    """Pixels of image files, whose range is known, in the units of the model's data."""
+    scaling = like.scaling
+    if x.dtype == np.uint8 and scaling.kind == "none":
+        x = x.astype(np.float32) / 255
+    elif x.dtype == np.uint8 and scaling.scale[0] != 255:
+        x = np.rint(x * (scaling.scale[0] / 255)).astype(np.uint16)
+    return fit(x, like, where)[0]
+
+
+def fit(
+    x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Items as the model takes them, (N, H, W, C) or (N, D), and what brings such arrays back to the axes of `x`.
+
+    Images may have their channels last or first: the one that fits the model, and where both do, the last unless
+    `channels_first`. Grey images may leave out the channel, or be flat. `units` are those of the data, or "model".
+
+    Raises InputError for another shape, values that are not finite, and values on another scale.
     """
-    check_numeric(x, where)
-    shape = (*like.shape[1:], like.shape[0]) if like.kind == "image" else like.shape
-    if like.kind == "image" and like.shape[0] == 1 and x.shape[1:] == (shape[0] * shape[1],):
-        x = x.reshape(len(x), *shape)
-    if x.shape[1:] != shape:
+    x = native(x)
+    items, back = _fit_axes(x, like, where, channels_first)
+    if not len(items):
+        raise InputError(f"{where}: no items; at least one is needed")
+    check_numeric(items, where)
+    if units == "data":
+        return check_fit(items, like.scaling, where), back
+    if like.scaling.kind in ("none", "integer"):
+        items = check_fit(items, Scaling(), where)
+    return items if items.dtype.kind == "f" else items.astype(np.float32), back
+
+
+def _fit_axes(
+    x: np.ndarray, like: Like, where: str, channels_first: bool
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    own, shape = x.shape[1:], like.shape
+    ways: dict[str, tuple[int, ...]] = {"plain": shape}
+    if like.kind == "image":
+        channels, height, width = shape
+        ways = {"plain": (height, width, channels), "first": shape}
+        if channels == 1:
+            ways |= {"grey": (height, width), "flat": (height * width,)}
+    fitting = [way for way, axes in ways.items() if axes == own and x.ndim]
+    if not fitting:
+        alone = x.shape in ways.values()
         raise InputError(
-            f"{where}: items of {shape_text(x.shape[1:])}, but the model was trained on {shape_text(shape)}"
+            f"{where}: a single item of shape {x.shape}; give a batch of one, x[None]"
+            if alone
+            else f"{where}: items of shape {own if x.ndim else 'a number'}, and this model takes "
+            + " or ".join(
+                str(axes) for axes in (list(ways.values())[:2] if channels_first else [ways["plain"]])
+            )
         )
-    if x.dtype == bool or (image_files and like.scaling.kind == "none"):
-        x = x.astype(np.float32) / (255 if image_files else 1)
-    return check_fit(x, like.scaling, where)
+    if "first" in fitting and (channels_first or "plain" not in fitting):
+        return np.moveaxis(x, 1, -1), lambda items: np.moveaxis(items, -1, 1)
+    items = x.reshape(len(x), *ways["plain"])
+    return items, lambda y: y.reshape(len(y), *own)

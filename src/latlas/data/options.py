@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
+KindOption = Literal["auto", "image", "vector", "table"]
 
 
 class Section(BaseModel):
@@ -27,6 +28,13 @@ class DataOptions(Section):
     ] = ""
     label: Annotated[str, Field(description="the table's column of labels; empty: none")] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
+    kind: Annotated[
+        KindOption,
+        Field(
+            description="of an array or a table file; vector: values on one scale, as pixels; table: standardised"
+            " columns; auto: by the values"
+        ),
+    ] = "auto"
     image_size: Annotated[
         tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
     ] = None

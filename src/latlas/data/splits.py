@@ -12,7 +12,7 @@ from latlas.data.binarise import binarise
 from latlas.data.dataset import Dataset, Split
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
-from latlas.data.ranges import blocks, check_numeric, convert, decide
+from latlas.data.ranges import beyond_note, blocks, check_numeric, convert, decide, native
 from latlas.errors import InputError
 
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
@@ -70,12 +70,18 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
 
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
+    raw = replace(raw, parts={part: replace(s, x=native(s.x)) for part, s in raw.parts.items()})
     for part, split in raw.parts.items():
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     parts, notes = split_parts(raw, options)
-    training_range = decide(parts["train"].x, raw.source, raw.columns)
+    training_range = decide(parts["train"].x, raw.source, raw.columns, options.kind)
     parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
+    held_out = [
+        beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
+        for k in ("valid", "test")
+        if len(parts[k])
+    ]
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -88,7 +94,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         classes=raw.classes,
         columns=raw.columns,
         fingerprint=fingerprint(parts),
-        notes=(*raw.notes, *filter(None, (training_range.note, binarised)), *notes),
+        notes=(*raw.notes, *filter(None, (training_range.note, binarised)), *notes, *filter(None, held_out)),
         factor_names=raw.factor_names,
         **parts,
     )

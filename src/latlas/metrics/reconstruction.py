@@ -80,11 +80,12 @@ def restoration(
 def restore(
     model: Model, x: np.ndarray, corruption: CorruptionConfig, seed: int = EVALUATION_SEED
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Stored items, corrupted and restored: two arrays like those of `Model.reconstruct`, the first not clipped."""
+    """Stored items, corrupted and restored: two arrays on the model's scale."""
     with torch.no_grad(), evaluating(model):
         clean = model.to_tensor(x)
         corrupted = corrupt(clean, corruption, torch.Generator(clean.device).manual_seed(seed))
-        return model.to_numpy(corrupted), model.to_numpy(reconstructed(model, model.infer(corrupted)))
+        restored = reconstructed(model, model.infer(corrupted))
+        return model.to_numpy(corrupted, "model"), model.to_numpy(restored, "model")
 
 
 def psnr(squared: np.ndarray) -> np.ndarray:
