@@ -115,7 +115,7 @@ def test_arrays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(split.x[..., 0], x[5:])
     assert split.labels is not None
     np.save(tmp_path / "bits.npy", x > 100)
-    with pytest.raises(InputError, match="True and False; .* multiply them by 255"):
+    with pytest.raises(InputError, match=r"True and False; .* multiply them by 255"):
         load_items(str(tmp_path / "bits.npy"), GREY, DataOptions())
     planes = RNG.integers(0, 256, (9, 3, 6, 3)).astype(np.uint8)
     np.save(tmp_path / "planes.npy", planes)
@@ -130,7 +130,7 @@ def test_arrays_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"items of shape \(7, 5, 1\), and this model takes \(6, 5, 1\)"):
         load_items(str(tmp_path / "a.npy"), GREY, DataOptions())
     np.save(tmp_path / "b.npy", RNG.normal(size=(9, 6, 5)) * 5)
-    with pytest.raises(InputError, match="values from .* this model takes whole numbers from 0 to 255"):
+    with pytest.raises(InputError, match=r"values from .* this model takes whole numbers from 0 to 255"):
         load_items(str(tmp_path / "b.npy"), GREY, DataOptions())
     np.save(tmp_path / "c.npy", np.full((9, 6, 5), np.nan))
     with pytest.raises(InputError, match="NaN"):

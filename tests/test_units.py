@@ -84,7 +84,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
 
 def close(a: Any, b: Any, x: np.ndarray, share: float = 1e-4) -> None:
     """Whether two arrays are the same but for rounding, in units of the data's spread."""
-    np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), atol=share * float(x.std()), rtol=1e-4)
+    np.testing.assert_allclose(
+        np.asarray(a, float), np.asarray(b, float), atol=share * float(x.std()), rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("case", list(CASES))
@@ -167,7 +169,9 @@ def test_every_type_that_holds_the_same_values_gives_the_same(
             assert type(again) is type(held), name
             with torch.no_grad():
                 error = np.asarray((again - held) ** 2).mean()
-                np.testing.assert_allclose(error, ((back - x.astype(float)) ** 2).mean(), rtol=1e-3, err_msg=name)
+                np.testing.assert_allclose(
+                    error, ((back - x.astype(float)) ** 2).mean(), rtol=1e-3, err_msg=name
+                )
         if not isinstance(held, torch.Tensor):
             assert model(held).elbo.shape == (len(x),), name
 
@@ -178,7 +182,14 @@ def test_codes_of_every_type_are_decoded_alike(case: str, trained: Callable[[str
     model = latlas.load(run.path)
     z = model.encode(x)
     expected = model.decode(z)
-    for held in (z.tolist(), list(z), pd.DataFrame(z), z.astype(">f4"), z.astype(np.float64), z[::-1].copy()[::-1]):
+    for held in (
+        z.tolist(),
+        list(z),
+        pd.DataFrame(z),
+        z.astype(">f4"),
+        z.astype(np.float64),
+        z[::-1].copy()[::-1],
+    ):
         close(model.decode(held), expected, CASES[case].x)
         close(latlas.decode(run, held, quiet=True).arrays["decoded"], expected, CASES[case].x)
     tensors = model.decode(torch.from_numpy(z))
@@ -202,7 +213,7 @@ WRONG = {
     "a single item": (np.zeros((*SIZE, 1), np.uint8), r"a single item of shape \(10, 8, 1\); give a batch of one"),
     "a single item without channels": (np.zeros(SIZE, np.uint8), "a single item"),
     "a tensor of another shape": (torch.zeros(2, 1, 9, 9), r"\(1, 9, 9\).*\(10, 8, 1\) or \(1, 10, 8\)"),
-    "one NaN": (np.where(np.arange(2 * 80).reshape(2, *SIZE, 1) == 99, np.nan, 1.0), "NaN or infinite values in 1 of 2"),
+    "one NaN": (np.where(np.arange(160).reshape(2, *SIZE, 1) == 99, np.nan, 1.0), "NaN or infinite values in 1 of 2"),
     "complex numbers": (np.zeros((2, *SIZE, 1), complex), "complex"),
     "masked values": (np.ma.masked_less(np.arange(160).reshape(2, *SIZE, 1), 5), "5 masked values"),
     "a sparse tensor": (torch.zeros(2, *SIZE).to_sparse(), "sparse"),
@@ -268,8 +279,12 @@ def test_values_on_another_scale_are_refused_with_the_reason(
     other = change(CASES[case].x)
     np.save(tmp_path / "other.npy", other)
     model = latlas.load(run.path)
-    for call in (lambda: model.reconstruct(other), lambda: model.encode(torch.from_numpy(other.astype(np.float32)) if other.dtype == np.uint16 else torch.from_numpy(other)),
-                 lambda: latlas.reconstruct(run, tmp_path / "other.npy", quiet=True)):  # fmt: skip
+    tensor = torch.from_numpy(other.astype(np.int32) if other.dtype == np.uint16 else other)
+    for call in (
+        lambda: model.reconstruct(other),
+        lambda: model.encode(tensor),
+        lambda: latlas.reconstruct(run, tmp_path / "other.npy", quiet=True),
+    ):
         with pytest.raises(InputError, match=message):
             call()
 
@@ -282,7 +297,12 @@ def test_an_anomaly_is_neither_clipped_nor_silent(
     usual = latlas.evaluate(run, ["distortion"], source=x, quiet=True)["distortion"]["value"]
     x[7, 3, 3] = 5.0
     np.save(tmp_path / "x.npy", x)
-    assert command_line(["encode", str(run.path), str(tmp_path / "x.npy"), "--out", str(tmp_path / "c.npz"), "--json"]) == 0
+    assert (
+        command_line(
+            ["encode", str(run.path), str(tmp_path / "x.npy"), "--out", str(tmp_path / "c.npz"), "--json"]
+        )
+        == 0
+    )
     said = capsys.readouterr()
     result = json.loads(said.out)
     assert (result["outside"], result["items_outside"], result["clipped"], result["items"]) == (1, 1, 0, 50)

@@ -150,12 +150,13 @@ def _from_frame(frame: Any, names: list[str], keys: list[Any], like: Like | None
 
 
 def _frame_like(frame: Any, names: Sequence[str], x: np.ndarray) -> Any:
-    """Rows as a frame of the given frame's own type, which aligns them by name and index."""
-    made = {name: x[:, i] for i, name in enumerate(names)}
-    if not hasattr(frame, "iloc"):
-        return type(frame)(made) if hasattr(frame, "schema") and hasattr(frame, "select") else x
+    """Rows as a frame of pandas or polars, which aligns them by name and index; as an array for any other frame."""
+    library = type(frame).__module__.partition(".")[0]
+    if library not in ("pandas", "polars"):
+        return x
     original = {str(name): name for name in frame.columns}
-    return type(frame)({original[name]: column for name, column in made.items()}, index=frame.index)
+    made = {original[name]: x[:, i] for i, name in enumerate(names)}
+    return type(frame)(made, index=frame.index) if library == "pandas" else type(frame)(made)
 
 
 def _from_list(given: Sequence[Any], where: str) -> np.ndarray:

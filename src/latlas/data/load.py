@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -291,6 +291,15 @@ def fit(
     return items if items.dtype.kind == "f" else items.astype(np.float32), back
 
 
+def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
+    """Why an array fits none of the ways in which a model takes its items."""
+    if x.shape in ways.values():
+        return f"a single item of shape {x.shape}; give a batch of one, x[None]"
+    taken = list(ways.values())[:2] if channels_first else [ways["plain"]]
+    found = f"items of shape {x.shape[1:]}" if x.ndim > 1 else f"an array of shape {x.shape}"
+    return f"{found}, and this model takes {' or '.join(map(str, taken))}"
+
+
 def _fit_axes(
     x: np.ndarray, like: Like, where: str, channels_first: bool
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
@@ -303,15 +312,7 @@ def _fit_axes(
             ways |= {"grey": (height, width), "flat": (height * width,)}
     fitting = [way for way, axes in ways.items() if axes == own and x.ndim]
     if not fitting:
-        alone = x.shape in ways.values()
-        raise InputError(
-            f"{where}: a single item of shape {x.shape}; give a batch of one, x[None]"
-            if alone
-            else f"{where}: items of shape {own if x.ndim else 'a number'}, and this model takes "
-            + " or ".join(
-                str(axes) for axes in (list(ways.values())[:2] if channels_first else [ways["plain"]])
-            )
-        )
+        raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")
     if "first" in fitting and (channels_first or "plain" not in fitting):
         return np.moveaxis(x, 1, -1), lambda items: np.moveaxis(items, -1, 1)
     items = x.reshape(len(x), *ways["plain"])
