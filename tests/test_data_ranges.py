@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latlas.data import DataOptions, Dataset, Scaling, Split
-from latlas.data.ranges import check_fit, check_numeric, convert, decide
+from latlas.data.ranges import Beyond, beyond, beyond_note, check_fit, check_numeric, convert, decide
 from latlas.data.splits import Raw, as_split, assemble
 from latlas.errors import InputError
 
@@ -146,6 +146,93 @@ def test_choices_are_said() -> None:
     assert any("scaled to [0, 1] by that range" in n for n in build(BITS * 3.0 - 1).notes)
     assert any("read as uint8" in n for n in build(BITS * 9).notes)
     assert any("a table of 3 columns" in n for n in build(RNG.normal(size=(40, 3))).notes)
+
+
+@pytest.mark.parametrize("name", ["uint8", "int32", "int64", "float32", ">f8", ">i2"])
+def test_flattened_images_are_told_from_tables_by_their_values(name: str) -> None:
+    pixels = np.minimum(255, np.random.default_rng(0).integers(0, 400, (50, 64)))
+    dataset, same = (build(pixels.astype(dtype)) for dtype in (name, "uint8"))
+    assert (dataset.kind, dataset.scaling) == ("vector", Scaling("integer", scale=(255.0,)))
+    assert dataset.fingerprint == same.fingerprint
+    assert "read as pixels; data.kind = table" in dataset.notes[0]
+    for table in (pixels[:, :63], pixels // 3, pixels * 2, np.where(np.arange(64) < 40, pixels // 3, pixels)):
+        assert build(table.astype(name) if table.max() < 256 else table).kind == "table"
+
+
+@pytest.mark.parametrize("name", [">u2", ">i4", ">f4", ">f8"])
+def test_byte_order_does_not_matter(name: str) -> None:
+    x = (BITS * 300 + RNG.integers(0, 99, BITS.shape)).astype(name)
+    for items in (x, x.reshape(40, -1), x / x.dtype.type(400)):
+        one, other = build(items), build(items.astype(items.dtype.newbyteorder("=")))
+        assert (one.fingerprint, one.scaling, one.kind) == (other.fingerprint, other.scaling, other.kind)
+        assert one.train.x.dtype.isnative
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "expected", "scaling"),
+    [
+        (RNG.integers(0, 200, (40, 3)), "vector", "vector", "integer"),
+        (RNG.integers(0, 200, (40, 3)) * 1.0, "vector", "vector", "integer"),
+        (RNG.uniform(size=(40, 3)), "vector", "vector", "none"),
+        (RNG.normal(size=(40, 3)), "vector", "vector", "minmax"),
+        (BITS.reshape(40, -1), "table", "table", "standard"),
+        (BITS.reshape(40, -1), "vector", "vector", "none"),
+        (BITS, "image", "image", "none"),
+    ],
+)
+def test_the_kind_may_be_said(x: np.ndarray, kind: str, expected: str, scaling: str) -> None:
+    dataset = build(x, kind=kind)
+    assert (dataset.kind, dataset.scaling.kind) == (expected, scaling)
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "message"),
+    [
+        (BITS, "table", "data.kind = table: x.npy: the items are images"),
+        (BITS, "vector", "data.kind = vector: x.npy: the items are images"),
+        (RNG.normal(size=(40, 3)), "image", "say data.image_size = HxW"),
+    ],
+)
+def test_a_kind_that_the_data_are_not(x: np.ndarray, kind: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build(x, kind=kind)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        Scaling(), Scaling("integer", scale=(255.0,)), Scaling("integer", scale=(65535.0,)),
+        Scaling("minmax", (-1.0,), (2.0,)), Scaling("standard", (5.0, 1.7e9, 0.0), (0.1, 30.0, 2.0)),
+    ],
+)  # fmt: skip
+def test_the_models_scale_and_back(scaling: Scaling, dtype: type) -> None:
+    y = np.random.default_rng(0).uniform(-3, 4, (9, 3)).astype(dtype)
+    np.testing.assert_allclose(scaling.apply(scaling.invert(y)), y, rtol=1e-5, atol=1e-5)
+
+
+def test_values_beyond_the_training_range_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latlas.data.ranges._BLOCK", 7)
+    x, unit = np.zeros((50, 4, 1, 1)), Scaling("minmax", (-1.0,), (2.0,))
+    assert beyond(x, unit) == Beyond(0, 0)
+    x[3, 1], x[3, 2], x[40, 0], x[41, 0] = 5, -2, 1.5, 1 + 1e-6  # the last is rounding
+    assert beyond(x, unit) == Beyond(3, 2, 5.0)
+    assert beyond_note(x, unit) == (
+        "3 values in 2 of 50 items beyond the training range -1 to 1 (farthest: 5); not clipped"
+    )
+    rows, columns = np.zeros((50, 2)), Scaling("standard", (0.0, 0.0), (1.0, 3.0))
+    rows[7], rows[8, 0] = (-11, 29), 9
+    assert beyond(rows, columns) == Beyond(1, 1, -11.0, 0)
+    assert "(farthest: -11 in column 'a'); not clipped" in beyond_note(rows, columns, ("a", "b"))
+    assert beyond(x, Scaling()) == beyond(x, INTEGER) == Beyond(0, 0)
+
+
+def test_a_held_out_split_beyond_the_training_range_is_said() -> None:
+    x = RNG.uniform(-1, 1, (40, 3, 3, 1))
+    test = x[:10].copy()
+    test[2, 0, 0] = 7
+    notes = build(x, test).notes
+    assert any(n.startswith("test: 1 value in 1 of 10 items beyond the training range") for n in notes)
 
 
 def test_large_arrays_are_checked_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,3 +170,23 @@ def test_columns_of_one_name(tmp_path: Path) -> None:
     path = write(table, tmp_path / "a.csv")
     path.write_text(path.read_text().replace("a,b", "a,a", 1))
     assert read(path).columns == ("a", "a.1")
+
+
+TYPES = ("uint8", "int16", "int64", "uint16", "float32", "float64")
+
+
+def test_a_table_of_small_numbers_is_one_data_set_whatever_holds_it(tmp_path: Path) -> None:
+    table = pd.DataFrame(np.random.default_rng(0).integers(0, 256, (60, 5)), columns=list("abcde"))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    for name in TYPES:
+        table.astype(name).to_parquet(tmp_path / f"{name}.parquet")
+        np.save(tmp_path / f"{name}.npy", table.to_numpy().astype(name))
+        np.save(tmp_path / f"big-{name}.npy", table.to_numpy().astype(np.dtype(name).newbyteorder(">")))
+    read = {path.name: load(DataOptions(source=str(path))) for path in sorted(tmp_path.iterdir())}
+    assert len(read) == 2 + 3 * len(TYPES)
+    assert {(d.kind, d.scaling.kind, d.fingerprint) for d in read.values()} == {
+        ("table", "standard", read["t.csv"].fingerprint)
+    }
+    assert "a table of 5 columns, standardised" in read["uint8.npy"].notes[0]
+    assert "data.kind = vector" in read["uint8.npy"].notes[0]

@@ -46,7 +46,8 @@ class Case:
     options: dict[str, Any]
 
 
-TABLE = {"layout": "ND"}
+SMALL = {"pictures.draw": False, "data.validation": 0, "network.name": "mlp", "network.hidden": [32],
+         "training.snapshot_every": 1000}  # fmt: skip
 CASES = {
     "grey bytes": Case(np.rint(255 * ramps()).astype(np.uint8), {}),
     "RGB bytes": Case(np.rint(255 * ramps(channels=3)).astype(np.uint8), {}),
@@ -74,8 +75,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
             case, stem = CASES[name], str(list(CASES).index(name))
             np.save(folder / f"{stem}.npy", case.x)
             made[name] = latlas.train(
-                folder / f"{stem}.npy", out=folder / stem, latent=2, steps=60, quiet=True, quick=True,
-                settings={"pictures.draw": False, "data.validation": 0}, **case.options,
+                folder / f"{stem}.npy", out=folder / stem, latent=2, steps=60, lr=0.01, quiet=True, quick=True,
+                settings=SMALL, **case.options,
             )  # fmt: skip
         return made[name], CASES[name].x[:12]
 
@@ -160,8 +161,9 @@ def test_every_type_that_holds_the_same_values_gives_the_same(
         assert isinstance(got, torch.Tensor) == isinstance(held, torch.Tensor), name
         np.testing.assert_allclose(np.asarray(got), codes, atol=1e-5, err_msg=name)
         np.testing.assert_allclose(model.posterior(held).mean.numpy(), codes, atol=1e-5, err_msg=name)
-        made = latlas.encode(run, held, quiet=True).arrays["mean"]
-        np.testing.assert_allclose(made, codes, atol=1e-5, err_msg=name)
+        if case in ("grey bytes", "a table"):  # each call loads the run
+            made = latlas.encode(run, held, quiet=True).arrays["mean"]
+            np.testing.assert_allclose(made, codes, atol=1e-5, err_msg=name)
         again = model.reconstruct(held)
         # The difference of what came out and what went in is an error in data units, whatever the type.
         if isinstance(held, np.ndarray | torch.Tensor | pd.DataFrame):

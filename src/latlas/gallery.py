@@ -199,7 +199,8 @@ def _restored(drawing: Drawing) -> Figure | None:
     if corruption.name == "none" or drawing.table:
         return None
     rows = drawing.varied_rows(drawing.columns)
-    corrupted, restored = map(drawing.images, restore(drawing.model, drawing.items.x[rows], corruption))
+    pair = restore(drawing.model, drawing.items.x[rows], corruption, units=drawing.units)
+    corrupted, restored = map(drawing.images, pair)
     return figures.image_rows(
         [("clean", drawing.original(rows)), ("corrupted", corrupted), ("restored", restored)],
         "Clean, corrupted and restored",
