@@ -51,7 +51,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         notes.append(f"{key} = {value} ({reason})")
 
     binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
-    name = config.likelihood.name
+    name: str = config.likelihood.name
     if name == "auto":
         name, reason = _likelihood_for(config, dataset)
         choose("likelihood.name", name, reason)
