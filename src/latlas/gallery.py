@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
-from latlas.data.dataset import Dataset, Kind, Split
+from latlas.data.dataset import UNLABELLED, Dataset, Kind, Split
 from latlas.data.items import Units
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
@@ -131,13 +131,14 @@ class Drawing:
         return self.model.sample(count, seed=seed, units=self.units)
 
     def class_names(self, rows: np.ndarray) -> list[str] | None:
-        """The class names of these rows of `items`; None without classes."""
+        """The class names of these rows of `items`, a dash for an item without a label; None without classes."""
         if self.data.classes is None or self.items.labels is None:
             return None
-        return [self.data.classes[int(label)] for label in self.items.labels[rows]]
+        names = [*self.data.classes, "–"]  # UNLABELLED is the last place
+        return [names[int(label)] for label in self.items.labels[rows]]
 
     def varied_rows(self, count: int) -> np.ndarray:
-        """Random rows of `items`, taken from every class in turn."""
+        """Random rows of `items`, taken from every class in turn; those without a label come last."""
         order = np.random.default_rng(self.settings.seed).permutation(len(self.items))
         labels = self.items.labels
         if labels is None or not np.issubdtype(labels.dtype, np.integer):
@@ -145,7 +146,7 @@ class Drawing:
         turn = np.zeros(len(order), int)
         for label in np.unique(labels):
             members = np.flatnonzero(labels[order] == label)
-            turn[members] = np.arange(len(members))
+            turn[members] = np.arange(len(members)) + (len(order) if label == UNLABELLED else 0)
         by_class = len(np.unique(labels)) <= count
         within_turn = labels[order] if by_class else np.arange(len(order))
         return order[np.lexsort((within_turn, turn))][:count]

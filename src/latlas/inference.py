@@ -104,7 +104,10 @@ def outside(items: Split, model: Model, scored: bool = False) -> dict[str, int]:
 
 
 def encode(model: Model, items: Split) -> Arrays:
-    """The codes of items: `mean` and `std` (N, D), `labels` and `index` (N,); std and labels only if there are any."""
+    """The codes of items: `mean` and `std` (N, D), `labels` and `index` (N,); std and labels only if there are any.
+
+    The label of an item without one is -1, among real labels NaN.
+    """
     posterior = model.posterior(items)
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:

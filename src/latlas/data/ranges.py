@@ -8,15 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from latlas.data.dataset import Kind, Scaling
-from latlas.data.options import KindOption
+from latlas.data.options import DataOptions, KindOption
 from latlas.errors import InputError
 
 _HINT = "; bring all items to one range"
+_DEFAULT = DataOptions()
 _OTHERWISE = "data.kind = table standardises the columns"
 _ON_ONE_SCALE = "data.kind = vector keeps them on one scale, and data.image_size = HxW makes images of them"
 LEAST_PIXELS = 64  # values of an item that may be a flattened image
 FAR = 10.0  # standard deviations of a column beyond which a table's value is counted
 _ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
+MOST_NAMED = 40  # names that an error tells to leave out
 _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
 
@@ -83,17 +85,18 @@ def _check_finite(x: np.ndarray, where: str) -> None:
 
 
 def decide(
-    x: np.ndarray, where: str, columns: Sequence[str] | None = None, kind: KindOption = "auto"
+    x: np.ndarray, where: str, columns: Sequence[str] | None = None, options: DataOptions = _DEFAULT
 ) -> Range:
     """The range of training data `x`, (N, H, W, C) or (N, D); `columns` are the names of a table file's columns.
 
     0/1 and bool: binary, unscaled. uint8 / 255. uint16 / 65535. Float images inside [0, 1] unscaled, other
     images by their least and greatest value. Any other (N, D) is a table, standardised, unless it looks like
-    flattened 8-bit images (`_like_pixels`) or `kind` is "vector": its values are then scaled as those of images. What
-    type holds the values of (N, D) is all the same.
+    flattened 8-bit images (`_like_pixels`) or `options.kind` is "vector": its values are then scaled as those of
+    images. What type holds the values of (N, D) is all the same.
 
-    Raises InputError where all values, or all values of a table's column, are the same, and where `kind` does not fit.
+    Raises InputError where all values, or those of a table's column, are the same, and for a kind that does not fit.
     """
+    kind = options.kind
     low, high = limits(x)
     _check_kind(x, kind, where)
     if low == high:
@@ -106,7 +109,7 @@ def decide(
         return replace(found, note=f"{width} columns of 0 and 1, taken as they are; {_OTHERWISE}")
     pixels = kind == "auto" and columns is None and _like_pixels(x)
     if kind != "vector" and not pixels:
-        return _decide_table(x, where, columns)
+        return _decide_table(x, where, columns, options.drop)
     found = _decide_shared(_small_whole(x, low, high), low, high, "vector")
     why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
     notes = [f"vectors of {width} values {why}" + (f"; {_OTHERWISE}" if pixels else ""), found.note]
@@ -164,14 +167,16 @@ def _small_whole(x: np.ndarray, low: float, high: float) -> np.ndarray:
     return x.astype(np.uint8, copy=False) if bytes_ else x
 
 
-def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> Range:
+def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if constant.size:
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         first = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        drop = [*dropped, *(columns[i] for i in constant.tolist())] if columns else []
         raise InputError(
-            f"{where}: column{'s' * (len(names) > 1)} {first} constant in training;"
-            " leave out what never varies (for pixels give data.image_size = HxW)"
+            f"{where}: column{'s' * (len(names) > 1)} {first} constant in training; for pixels give data.image_size ="
+            " HxW, else leave out what never varies",
+            remedy=[{"data.drop": drop}] if 0 < len(drop) <= MOST_NAMED else [],
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
