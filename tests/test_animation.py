@@ -41,7 +41,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained(folder, "point", images(120), **POINT)
     mmd = {"posterior.name": "point", "objective.name": "infovae"}
     trained(folder, "mmd", images(120, 7, 5, 3), **mmd)
-    trained(folder, "vectors", np.random.default_rng(0).integers(0, 256, (120, 9), np.uint8))
+    trained(
+        folder,
+        "vectors",
+        np.random.default_rng(0).integers(0, 256, (120, 9), np.uint8),
+        **{"data.kind": "vector"},
+    )
     x = np.random.default_rng(0).normal(size=(100, 3))
     (folder / "t.csv").write_text("a,b,c\n" + "\n".join(",".join(map(str, row)) for row in x))
     changes = QUICK | {"data.source": str(folder / "t.csv")}
