@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from latlas import densities, figures
 from latlas.build import has_prior
-from latlas.data import DataOptions, Dataset, Split, load_items
+from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
 from latlas.data.items import as_items
 from latlas.data.load import drawn_as
 from latlas.data.ranges import beyond, beyond_note, narrow_note
 from latlas.data.splits import as_split
 from latlas.errors import InputError, check_number
-from latlas.files import write_atomic
+from latlas.files import refuse_special, write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -49,21 +49,23 @@ class Output:
 def items(
     run: Run,
     model: Model,
-    split: str = "test",
+    split: str = "",
     source: Any = "",
     data_dir: str = "",
     observer: Observer = SILENT,
     dataset: Dataset | None = None,
 ) -> Split:
-    """A split of the run's own data in its order, or all items of another source that fits the model.
+    """A split of the run's own data in its order, by default `test`, or items of another source that fits the model.
 
-    A source is a path, or whatever `Model.encode` takes. The run's data are read unless `dataset` holds them. Raises
-    InputError if data are missing, have changed or do not fit.
+    A source is a path, or whatever `Model.encode` takes. Of one with official splits these are its `split`, or `all`;
+    by default its test split. The run's data are read unless `dataset` holds them. Raises InputError if data are
+    missing, have changed or do not fit.
     """
     if has_source(source):
-        found = _from_source(source, model, run.data_options(data_dir), observer)
+        found = _from_source(source, model, run.data_options(data_dir), observer, split)
         note_range(found, model, observer)
         return found
+    split = split or "test"
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
@@ -76,9 +78,11 @@ def has_source(source: Any) -> bool:
     return source is not None and not (isinstance(source, str) and not source)
 
 
-def _from_source(source: Any, model: Model, options: DataOptions, observer: Observer) -> Split:
+def _from_source(source: Any, model: Model, options: DataOptions, observer: Observer, split: str) -> Split:
     if isinstance(source, str | os.PathLike):
-        return load_items(os.fspath(source), model.item, options, observer.progress, observer.note)
+        return load_items(as_source(source), model.item, options, observer, split)
+    if split:
+        raise InputError("an array has no splits; leave it out", field="split", value=split)
     given = as_items(source, model.item)
     for note in given.notes:
         observer.note(note)
@@ -128,6 +132,7 @@ def read_codes(path: Path) -> np.ndarray:
 
     Raises InputError for anything else.
     """
+    refuse_special(path)
     try:
         loaded = np.load(path, allow_pickle=False)
     except FileNotFoundError:

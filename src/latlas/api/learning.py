@@ -11,6 +11,7 @@ from latlas import config as configuration
 from latlas import experiment
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of, run_of
 from latlas.console import Console
+from latlas.data import as_source
 from latlas.errors import InputError
 from latlas.runs import Run
 from latlas.settings import Config
@@ -28,6 +29,7 @@ SHORT = {
     "image_size": "data.image_size",
     "layout": "data.layout",
     "kind": "data.kind",
+    "pages": "data.pages",
     "label": "data.label",
     "header": "data.header",
     "drop": "data.drop",
@@ -85,10 +87,10 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, kind, label, header, drop, columns, strict, data_dir, device, threads and patience. `settings` takes any key
-    of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder,
-    which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers
-    but the ELBO, its terms and the squared error, which is enough to try things out.
+    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience. `settings` takes
+    any key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
+    folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
+    numbers but the ELBO, its terms and the squared error, which is enough to try things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -107,7 +109,7 @@ def train(
     file, folder = path_of(config, "config"), path_of(out, "out")
     with Console(quiet) as console:
         settings = (QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(os.fspath(source), recipe, file, settings, options)
+        resolved = configure(as_source(source), recipe, file, settings, options)
         return experiment.train(resolved, folder, console)
 
 

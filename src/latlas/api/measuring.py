@@ -42,10 +42,11 @@ def evaluate(
 
     `measures` are names of `latlas.metrics.METRICS` or of groups; None takes the groups of the run's configuration, and
     "bound" is the group of the ELBO and its terms. The items are those of the test split, of another `split`, or of
-    another `source`; `limit` takes so many of them, evenly spaced. `draws` is the number of draws of z per item for
-    log p(x), which is then measured on every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number
-    of items for annealed importance sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and
-    `strength` are the corruption of items to restore. Further options are those of `Where`.
+    another `source`: of its test split where it has official splits, or of its `split`, which may be all; `limit` takes
+    so many of them, evenly spaced. `draws` is the number of draws of z per item for log p(x), which is then measured on
+    every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number of items for annealed importance
+    sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and `strength` are the corruption of
+    items to restore. Further options are those of `Where`.
 
     Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
     fit.

@@ -19,7 +19,7 @@ from latlas.runs import Run
 
 
 def _items(call: Call, source: Any, options: ItemOptions) -> Split:
-    split = options.get("split", "test")
+    split = options.get("split", "")
     return inference.items(call.run, call.model, split, source, call.data_dir, call.observer)
 
 
@@ -36,7 +36,8 @@ def _output(
     if path is not None:
         grid = lambda: figures.image_grid(inference.shown(call.model, arrays[picture]), title=title)  # noqa: E731
         inference.save(path, arrays, picture, (draw or grid) if picture else None)
-    return Output(call.run, arrays, path, title, about or {})
+    notes = {"notes": list(call.observer.notes)} if call.observer.notes and about is not None else {}
+    return Output(call.run, arrays, path, title, {**(about or {}), **notes})
 
 
 def _default_name(stem: str, items: np.ndarray) -> str:
@@ -88,11 +89,12 @@ def sample(
 def encode(
     run: RunLike, source: Any = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
-    """Encodes a split of the run's own data, or all items of another source: a path, or what `Model.encode` takes.
+    """Encodes a split of the run's own data, or another source: a path, or what `Model.encode` takes.
 
-    The arrays are `mean` (N, D), `std` (N, D) if the posterior has one, `labels` if the data have any, and `index`,
-    each item's row. `about` counts the values `outside` the training range, and those that were `clipped`: none. `out`
-    ends in .npz.
+    Of a source with official splits it is the test split, or `split`. The arrays are `mean` (N, D), `std` (N, D) if the
+    posterior has one, `labels` if the data have any, and `index`, each item's row. `about` counts the values `outside`
+    the training range and those `clipped`, which are none, and has the `notes` on how the data were read. `out` ends in
+    .npz.
 
     Raises InputError for data that are missing, have changed or do not fit.
     """
@@ -155,7 +157,7 @@ def morph(
     path = _path(out, call.run, _default_name(f"morph-{start}-{end}", arrays["images"]))
     seen = lambda key: inference.shown(call.model, arrays[key])[None]  # noqa: E731
     draw = lambda: figures.morph(seen("images"), arrays["t"], seen("ends"))  # noqa: E731
-    return _output(call, arrays, path, "images", f"Morph from {start} to {end}", draw)
+    return _output(call, arrays, path, "images", f"Morph from {start} to {end}", draw, {})
 
 
 def vary(
@@ -180,7 +182,7 @@ def vary(
     inference.check_variations(n, scale, seed)
     with open_run(run, options, ItemOptions) as call:
         items = _items(call, image, options)
-        own = f"the {options.get('split', 'test')} split"
+        own = f"the {options.get('split') or 'test'} split"
         what = os.fspath(image) if isinstance(image, str | os.PathLike) else "what was given"
         what = what if inference.has_source(image) else own
         item = inference.single_item(items, row, what)
@@ -201,4 +203,5 @@ def vary(
         return figures.variations(first[0], second[0], many, "Variations on an image", subtitle)
 
     path = _path(out, call.run, _default_name("vary", arrays["images"]))
-    return _output(call, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {codes}", draw)
+    title = f"{n} variation{'s' * (n > 1)}, {codes}"
+    return _output(call, arrays, path, "images", title, draw, {})

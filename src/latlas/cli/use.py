@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def reconstruct(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -51,7 +51,7 @@ def reconstruct(
 def encode(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -63,8 +63,13 @@ def encode(
 
     output = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
     items, latent = output.arrays["mean"].shape
-    result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent,
-              **output.about}  # fmt: skip
+    result = {
+        "run": str(output.run.path),
+        "out": str(output.path),
+        "items": items,
+        "latent": latent,
+        **output.about,
+    }
     show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
 
 

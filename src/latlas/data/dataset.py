@@ -29,14 +29,20 @@ class Scaling:
     scale: tuple[float, ...] = (1.0,)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Data units to the model's scale, as float32 (float64 stays float64)."""
+        """Data units to the model's scale, as float32 (float64 stays float64); uint8 are always bytes."""
         double = x.dtype.kind == "f" and x.dtype.itemsize == 8
         real = x.astype(np.float64 if double else np.float32)
         if self.kind == "none":
             return real
         if self.kind == "integer":
-            return real / np.asarray(self.scale[0], real.dtype)
+            return real / np.asarray(self.largest(x.dtype), real.dtype)
         return (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
+
+    def largest(self, dtype: np.dtype) -> float:
+        """The stored value of this dtype that is 1 on the model's scale, of `none` and `integer`."""
+        if self.kind != "integer":
+            return 1.0
+        return 255.0 if dtype == np.uint8 else self.scale[0]
 
     def invert(self, x: np.ndarray) -> np.ndarray:
         """The model's scale back to data units: the inverse of `apply`; table rows as float64."""

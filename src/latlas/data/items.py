@@ -13,7 +13,7 @@ from PIL import Image
 
 from latlas.data.dataset import Split
 from latlas.data.image_files import decode_image
-from latlas.data.load import Like, fit, image_needs, load_items, pixels
+from latlas.data.load import Like, as_source, fit, image_needs, load_items, pixels
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
 from latlas.errors import InputError
@@ -52,7 +52,7 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
         return Given(np.asarray(given.x))
     if isinstance(given, str | os.PathLike):
         _refuse_model_units(units, "a path")
-        source = os.fspath(given)
+        source = as_source(given)
         return Given(np.asarray(load_items(source, like, DataOptions(source=source)).x))
     if isinstance(given, Image.Image):
         given = [given]
@@ -96,10 +96,12 @@ def _refuse_model_units(units: Units, what: str) -> None:
 def _picture(item: Any, like: Like) -> np.ndarray:
     """A picture or an image file as one item, (1, H, W, C)."""
     if not isinstance(item, Image.Image):
-        source = os.fspath(item)
+        source = as_source(item)
         return np.asarray(load_items(source, like, DataOptions(source=source)).x)
-    size, grey = image_needs(like, "picture")
-    return pixels(decode_image(item, size, DataOptions().resize, grey)[None], like, "picture")
+    wanted = image_needs(like, DataOptions(), "picture")
+    assert wanted.size is not None  # a trained model has both
+    assert wanted.grey is not None
+    return pixels(decode_image(item, wanted.size, wanted.resize, wanted.grey)[None], like, "picture")
 
 
 def _as_array(given: Any, like: Like | None, where: str = "items") -> Given:

@@ -85,16 +85,23 @@ def _check_finite(x: np.ndarray, where: str) -> None:
 
 
 def decide(
-    x: np.ndarray, where: str, columns: Sequence[str] | None = None, options: DataOptions = _DEFAULT
+    x: np.ndarray,
+    where: str,
+    columns: Sequence[str] | None = None,
+    options: DataOptions = _DEFAULT,
+    bits: int | None = None,
+    pool: np.ndarray | None = None,
 ) -> Range:
     """The range of training data `x`, (N, H, W, C) or (N, D); `columns` are the names of a table file's columns.
 
-    0/1 and bool: binary, unscaled. uint8 / 255. uint16 / 65535. Float images inside [0, 1] unscaled, other
-    images by their least and greatest value. Any other (N, D) is a table, standardised, unless it looks like
-    flattened 8-bit images (`_like_pixels`) or `options.kind` is "vector": its values are then scaled as those of
-    images. What type holds the values of (N, D) is all the same.
+    0/1 and bool: binary, unscaled. uint8 / 255. uint16 / (2^bits - 1), without `bits` the fewest that hold the values
+    of the `pool` that the splits without official items are drawn from. Float images inside [0, 1] unscaled, other
+    images by their least and greatest value. Any other (N, D) is a table, standardised, unless it looks like flattened
+    8-bit images (`_like_pixels`) or `options.kind` is "vector": its values are then scaled as those of images. What
+    type holds the values of (N, D) is all the same.
 
-    Raises InputError where all values, or those of a table's column, are the same, and for a kind that does not fit.
+    Raises InputError where all values, or those of a table's column, are the same, for a kind that does not fit, and
+    for values of more than `bits`.
     """
     kind = options.kind
     low, high = limits(x)
@@ -102,26 +109,31 @@ def decide(
     if low == high:
         raise InputError(f"{where}: every training value is {low:g}: there is nothing to learn")
     if x.ndim == 4:
-        return _decide_shared(x, low, high, "image")
+        return _decide_shared(x, "image", where, bits, pool)
     width = x.shape[1]
     if kind != "table" and is_binary(x):
-        found = _decide_shared(x, low, high, "vector")
+        found = _decide_shared(x, "vector", where)
         return replace(found, note=f"{width} columns of 0 and 1, taken as they are; {_OTHERWISE}")
     pixels = kind == "auto" and columns is None and _like_pixels(x)
     if kind != "vector" and not pixels:
         return _decide_table(x, where, columns, options.drop)
-    found = _decide_shared(_small_whole(x, low, high), low, high, "vector")
+    found = _decide_shared(_small_whole(x, low, high), "vector", where, bits, pool)
     why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
     notes = [f"vectors of {width} values {why}" + (f"; {_OTHERWISE}" if pixels else ""), found.note]
     return replace(found, note="; ".join(filter(None, notes)))
 
 
-def _decide_shared(x: np.ndarray, low: float, high: float, kind: Kind) -> Range:
+def _decide_shared(
+    x: np.ndarray, kind: Kind, where: str, bits: int | None = None, pool: np.ndarray | None = None
+) -> Range:
     """The range of values that share one scale: those of images, and of vectors."""
+    low, high = limits(x)
     if is_binary(x):
         return Range(kind, True, Scaling(), np.dtype(np.uint8))
-    if x.dtype in (np.uint8, np.uint16):
-        return Range(kind, False, Scaling("integer", scale=(float(np.iinfo(x.dtype).max),)), x.dtype)
+    if x.dtype == np.uint8:
+        return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8))
+    if x.dtype.kind == "u" and x.dtype.itemsize == 2:
+        return _decide_deep(kind, limits(x if pool is None else pool)[1], where, bits)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
         note = f"{x.dtype} images with values from {low:g} to {high:g} read as uint8, divided by 255"
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
@@ -164,7 +176,26 @@ def are_bytes(x: np.ndarray) -> bool:
 def _small_whole(x: np.ndarray, low: float, high: float) -> np.ndarray:
     """Whole numbers from 0 to 255 as uint8, whatever type holds them; others unchanged."""
     bytes_ = low >= 0 and 1 < high <= 255 and _whole(x)
-    return x.astype(np.uint8, copy=False) if bytes_ else x
+    # Of 16 bits `_decide_deep` says what it reads them as.
+    return x.astype(np.uint8, copy=False) if bytes_ and x.dtype != np.uint16 else x
+
+
+def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range:
+    """Of 16-bit integers: a camera's 10, 12 or 14 bits would be near black on the scale of all 16."""
+    if bits is not None and high >= 2**bits:
+        what = f"{where}: values up to {high:,.0f}, more than fit; leave it out or give more"
+        raise InputError(what, field="data.bits", value=bits)
+    chosen = bits or max(8, int(high).bit_length())
+    top = 2**chosen - 1
+    why = "" if bits else f", the fewest that hold the training data, up to {high:,.0f}; data.bits to choose"
+    note = f"16-bit integers read as {chosen} bits, divided by {top:,}{why}"
+    return Range(
+        kind,
+        False,
+        Scaling("integer", scale=(float(top),)),
+        np.dtype(np.uint8 if top == 255 else np.uint16),
+        note,
+    )
 
 
 def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
@@ -205,11 +236,12 @@ def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
             f"{where}: values from {low:g} to {high:g}, but the training values lie inside [0, 1]{_HINT}"
         )
     if training_range.scaling.kind == "integer":
+        hint = "; data.bits = 16 takes all" if 255 < training_range.scaling.scale[0] < 65535 else _HINT
         top = training_range.scaling.scale[0]
         if low < 0 or high > top or not _whole(x):
             raise InputError(
                 f"{where}: {x.dtype} values from {low:g} to {high:g},"
-                f" training has integers from 0 to {top:g}{_HINT}"
+                f" training has integers from 0 to {top:g}{hint}"
             )
     if training_range.scaling.kind == "minmax":
         _check_minmax(x, low, high, training_range.scaling, where)
