@@ -94,7 +94,7 @@ def test_values_in_sixteen_bits_are_on_the_scale_that_holds_them(bits: int, high
         highest // 2 / (2**bits - 1)
     )
     if bits < 16:
-        with pytest.raises(InputError, match=f"takes integers from 0 to {2**bits - 1}"):
+        with pytest.raises(InputError, match=f"takes whole numbers from 0 to {2**bits - 1}"):
             check_fit(x * 0 + 2**bits, scaling, "x")
 
 
