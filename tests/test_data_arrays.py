@@ -11,6 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from latlas.build import resolve
+from latlas.config import override, recipe
 from latlas.data import UNLABELLED, DataOptions, Dataset, load
 from latlas.data.arrays import orient
 from latlas.errors import InputError
@@ -281,3 +283,22 @@ def test_labels_of_another_length(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=pixels(30, 6, 5), y=np.arange(29))
     with pytest.raises(InputError, match="30 items in 'x' but 29 labels"):
         read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("shape", [(30, 3, 200), (30, 1, 50), (30, 12, 100), (30, 100, 12), (30, 2, 5)])
+def test_signals_are_not_silently_grey_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", RNG.normal(size=shape))
+    with pytest.raises(InputError, match=r"may be signals of .* channels or grey images.*data\.layout = NHW"):
+        read(tmp_path / "x.npy")
+    dataset = read(tmp_path / "x.npy", layout="NHW")
+    assert dataset.shape == (1, *shape[1:])
+    resolved, _ = resolve(override(recipe("vae"), {"data.source": "x"}, "test"), dataset)
+    assert resolved.likelihood.name == "gaussian"
+
+
+def test_what_three_axes_were_taken_for_is_said(tmp_path: Path) -> None:
+    for shape, x in (((30, 12, 100), pixels(30, 12, 100)), ((30, 28, 20), RNG.normal(size=(30, 28, 20)))):
+        np.save(tmp_path / "x.npy", x)
+        axes = "x".join(map(str, shape))
+        expected = f"an array of {axes} read as 30 grey images of {shape[1]}x{shape[2]}"
+        assert read(tmp_path / "x.npy").notes[0] == expected

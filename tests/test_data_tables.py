@@ -751,6 +751,26 @@ def test_a_run_whose_labels_are_mostly_missing(tmp_path: Path) -> None:
     assert (run.path / "report.html").exists()
 
 
+TYPES = ("uint8", "int16", "int64", "uint16", "float32", "float64")
+
+
+def test_a_table_of_small_numbers_is_one_data_set_whatever_holds_it(tmp_path: Path) -> None:
+    table = pd.DataFrame(np.random.default_rng(0).integers(0, 256, (60, 5)), columns=list("abcde"))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    for name in TYPES:
+        table.astype(name).to_parquet(tmp_path / f"{name}.parquet")
+        np.save(tmp_path / f"{name}.npy", table.to_numpy().astype(name))
+        np.save(tmp_path / f"big-{name}.npy", table.to_numpy().astype(np.dtype(name).newbyteorder(">")))
+    read = {path.name: load(DataOptions(source=str(path))) for path in sorted(tmp_path.iterdir())}
+    assert len(read) == 2 + 3 * len(TYPES)
+    assert {(d.kind, d.scaling.kind, d.fingerprint) for d in read.values()} == {
+        ("table", "standard", read["t.csv"].fingerprint)
+    }
+    assert "a table of 5 columns, standardised" in read["uint8.npy"].notes[0]
+    assert "data.kind = vector" in read["uint8.npy"].notes[0]
+
+
 def test_a_run_that_began_without_a_header_unasked_reads_its_table_again(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(UNDECIDED["no header"])
     options = DataOptions(source=str(tmp_path / "t.csv"))

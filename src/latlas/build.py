@@ -51,13 +51,15 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         notes.append(f"{key} = {value} ({reason})")
 
     binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
-    if config.likelihood.name == "auto":
-        sigma_given = config.likelihood.sigma != "learned"
-        bernoulli = not sigma_given and (binary or (grey and dataset.kind == "image"))
-        reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
-        reason = "sigma is given" if sigma_given else reason
-        choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
-    likelihood = LIKELIHOODS[changes.get("likelihood.name", config.likelihood.name)]
+    name: str = config.likelihood.name
+    if name == "auto":
+        name, reason = _likelihood_for(config, dataset)
+        choose("likelihood.name", name, reason)
+    likelihood = LIKELIHOODS[name]
+    if not likelihood.has_sigma and config.likelihood.sigma != "learned":
+        notes.append(
+            f"likelihood.sigma = {config.likelihood.sigma} has no effect: a {likelihood.title} has no sigma"
+        )
     if config.likelihood.output == "auto":
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
@@ -83,6 +85,19 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
             "no bits per dimension, and no ranking against Gaussians"
         )
     return resolved, notes
+
+
+def _likelihood_for(config: Config, dataset: Dataset) -> tuple[str, str]:
+    """The likelihood that suits the data unless one is set, and why."""
+    if config.likelihood.sigma != "learned":
+        return "gaussian", "sigma is given"
+    if dataset.binary:
+        return "bernoulli", "0/1 data"
+    if dataset.scaling.kind == "minmax":
+        return "gaussian", "values with a range of their own"
+    if dataset.kind == "image" and dataset.shape[0] == 1:
+        return "bernoulli", "grey images"
+    return "gaussian", f"{dataset.kind} data"
 
 
 def steps_of(config: Config, n: int) -> int:

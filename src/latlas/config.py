@@ -29,7 +29,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         reasons: dict[str, list[str]] = {}
         for place, reason in (_explain(dict(e)) for e in error.errors()):
-            reasons.setdefault(place, []).append(reason)
+            said = reasons.setdefault(place, [])
+            said += [reason] if reason not in said else []
         lines = "; ".join(place + ", or ".join(messages) for place, messages in reasons.items())
         raise InputError(lines, field=where) from None
 
@@ -42,6 +43,8 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
     # pydantic appends the branch of a union to the place ("sigma.float"): keep the part that is a key.
     while len(place) > 1 and ".".join(place) not in keys:
         place.pop()
+    if error["type"] == "tuple_type":
+        return f"{'.'.join(place)} = {error['input']!r}: ", "expected a list, as [1, 2]"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return (f"{'.'.join(place)} = {error['input']!r}: " if place else ""), message
 

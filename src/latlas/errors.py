@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
@@ -65,3 +66,25 @@ def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
     near = near or get_close_matches(text, names, n=1, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return InputError(f"unknown {what} {text!r}{hint}{listed}")
+
+
+def check_number(value: object, field: str, whole: bool = True) -> None:
+    """Raises InputError for a value that is no number, or no whole one."""
+    types = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, types):
+        expected = "a whole number" if whole else "a number"
+        raise InputError(f"expected {expected}, got {type(value).__name__}", field=field, value=repr(value))
+
+
+def one_or_many(names: object, field: str) -> list[str]:
+    """One name, or a list of names, as a list.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(names, str):
+        return [names]
+    if isinstance(names, Iterable) and not isinstance(names, bytes | Mapping):
+        given = list(names)
+        if all(isinstance(name, str) for name in given):
+            return given
+    raise InputError(f"expected a name or a list of names, got {type(names).__name__}", field=field)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from latlas import inference, metrics, report
 from latlas.build import has_prior, unit_of
-from latlas.errors import InputError
+from latlas.errors import InputError, check_number
 from latlas.metrics import METRICS, Annealing, Context, named
 from latlas.metrics.ais import AIS, check
 from latlas.metrics.context import EVALUATION_SEED
@@ -30,8 +31,8 @@ class Request:
     of items to restore; by default it is that of training.
     """
 
-    measures: Sequence[str] | None = None
-    source: str = ""
+    measures: Sequence[str] | str | None = None
+    source: Any = ""
     split: str = ""
     limit: int | None = None
     draws: int | None = None
@@ -46,7 +47,7 @@ class Request:
     @property
     def own_split(self) -> str:
         """The split of the run's own data; empty with a source."""
-        return "" if self.source else self.split or "test"
+        return "" if inference.has_source(self.source) else self.split or "test"
 
     @property
     def annealing(self) -> Annealing | None:
@@ -54,6 +55,19 @@ class Request:
 
     def check(self, run: Run) -> None:
         """Raises InputError for values that contradict each other or do not fit the run."""
+        for name in ("limit", "draws", "samples", "seed", "ais", "chains", "temperatures"):
+            if getattr(self, name) is not None:
+                check_number(getattr(self, name), name)
+        if self.strength is not None:
+            check_number(self.strength, "strength", whole=False)
+        if self.ais is None:
+            for name in ("chains", "temperatures"):
+                if getattr(self, name) != getattr(Annealing, name):
+                    raise InputError(
+                        "has no effect without annealed importance sampling; give the number of items for it as ais",
+                        field=name,
+                        value=getattr(self, name),
+                    )
         if self.limit is not None and self.limit < 1:
             raise InputError("at least 1 item is needed", field="limit", value=self.limit)
         if self.annealing is not None:
@@ -93,9 +107,14 @@ def evaluate(
     about = {
         "run": str(run.path),
         "split": request.own_split or request.split or None,
-        "source": request.source or None,
+        "source": _name_of(request.source) if inference.has_source(request.source) else None,
     }
+    values |= inference.outside(context.test, model, scored=True)
     return {**about, **values}
+
+
+def _name_of(source: Any) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
@@ -123,7 +142,11 @@ def _context(
         seed=request.seed,
         annealing=request.annealing,
     )
-    data = dataset_of(run, data_dir, observer.progress) if numbers or not request.source else None
+    data = (
+        dataset_of(run, data_dir, observer.progress)
+        if numbers or not inference.has_source(request.source)
+        else None
+    )
     items = inference.items(run, model, request.split, request.source, data_dir, observer, data)
     items = items if request.limit is None else items.evenly(request.limit)
     return metrics.context_of(run, model, data, items, effort, observer, corruption)

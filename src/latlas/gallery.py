@@ -15,6 +15,7 @@ from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Split
+from latlas.data.items import Units
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -74,6 +75,11 @@ class Drawing:
         return self.data.kind == "table"
 
     @property
+    def units(self) -> Units:
+        """The units that items are drawn in: a table's own, else the model's scale, on which images lie in [0, 1]."""
+        return "data" if self.table else "model"
+
+    @property
     def pictorial(self) -> bool:
         """Whether items are images."""
         return self.data.kind == "image"
@@ -114,11 +120,11 @@ class Drawing:
 
     def reconstruction(self, rows: np.ndarray) -> np.ndarray:
         """Reconstructions of these rows of `items`, as images (N, H, W, C)."""
-        return self.images(np.asarray(self.model.reconstruct(self.items.x[rows])))
+        return self.images(np.asarray(self.model.reconstruct(self.items.take(rows), self.units)))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decodes codes (..., D) into items (..., item)."""
-        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32))
+        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32), self.units)
         return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
 
     @property
@@ -126,13 +132,17 @@ class Drawing:
         """What samples are: means of p(x | z); of a table draws, as means are narrower than the data by their noise."""
         return "Draws from p(x|z), with its noise," if self.table else "Means of p(x|z)"
 
+    def sample(self, count: int, seed: int = 0) -> np.ndarray:
+        """Samples of items from the prior: `drawn` says what they are."""
+        return self.model.sample(count, seed, self.table, self.units)
+
     def samples_at(self, codes: np.ndarray) -> np.ndarray:
         """Samples of items at codes (N, D): `drawn` says what they are."""
         if not self.table:
             return self.decode(codes)
         z = torch.from_numpy(codes).to(self.model.device, self.model.dtype)
         noise = torch.Generator(self.model.device).manual_seed(self.settings.seed + 1)
-        return self.model.to_numpy(self.model.means(z, noise))
+        return self.model.to_numpy(self.model.means(z, noise), self.units)
 
     def class_names(self, rows: np.ndarray) -> list[str] | None:
         """The class names of these rows of `items`, a dash for an item without a label; None without classes."""
@@ -186,9 +196,9 @@ def caption(name: str, kind: Kind) -> str:
 
 def _reconstructions(drawing: Drawing) -> Figure:
     if drawing.table:
-        x = drawing.items.x[:1000]
-        reconstruction = np.asarray(drawing.model.reconstruct(x))
-        return figures.column_reconstructions(drawing.scaled(x), reconstruction, drawing.column_names)
+        shown = drawing.items.take(slice(0, 1000))
+        reconstruction = np.asarray(drawing.model.reconstruct(shown, drawing.units))
+        return figures.column_reconstructions(drawing.scaled(shown.x), reconstruction, drawing.column_names)
     rows = drawing.varied_rows(2 * drawing.columns)
     return figures.image_rows(
         [("original", drawing.original(rows)), ("reconstruction", drawing.reconstruction(rows))],
@@ -204,7 +214,8 @@ def _restored(drawing: Drawing) -> Figure | None:
     if corruption.name == "none" or drawing.table:
         return None
     rows = drawing.varied_rows(drawing.columns)
-    corrupted, restored = map(drawing.images, restore(drawing.model, drawing.items.x[rows], corruption))
+    pair = restore(drawing.model, drawing.items.x[rows], corruption, units=drawing.units)
+    corrupted, restored = map(drawing.images, pair)
     return figures.image_rows(
         [("clean", drawing.original(rows)), ("corrupted", corrupted), ("restored", restored)],
         "Clean, corrupted and restored",
@@ -217,14 +228,13 @@ def _restored(drawing: Drawing) -> Figure | None:
 def _samples(drawing: Drawing) -> Figure | None:
     if not drawing.settings.prior:
         return None
-    seed = drawing.settings.seed
-    samples = np.asarray(drawing.model.sample(drawing.sample_count, seed=seed, noise=drawing.table))
+    samples = np.asarray(drawing.sample(drawing.sample_count, drawing.settings.seed))
     subtitle = f"{drawing.drawn} for codes z drawn from the prior."
     return _sample_figure(drawing, samples, "Samples from the prior", subtitle)
 
 
 def _pseudo_inputs(drawing: Drawing) -> Figure | None:
-    inputs = drawing.model.pseudo_inputs()
+    inputs = drawing.model.pseudo_inputs(drawing.units)
     if inputs is None or drawing.table:
         return None
     shown = inputs[figures.evenly_spaced(len(inputs), drawing.sample_count)]

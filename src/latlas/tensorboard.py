@@ -55,7 +55,7 @@ class Board:
         self._scalars("valid", row["valid"] or {}, row["step"])
         if model.item.kind == "image" and model.item.shape[0] in (1, 3):
             x = test(np.arange(min(SHOWN, len(test))))
-            rows = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x))]
+            rows = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x, units="model"))]
             picture = torch.cat(rows, dim=1).clamp(0, 1).cpu()
             self.writer.add_image("originals over reconstructions", picture, row["step"])
         self.writer.flush()

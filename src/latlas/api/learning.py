@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from latlas import config as configuration
 from latlas import experiment
-from latlas.api.opening import PathLike, RunLike, Where, check
+from latlas.api.opening import PathLike, RunLike, Where, check, path_of, run_of
 from latlas.console import Console
 from latlas.data import as_source
 from latlas.errors import InputError
@@ -28,6 +28,7 @@ SHORT = {
     "limit": "data.limit",
     "image_size": "data.image_size",
     "layout": "data.layout",
+    "kind": "data.kind",
     "pages": "data.pages",
     "label": "data.label",
     "header": "data.header",
@@ -59,11 +60,16 @@ def configure(
     changed = configuration.override(base, settings, "settings") if settings else base
     given = {name: value for name, value in (options or {}).items() if value is not None}
     if "data_dir" in given:
-        given["data_dir"] = str(Path(given["data_dir"]).expanduser().absolute())
+        given["data_dir"] = str(Path(path_of(given["data_dir"], "data_dir") or "").absolute())
     changes = {SHORT[name]: value for name, value in given.items()}
     if source:
         changes["data.source"] = source
-    return configuration.override(changed, changes, ", ".join(given) or "source") if changes else changed
+    try:
+        return configuration.override(changed, changes, ", ".join(given) or "source") if changes else changed
+    except InputError as error:
+        # Of several options only those are blamed whose settings are named.
+        blamed = [name for name in given if f"{SHORT[name]} = " in error.message]
+        raise InputError(error.message, field=", ".join(blamed) or error.field) from None
 
 
 def train(
@@ -81,8 +87,8 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, pages, label, header, drop, columns, strict, data_dir, device, threads and patience. `settings` takes any
-    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
+    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience. `settings` takes
+    any key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
     folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
     numbers but the ELBO, its terms and the squared error, which is enough to try things out.
 
@@ -95,11 +101,16 @@ def train(
         raise InputError(
             f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
         )
-    file = None if config is None else Path(config)
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InputError(
+            f'expected keys with values, as {{"likelihood.sigma": 0.1}}, got {type(settings).__name__}',
+            field="settings",
+        )
+    file, folder = path_of(config, "config"), path_of(out, "out")
     with Console(quiet) as console:
         settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(as_source(source), recipe, file, settings, options)
-        return experiment.train(resolved, Path(out) if out is not None else None, console)
+        return experiment.train(resolved, folder, console)
 
 
 def resume(path: RunLike, **where: Unpack[Where]) -> Run:
@@ -109,7 +120,7 @@ def resume(path: RunLike, **where: Unpack[Where]) -> Run:
     changed.
     """
     check(where, Where)
-    folder = path.path if isinstance(path, Run) else Path(path)
+    folder = run_of(path).path
     with Console(where.get("quiet", False)) as console:
         return experiment.resume(
             folder, console, where.get("threads"), where.get("device", ""), where.get("data_dir", "")

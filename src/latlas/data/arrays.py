@@ -13,9 +13,11 @@ from latlas.data.dataset import Split
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
+from latlas.data.ranges import are_bytes
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError
 
+MOST_GREY_ASPECT = 4  # the longer side over the shorter, where values do not tell whether they are pixels
 MOST_VALUES = 256  # of one factor; more is a row's number or a measured value
 _ROLES = {
     "items": frozenset(
@@ -47,7 +49,16 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
         if y is not None and len(y) != len(items):
             raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
-    return Raw(name, str(path), parts, classes, notes=_notes(roles, arrays), factor_names=names)
+    part, key = next(iter(roles.items.items()))
+    notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
+    return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
+
+
+def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
+    if array.ndim == items.ndim:
+        return []
+    height, width, _ = items.shape[1:]
+    return [f"an array of {shape_text(array.shape)} read as {len(items):,} grey images of {height}x{width}"]
 
 
 def _column(labels: np.ndarray) -> np.ndarray:
@@ -215,8 +226,8 @@ def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
 def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
     """The array as images (N, H, W, C) or vectors (N, D).
 
-    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images; (N, H*W) with an
-    `image_size` are grey images too.
+    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images, unless a short axis makes
+    signals of them as likely; (N, H*W) with an `image_size` are grey images too.
 
     Raises InputError where the axes are ambiguous, do not fit the layout or the image size.
     """
@@ -240,12 +251,9 @@ def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where
 def _guess(x: np.ndarray, shape: str, where: str) -> str:
     if x.ndim == 2:
         return "ND"
-    if x.ndim == 3 and x.shape[2] > 4:
-        return "NHW"
     if x.ndim == 3:
-        raise InputError(
-            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
-        )
+        _check_grey(x, shape, where)
+        return "NHW"
     if x.ndim != 4:
         raise InputError(
             f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W) or (N, H, W, C)"
@@ -256,6 +264,22 @@ def _guess(x: np.ndarray, shape: str, where: str) -> str:
     if not first and not last:
         raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = NCHW or NHWC")
     return "NCHW" if first else "NHWC"
+
+
+def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
+    """Raises InputError for three axes that may be something else than grey images (N, H, W)."""
+    _, height, width = x.shape
+    if width <= 4:
+        raise InputError(
+            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
+        )
+    # Bytes are pixels of however long an image; other numbers in long rows are more often signals.
+    long = max(height, width) > MOST_GREY_ASPECT * min(height, width) and not are_bytes(x)
+    if height <= 4 or long:
+        raise InputError(
+            f"{where}: {shape} may be signals of {height} channels or grey images of {height}x{width}; say"
+            f" data.layout = NHW for images, or reshape the array to (N, {height * width}) for vectors of values"
+        )
 
 
 def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,14 +17,14 @@ from latlas.data.binarise import drawn_once
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
-from latlas.data.folders import broken_notes, first_few, read_folder, refuse_broken
-from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
+from latlas.data.folders import broken_notes, first_few, fitted_notes, read_folder, refuse_broken
+from latlas.data.idx import idx_files, read_idx, read_idx_folder
 from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions, path_of, path_text
-from latlas.data.ranges import check_fit, check_numeric
+from latlas.data.ranges import check_fit, check_numeric, native
 from latlas.data.splits import Raw, as_split, assemble, code_labels, taken
 from latlas.data.tables import OPTIONS as TABLE_OPTIONS
 from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
@@ -92,7 +92,7 @@ def load_items(
     reader = _reader(source)
     raw = _read(reader, options.model_copy(update=changes), like, split, observer.progress)
     items, notes = taken(raw, split)
-    x = _fit(items.x, like, raw.source, reader.image_files)
+    x = pixels(items.x, like, raw.source) if reader.image_files else fit(items.x, like, raw.source)[0]
     labels = _recode(items.labels, raw.classes, like.classes)
     if items.labels is not None and labels is None:
         unknown = [name for name in raw.classes or () if name not in (like.classes or ())]
@@ -101,7 +101,11 @@ def load_items(
         )
     for note in (*raw.notes, *notes):
         observer.note(printable(note))
-    items = replace(items, x=x, labels=labels)
+    return drawn_as(replace(items, x=x, labels=labels), like, options)
+
+
+def drawn_as(items: Split, like: Like, options: DataOptions) -> Split:
+    """Items binarised as a test split, where the model's data were binarised."""
     if options.binarise == "none":
         return items
     return drawn_once(items, like.scaling, options.binarise_seed, "test")
@@ -211,7 +215,7 @@ def _read_named(request: _Request) -> Raw:
 def _image_format(request: _Request) -> ImageFormat:
     options = request.options
     if request.like is not None:
-        return _image_needs(request.like, options, str(request.path))
+        return image_needs(request.like, options, str(request.path))
     return ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
 
 
@@ -229,6 +233,8 @@ def _read_image_file(request: _Request) -> Raw:
     decoded = decode_files(path.parent, [path], _image_format(request), request.progress, keep)
     refuse_broken(path, decoded, request.options.strict)
     notes = (*decoded.notes, *broken_notes(decoded))
+    if request.like is not None:
+        notes += fitted_notes([path], _image_format(request))
     return Raw(safe_name(path), str(path), {"train": as_split(decoded.x)}, notes=notes, bits=decoded.bits)
 
 
@@ -279,7 +285,7 @@ def _read_idx_folder(request: _Request) -> Raw:
     return Raw(safe_name(request.path), str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-_NO_TABLE = (*TABLE_OPTIONS, "layout")
+_NO_TABLE = (*TABLE_OPTIONS, "layout", "kind")
 NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
 IMAGE_FOLDER = _Reader("a folder", _NO_TABLE, _read_image_folder, image_files=True)
 IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, image_files=True)
@@ -289,7 +295,11 @@ ARRAY = _Reader("an array (labels are its y)", TABLE_OPTIONS, _read_array)
 TABLE = _Reader("a table", ("layout",), _read_table)
 
 
-def _image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
+def image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
+    """The format that a model needs image files in.
+
+    Raises InputError for a model of something else.
+    """
     if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
         shape = "x".join(map(str, like.shape))
         units = " in units of its own" if like.scaling.kind == "minmax" else ""
@@ -312,18 +322,61 @@ def _recode(
     return np.asarray([*map(model.index, own), UNLABELLED], dtype=np.int64)[labels]
 
 
-def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:
-    """Items with the shape and range that the model takes; pixels of image files are scaled to [0, 1] where it
-    takes floats.
+def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
+    """Pixels of image files, whose range is known, in the units of the model's data."""
+    scaling = like.scaling
+    if x.dtype == np.uint8 and scaling.kind == "none":
+        x = x.astype(np.float32) / 255
+    elif x.dtype == np.uint8 and scaling.scale[0] != 255:
+        x = np.rint(x * (scaling.scale[0] / 255)).astype(np.uint16)
+    return fit(x, like, where)[0]
+
+
+def fit(
+    x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Items as the model takes them, (N, H, W, C) or (N, D), and what brings such arrays back to the axes of `x`.
+
+    Images may have their channels last or first: the one that fits the model, and where both do, the last unless
+    `channels_first`. Grey images may leave out the channel, or be flat. `units` are those of the data, or "model".
+
+    Raises InputError for another shape, values that are not finite, and values on another scale.
     """
-    check_numeric(x, where)
-    shape = (*like.shape[1:], like.shape[0]) if like.kind == "image" else like.shape
-    if like.kind == "image" and like.shape[0] == 1 and x.shape[1:] == (shape[0] * shape[1],):
-        x = x.reshape(len(x), *shape)
-    if x.shape[1:] != shape:
-        raise InputError(
-            f"{where}: items of {shape_text(x.shape[1:])}, but the model was trained on {shape_text(shape)}"
-        )
-    if x.dtype == bool or (image_files and like.scaling.kind == "none"):
-        x = x.astype(np.float32) / (255 if image_files else 1)
-    return check_fit(x, like.scaling, where)
+    x = native(x)
+    items, back = _fit_axes(x, like, where, channels_first)
+    if not len(items):
+        raise InputError(f"{where}: no items; at least one is needed")
+    check_numeric(items, where)
+    if units == "data":
+        return check_fit(items, like.scaling, where), back
+    if like.scaling.kind in ("none", "integer"):
+        items = check_fit(items, Scaling(), where)
+    return items if items.dtype.kind == "f" else items.astype(np.float32), back
+
+
+def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
+    """Why an array fits none of the ways in which a model takes its items."""
+    if x.shape in ways.values():
+        return f"a single item of shape {x.shape}; give a batch of one, x[None]"
+    taken = list(ways.values())[:2] if channels_first else [ways["plain"]]
+    found = f"items of shape {x.shape[1:]}" if x.ndim > 1 else f"an array of shape {x.shape}"
+    return f"{found}, and this model takes {' or '.join(map(str, taken))}"
+
+
+def _fit_axes(
+    x: np.ndarray, like: Like, where: str, channels_first: bool
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    own, shape = x.shape[1:], like.shape
+    ways: dict[str, tuple[int, ...]] = {"plain": shape}
+    if like.kind == "image":
+        channels, height, width = shape
+        ways = {"plain": (height, width, channels), "first": shape}
+        if channels == 1:
+            ways |= {"grey": (height, width), "flat": (height * width,)}
+    fitting = [way for way, axes in ways.items() if axes == own and x.ndim]
+    if not fitting:
+        raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")
+    if "first" in fitting and (channels_first or "plain" not in fitting):
+        return np.moveaxis(x, 1, -1), lambda items: np.moveaxis(items, -1, 1)
+    items = x.reshape(len(x), *ways["plain"])
+    return items, lambda y: y.reshape(len(y), *own)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
+KindOption = Literal["auto", "image", "vector", "table"]
 
 
 def path_text(path: str) -> str:
@@ -62,6 +63,13 @@ class DataOptions(Section):
         str, Field(description="a text table's encoding; empty: by its byte-order mark, else UTF-8")
     ] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
+    kind: Annotated[
+        KindOption,
+        Field(
+            description="of an array or a table file; vector: values on one scale, as pixels; table: standardised"
+            " columns; auto: by the values"
+        ),
+    ] = "auto"
     image_size: Annotated[
         tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
     ] = None

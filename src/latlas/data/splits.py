@@ -16,7 +16,7 @@ from latlas.data.dataset import UNLABELLED, Dataset, Split, is_labelled
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
-from latlas.data.ranges import blocks, check_numeric, convert, decide
+from latlas.data.ranges import beyond_note, blocks, check_numeric, convert, decide, native
 from latlas.errors import InputError
 from latlas.text import printable
 
@@ -185,6 +185,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
     check_trainable(raw.parts, raw.source)
+    raw = replace(raw, parts={part: replace(s, x=native(s.x)) for part, s in raw.parts.items()})
     for part, split in raw.parts.items():
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
@@ -197,10 +198,13 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         what = f"{raw.source}: only unsigned 16-bit values have it; leave it out"
         raise InputError(what, field="data.bits", value=options.bits)
     bits = options.bits if raw.bits is None else raw.bits
-    training_range = decide(
-        parts["train"].x, raw.source, raw.columns, options.drop, bits, raw.parts["train"].x
-    )
+    training_range = decide(parts["train"].x, raw.source, raw.columns, options, bits, raw.parts["train"].x)
     parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
+    held_out = [
+        beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
+        for k in ("valid", "test")
+        if len(parts[k])
+    ]
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -213,7 +217,9 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         classes=raw.classes,
         columns=raw.columns,
         fingerprint=fingerprint(parts),
-        notes=tuple(map(printable, (*raw.notes, *filter(None, (training_range.note, binarised)), *notes))),
+        notes=tuple(
+            map(printable, filter(None, (*raw.notes, training_range.note, binarised, *notes, *held_out)))
+        ),
         factor_names=raw.factor_names,
         **parts,
     )
