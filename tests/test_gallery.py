@@ -53,7 +53,7 @@ class Linear:
         out = out if self.data.kind == "table" else np.clip(out, 0, 1)
         return self.data.scaling.invert(out) if units == "data" else out
 
-    def sample(self, n: int, seed: int = 0, units: str = "data") -> np.ndarray:
+    def sample(self, n: int, seed: int = 0, noise: bool = False, units: str = "data") -> np.ndarray:
         self.asked.append((n, seed))
         return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent)), units)
 
