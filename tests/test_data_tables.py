@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from latlas import cli
 from latlas.data import DataOptions, Dataset, load, load_items
 from latlas.data.load import Like
 from latlas.errors import InputError, LatlasError
+from latlas.runs import Run, dataset_of
 from latlas.settings import Config
 
 RNG = np.random.default_rng(0)
@@ -186,6 +189,7 @@ def test_bad_tables(tmp_path: Path, suffix: str, case: str) -> None:
         ("a.csv", b"\n \n,,\n"),
         ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n7,8\n'),
         ("a.csv", b"a\0b\0"),
+        ("a.csv", b"a,b\n1,2\0\n3,4\n5,6\n7,8\n"),
         ("a.csv", b"\xff\xfe\x00a,b\n"),
         ("a.parquet", b"nonsense"),
         ("a.parquet", b""),
@@ -745,3 +749,19 @@ def test_a_run_whose_labels_are_mostly_missing(tmp_path: Path) -> None:
         latlas.encode(run, tmp_path / "t.csv", quiet=True).arrays["labels"] >= 0, known
     )
     assert (run.path / "report.html").exists()
+
+
+def test_a_run_that_began_without_a_header_unasked_reads_its_table_again(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(UNDECIDED["no header"])
+    options = DataOptions(source=str(tmp_path / "t.csv"))
+    dataset = load(options.model_copy(update={"header": "no"}))
+    run = cast(
+        Run,
+        SimpleNamespace(
+            data_options=lambda _: options, info={"data": {"fingerprint": dataset.fingerprint}}, path=tmp_path
+        ),
+    )
+    np.testing.assert_array_equal(dataset_of(run).train.x, dataset.train.x)
+    (tmp_path / "t.csv").write_text(UNDECIDED["numbers for names"])
+    with pytest.raises(InputError, match="these data are not those"):
+        dataset_of(run)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
+from latlas.text import printable
+
 MOST_NAMES = 24  # that are listed beside a hint
 
 
 class LatlasError(Exception):
-    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code
-    1.
+    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code 1.
+
+    The message is one printable line, whatever names of files or columns it quotes.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 Settings = Mapping[str, object]
@@ -34,7 +40,7 @@ class InputError(LatlasError):
         self, message: str, *, field: str = "", value: object = None, remedy: Sequence[Settings] = ()
     ) -> None:
         super().__init__(message)
-        self.message, self.field, self.value, self.remedy = message, field, value, remedy
+        self.message, self.field, self.value, self.remedy = printable(message), field, value, remedy
 
     def __str__(self) -> str:
         return self.about(self.field)
@@ -43,7 +49,7 @@ class InputError(LatlasError):
         """The error's line, with the field called by that name, and the settings that mend it in these words."""
         value = self.value
         if value is not None:
-            name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
+            name += equals + (f"{value:g}" if isinstance(value, float) else printable(value))
         line = f"{name}: {self.message}" if name else self.message
         return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
 

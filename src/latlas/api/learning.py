@@ -11,6 +11,7 @@ from latlas import config as configuration
 from latlas import experiment
 from latlas.api.opening import PathLike, RunLike, Where, check
 from latlas.console import Console
+from latlas.data import as_source
 from latlas.errors import InputError
 from latlas.runs import Run
 from latlas.settings import Config
@@ -97,7 +98,7 @@ def train(
     file = None if config is None else Path(config)
     with Console(quiet) as console:
         settings = (QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(os.fspath(source), recipe, file, settings, options)
+        resolved = configure(as_source(source), recipe, file, settings, options)
         return experiment.train(resolved, Path(out) if out is not None else None, console)
 
 

@@ -28,7 +28,8 @@ class Where(TypedDict, total=False):
 
 
 class ItemOptions(Where, total=False):
-    """The options of `Where`, and the `split` of the run's own data: train, valid or test."""
+    """The options of `Where`, and the `split`: train, valid or test, of the run's own data or of a source with such
+    splits; of a source also all. By default test, and everything of a source without."""
 
     split: str
 

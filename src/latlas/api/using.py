@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 
 from latlas import figures, inference
 from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, open_run
-from latlas.data import Split
+from latlas.data import Split, as_source
 from latlas.inference import Arrays, Output
 from latlas.runs import Run
 
 
 def _items(call: Call, source: PathLike, options: ItemOptions) -> Split:
-    split = options.get("split", "test")
-    return inference.items(call.run, call.model, split, os.fspath(source), call.data_dir, call.observer)
+    split = options.get("split", "")
+    return inference.items(call.run, call.model, split, as_source(source), call.data_dir, call.observer)
 
 
 def _path(out: PathLike | None, run: Run, default: str) -> Path | None:
@@ -32,11 +32,11 @@ def _path(out: PathLike | None, run: Run, default: str) -> Path | None:
 
 def _output(
     run: Run, arrays: Arrays, path: Path | None, picture: str = "", title: str = "",
-    draw: Callable[[], Figure] | None = None,
+    draw: Callable[[], Figure] | None = None, notes: Sequence[str] = (),
 ) -> Output:  # fmt: skip
     if path is not None:
         inference.save(path, arrays, picture, title, draw)
-    return Output(run, arrays, path, title)
+    return Output(run, arrays, path, title, {"notes": list(notes)} if notes else {})
 
 
 def _default_name(stem: str, items: np.ndarray) -> str:
@@ -89,16 +89,16 @@ def sample(
 def encode(
     run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
-    """Encodes a split of the run's own data, or all items of another source.
+    """Encodes a split of the run's own data, or another source: of one with official splits the test split or `split`.
 
     The arrays are `mean` (N, D), `std` (N, D) if the posterior has one, `labels` if the data have any, and `index`,
-    each item's row. `out` ends in .npz.
+    each item's row. `about` has the `notes` on how the data were read. `out` ends in .npz.
 
     Raises InputError for data that are missing, have changed or do not fit.
     """
     with open_run(run, options, ItemOptions) as call:
         arrays = inference.encode(call.model, _items(call, source, options))
-    return _output(call.run, arrays, _path(out, call.run, "codes.npz"))
+    return _output(call.run, arrays, _path(out, call.run, "codes.npz"), notes=call.observer.notes)
 
 
 def reconstruct(
@@ -114,7 +114,7 @@ def reconstruct(
     with open_run(run, options, ItemOptions) as call:
         arrays = inference.reconstruct(call.model, _items(call, source, options))
     path = _path(out, call.run, "reconstructions.npz")
-    return _output(call.run, arrays, path, "reconstruction", "Reconstructions")
+    return _output(call.run, arrays, path, "reconstruction", "Reconstructions", notes=call.observer.notes)
 
 
 def decode(
@@ -152,7 +152,9 @@ def morph(
     arrays = inference.morph(call.model, items, start, end, steps)
     path = _path(out, call.run, _default_name(f"morph-{start}-{end}", arrays["images"]))
     draw = lambda: figures.morph(arrays["images"][None], arrays["t"], arrays["ends"][None])  # noqa: E731
-    return _output(call.run, arrays, path, "images", f"Morph from {start} to {end}", draw)
+    return _output(
+        call.run, arrays, path, "images", f"Morph from {start} to {end}", draw, call.observer.notes
+    )
 
 
 def vary(
@@ -177,7 +179,7 @@ def vary(
     inference.check_variations(n, scale, seed)
     with open_run(run, options, ItemOptions) as call:
         items = _items(call, image, options)
-        what = os.fspath(image) or f"the {options.get('split', 'test')} split"
+        what = os.fspath(image) or f"the {options.get('split') or 'test'} split"
         item = inference.single_item(items, row, what)
         point = call.run.config.posterior.name == "point"
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
@@ -190,4 +192,5 @@ def vary(
     pair, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {codes}."
     draw = lambda: figures.variations(*pair, arrays["images"], "Variations on an image", subtitle)  # noqa: E731
     path = _path(out, call.run, _default_name("vary", arrays["images"]))
-    return _output(call.run, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {codes}", draw)
+    title = f"{n} variation{'s' * (n > 1)}, {codes}"
+    return _output(call.run, arrays, path, "images", title, draw, call.observer.notes)

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     measures: Annotated[
         list[str] | None,
         option(

@@ -55,6 +55,21 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
     return " ".join(filter(None, [result, on_sign(test)]))
 
 
+def skipped(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences on the steps that training skipped and on its setbacks; none where there were none."""
+    steps, setbacks = metrics.get("skipped_steps"), metrics.get("setbacks")
+    sentences = []
+    if steps:
+        count = "1 step was" if steps == 1 else f"{steps:,} steps were"
+        sentences.append(f"{count} skipped, as loss or gradient was not finite")
+    if setbacks:
+        count = "once" if setbacks == 1 else f"{setbacks} times"
+        sentences.append(
+            f"training went back to a checkpoint {count}, to end at {0.5**setbacks:g} of the learning rate"
+        )
+    return sentences
+
+
 def text(numbers: Numbers) -> str:
     """A block of lines for each group: title, value, unit, values it is compared with, items and draws."""
     blocks = []
