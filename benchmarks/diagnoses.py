@@ -254,7 +254,7 @@ def page(rows: list[Mapping[str, Any]]) -> str:
         " have half their height and width; a set with fewer items keeps a sixth fresh.", "",
         f"**{findings} findings, {len(wrong)} of them false: {100 * len(wrong) / max(1, findings):.1f} in 100.**"
         f" Runs with a false finding: {len({id(row) for row, _ in wrong})} of {len(rows)}.", "",
-        "Of the 5 sets, in how many the fault was named (after 6 steps: that they are too few):", "",
+        "Of the sets judged, in how many the fault was named (after 6 steps: that they are too few):", "",
         f"| fault | training | {' | '.join(f'{n:,} items' for n in ITEMS)} |", f"|---|---|{'---|' * len(ITEMS)}",
     ]  # fmt: skip
     for fault, length in itertools.product(FAULTS, STEPS):
@@ -262,8 +262,8 @@ def page(rows: list[Mapping[str, Any]]) -> str:
         for n in ITEMS:
             own = [row for row in rows if (row["fault"], row["length"], row["items"]) == (fault, length, n)]
             asked = fault != "none" or length == "6 steps"
-            counts.append(f"{sum(not row['missed'] for row in own)}" if asked else
-                          f"nothing: {sum(not row['found'] for row in own)}")  # fmt: skip
+            hits = sum(not row["missed"] for row in own) if asked else sum(not row["found"] for row in own)
+            counts.append(f"{'' if asked else 'silent '}{hits} of {len(own)}" if own else "–")
         lines.append(f"| {fault} | {length} | {' | '.join(counts)} |")
     lines += ["", "False findings:", ""]
     lines += [

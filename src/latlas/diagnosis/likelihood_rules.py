@@ -15,6 +15,7 @@ GREY_NOISE = (
     10.0  # a Bernoulli's variance over the residual variance; Fashion-MNIST has 4 and looks good with it
 )
 OUTSIDE = 0.01  # share of reconstructed values outside [0, 1] by more than 1/255
+MANY = 64  # values per item from which half their number is no sigma^2 that one would choose
 LIGHT, HEAVY = 0.05, 20.0  # below and above these weights the rate, or the distortion, hardly counts
 
 
@@ -158,7 +159,9 @@ def loss_scale(e: Evidence) -> Finding | None:
         return None
     if e.weight < LIGHT and e.calibrated_weight < LIGHT:
         return _light_rate(e)
-    mean_not_sum = e.fixed_sigma is not None and 0.25 < e.fixed_sigma**2 / (e.values / 2) < 4 and e.values > 8
+    mean_not_sum = (
+        e.fixed_sigma is not None and 0.25 < e.fixed_sigma**2 / (e.values / 2) < 4 and e.values >= MANY
+    )
     if mean_not_sum or (e.weight > HEAVY and e.calibrated_weight > HEAVY):
         return _light_distortion(e, mean_not_sum)
     return None

@@ -22,6 +22,7 @@ ENOUGH = 20  # held-out items whose curve tells a trend
 FEW_ROWS = 4  # epochs that a trend needs
 STRAIGHT = 0.5  # least bend (`training_curves.bend`) of a cost that has not begun to level off
 TRAVEL = 0.02  # least sum of learning rates: half the initial weights of a layer with 784 inputs, 1/28
+MOVED = 0.1  # least sum of learning rates after which a VAE has left the state that it starts in, where codes are idle
 USUAL_LR = 1e-3  # from this learning rate on, Adam is not too slow
 SHORT_STEPS = GOOD_STEPS // 5  # with fewer steps, a straight curve means short training, not slow training
 SPIKE = 0.2  # share of the gain by which a row exceeds the best before it: more than the noise of batches
@@ -205,7 +206,7 @@ def gained(e: Evidence) -> bool:
 
 def moved(e: Evidence) -> bool:
     """Whether the weights could leave their initial values; True where the log does not tell."""
-    return not e.steps or training_curves.travel(e) >= TRAVEL
+    return not e.steps or training_curves.travel(e) >= MOVED
 
 
 def _few_steps(e: Evidence) -> Finding:

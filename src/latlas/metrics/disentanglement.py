@@ -273,8 +273,8 @@ def _described(context: Context, scored: Scored) -> Value | None:
         beside, spread = beside | {NOISE: mean}, {NOISE: sd}
         if scored.own <= mean + ABOVE_NOISE * sd:
             warnings.append(
-                f"no more than shuffled codes score, which tell nothing: {len(context.codes):,} items are too few to"
-                " show any disentanglement there may be"
+                f"no more than shuffled codes may score, which tell nothing: it shows nothing on {len(context.codes):,}"
+                " items"
             )
     return Value(
         scored.own, None, len(context.codes), beside=beside, beside_sd=spread, warning="; ".join(warnings)
