@@ -108,3 +108,14 @@ def listed(parts: Sequence[str]) -> str:
 def sentence(text: str) -> str:
     """The text with a capital letter and a full stop."""
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def printable(text: str) -> str:
+    """The text with whatever cannot be printed escaped: a byte of a file's name that is no UTF-8, a line feed."""
+    return "".join(c if c.isprintable() else _escaped(c) for c in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    # Python keeps a byte that it cannot decode as a lone surrogate.
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else ascii(character)[1:-1]

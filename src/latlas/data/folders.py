@@ -18,6 +18,7 @@ from latlas.data.options import DataOptions
 from latlas.data.splits import Raw
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import printable
 
 _PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 _ORDER = ("train", "valid", "test")
@@ -94,7 +95,7 @@ def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgres
     notes = [*decoded.notes, *broken_notes(decoded), *_other_notes(listing)]
     if classes is not None:
         notes.append(f"{len(classes)} classes from sub-folders: {first_few(classes)}")
-    everything = Split(decoded.x, labels, decoded.rows)
+    everything = Split(decoded.x, labels, decoded.rows, names=file_names(root, listing.files)[decoded.rows])
     if listing.parts is None:
         return Raw(name, str(root), {"train": everything}, classes, notes=tuple(notes))
     part_of = np.asarray(listing.parts)[decoded.rows]
@@ -117,6 +118,11 @@ def label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray | None, 
     classes = tuple(sorted(set(listing.classes), key=lambda c: natural_key(Path(c))))
     code = {c: i for i, c in enumerate(classes)}
     return np.asarray([code[listing.classes[i]] for i in rows], dtype=np.int64), classes
+
+
+def file_names(root: Path, files: Sequence[Path]) -> np.ndarray:
+    """The paths of files below `root` as printable texts (N,), in which whatever cannot be printed is escaped."""
+    return np.array([printable(path.relative_to(root).as_posix()) for path in files], dtype=object)
 
 
 def refuse_broken(root: Path, decoded: Decoded, strict: bool) -> None:

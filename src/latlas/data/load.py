@@ -15,7 +15,7 @@ from latlas.data.binarise import drawn_once
 from latlas.data.cache import ImageFormat, decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import Dataset, Kind, Scaling, Split
-from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
+from latlas.data.folders import file_names, label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
 from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
 from latlas.data.image_files import decode
@@ -157,7 +157,8 @@ def _items(source: str, like: Like, options: DataOptions, progress: OnProgress |
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
         size, grey = _image_needs(like, str(path))
         x = decode(path, size, options.resize, grey)[None]
-        return Split(_fit(x, like, str(path), image_files=True), None, np.arange(1))
+        x = _fit(x, like, str(path), image_files=True)
+        return Split(x, None, np.arange(1), names=file_names(path.parent, [path]))
     if path.is_dir() and _idx_home(path) is None:
         return _folder_items(path, like, options, progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -189,7 +190,8 @@ def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProg
     index = rows[decoded.rows]
     labels, classes = label_codes(listing, index)
     x = _fit(decoded.x, like, str(path), image_files=True)
-    return Split(x, _recode(labels, classes, like.classes), index)
+    names = file_names(path, files)[decoded.rows]
+    return Split(x, _recode(labels, classes, like.classes), index, names=names)
 
 
 def _image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
