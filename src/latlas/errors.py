@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -40,3 +40,8 @@ def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
     near = get_close_matches(str(value), names, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return InputError(f"unknown {what} {str(value)!r}{hint} (known: {', '.join(names)})")
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """The names as "a, b or c"."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from latlas import config as configuration
-from latlas import experiment
+from latlas import experiment, runs
 from latlas.api.opening import PathLike, RunLike, Where, check
+from latlas.api.scoring import Run
 from latlas.console import Console
 from latlas.errors import InputError
-from latlas.runs import Run
 from latlas.settings import Config
 
 # Short names of the settings that are changed most often, with the configuration's keys.
@@ -94,7 +94,7 @@ def train(
     with Console(quiet) as console:
         settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(os.fspath(source), recipe, file, settings, options)
-        return experiment.train(resolved, Path(out) if out is not None else None, console)
+        return Run(experiment.train(resolved, Path(out) if out is not None else None, console).path)
 
 
 def resume(path: RunLike, **where: Unpack[Where]) -> Run:
@@ -104,8 +104,7 @@ def resume(path: RunLike, **where: Unpack[Where]) -> Run:
     changed.
     """
     check(where, Where)
-    folder = path.path if isinstance(path, Run) else Path(path)
+    folder = path.path if isinstance(path, runs.Run) else Path(path)
     with Console(where.get("quiet", False)) as console:
-        return experiment.resume(
-            folder, console, where.get("threads"), where.get("device", ""), where.get("data_dir", "")
-        )
+        options = (where.get("threads"), where.get("device", ""), where.get("data_dir", ""))
+        return Run(experiment.resume(folder, console, *options).path)

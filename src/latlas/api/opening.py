@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
 from latlas import machine
@@ -28,7 +29,7 @@ class Where(TypedDict, total=False):
 
 
 class ItemOptions(Where, total=False):
-    """The options of `Where`, and the `split` of the run's own data: train, valid or test."""
+    """The options of `Where`, and the `split` of the run's own data: train, valid, test, or all."""
 
     split: str
 
@@ -56,6 +57,18 @@ def check(options: Mapping[str, Any], allowed: type) -> None:
     for name in options:
         if name not in allowed.__annotations__:
             raise TypeError(f"unknown option {name!r} (known: {', '.join(allowed.__annotations__)})")
+
+
+def output_path(out: PathLike | None, run: Run, default: str) -> Path | None:
+    """The file to write: None if none is to be written, `default` in the run folder for ""."""
+    if out is None:
+        return None
+    return Path(out).expanduser() if os.fspath(out) else run.path / default
+
+
+def inputs_of(run: Run, source: PathLike = "") -> list[Path]:
+    """The files and folders of the data that a call reads, which it must not overwrite."""
+    return [Path(at).expanduser() for at in (os.fspath(source), run.config.data.source) if at]
 
 
 def run_of(run: RunLike) -> Run:

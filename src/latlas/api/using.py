@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from latlas import figures, inference
-from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, open_run
+from latlas import figures, inference, items
+from latlas.animation import FORMATS, there_and_back
+from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
+from latlas.api.scoring import TABLES, finder_of
 from latlas.data import Split
 from latlas.inference import Arrays, Output
 from latlas.runs import Run
@@ -21,13 +23,6 @@ from latlas.runs import Run
 def _items(call: Call, source: PathLike, options: ItemOptions) -> Split:
     split = options.get("split", "test")
     return inference.items(call.run, call.model, split, os.fspath(source), call.data_dir, call.observer)
-
-
-def _path(out: PathLike | None, run: Run, default: str) -> Path | None:
-    """The file for arrays; None if none is to be written."""
-    if out is None:
-        return None
-    return Path(out).expanduser() if os.fspath(out) else run.path / default
 
 
 def _output(
@@ -39,9 +34,10 @@ def _output(
     return Output(run, arrays, path, title)
 
 
-def _default_name(stem: str, items: np.ndarray) -> str:
-    """The default file name for items: a picture for images (N, H, W, C), else .npz."""
-    return f"{stem}.{'png' if items.ndim == 4 else 'npz'}"
+class SampleOptions(Where, total=False):
+    """The options of `Where`, and the class of the run's own data, `class_name`, that new items are to be of."""
+
+    class_name: str
 
 
 def sample(
@@ -53,52 +49,56 @@ def sample(
     density: str = "",
     plausible: bool = False,
     out: PathLike | None = None,
-    **where: Unpack[Where],
+    **options: Unpack[SampleOptions],
 ) -> Output:
     """Draws codes and decodes them to `samples` (n, ...): means of p(x | z), or draws from it with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
-    codes. With a density the output also has the codes `z`, and its `about` the number of training `codes` and the
-    `test_log_density`. With `plausible` its `about` has the `plausible_share` of the samples that a classifier of the
-    run's own images takes for real. `out` ends in .npz or .png.
+    codes; with a `class_name` only to those of that class, by default full. With a density the output also has the
+    codes `z`, and its `about` the number of training `codes` and the `test_log_density`. With `plausible` its `about`
+    has the `plausible_share` of the samples that a classifier of the run's own images takes for real. `out` ends in
+    .npz, for images in .png, for tables in .csv or .parquet; without an ending it is a new folder for images.
 
-    Raises InputError for a plain autoencoder without a density, and a value out of range.
+    Raises InputError for a plain autoencoder without a density, an unknown class, and a value out of range.
     """
     inference.check_count(n, seed)
-    with open_run(run, where) as call:
+    class_name = options.get("class_name", "")
+    density = density or ("full" if class_name else "")
+    with open_run(run, options, SampleOptions) as call:
         images = call.model.item.kind == "image"
-        path = _path(out, call.run, f"samples{'-' * bool(density)}{density}.{'png' if images else 'npz'}")
+        stem = "-".join(filter(None, ["samples", density, "of-class" if class_name else ""]))
+        path = output_path(out, call.run, f"{stem}.{'png' if images else 'npz'}")
         if path is not None:
-            inference.check_path(path, images=images)
+            inference.check_samples(path, images)
         about: dict[str, Any] = {"samples": n, "seed": seed, "noise": noise}
         title = f"{n} samples"
         if density:
-            fit = inference.fit_density(call.run, call.model, density, seed, call.data_dir, call.observer)
+            where = (call.data_dir, call.observer, class_name)
+            fit = inference.fit_density(call.run, call.model, density, seed, *where)
             arrays = inference.sample_density(call.model, fit.density, n, seed, noise)
-            title += f" from {fit.density.what}"
+            title += f"{' of class ' * bool(class_name)}{class_name} from {fit.density.what}"
             about |= {"density": density, "codes": fit.codes, "test_log_density": fit.test_log_density}
+            about |= {"class": class_name} if class_name else {}
         else:
             arrays = inference.sample(call.run, call.model, n, seed, noise)
         if plausible:
             about["plausible_share"] = inference.plausible(
                 call.run, arrays["samples"], call.data_dir, call.observer
             )
-    return replace(_output(call.run, arrays, path, "samples", title), about=about)
+    if path is not None:
+        _save_samples(path, arrays, title, call.model.item.columns)
+    return Output(call.run, arrays, path, title, about)
 
 
-def encode(
-    run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
-) -> Output:
-    """Encodes a split of the run's own data, or all items of another source.
-
-    The arrays are `mean` (N, D), `std` (N, D) if the posterior has one, `labels` if the data have any, and `index`,
-    each item's row. `out` ends in .npz.
-
-    Raises InputError for data that are missing, have changed or do not fit.
-    """
-    with open_run(run, options, ItemOptions) as call:
-        arrays = inference.encode(call.model, _items(call, source, options))
-    return _output(call.run, arrays, _path(out, call.run, "codes.npz"))
+def _save_samples(path: Path, arrays: Arrays, title: str, columns: Sequence[str] | None) -> None:
+    samples = arrays["samples"]
+    if not path.suffix:
+        inference.save_images(path, samples)
+    elif path.suffix.lower() in TABLES:
+        names = columns or [str(i) for i in range(samples.shape[1])]
+        items.write_table(path, items.frame(dict(zip(names, samples.T, strict=True))))
+    else:
+        inference.save(path, arrays, "samples", title)
 
 
 def reconstruct(
@@ -112,8 +112,8 @@ def reconstruct(
     Raises InputError for data that are missing, have changed or do not fit.
     """
     with open_run(run, options, ItemOptions) as call:
+        path = _checked(out, call, "reconstructions.npz", source)
         arrays = inference.reconstruct(call.model, _items(call, source, options))
-    path = _path(out, call.run, "reconstructions.npz")
     return _output(call.run, arrays, path, "reconstruction", "Reconstructions")
 
 
@@ -125,34 +125,65 @@ def decode(
     A file is an .npy, or an .npz with `mean` or `z`; `out` ends in .npz or .png. Raises InputError for other codes.
     """
     with open_run(run, where) as call:
+        path = _checked(out, call, "decoded.npz", "" if isinstance(codes, np.ndarray) else codes)
         array = codes if isinstance(codes, np.ndarray) else inference.read_codes(Path(codes))
         arrays = {"decoded": call.model.decode(array)}
-    return _output(call.run, arrays, _path(out, call.run, "decoded.npz"), "decoded", "Decoded codes")
+    return _output(call.run, arrays, path, "decoded", "Decoded codes")
+
+
+class MorphOptions(ItemOptions, total=False):
+    """The options of `ItemOptions`, other data, `source`, that the items are in, and the length of a film in
+    `seconds`.
+    """
+
+    source: PathLike
+    seconds: float
 
 
 def morph(
     run: RunLike,
-    start: int,
-    end: int,
+    start: int | PathLike,
+    end: int | PathLike,
     *,
-    source: PathLike = "",
-    steps: int = 11,
+    steps: int | None = None,
     out: PathLike | None = None,
-    **options: Unpack[ItemOptions],
+    **options: Unpack[MorphOptions],
 ) -> Output:
-    """Decodes codes on the straight line between the codes of two rows, in so many `steps`, both ends included.
+    """Decodes codes in so many `steps` on the straight line between the codes of two items, both ends included.
 
-    The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals. `out` ends in .npz
-    or .png.
+    Each end is a row of the split, an image file, or a name within the run's data, or a row or name within another
+    `source`. The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals. `out`
+    ends in .npz, for images in .png, .gif or .webp; a film runs there and back and takes `seconds`. There are 11 steps,
+    31 of a film, unless said.
 
-    Raises InputError for a row outside the split, and as `encode` does.
+    Raises InputError for an item that is not there, and as `encode` does.
     """
-    with open_run(run, options, ItemOptions) as call:
-        items = _items(call, source, options)
-    arrays = inference.morph(call.model, items, start, end, steps)
-    path = _path(out, call.run, _default_name(f"morph-{start}-{end}", arrays["images"]))
+    source, seconds = options.get("source", ""), options.get("seconds", 4.0)
+    with open_run(run, options, MorphOptions) as call:
+        images = call.model.item.kind == "image"
+        stem = "-".join(("morph", *(re.sub(r"\W+", "-", Path(str(at)).stem) for at in (start, end))))
+        path = _checked(out, call, f"{stem}.{'png' if images else 'npz'}", source, tuple(FORMATS))
+        film = path is not None and path.suffix.lower() in FORMATS
+        finder = finder_of(call, source, options.get("split", "test"))
+        (first, _), (last, _) = finder.find(start, "start"), finder.find(end, "end")
+        arrays = inference.morph(call.model, first, last, (31 if film else 11) if steps is None else steps)
+        title = f"Morph from {items.title_of(first)} to {items.title_of(last)}"
+        if film and path is not None:
+            there_and_back(path, arrays["images"], title, seconds, observer=call.observer)
+            return Output(call.run, arrays, path, title)
     draw = lambda: figures.morph(arrays["images"][None], arrays["t"], arrays["ends"][None])  # noqa: E731
-    return _output(call.run, arrays, path, "images", f"Morph from {start} to {end}", draw)
+    return _output(call.run, arrays, path, "images", title, draw)
+
+
+def _checked(
+    out: PathLike | None, call: Call, default: str, source: PathLike = "", more: Sequence[str] = ()
+) -> Path | None:
+    """The file to write, checked before anything is computed."""
+    path = output_path(out, call.run, default)
+    if path is not None:
+        images = call.model.item.kind == "image"
+        inference.check_path(path, images=images, more=more, inputs=inputs_of(call.run, source))
+    return path
 
 
 def vary(
@@ -176,9 +207,10 @@ def vary(
     """
     inference.check_variations(n, scale, seed)
     with open_run(run, options, ItemOptions) as call:
-        items = _items(call, image, options)
+        path = _checked(out, call, f"vary.{'png' if call.model.item.kind == 'image' else 'npz'}", image)
+        found = _items(call, image, options)
         what = os.fspath(image) or f"the {options.get('split', 'test')} split"
-        item = inference.single_item(items, row, what)
+        item = inference.single_item(found, row, what)
         point = call.run.config.posterior.name == "point"
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
     arrays = inference.vary(call.model, item, n, scale, seed, spread)
@@ -189,5 +221,4 @@ def vary(
     )
     pair, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {codes}."
     draw = lambda: figures.variations(*pair, arrays["images"], "Variations on an image", subtitle)  # noqa: E731
-    path = _path(out, call.run, _default_name("vary", arrays["images"]))
     return _output(call.run, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {codes}", draw)

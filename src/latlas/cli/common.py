@@ -26,7 +26,19 @@ def option(*names: str, **about: Any) -> Any:
     return typer.Option(*names, show_default=False, **about)
 
 
-Split = Annotated[str, typer.Option(help="Split of the run's own data: train, valid or test.")]
+Split = Annotated[
+    str,
+    typer.Option(help="Split of the run's own data: train, valid or test; to encode and score, also all."),
+]
+Measures = Annotated[
+    list[str] | None,
+    option(
+        "--measure",
+        metavar="NAME",
+        help="Further numbers by name or group, as often as you like or with commas: likelihood, codes,"
+        " reconstruction, samples, downstream, disentanglement; all; none.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]
 DataDir = Annotated[str, option(metavar="DIR", help="Where named sets are (else LATLAS_DATA).")]
@@ -36,6 +48,23 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")]
 TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N images only.")]
 Out = Annotated[str, option(metavar="FILE", help="The file to write; by default one in the run folder.")]
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: each example on a line of its own, as it is typed."""
+    # Click leaves a paragraph's lines as they are if it begins with \b.
+    return "\n".join(
+        ["\b", f"Example{'s' * (len(commands) > 1)}:", *(f"  {command}" for command in commands)]
+    )
+
+
+def names_of(given: list[str] | None) -> list[str] | None:
+    """Names of an option that is repeated, or that has commas between them; None if it is not there."""
+    return (
+        None
+        if given is None
+        else [name.strip() for part in given for name in part.split(",") if name.strip()]
+    )
 
 
 def show(value: Any, as_json: bool, text: str) -> None:

@@ -1,0 +1,105 @@
+"""The item that somebody names: a row of a split, a name within the run's data, or an image file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from latlas import inference
+from latlas.data import Dataset, Split, load_items
+from latlas.errors import InputError
+from latlas.models import Model
+from latlas.progress import SILENT, Observer
+from latlas.runs import Run, dataset_of
+from latlas.text import listed, printable
+
+SPLITS = ("train", "valid", "test")
+Item = int | str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Finder:
+    """Finds items by row or name in a run's own data, or in another `source`; rows count within `split`."""
+
+    run: Run
+    model: Model
+    split: str = "test"
+    source: str = ""
+    data_dir: str = ""
+    observer: Observer = SILENT
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The run's own data."""
+        return dataset_of(self.run, self.data_dir, self.observer.progress)
+
+    @cached_property
+    def _items(self) -> Split:
+        """The items whose rows are meant."""
+        own = None if self.source else self.dataset
+        arguments = (self.run, self.model, self.split, self.source, self.data_dir, self.observer, own)
+        return inference.items(*arguments)
+
+    def find(self, item: Item, field: str) -> tuple[Split, str]:
+        """One item, and the split of the run's own data that it is in, "" for other data.
+
+        A number is a row. A text is a file that there is, or else a name within the data. Raises InputError that names
+        the argument `field` if there is no such item.
+        """
+        text = os.fspath(item) if isinstance(item, os.PathLike) else str(item)
+        if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
+            return self._row(int(text), field), "" if self.source else self.split
+        path = Path(text).expanduser()
+        if self.source:
+            return self._named({"": self._items}, text, field)
+        name = self._own_name(path)
+        if path.exists() and not name:
+            return self._file(path, field), ""
+        return self._named({s: self.dataset.split(s) for s in SPLITS}, name or text, field)
+
+    def _row(self, row: int, field: str) -> Split:
+        if not 0 <= row < len(self._items):
+            what = "these data" if self.source else "this split"
+            raise InputError(f"rows of {what} are 0 to {len(self._items) - 1}", field=field, value=row)
+        return self._items.take(np.array([row]))
+
+    def _own_name(self, path: Path) -> str:
+        """The name of a file within the folder that the run was trained on; "" for other files."""
+        root = Path(self.run.config.data.source).expanduser().absolute()
+        inside = path.exists() and root.is_dir() and path.absolute().is_relative_to(root)
+        return path.absolute().relative_to(root).as_posix() if inside and path.is_file() else ""
+
+    def _file(self, path: Path, field: str) -> Split:
+        options = self.run.data_options(self.data_dir)
+        found = load_items(str(path), self.model.item, options, self.observer.progress)
+        if len(found) != 1:
+            raise InputError(
+                f"holds {len(found):,} items; give a row as the item, and this as the source",
+                field=field,
+                value=path,
+            )
+        return found
+
+    def _named(self, splits: dict[str, Split], text: str, field: str) -> tuple[Split, str]:
+        known: list[str] = []
+        for split, items in splits.items():
+            names = [] if items.names is None else items.names.tolist()
+            if printable(text) in names:
+                return items.take(np.array([names.index(printable(text))])), split
+            known += names
+        near = get_close_matches(text, known, n=3, cutoff=0.5)
+        hint = (
+            f"near it: {listed(near)}"
+            if near
+            else f"the first: {known[0]}"
+            if known
+            else "they have no names"
+        )
+        raise InputError(
+            f"neither a row, a file, nor the name of an item of these data ({hint})", field=field, value=text
+        )
