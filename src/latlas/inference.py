@@ -205,7 +205,9 @@ def fit_density(
     train, test = dataset.train, dataset.test
     if class_name:
         train, test = (_of_class(dataset, items, class_name) for items in (train, test))
-    codes = densities.draws(model, train.x, seed) if len(train) else np.zeros((0, model.latent))
+    if not len(train):
+        raise InputError("no training item is of this class", field="class_name", value=class_name)
+    codes = densities.draws(model, train.x, seed)
     reason = densities.refusal(name, codes)
     if class_name and reason:
         raise InputError(f"density {name}: {reason}", field="class_name", value=class_name)

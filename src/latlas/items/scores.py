@@ -137,6 +137,9 @@ def even_noise(count: int, latent: int, seed: int) -> Tensor:
     They are a scrambled Sobol sequence through the normal quantiles (Owen 1997), whose means are unbiased, and vary far
     less than those of independent draws.
     """
+    if latent > torch.quasirandom.SobolEngine.MAXDIM:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn((count, 1, latent), generator=generator, dtype=torch.float64)
     engine = torch.quasirandom.SobolEngine(latent, scramble=True, seed=seed)
     uniform = engine.draw(count, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
     return torch.from_numpy(ndtri(uniform.numpy()))[:, None]
