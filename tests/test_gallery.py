@@ -164,6 +164,25 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
     assert np.abs(grid).max() <= np.abs(model.encode(data.test.x)).max() + 1e-3
 
 
+@pytest.mark.parametrize("spread", [1, 50])
+def test_the_plane_follows_codes_that_lie_elsewhere_than_the_prior(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spread: float
+) -> None:
+    data, seen, real = digits(), [], gallery.figures.manifold
+    model = Linear(data, 2)
+    model.scale = model.scale / spread
+    monkeypatch.setattr(gallery.figures, "manifold", lambda *a: (seen.append(a), real(*a))[1])
+    draw(tmp_path, model, data, [], gallery.Settings(size=(6, 7)))
+    ((_, across, _, _, subtitle),) = seen
+    if spread == 1:
+        assert subtitle == "Codes at evenly spaced quantiles of the prior."
+        assert np.abs(across).max() < 2
+    else:
+        assert "the test items' own codes" in subtitle
+        assert "lie outside the middle of the prior" in subtitle
+        assert np.abs(across).max() > 20
+
+
 @pytest.mark.parametrize(("count", "shown", "said"), [(9, 9, "All 9,"), (500, 64, "64 of 500,")])
 def test_pseudo_inputs_of_a_vampprior_are_a_picture(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, shown: int, said: str

@@ -289,7 +289,7 @@ def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
     again = classifier_of(replace(dataset, fingerprint="bars again"))
     assert again is not judge
     monkeypatch.setattr(classifier, "_classifiers", {})
-    monkeypatch.setattr(classifier, "_fit", lambda *_: pytest.fail("it is kept on disk"))
+    monkeypatch.setattr(classifier, "fit", lambda *_: pytest.fail("it is kept on disk"))
     kept = classifier_of(dataset)
     assert (kept.confidence, kept.distance) == (judge.confidence, judge.distance)
     real = classifier.as_tensor(dataset, dataset.test.x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from latlas.settings import Config, CorruptionConfig
 MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
 MORPH_STEPS, TRAVERSAL_STEPS = 11, 13
+MOST_OUTSIDE = (
+    0.4  # share of test codes outside the quantiles of the prior: above it the plane follows the codes
+)
 
 
 @dataclass(frozen=True)
@@ -270,11 +273,21 @@ def manifold_grid(settings: Settings, codes: np.ndarray) -> tuple[figures.Grid, 
     return grid, f"Codes at evenly spaced quantiles of {source}."
 
 
+def _outside(grid: figures.Grid, codes: np.ndarray) -> float:
+    """The share of codes (N, 1) or (N, 2) that lie outside the range of a grid."""
+    ends = grid.codes.min((0, 1)), grid.codes.max((0, 1))
+    return float(((codes < ends[0]) | (codes > ends[1])).any(1).mean())
+
+
 def _manifold(drawing: Drawing) -> Figure | None:
     latent = drawing.codes.shape[1]
     if latent > 2 or not drawing.pictorial:
         return None
     grid, subtitle = manifold_grid(drawing.settings, drawing.codes)
+    outside = _outside(grid, drawing.codes)
+    if outside > MOST_OUTSIDE and drawing.settings.span is None:
+        grid, subtitle = manifold_grid(replace(drawing.settings, prior=False), drawing.codes)
+        subtitle += f" Of these, {outside:.0%} lie outside the middle of the prior."
     title = "The latent plane, decoded" if latent == 2 else "The latent line, decoded"
     return figures.manifold(drawing.decode(grid.codes), grid.across, grid.up, title, subtitle)
 

@@ -139,8 +139,8 @@ def neighbours(
         )
         own = int(np.flatnonzero(train.index == one.index[0])[0]) if split == "train" else -1
         columns, rows = items.nearest_items(call.model, one, train, n, values, own, call.observer)
-        arrays = {key: call.model.to_numpy(call.model.to_tensor(np.asarray(part.x)))
-                  for key, part in (("item", one), ("images", train.take(rows))) if images}  # fmt: skip
+        pictures = {"item": one, "images": train.take(rows)} if images else {}
+        arrays = {key: items.images_of(call.model, part) for key, part in pictures.items()}
     title = f"The training items nearest to {items.title_of(one)}"
     about = {"split": split or None, "neighbours": items.lines(columns, np.arange(len(rows)))}
     output = Output(call.run, columns | arrays, path, title, about, items.frame(columns))

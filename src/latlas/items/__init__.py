@@ -2,7 +2,7 @@
 
 from latlas.items.finder import Finder
 from latlas.items.nearest import nearest_items
-from latlas.items.records import codes_frame, frame, lines, title_of, write_table
+from latlas.items.records import codes_frame, frame, images_of, lines, title_of, write_table
 from latlas.items.scores import Request, score
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Request",
     "codes_frame",
     "frame",
+    "images_of",
     "lines",
     "nearest_items",
     "score",

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from latlas import inference
-from latlas.data import Dataset, Split, load_items
+from latlas.data import Dataset, Split
 from latlas.errors import InputError
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
@@ -75,8 +75,8 @@ class Finder:
         return path.absolute().relative_to(root).as_posix() if inside and path.is_file() else ""
 
     def _file(self, path: Path, field: str) -> Split:
-        options = self.run.data_options(self.data_dir)
-        found = load_items(str(path), self.model.item, options, self.observer.progress)
+        where = (self.data_dir, self.observer)
+        found = inference.items(self.run, self.model, self.split, str(path), *where)
         if len(found) != 1:
             raise InputError(
                 f"holds {len(found):,} items; give a row as the item, and this as the source",

@@ -13,7 +13,8 @@ from latlas.data import Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.items.records import Columns, about, joined
-from latlas.models import Model
+from latlas.models import Model, evaluating
+from latlas.posteriors import joined as joined_posteriors
 from latlas.progress import SILENT, Observer
 
 NEAREST = 10  # training codes whose mean distance says how far away a code lies
@@ -104,8 +105,11 @@ def nearest_items(
 
 def _posterior(model: Model, items: Split) -> tuple[np.ndarray, np.ndarray | None]:
     """Means and standard deviations (N, D) of the posteriors of items."""
-    q = model.posterior(items.x)
-    with torch.no_grad():
+    data = Batches(items, model.item.scaling, model.device, model.dtype)
+    with torch.no_grad(), evaluating(model):
+        q = joined_posteriors(
+            [model.infer(data(np.arange(r.start, r.stop))) for r in model.chunks(len(items))]
+        )
         return q.mean.cpu().numpy(), None if q.stddev is None else q.stddev.cpu().numpy()
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latlas.data import Split
+from latlas.data.batches import Batches
 from latlas.files import write_atomic
+from latlas.models import Model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +44,12 @@ def joined(parts: Sequence[Columns]) -> Columns:
     """The lines of several parts below each other, with the columns that all of them have."""
     names = [name for name in parts[0] if all(name in part for part in parts)]
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def images_of(model: Model, items: Split) -> np.ndarray:
+    """Images as the model sees them: (N, H, W, C), inside [0, 1]."""
+    data = Batches(items, model.item.scaling, model.device, model.dtype)
+    return data(np.arange(len(items))).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def title_of(item: Split) -> str:

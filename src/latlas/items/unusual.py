@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 
 from latlas import figures, html, inference
 from latlas.data import Split
-from latlas.items.records import Columns, lines
+from latlas.data.batches import Batches
+from latlas.items.records import Columns, images_of, lines
 from latlas.items.scores import most_unusual_first
-from latlas.models import Model
+from latlas.metrics.elbo import reconstructed
+from latlas.models import Model, evaluating
 from latlas.text import Cell, Row, Table, rounded
 
 MOST_SHOWN = 500
@@ -46,16 +49,15 @@ def page(model: Model, parts: Mapping[str, Split], columns: Columns, by: str, to
     shown = []
     for line in most_unusual(columns, by, top).tolist():
         (known,) = lines(columns, np.array([line]))
-        pair = inference.reconstruct(model, _item(parts, line))
-        original, reconstruction = pair["original"][0], pair["reconstruction"][0]
-        images = {"original": original, "reconstruction": reconstruction} if original.ndim == 3 else {}
+        item = _item(parts, line)
+        images = _images(model, item) if model.item.kind == "image" else {}
         shown.append(
             Shown(
                 name_of(columns, line),
                 ", ".join(str(known[key]) for key in ("label", "split") if known.get(key) is not None),
                 [_picture(image, f"{name}-{line}", name) for name, image in images.items()],
                 _numbers(columns, line),
-                None if images else _farthest(model, original, reconstruction),
+                None if images else _farthest(model, item),
             )
         )
     return html.render(
@@ -75,6 +77,14 @@ def _item(parts: Mapping[str, Split], line: int) -> Split:
             return items.take(np.array([line]))
         line -= len(items)
     raise IndexError(line)
+
+
+def _images(model: Model, item: Split) -> dict[str, np.ndarray]:
+    """An image and its reconstruction, as the model sees them."""
+    data = Batches(item, model.item.scaling, model.device, model.dtype)
+    with torch.no_grad(), evaluating(model):
+        back = reconstructed(model, model.infer(data(np.arange(1))))
+    return {"original": images_of(model, item)[0], "reconstruction": back[0].permute(1, 2, 0).cpu().numpy()}
 
 
 def _picture(image: np.ndarray, name: str, title: str) -> html.Embedded:
@@ -99,9 +109,10 @@ def _numbers(columns: Columns, line: int) -> Table:
     return Table([Cell(""), Cell("value"), Cell("less unusual", "training items")], rows, numeric=(1, 2))
 
 
-def _farthest(model: Model, original: np.ndarray, reconstruction: np.ndarray) -> Table:
+def _farthest(model: Model, item: Split) -> Table:
     """The columns that are farthest from their reconstruction, in standard deviations of the training split."""
-    scaling = model.item.scaling
+    pair, scaling = inference.reconstruct(model, item), model.item.scaling
+    original, reconstruction = pair["original"][0], pair["reconstruction"][0]
     scale = np.broadcast_to(np.asarray(scaling.scale if scaling.kind == "standard" else 1.0), original.shape)
     away = (original.astype(float) - reconstruction) / scale
     names = model.item.columns or [f"column {i}" for i in range(len(original))]
