@@ -288,7 +288,7 @@ def test_the_most_unusual_come_first_on_the_terminal_and_on_the_page(
         assert at == sorted(at)
         assert page.count("<article") == 4
         assert page.count("data:image/png") == (8 if kind == "photo" else 0)
-    assert "standard deviations" in page
+    assert "std. deviations" in page
     assert latlas.score(work / "ae", quiet=True).about["by"] == "squared_error"
     assert "elbo" not in latlas.score(work / "ae", quiet=True).arrays
 

@@ -146,9 +146,15 @@ def morph(
         run, first, last, source=source, split=split, steps=steps, seconds=seconds, out=out,
         data_dir=data_dir, device=device, threads=threads, quiet=quiet,
     )  # fmt: skip
-    result = {"run": str(output.run.path), "out": str(output.path), "from": first, "to": last,
-              "steps": len(output.arrays["t"])}  # fmt: skip
+    result = {
+        "run": str(output.run.path), "out": str(output.path), "from": _row_or_name(first), "to": _row_or_name(last),
+        "steps": len(output.arrays["t"]),
+    }  # fmt: skip
     show(result, as_json, f"morph from {first} to {last}: {output.path}")
+
+
+def _row_or_name(item: str) -> int | str:
+    return int(item) if item.isdecimal() else item
 
 
 def _ends(items: list[str], start: str, end: str) -> tuple[str, str, str]:

@@ -18,7 +18,6 @@ from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.text import listed, printable
 
-SPLITS = ("train", "valid", "test")
 Item = int | str | os.PathLike[str]
 
 
@@ -37,6 +36,10 @@ class Finder:
     def dataset(self) -> Dataset:
         """The run's own data."""
         return dataset_of(self.run, self.data_dir, self.observer.progress)
+
+    @property
+    def _splits(self) -> dict[str, Split]:
+        return {name: self.dataset.split(name) for name in inference.SPLITS}
 
     @cached_property
     def _items(self) -> Split:
@@ -60,7 +63,7 @@ class Finder:
         name = self._own_name(path)
         if path.exists() and not name:
             return self._file(path, field), ""
-        return self._named({s: self.dataset.split(s) for s in SPLITS}, name or text, field)
+        return self._named(self._splits, name or text, field)
 
     def _row(self, row: int, field: str) -> Split:
         if not 0 <= row < len(self._items):
@@ -71,8 +74,10 @@ class Finder:
     def _own_name(self, path: Path) -> str:
         """The name of a file within the folder that the run was trained on; "" for other files."""
         root = Path(self.run.config.data.source).expanduser().absolute()
-        inside = path.exists() and root.is_dir() and path.absolute().is_relative_to(root)
-        return path.absolute().relative_to(root).as_posix() if inside and path.is_file() else ""
+        if not path.is_file() or not root.is_dir() or not path.absolute().is_relative_to(root):
+            return ""
+        name = path.absolute().relative_to(root).as_posix()
+        return name if any(printable(name) in _names(items) for items in self._splits.values()) else ""
 
     def _file(self, path: Path, field: str) -> Split:
         where = (self.data_dir, self.observer)
@@ -88,7 +93,7 @@ class Finder:
     def _named(self, splits: dict[str, Split], text: str, field: str) -> tuple[Split, str]:
         known: list[str] = []
         for split, items in splits.items():
-            names = [] if items.names is None else items.names.tolist()
+            names = _names(items)
             if printable(text) in names:
                 return items.take(np.array([names.index(printable(text))])), split
             known += names
@@ -103,3 +108,7 @@ class Finder:
         raise InputError(
             f"neither a row, a file, nor the name of an item of these data ({hint})", field=field, value=text
         )
+
+
+def _names(items: Split) -> list[str]:
+    return [] if items.names is None else items.names.tolist()

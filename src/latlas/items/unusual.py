@@ -120,10 +120,10 @@ def _farthest(model: Model, item: Split) -> Table:
         Row(
             [
                 Cell(str(names[i])),
-                *(Cell(f"{value:.5g}") for value in (original[i], reconstruction[i], away[i])),
+                *(Cell(f"{value:.4g}") for value in (original[i], reconstruction[i], away[i])),
             ]
         )
         for i in np.argsort(-np.abs(away), kind="stable")[:FARTHEST].tolist()
     ]
-    head = [Cell("column"), Cell("value"), Cell("reconstruction"), Cell("difference", "standard deviations")]
+    head = [Cell("column"), Cell("value"), Cell("reconstruction"), Cell("off by", "std. deviations")]
     return Table(head, rows, numeric=(1, 2, 3))
