@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+MOST_NAMES = 24  # that are listed beside a hint
+
 
 class LatlasError(Exception):
     """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code
@@ -35,11 +37,16 @@ class InputError(LatlasError):
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among those known, with the nearest one as a hint."""
-    names = sorted(known)
-    near = get_close_matches(str(value), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InputError(f"unknown {what} {str(value)!r}{hint} (known: {', '.join(names)})")
+    """The error for a name that is not among those known, with the nearest ones as a hint; a long list of the known
+    names stands there only where none is near.
+    """
+    names, text = sorted(known), str(value)
+    near = get_close_matches(text, names, n=1, cutoff=0.6)
+    near = near or [name for name in names if text and text.lower() in name.lower()][:3]
+    listed = f" (known: {', '.join(names)})" if len(names) <= MOST_NAMES or not near else ""
+    near = near or get_close_matches(text, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return InputError(f"unknown {what} {text!r}{hint}{listed}")
 
 
 def alternatives(names: Sequence[str]) -> str:
