@@ -133,7 +133,7 @@ def test_what_comes_after_the_checkpoint_is_cut_off_and_the_shared_labels_stay(
     folder: Path, tmp_path: Path
 ) -> None:
     run = Run(Path(shutil.copytree(folder / "two", tmp_path / "copy")))
-    run.cut_back(3)
+    run.cut_back(3, 0)
     assert [step for step, _ in run.snapshot_files()] == [0, 2]
     assert snapshots.labels(run) is not None
 
@@ -255,10 +255,10 @@ def test_what_cannot_be_played_is_refused(
 
 def test_a_run_without_snapshots_or_with_one_is_refused(folder: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(folder / "two", tmp_path / "copy")))
-    run.cut_back(0)
+    run.cut_back(0, 0)
     with pytest.raises(InputError, match="one snapshot only"):
         animation.animate(run)
-    run.cut_back(-1)
+    run.cut_back(-1, 0)
     with pytest.raises(InputError, match="no snapshots"):
         animation.animate(run)
     assert not (run.path / "animation.webp").exists()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from latlas.data import DataOptions, Dataset, load
+from latlas.data import UNLABELLED, DataOptions, Dataset, load
 from latlas.data.arrays import orient
 from latlas.errors import InputError
 
@@ -126,6 +126,28 @@ def test_npz_with_one_pool(tmp_path: Path) -> None:
     assert read(tmp_path / "b.npz").shape == (1, 6, 5)
 
 
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([b"cat", b"dog", b""] * 10), ("cat", "dog")),
+        (np.array([0, 1, np.nan] * 10), ("0", "1")),
+        (np.array(["cat", "NA", ""] * 10), ("NA", "cat")),
+    ],
+)
+def test_labels_of_an_npz_may_be_bytes_and_missing(
+    tmp_path: Path, y: np.ndarray, classes: tuple[str, ...]
+) -> None:
+    np.savez(tmp_path / "a.npz", x=pixels(30, 6, 5), y=y)
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.classes == classes
+    assert (
+        "labels: 20 of 30 items have one (of 2 classes); the others are trained on without" in dataset.notes
+    )
+    for part in (dataset.train, dataset.valid, dataset.test):
+        assert part.labels is not None
+        np.testing.assert_array_equal(part.labels == UNLABELLED, part.index % 3 == 2)
+
+
 def test_npz_with_official_parts(tmp_path: Path) -> None:
     arrays = {"train": pixels(20, 6), "valid": pixels(9, 6), "test": pixels(7, 6)}
     names = np.array(["cat", "dog"])
@@ -139,6 +161,58 @@ def test_npz_with_official_parts(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", train=arrays["train"], test=arrays["test"])
     dataset = read(tmp_path / "b.npz")
     assert (len(dataset.train), len(dataset.valid), len(dataset.test)) == (18, 2, 7)
+
+
+KEYS = {
+    # Names of arrays, by what they are: (split, role).
+    "x_train y_train x_test y_test": ("train X", "train Y", "test X", "test Y"),
+    "train_images train_labels val_images val_labels test_images test_labels": (
+        "train X", "train Y", "valid X", "valid Y", "test X", "test Y"),
+    "X_train Y_train X_val X_test": ("train X", "train Y", "valid X", "test X"),
+    "Xtrain ytrain Xtest ytest": ("train X", "train Y", "test X", "test Y"),
+    "trainX trainY testX testY": ("train X", "train Y", "test X", "test Y"),
+    "train val test": ("train X", "valid X", "test X"),
+    "train dev": ("train X", "valid X"),
+    "training_set test_set": ("train X", "test X"),
+    "train_data train_target": ("train X", "train Y"),
+    "x target": ("train X", "train Y"),
+    "data target": ("train X", "train Y"),
+    "images labels": ("train X", "train Y"),
+    "X Y": ("train X", "train Y"),
+    "features label": ("train X", "train Y"),
+    "x y val y_val": ("train X", "train Y", "valid X", "valid Y"),
+    "x test": ("train X", "test X"),
+    "train trainlabels": ("train X", "train Y"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", KEYS)
+def test_usual_names_of_arrays(tmp_path: Path, keys: str) -> None:
+    count = {"train": 20, "valid": 9, "test": 7}
+    expected = dict(zip(keys.split(), (text.split() for text in KEYS[keys]), strict=True))
+    arrays = {
+        key: pixels(count[part], 6) if role == "X" else np.arange(count[part]) % 2
+        for key, (part, role) in expected.items()
+    }
+    np.savez(tmp_path / "a.npz", **arrays, index=np.arange(20))  # type: ignore[arg-type]
+    dataset = read(tmp_path / "a.npz")
+    for key, (part, role) in expected.items():
+        split = dataset.split(part)
+        np.testing.assert_array_equal(split.x if role == "X" else split.labels, arrays[key][split.index])
+    for part in ("valid", "test"):
+        official = [part, "X"] in expected.values()
+        assert (len(dataset.split(part)) == count[part]) == official
+    note = next((n for n in dataset.notes if n.startswith("arrays: ")), "arrays: train from x with labels y")
+    assert all(f" {key}" in note for key in expected)
+    assert "arrays not used: index" in dataset.notes
+
+
+def test_labels_of_some_splits_only_are_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train=pixels(20, 6), y_train=np.arange(20) % 2, test=pixels(7, 6))
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.test.labels is None
+    assert dataset.train.labels is not None
+    assert "no labels of test: numbers that need them are left out" in dataset.notes
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -185,7 +259,16 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
     [
         ({"a": 1, "b": 2}, r"holds a, b; expected 'x'\[, 'y'\] or 'train'"),
         ({"x": 1, "train": 1}, "both 'x' and 'train'"),
-        ({"test": 1, "valid": 1}, "holds test, valid; expected"),
+        ({"test": 1, "valid": 1}, "nothing to train on: by name it only has valid and test"),
+        ({"x_train": 1, "train": 1}, "both 'x_train' and 'train'"),
+        ({"train": 1, "training": 1}, "both 'training' and 'train'; keep one"),
+        ({"images": 1, "data": 1}, "both 'images' and 'data'"),
+        ({"x": 1, "y_test": 1}, "'y_test', but no items of a split 'test'"),
+        ({"x": 1, "test_factors": 1}, "'test_factors', but no items of a split 'test'"),
+        (
+            {"x": 1, "fine_labels": 1, "coarse_labels": 1},
+            "'coarse_labels' and 'fine_labels' may be labels; call what",
+        ),
     ],
 )
 def test_npz_of_other_names(tmp_path: Path, arrays: dict[str, int], message: str) -> None:
@@ -196,5 +279,5 @@ def test_npz_of_other_names(tmp_path: Path, arrays: dict[str, int], message: str
 
 def test_labels_of_another_length(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=pixels(30, 6, 5), y=np.arange(29))
-    with pytest.raises(InputError, match="30 items in 'train' but 29 labels"):
+    with pytest.raises(InputError, match="30 items in 'x' but 29 labels"):
         read(tmp_path / "a.npz")

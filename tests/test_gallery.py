@@ -103,6 +103,18 @@ def draw(
     return gallery.draw(Run(run), context(model, data), settings or gallery.Settings())
 
 
+def test_items_without_a_label_come_last_and_have_no_name(tmp_path: Path) -> None:
+    data = digits("image")
+    labels = data.test.labels.copy()
+    labels[::2] = -1
+    data = replace(data, test=replace(data.test, labels=labels))
+    drawing = gallery.drawing_of(context(Linear(data, 2), data))
+    rows = drawing.varied_rows(len(labels))
+    shown = drawing.items.labels[rows]
+    assert (shown[: (shown >= 0).sum()] >= 0).all()
+    assert set(drawing.class_names(rows[-3:])) == {"–"}
+
+
 def drawn(run: Path, data: Dataset, latent: int) -> set[str]:
     """The names of the pictures of a run, each looked into."""
     paths = draw(run, Linear(data, latent), data)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from helpers import image_dataset, images, made, table_dataset
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model
+from latlas.objectives import OBJECTIVES
+from latlas.posteriors import POSTERIORS
 
 AUTOENCODER = {"posterior__name": "point", "objective__name": "reconstruction"}
 
@@ -213,3 +217,44 @@ def test_a_bias_for_each_channel_starts_at_its_mean_with_a_sigma_for_each_pixel(
     start = model.likelihood.mean(bias[:, None, None].expand(model.item.shape)).detach().numpy()
     mean = dataset.scaling.apply(dataset.train.x).mean((0, 1, 2))
     np.testing.assert_allclose(start, np.broadcast_to(mean[:, None, None], (3, 8, 8)), atol=1e-4)
+
+
+@pytest.mark.parametrize("prior", ["standard-normal", "mixture", "vamp"])
+@pytest.mark.parametrize("posterior", sorted(POSTERIORS))
+@pytest.mark.parametrize("likelihood", sorted(LIKELIHOODS))
+def test_losses_and_gradients_are_finite_however_far_out_an_item_is(
+    likelihood: str, posterior: str, prior: str
+) -> None:
+    """Of every objective, in single precision, at network outputs about 1e4 and 1e8 times as large as at the start."""
+    if posterior == "point" and prior != "standard-normal":
+        pytest.skip("the configuration refuses it")
+    objectives = [{"name": "reconstruction"}, {"name": "infovae"}]
+    if posterior != "point":
+        objectives += [
+            {"name": "elbo"},
+            {"name": "elbo", "kl": "monte-carlo", "samples": 2},
+            {"name": "iwae"},
+        ]
+        objectives += [{"name": "iwae", "gradient": "dreg", "samples": 2}, {"name": "infovae", "alpha": 0.5}]
+    if prior != "standard-normal":
+        objectives = [o for o in objectives if o["name"] in ("elbo", "iwae")]
+    dataset = image_dataset()
+    config, model = made(
+        dataset, model__latent=3, network__hidden=(8,), likelihood__name=likelihood, posterior__name=posterior,
+        prior__name=prior, prior__components=4, objective__name=str(objectives[0]["name"]),
+    )  # fmt: skip
+    start, x = copy.deepcopy(model.state_dict()), model.to_tensor(images(12, seed=1))
+    for encoder, decoder in ((1e4, 1.0), (1e8, 1.0), (1.0, 1e8), (1e4, 1e4)):
+        model.load_state_dict(start)
+        with torch.no_grad():
+            model.encoder[-1].weight.mul_(encoder)
+            model.decoder.output.weight.mul_(decoder)
+        for options in objectives:
+            chosen = config.objective.model_copy(update=options)
+            objective = OBJECTIVES[chosen.name].from_config(chosen, x[0].numel())
+            model.zero_grad()
+            loss = objective.loss(model(x, generator=generator(), **objective.needs))
+            loss.backward()
+            assert loss.isfinite(), (encoder, decoder, options)
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            assert all(g.isfinite().all() for g in gradients), (encoder, decoder, options)

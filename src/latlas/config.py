@@ -15,6 +15,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from latlas.errors import InputError, unknown
+from latlas.files import refuse_special
 from latlas.settings import Config
 
 
@@ -121,6 +122,7 @@ def read(path: Path, base: Config | None = None) -> Config:
     Missing keys are taken from `base`. A file with a [recipe] section is complete: its missing keys have their
     defaults. Raises InputError if the file is missing, is not TOML, or holds an unknown key or a wrong value.
     """
+    refuse_special(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -2,38 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+
+from latlas.text import printable
 
 MOST_NAMES = 24  # that are listed beside a hint
 
 
 class LatlasError(Exception):
-    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code
-    1.
+    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code 1.
+
+    The message is one printable line, whatever names of files or columns it quotes.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
+Settings = Mapping[str, object]
+
+
+def in_words(settings: Settings) -> str:
+    """Settings as the library has them: data.label = 'kind' and data.drop = ['a', 'b']."""
+    return " and ".join(f"{key} = {value!r}" for key, value in settings.items())
 
 
 class InputError(LatlasError):
     """The call or its data are wrong: names the file, field or value and what was expected; exit code 2.
 
     `field` is the argument of the call (`draws`) or the key of the configuration (`data.label`) that is wrong, and
-    `value` what it was: "draws = 0: at least 1 is needed". The command line says its own option instead.
+    `value` what it was: "draws = 0: at least 1 is needed". The command line says its own option instead. `remedy` holds
+    the settings that mend it, by key, each entry one way: the line ends in "with data.drop = ['id']".
     """
 
-    def __init__(self, message: str, *, field: str = "", value: object = None) -> None:
+    def __init__(
+        self, message: str, *, field: str = "", value: object = None, remedy: Sequence[Settings] = ()
+    ) -> None:
         super().__init__(message)
-        self.message, self.field, self.value = message, field, value
+        self.message, self.field, self.value, self.remedy = printable(message), field, value, remedy
 
     def __str__(self) -> str:
         return self.about(self.field)
 
-    def about(self, name: str, equals: str = " = ") -> str:
-        """The error's line, with the field called by that name."""
+    def about(self, name: str, equals: str = " = ", words: Callable[[Settings], str] = in_words) -> str:
+        """The error's line, with the field called by that name, and the settings that mend it in these words."""
         value = self.value
         if value is not None:
-            name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
-        return f"{name}: {self.message}" if name else self.message
+            name += equals + (f"{value:g}" if isinstance(value, float) else printable(value))
+        line = f"{name}: {self.message}" if name else self.message
+        return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:

@@ -22,16 +22,17 @@ from latlas.runs import Run, dataset_of
 class Request:
     """The numbers to measure, and the items to measure them on.
 
-    `measures` are names of METRICS or of groups; None takes the groups of the run's configuration. `source` is other
-    data than the run's `split`; `limit` takes so many items, evenly spaced. `draws` is the number of draws of z per
-    item for log p(x), which is then measured on every item. `samples` is the number for the ELBO, with their `seed`.
-    `ais` is the number of evenly spaced items for annealed importance sampling with so many `chains` and
-    `temperatures`. `corrupt` and `strength` are the corruption of items to restore; by default it is that of training.
+    `measures` are names of METRICS or of groups; None takes the groups of the run's configuration. The items are those
+    of a `split` of the run's own data, by default test, or of another `source`, whose `split` it then is; `limit` takes
+    so many items, evenly spaced. `draws` is the number of draws of z per item for log p(x), which is then measured on
+    every item. `samples` is the number for the ELBO, with their `seed`. `ais` is the number of evenly spaced items for
+    annealed importance sampling with so many `chains` and `temperatures`. `corrupt` and `strength` are the corruption
+    of items to restore; by default it is that of training.
     """
 
     measures: Sequence[str] | None = None
     source: str = ""
-    split: str = "test"
+    split: str = ""
     limit: int | None = None
     draws: int | None = None
     samples: int = 1
@@ -43,17 +44,16 @@ class Request:
     strength: float | None = None
 
     @property
+    def own_split(self) -> str:
+        """The split of the run's own data; empty with a source."""
+        return "" if self.source else self.split or "test"
+
+    @property
     def annealing(self) -> Annealing | None:
         return None if self.ais is None else Annealing(self.ais, self.chains, self.temperatures, self.seed)
 
     def check(self, run: Run) -> None:
         """Raises InputError for values that contradict each other or do not fit the run."""
-        if self.source and self.split != "test":
-            raise InputError(
-                "a split is of the run's own data; leave out the split or the source",
-                field="split",
-                value=self.split,
-            )
         if self.limit is not None and self.limit < 1:
             raise InputError("at least 1 item is needed", field="limit", value=self.limit)
         if self.annealing is not None:
@@ -86,13 +86,13 @@ def evaluate(
     if context.corruption.name != "none":
         values["corruption"] = context.corruption.model_dump()
     values |= _measured(context, request, names)
-    whole = not request.source and request.split == "test" and request.limit is None
+    whole = request.own_split == "test" and request.limit is None
     if keep and whole and run.finished and "numbers" in values:
         metrics.keep(run, values["numbers"])
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
     about = {
         "run": str(run.path),
-        "split": None if request.source else request.split,
+        "split": request.own_split or request.split or None,
         "source": request.source or None,
     }
     return {**about, **values}
@@ -102,7 +102,7 @@ def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
     """The names of the requested numbers; with `draws` these are the likelihood's, unless measures are named."""
     groups = ["likelihood"] if request.draws else run.config.evaluation.groups
     names = named(groups if request.measures is None else request.measures)
-    if request.source or request.split != "train":
+    if request.own_split != "train":
         return names
     without_tasks = tuple(name for name in names if METRICS[name].group != "downstream")
     if without_tasks != names:

@@ -8,12 +8,13 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
-from latlas.data.dataset import Dataset, Kind, Split
+from latlas.data.dataset import UNLABELLED, Dataset, Kind, Split
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -120,14 +121,28 @@ class Drawing:
         flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32))
         return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
 
+    @property
+    def drawn(self) -> str:
+        """What samples are: means of p(x | z); of a table draws, as means are narrower than the data by their noise."""
+        return "Draws from p(x|z), with its noise," if self.table else "Means of p(x|z)"
+
+    def samples_at(self, codes: np.ndarray) -> np.ndarray:
+        """Samples of items at codes (N, D): `drawn` says what they are."""
+        if not self.table:
+            return self.decode(codes)
+        z = torch.from_numpy(codes).to(self.model.device, self.model.dtype)
+        noise = torch.Generator(self.model.device).manual_seed(self.settings.seed + 1)
+        return self.model.to_numpy(self.model.means(z, noise))
+
     def class_names(self, rows: np.ndarray) -> list[str] | None:
-        """The class names of these rows of `items`; None without classes."""
+        """The class names of these rows of `items`, a dash for an item without a label; None without classes."""
         if self.data.classes is None or self.items.labels is None:
             return None
-        return [self.data.classes[int(label)] for label in self.items.labels[rows]]
+        names = [*self.data.classes, "–"]  # UNLABELLED is the last place
+        return [names[int(label)] for label in self.items.labels[rows]]
 
     def varied_rows(self, count: int) -> np.ndarray:
-        """Random rows of `items`, taken from every class in turn."""
+        """Random rows of `items`, taken from every class in turn; those without a label come last."""
         order = np.random.default_rng(self.settings.seed).permutation(len(self.items))
         labels = self.items.labels
         if labels is None or not np.issubdtype(labels.dtype, np.integer):
@@ -135,7 +150,7 @@ class Drawing:
         turn = np.zeros(len(order), int)
         for label in np.unique(labels):
             members = np.flatnonzero(labels[order] == label)
-            turn[members] = np.arange(len(members))
+            turn[members] = np.arange(len(members)) + (len(order) if label == UNLABELLED else 0)
         by_class = len(np.unique(labels)) <= count
         within_turn = labels[order] if by_class else np.arange(len(order))
         return order[np.lexsort((within_turn, turn))][:count]
@@ -202,8 +217,9 @@ def _restored(drawing: Drawing) -> Figure | None:
 def _samples(drawing: Drawing) -> Figure | None:
     if not drawing.settings.prior:
         return None
-    samples = np.asarray(drawing.model.sample(drawing.sample_count, seed=drawing.settings.seed))
-    subtitle = "Means of p(x|z) for codes z drawn from the prior."
+    seed = drawing.settings.seed
+    samples = np.asarray(drawing.model.sample(drawing.sample_count, seed=seed, noise=drawing.table))
+    subtitle = f"{drawing.drawn} for codes z drawn from the prior."
     return _sample_figure(drawing, samples, "Samples from the prior", subtitle)
 
 
@@ -229,10 +245,10 @@ def _density_samples(drawing: Drawing, name: str) -> Figure | None:
     fitted_to = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{len(codes):,}"
     score = f"{density.log_prob(test_codes).mean():.2f}".replace("-", "−")
     subtitle = (
-        f"Means of p(x|z) for z from {density.what}, fitted to the codes of {fitted_to} training items."
+        f"{drawing.drawn} for z from {density.what}, fitted to the codes of {fitted_to} training items."
     )
     subtitle += f" Log-density of test codes: {score} nats per code."
-    samples = drawing.decode(density.sample(drawing.sample_count, drawing.settings.seed))
+    samples = drawing.samples_at(density.sample(drawing.sample_count, drawing.settings.seed))
     return _sample_figure(drawing, samples, f"Samples from {density.what}", subtitle)
 
 
@@ -374,7 +390,8 @@ def _density_entry(name: str, caption: str) -> FigureEntry:
 
 
 SAMPLED_COLUMNS = (
-    "Where the line leaves the grey area, the samples follow another distribution than the data."
+    "Samples are draws with the likelihood's noise, as the data have theirs: where the line leaves the grey area, they"
+    " follow another distribution than the data."
 )
 MOVED_COLUMNS = (
     "A steep line is a column that this dimension changes; a dimension with only flat lines is unused."

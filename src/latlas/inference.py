@@ -18,7 +18,7 @@ from latlas.build import has_prior
 from latlas.data import Dataset, Split, load_items
 from latlas.data.binarise import settled
 from latlas.errors import InputError, LatlasError, alternatives, unknown
-from latlas.files import check_output, write_atomic
+from latlas.files import check_output, refuse_special, write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -52,19 +52,20 @@ class Output:
 def items(
     run: Run,
     model: Model,
-    split: str = "test",
+    split: str = "",
     source: str = "",
     data_dir: str = "",
     observer: Observer = SILENT,
     dataset: Dataset | None = None,
 ) -> Split:
-    """A split of the run's own data in its order, or all items of another source that fits the model.
+    """A split of the run's own data in its order, by default `test`, or items of another source that fits the model.
 
-    The run's data are read unless `dataset` holds them. Raises InputError if data are missing, have changed or do not
-    fit.
+    Of a source with official splits these are its `split`, or `all`; by default its test split. The run's data are read
+    unless `dataset` holds them. Raises InputError if data are missing, have changed or do not fit.
     """
     if source:
-        return load_items(source, model.item, run.data_options(data_dir), observer.progress)
+        return load_items(source, model.item, run.data_options(data_dir), observer, split)
+    split = split or "test"
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
@@ -75,7 +76,7 @@ def items(
 def parts(
     run: Run,
     model: Model,
-    split: str = "test",
+    split: str = "",
     source: str = "",
     data_dir: str = "",
     observer: Observer = SILENT,
@@ -84,7 +85,7 @@ def parts(
     """The items of `items` by the name of their split, "" for another source; "all" is every split with items."""
     if source or split != "all":
         chosen = items(run, model, split, source, data_dir, observer, dataset)
-        return {"" if source else split: chosen}
+        return {"" if source else split or "test": chosen}
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     settle = lambda name: settled(dataset.split(name), dataset.scaling, run.config.data, name)  # noqa: E731
     return {name: settle(name) for name in SPLITS if len(dataset.split(name))}
@@ -127,6 +128,7 @@ def read_codes(path: Path) -> np.ndarray:
 
     Raises InputError for anything else.
     """
+    refuse_special(path)
     try:
         loaded = np.load(path, allow_pickle=False)
     except FileNotFoundError:

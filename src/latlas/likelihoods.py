@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from latlas.data import Dataset
+from latlas.scales import log_scale
 from latlas.settings import LikelihoodConfig
 
 LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
 HALF_STEP = 1 / 510  # between neighbouring 8-bit values on [0, 1]
+LOG_SIGMAS = (-30.0, 30.0)  # beyond them a learned sigma's logarithm is bent, so that no sigma overflows
 SMALLEST_SIGMA = {"image": 1 / 255, "vector": 1 / 255, "table": 1e-3}
 
 Scale = Literal["density", "probability"]
@@ -264,7 +266,9 @@ class LocationScale(nn.Module, ABC):
 
     def _log_sigma(self) -> Tensor:
         # A sum, not a clamp: below a clamp there is no gradient, and sigma could never come back.
-        return torch.log(self.smallest + self.log_sigma.exp()) if self.learned else self.log_sigma
+        if not self.learned:
+            return self.log_sigma
+        return torch.log(self.smallest + log_scale(self.log_sigma, *LOG_SIGMAS).exp())
 
     @abstractmethod
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:

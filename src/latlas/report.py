@@ -52,7 +52,7 @@ def page(path: Path) -> str:
         groups=display.tables(metrics.get("numbers", {})),
         film=_film(path),
         commands=_commands(name, metrics, config),
-        notes=info.get("notes") or [],
+        notes=[*(info.get("notes") or []), *display.skipped(metrics)],
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
     )

@@ -9,13 +9,15 @@ import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
@@ -35,7 +37,9 @@ ROOT = Path("runs")
 class Progress:
     """The progress of training, which a checkpoint holds beside the weights, with the sums of the current epoch.
 
-    `seconds` and `images` count only training, `wall` counts all time.
+    `seconds` and `images` count only training, `wall` counts all time. `skipped` counts the steps whose loss or
+    gradient was not finite, `recently_skipped` has the last of them, and `setbacks` counts how often training went back
+    because of them.
     """
 
     step: int = 0
@@ -47,6 +51,9 @@ class Progress:
     best_step: int | None = None
     best_score: float | None = None
     epochs_without_better: int = 0
+    skipped: int = 0
+    recently_skipped: list[int] = field(default_factory=list)
+    setbacks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +129,12 @@ class Run:
         except OSError as error:
             raise LatlasError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from None
 
-    def cut_back(self, step: int) -> None:
-        """Removes log rows and snapshots of steps after the checkpoint, which training will write again."""
-        rows = [row for row in self.log() if row["step"] <= step]
+    def cut_back(self, step: int, setbacks: int, *more: dict[str, Any]) -> None:
+        """Removes log rows and snapshots after a checkpoint of that step and number of setbacks, which training will
+        write again; `more` are rows to add.
+        """
+        rows = [row for row in self.log() if row["step"] <= step and row.get("setbacks", 0) <= setbacks]
+        rows += more
         write_atomic(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         for at, path in self.snapshot_files():
             if at > step:
@@ -229,7 +239,14 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
 
     Raises InputError if they are missing or have changed.
     """
-    dataset = read_data(run.data_options(data_dir), progress)
+    options = run.data_options(data_dir)
+    try:
+        dataset = read_data(options, progress)
+    except InputError as error:
+        if {"data.header": "no"} not in error.remedy:
+            raise
+        # Runs from before this was asked took a first row of numbers for values.
+        dataset = read_data(options.model_copy(update={"header": "no"}), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
         raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
     return dataset
@@ -280,11 +297,17 @@ def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
             number += 1
 
 
-def save_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+LAST, STOPPED = "last.safetensors", "stopped.safetensors"
+
+
+def save_checkpoint(
+    run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, stopped: bool = False
+) -> None:
     """Writes checkpoints/last.safetensors: weights, optimiser state and progress in one file.
 
-    If this step is the best so far, best.safetensors gets the same bytes and model.safetensors the weights. Raises
-    LatlasError if the disk is full; earlier checkpoints stay.
+    If this step is the best so far, best.safetensors gets the same bytes and model.safetensors the weights. A run that
+    is `stopped` inside an epoch writes stopped.safetensors instead: a setback goes to the end of an epoch, whether the
+    run was stopped or not. Raises LatlasError if the disk is full; earlier checkpoints stay.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -295,7 +318,9 @@ def save_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer, pr
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
-    write_atomic(folder / "last.safetensors", content)
+    write_atomic(folder / (STOPPED if stopped else LAST), content)
+    if not stopped:
+        (folder / STOPPED).unlink(missing_ok=True)
     if progress.best_step == progress.step:
         write_atomic(folder / "best.safetensors", content)
     # Before the first validation the newest weights are the best there are.
@@ -307,16 +332,20 @@ def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> byt
     return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
 
 
-def restore_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
-    """Loads the newest checkpoint into model and optimiser, and gives its progress; without one, that of step 0.
+def restore_checkpoint(
+    run: Run, model: Model, optimizer: torch.optim.Optimizer, names: Sequence[str] = (LAST, STOPPED)
+) -> Progress:
+    """Loads the newest checkpoint of these names into model and optimiser, and gives its progress; without one, that of
+    step 0.
 
     If a process was killed between writing `last` and `best`, the best checkpoint is written again.
     """
-    path = run.path / "checkpoints" / "last.safetensors"
-    if not path.exists():
+    paths = [path for name in names if (path := run.path / "checkpoints" / name).exists()]
+    if not paths:
         return Progress()
-    tensors, metadata = _read_tensors(path)
-    progress = Progress(**json.loads(metadata["progress"]))
+    # A process that was killed may have left a stopped.safetensors from before the last whole epoch or setback.
+    path = max(paths, key=lambda p: (_progress(p).setbacks, _progress(p).step))
+    progress, (tensors, _) = _progress(path), _read_tensors(path)
     _load_weights(
         model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, path
     )
@@ -336,6 +365,10 @@ def restore_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer)
     return progress
 
 
+def _progress(path: Path) -> Progress:
+    return Progress(**json.loads(_read_tensors(path, names=())[1]["progress"]))
+
+
 def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors)
@@ -345,11 +378,18 @@ def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) ->
         ) from None
 
 
-def _read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _read_tensors(
+    path: Path, names: Sequence[str] | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of these names, or all, and the metadata."""
     try:
-        with safe_open(path, framework="pt") as stream:
-            return {key: stream.get_tensor(key) for key in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        # Not safe_open, which takes no path that is not UTF-8.
+        content = path.read_bytes()
+        tensors = load_tensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        chosen = tensors if names is None else {name: tensors[name] for name in names}
+        return chosen, header.get("__metadata__", {})
+    except (SafetensorError, OSError, KeyError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
 
 

@@ -12,6 +12,7 @@ from latlas import experiment, runs
 from latlas.api.opening import PathLike, RunLike, Where, check
 from latlas.api.scoring import Run
 from latlas.console import Console
+from latlas.data import as_source
 from latlas.errors import InputError
 from latlas.settings import Config
 
@@ -27,7 +28,11 @@ SHORT = {
     "limit": "data.limit",
     "image_size": "data.image_size",
     "layout": "data.layout",
+    "pages": "data.pages",
     "label": "data.label",
+    "header": "data.header",
+    "drop": "data.drop",
+    "columns": "data.columns",
     "strict": "data.strict",
     "data_dir": "data.data_dir",
     "device": "training.device",
@@ -76,10 +81,10 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, label, strict, data_dir, device, threads and patience. `settings` takes any key of the configuration, as
-    {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist; by
-    default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms and
-    the squared error, which is enough to try things out.
+    layout, pages, label, header, drop, columns, strict, data_dir, device, threads and patience. `settings` takes any
+    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
+    folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
+    numbers but the ELBO, its terms and the squared error, which is enough to try things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -93,7 +98,7 @@ def train(
     file = None if config is None else Path(config)
     with Console(quiet) as console:
         settings = (QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(os.fspath(source), recipe, file, settings, options)
+        resolved = configure(as_source(source), recipe, file, settings, options)
         return Run(experiment.train(resolved, Path(out) if out is not None else None, console).path)
 
 

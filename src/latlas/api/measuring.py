@@ -11,6 +11,7 @@ from typing import Any, Unpack
 from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
 from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, run_of
 from latlas.console import Console
+from latlas.data import as_source
 from latlas.files import write_atomic
 from latlas.runs import dataset_of
 
@@ -41,10 +42,11 @@ def evaluate(
 
     `measures` are names of `latlas.metrics.METRICS` or of groups; None takes the groups of the run's configuration, and
     "bound" is the group of the ELBO and its terms. The items are those of the test split, of another `split`, or of
-    another `source`; `limit` takes so many of them, evenly spaced. `draws` is the number of draws of z per item for
-    log p(x), which is then measured on every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number
-    of items for annealed importance sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and
-    `strength` are the corruption of items to restore. Further options are those of `Where`.
+    another `source`: of its test split where it has official splits, or of its `split`, which may be all; `limit` takes
+    so many of them, evenly spaced. `draws` is the number of draws of z per item for log p(x), which is then measured on
+    every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number of items for annealed importance
+    sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and `strength` are the corruption of
+    items to restore. Further options are those of `Where`.
 
     Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
     fit.
@@ -67,7 +69,7 @@ def evaluation_of(
     """
     names = {field.name for field in fields(evaluation.Request)}
     given = {key: value for key, value in options.items() if key in names and value is not None}
-    given["source"] = os.fspath(options.get("source", ""))
+    given["source"] = as_source(options.get("source", ""))
     with open_run(run, options, EvaluateOptions) as call:
         request = evaluation.Request(measures, **given)  # type: ignore[arg-type]
         return evaluation.evaluate(call.run, call.model, request, call.data_dir, keep, call.observer)

@@ -29,7 +29,8 @@ class Where(TypedDict, total=False):
 
 
 class ItemOptions(Where, total=False):
-    """The options of `Where`, and the `split` of the run's own data: train, valid, test, or all."""
+    """The options of `Where`, and the `split`: train, valid or test, of the run's own data or of a source with such
+    splits, or all of them. By default test, and everything of a source without."""
 
     split: str
 

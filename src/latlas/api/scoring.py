@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from latlas import figures, files, html, inference, items, runs
 from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
-from latlas.data import Split
+from latlas.data import Split, as_source
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.inference import Output
@@ -61,7 +60,7 @@ def encode(
         if path is not None:
             inference.check_path(path, picture=False, more=TABLES, inputs=inputs_of(call.run, source))
         arrays = inference.encode(call.model, _parts(call, source, options))
-    output = Output(call.run, arrays, path, frame=items.codes_frame(arrays))
+    output = Output(call.run, arrays, path, about=_notes(call), frame=items.codes_frame(arrays))
     return _written(output, lambda at: inference.save(at, arrays))
 
 
@@ -129,10 +128,10 @@ def neighbours(
     with open_run(run, options, NeighbourOptions) as call:
         images = call.model.item.kind == "image"
         path = output_path(out, call.run, "neighbours.png" if images else "neighbours.csv")
-        source = os.fspath(options.get("source", ""))
+        source = options.get("source", "")
         if path is not None:
             inference.check_path(path, images=images, more=TABLES, inputs=inputs_of(call.run, source))
-        finder = finder_of(call, source, options.get("split", "test"))
+        finder = finder_of(call, source, options.get("split", ""))
         one, split = finder.find(item, "item")
         train = inference.items(
             call.run, call.model, "train", "", call.data_dir, call.observer, finder.dataset
@@ -142,7 +141,7 @@ def neighbours(
         pictures = {"item": one, "images": train.take(rows)} if images else {}
         arrays = {key: items.images_of(call.model, part) for key, part in pictures.items()}
     title = f"The training items nearest to {items.title_of(one)}"
-    about = {"split": split or None, "neighbours": items.lines(columns, np.arange(len(rows)))}
+    about = {"split": split or None, "neighbours": items.lines(columns, np.arange(len(rows)))} | _notes(call)
     output = Output(call.run, columns | arrays, path, title, about, items.frame(columns))
     draw = lambda: figures.neighbours(  # noqa: E731
         arrays["item"][0], arrays["images"], columns["space"], columns["distance"], title
@@ -152,13 +151,18 @@ def neighbours(
 
 def finder_of(call: Call, source: PathLike, split: str) -> items.Finder:
     """Finds the items that a call's arguments name."""
-    return items.Finder(call.run, call.model, split, os.fspath(source), call.data_dir, call.observer)
+    return items.Finder(call.run, call.model, split, as_source(source), call.data_dir, call.observer)
 
 
 def _parts(call: Call, source: PathLike, options: Any, dataset: Any = None) -> dict[str, Split]:
-    split = options.get("split", "test")
-    where = (os.fspath(source), call.data_dir, call.observer, dataset)
+    split = options.get("split", "")
+    where = (as_source(source), call.data_dir, call.observer, dataset)
     return inference.parts(call.run, call.model, split, *where)
+
+
+def _notes(call: Call) -> dict[str, Any]:
+    """The notes on how the data were read, if any."""
+    return {"notes": list(call.observer.notes)} if call.observer.notes else {}
 
 
 def _written(output: Output, save: Callable[[Path], object]) -> Output:

@@ -15,23 +15,23 @@ from latlas import figures, inference, items
 from latlas.animation import FORMATS, there_and_back
 from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
 from latlas.api.scoring import TABLES, finder_of
-from latlas.data import Split
+from latlas.data import Split, as_source
 from latlas.inference import Arrays, Output
 from latlas.runs import Run
 
 
 def _items(call: Call, source: PathLike, options: ItemOptions) -> Split:
-    split = options.get("split", "test")
-    return inference.items(call.run, call.model, split, os.fspath(source), call.data_dir, call.observer)
+    split = options.get("split", "")
+    return inference.items(call.run, call.model, split, as_source(source), call.data_dir, call.observer)
 
 
 def _output(
     run: Run, arrays: Arrays, path: Path | None, picture: str = "", title: str = "",
-    draw: Callable[[], Figure] | None = None,
+    draw: Callable[[], Figure] | None = None, notes: Sequence[str] = (),
 ) -> Output:  # fmt: skip
     if path is not None:
         inference.save(path, arrays, picture, title, draw)
-    return Output(run, arrays, path, title)
+    return Output(run, arrays, path, title, {"notes": list(notes)} if notes else {})
 
 
 class SampleOptions(Where, total=False):
@@ -114,7 +114,7 @@ def reconstruct(
     with open_run(run, options, ItemOptions) as call:
         path = _checked(out, call, "reconstructions.npz", source)
         arrays = inference.reconstruct(call.model, _items(call, source, options))
-    return _output(call.run, arrays, path, "reconstruction", "Reconstructions")
+    return _output(call.run, arrays, path, "reconstruction", "Reconstructions", notes=call.observer.notes)
 
 
 def decode(
@@ -164,7 +164,7 @@ def morph(
         stem = "-".join(("morph", *(re.sub(r"\W+", "-", Path(str(at)).stem) for at in (start, end))))
         path = _checked(out, call, f"{stem}.{'png' if images else 'npz'}", source, tuple(FORMATS))
         film = path is not None and path.suffix.lower() in FORMATS
-        finder = finder_of(call, source, options.get("split", "test"))
+        finder = finder_of(call, source, options.get("split", ""))
         (first, _), (last, _) = finder.find(start, "start"), finder.find(end, "end")
         arrays = inference.morph(call.model, first, last, (31 if film else 11) if steps is None else steps)
         title = f"Morph from {items.title_of(first)} to {items.title_of(last)}"
@@ -172,7 +172,7 @@ def morph(
             there_and_back(path, arrays["images"], title, seconds, observer=call.observer)
             return Output(call.run, arrays, path, title)
     draw = lambda: figures.morph(arrays["images"][None], arrays["t"], arrays["ends"][None])  # noqa: E731
-    return _output(call.run, arrays, path, "images", title, draw)
+    return _output(call.run, arrays, path, "images", title, draw, call.observer.notes)
 
 
 def _checked(
@@ -209,7 +209,7 @@ def vary(
     with open_run(run, options, ItemOptions) as call:
         path = _checked(out, call, f"vary.{'png' if call.model.item.kind == 'image' else 'npz'}", image)
         found = _items(call, image, options)
-        what = os.fspath(image) or f"the {options.get('split', 'test')} split"
+        what = os.fspath(image) or f"the {options.get('split') or 'test'} split"
         item = inference.single_item(found, row, what)
         point = call.run.config.posterior.name == "point"
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
@@ -221,4 +221,5 @@ def vary(
     )
     pair, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {codes}."
     draw = lambda: figures.variations(*pair, arrays["images"], "Variations on an image", subtitle)  # noqa: E731
-    return _output(call.run, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {codes}", draw)
+    title = f"{n} variation{'s' * (n > 1)}, {codes}"
+    return _output(call.run, arrays, path, "images", title, draw, call.observer.notes)

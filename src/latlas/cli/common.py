@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from latlas.text import printable
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name under runs/.")]
 SourceArgument = Annotated[
     str,
@@ -28,7 +30,11 @@ def option(*names: str, **about: Any) -> Any:
 
 Split = Annotated[
     str,
-    typer.Option(help="Split of the run's own data: train, valid or test; to encode and score, also all."),
+    option(
+        metavar="NAME",
+        help="train, valid or test, of the run's data or of SOURCE; of SOURCE, and to encode and score, also all."
+        " [default: test]",
+    ),
 ]
 Measures = Annotated[
     list[str] | None,
@@ -69,7 +75,8 @@ def names_of(given: list[str] | None) -> list[str] | None:
 
 def show(value: Any, as_json: bool, text: str) -> None:
     """Prints the result on standard output, as JSON or as text."""
-    print(json.dumps(value, indent=2, allow_nan=False) if as_json else text)
+    lines = (printable(line) for line in text.split("\n"))
+    print(json.dumps(value, indent=2, allow_nan=False) if as_json else "\n".join(lines))
     sys.stdout.flush()
 
 

@@ -124,7 +124,7 @@ def morph(
         str, option("--from", metavar="ROW", help="First item: a row, or a name in the data.")
     ] = "",
     end: Annotated[str, option("--to", metavar="ROW", help="Last item: a row, or a name in the data.")] = "",
-    split: Split = "test",
+    split: Split = "",
     steps: Annotated[
         int | None, option(metavar="N", help="Images on the way, both ends included: 11, of a film 31.")
     ] = None,
@@ -177,7 +177,7 @@ def vary(
     row: Annotated[
         int | None, option(metavar="N", help="Row of the split, or of IMAGE if it holds many.")
     ] = None,
-    split: Split = "test",
+    split: Split = "",
     n: Count = 8,
     scale: Annotated[
         float,
@@ -203,6 +203,7 @@ def vary(
         run, image, row, split=split, n=n, scale=scale, seed=seed, out=out,
         data_dir=data_dir, device=device, threads=threads, quiet=quiet,
     )  # fmt: skip
-    result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row, "split": split,
+    result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row,
+              "split": split or (None if image else "test"),
               "samples": n, "scale": scale, "seed": seed}  # fmt: skip
     show(result, as_json, f"{output.title}: {output.path}")

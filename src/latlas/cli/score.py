@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
 def encode(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -73,13 +73,14 @@ def encode(
     )
     items, latent = output.arrays["mean"].shape
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
+    result |= output.about
     show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
 
 
 def score(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     by: Annotated[
         str,
         option(
@@ -146,7 +147,7 @@ def neighbours(
     source: Annotated[
         str, typer.Argument(metavar="[SOURCE]", help="Other data that the item is in.", show_default=False)
     ] = "",
-    split: Split = "test",
+    split: Split = "",
     n: Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")] = 10,
     values: Annotated[
         bool, typer.Option("--values", help="Also the nearest by the values themselves, as pixels.")
@@ -167,5 +168,6 @@ def neighbours(
     )  # fmt: skip
     lines = output.about["neighbours"]
     result = {"run": str(output.run.path), "item": item, "out": str(output.path), "neighbours": lines}
+    result |= {"notes": output.about["notes"]} if "notes" in output.about else {}
     rows = [tuple(number(v, 3) if key == "distance" else v for key, v in line.items()) for line in lines]
     show(result, as_json, f"{table(tuple(lines[0]), rows)}\n{output.title}: {output.path}")

@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def reconstruct(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -48,7 +48,7 @@ def reconstruct(
         run, source, split=split, out=out, data_dir=data_dir, device=device, threads=threads, quiet=quiet
     )
     items = len(output.arrays["index"])
-    result = {"run": str(output.run.path), "out": str(output.path), "items": items}
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
     show(result, as_json, f"{items:,} reconstructions: {output.path}")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from latlas.errors import InputError
 
 Kind = Literal["image", "vector", "table"]
+UNLABELLED = -1  # the class of an item without a label; among real labels it is NaN
 ScalingKind = Literal["none", "integer", "minmax", "standard"]
 
 
@@ -17,9 +18,10 @@ ScalingKind = Literal["none", "integer", "minmax", "standard"]
 class Scaling:
     """Maps stored values to the model's scale by (x - shift) / scale, along the last axis.
 
-    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by
-    their largest value. `minmax`: floats by the least and greatest value of the training split, values beyond
-    them clipped. `standard`: table columns by the training split's means and standard deviations.
+    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by the largest
+    value of their scale, which of 8-bit ones is always 255. `minmax`: floats by the least and greatest value of the
+    training split, values beyond them clipped. `standard`: table columns by the training split's means and standard
+    deviations.
     """
 
     kind: ScalingKind = "none"
@@ -35,8 +37,7 @@ class Scaling:
         """
         real = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
         if self.kind == "integer" and np.issubdtype(x.dtype, np.integer):
-            top = np.iinfo(x.dtype).max if x.dtype in (np.uint8, np.uint16) else self.scale[0]
-            return real / np.asarray(top, real.dtype)
+            return real / np.asarray(self.largest(x.dtype), real.dtype)
         if self.kind in ("none", "integer"):
             if x.size and (real.min() < 0 or real.max() > 1):
                 raise InputError(
@@ -46,6 +47,12 @@ class Scaling:
             return real
         scaled = (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
         return np.clip(scaled, 0, 1) if self.kind == "minmax" else scaled
+
+    def largest(self, dtype: np.dtype) -> float:
+        """The stored value of this dtype that is 1 on the model's scale, of `none` and `integer`."""
+        if self.kind != "integer" or not np.issubdtype(dtype, np.integer):
+            return 1.0
+        return 255.0 if dtype == np.uint8 else self.scale[0]
 
     def invert(self, x: np.ndarray) -> np.ndarray:
         """The model's scale back to data units: tables only; images stay on [0, 1]."""
@@ -65,9 +72,10 @@ class Scaling:
 class Split:
     """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,), `factors` (N, F).
 
-    `labels` is None where there are none; `index` holds the items' rows in the source. `factors` are integers that
-    say what each item was made from, None where that is not known. `names` (N,) are texts that tell items apart, as the
-    paths of image files in their folder; None where items have none.
+    `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real
+    numbers. `index` holds the items' rows in the source. `factors` are integers that say what each item was made from,
+    None where that is not known. `names` (N,) are texts that tell items apart, as the paths of image files in their
+    folder; None where items have none.
     """
 
     x: np.ndarray
@@ -103,7 +111,14 @@ class Split:
     def has_classes(self) -> bool:
         """Whether the items have labels that are classes, and two of them at the least."""
         labels = self.labels
-        return labels is not None and np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1
+        if labels is None or not np.issubdtype(labels.dtype, np.integer):
+            return False
+        return len(np.unique(labels[is_labelled(labels)])) > 1
+
+
+def is_labelled(labels: np.ndarray) -> np.ndarray:
+    """Which items have a label: (N,) for classes or real labels (N,)."""
+    return ~np.isnan(labels) if labels.dtype.kind == "f" else labels != UNLABELLED
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from latlas.data.cache import ImageFormat, decode_files
+from latlas.data.cache import decode_files
 from latlas.data.catalogue import EMBEDDED, NAMED, Named, data_home, named
 from latlas.data.dataset import Split
 from latlas.data.folders import file_names, refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
+from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
 from latlas.data.shapes import FACTORS, read_shapes
 from latlas.data.splits import Raw, as_split
@@ -130,7 +131,7 @@ def missing_files(entry: Named, folder: Path) -> str:
         ]
         return f"no {', '.join(missing)}" if missing else ""
     images = entry.image_files(folder)
-    count = len(set(images).intersection(images[0].parent.glob("*")))
+    count = sum(path.is_file() for path in images)
     if count != len(images):
         return f"{count:,} of {len(images):,} images ({images[0].relative_to(folder).as_posix()} ...)"
     tables = [file for file in entry.files if not is_archive(file)]

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import csv
+import os
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote_to_bytes
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
+
+
+def path_text(path: str) -> str:
+    """A path as it can be written down: one that is not UTF-8 becomes a file:// address, which holds any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Path(path).expanduser().absolute().as_uri()
+    return path
+
+
+def path_of(text: str) -> Path:
+    """The path that `path_text` wrote down."""
+    return Path(os.fsdecode(unquote_to_bytes(text[7:])) if text.startswith("file:///") else text)
 
 
 class Section(BaseModel):
@@ -26,6 +44,23 @@ class DataOptions(Section):
         str, Field(description="where named sets are; empty: LATLAS_DATA, else the cache folder")
     ] = ""
     label: Annotated[str, Field(description="the table's column of labels; empty: none")] = ""
+    header: Annotated[
+        Literal["auto", "yes", "no"],
+        Field(description="whether a text table's first row names the columns; auto: by evidence"),
+    ] = "auto"
+    drop: Annotated[tuple[str, ...], Field(description="columns of a table that are left out")] = ()
+    columns: Annotated[
+        tuple[str, ...], Field(description="the columns of a table that are trained on; empty: all others")
+    ] = ()
+    separator: Annotated[
+        str, Field(description="between a text table's values: a character, tab or space; empty: by evidence")
+    ] = ""
+    decimal: Annotated[
+        Literal["auto", ".", ","], Field(description="a text table's decimal mark; auto: by evidence")
+    ] = "auto"
+    encoding: Annotated[
+        str, Field(description="a text table's encoding; empty: by its byte-order mark, else UTF-8")
+    ] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
     image_size: Annotated[
         tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
@@ -34,6 +69,22 @@ class DataOptions(Section):
         Literal["crop", "squash"],
         Field(description="crop: short side and centre; squash: both sides, aspect lost"),
     ] = "crop"
+    pages: Annotated[
+        Literal["first", "all"] | None,
+        Field(
+            description="of image files with several pages or frames; all: each one is an item; none given: the first"
+            " frame of an animation, and stacks are refused"
+        ),
+    ] = None
+    bits: Annotated[
+        int | None,
+        Field(
+            ge=8,
+            le=16,
+            description="of unsigned 16-bit values, white being 2^bits - 1; none given: the fewest that hold the"
+            " training values",
+        ),
+    ] = None
     strict: Annotated[
         bool, Field(description="refuse a folder with a broken file instead of leaving it out")
     ] = False
@@ -55,8 +106,54 @@ class DataOptions(Section):
     ] = "none"
     binarise_seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of these draws")] = 0
 
+    @field_validator("header", mode="before")
+    @classmethod
+    def _yes_or_no(cls, header: object) -> object:
+        return {True: "yes", False: "no"}.get(header, header) if isinstance(header, bool) else header
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _name(cls, label: object) -> object:
+        # Columns of a table without a header are called 0, 1, ...
+        return str(label) if isinstance(label, int) else label
+
+    @field_validator("drop", "columns", mode="before")
+    @classmethod
+    def _names(cls, names: object, info: ValidationInfo) -> object:
+        if isinstance(names, str) and info.field_name == "columns":
+            names = next(csv.reader([names], skipinitialspace=True), [])
+        if isinstance(names, str | int):
+            names = [names]
+        return (
+            [str(n) if isinstance(n, int) else n for n in names] if isinstance(names, list | tuple) else names
+        )
+
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, separator: str) -> str:
+        separator = {"tab": "\t", "\\t": "\t", "space": " "}.get(separator, separator)
+        if len(separator) > 1 or separator in ('"', "\n", "\r"):
+            raise ValueError("expected one character, tab or space")
+        return separator
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding or "utf-8")
+        except LookupError:
+            raise ValueError(
+                "no such encoding; known are utf-8, utf-16, cp1252, shift_jis and others"
+            ) from None
+        return encoding
+
     @field_validator("binarise", mode="before")
     @classmethod
     def _nothing_is_none(cls, how: object) -> object:
         # A command line's "none" stands for no value everywhere else.
         return "none" if how is None else how
+
+    @field_validator("source", "data_dir", mode="before")
+    @classmethod
+    def _can_be_written(cls, path: object) -> object:
+        return path_text(path) if isinstance(path, str) else path

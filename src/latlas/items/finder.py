@@ -27,7 +27,7 @@ class Finder:
 
     run: Run
     model: Model
-    split: str = "test"
+    split: str = ""
     source: str = ""
     data_dir: str = ""
     observer: Observer = SILENT
@@ -56,7 +56,7 @@ class Finder:
         """
         text = os.fspath(item) if isinstance(item, os.PathLike) else str(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
-            return self._row(int(text), field), "" if self.source else self.split
+            return self._row(int(text), field), "" if self.source else self.split or "test"
         path = Path(text).expanduser()
         if self.source:
             return self._named({"": self._items}, text, field)
@@ -81,7 +81,7 @@ class Finder:
 
     def _file(self, path: Path, field: str) -> Split:
         where = (self.data_dir, self.observer)
-        found = inference.items(self.run, self.model, self.split, str(path), *where)
+        found = inference.items(self.run, self.model, "", str(path), *where)
         if len(found) != 1:
             raise InputError(
                 f"holds {len(found):,} items; give a row as the item, and this as the source",

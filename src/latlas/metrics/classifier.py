@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from latlas.data import Dataset, Split
+from latlas.data import Dataset, Split, is_labelled
 from latlas.data.catalogue import EMBEDDED, cache_home
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
@@ -106,9 +106,10 @@ def classifier_of(dataset: Dataset) -> Classifier | None:
     """The classifier of a data set's images, trained on at most 20,000 of the training split, once on a machine.
 
     It learns the classes and one more for implausible images (`_implausible`); without that class a classifier is sure
-    of any image (Hendrycks et al. 2019). None for data that are not images or have fewer than two classes.
+    of any image (Hendrycks et al. 2019). None for data that are not images, have fewer than two classes or no test
+    image with a label.
     """
-    if dataset.kind != "image" or not dataset.train.has_classes or not len(dataset.test):
+    if dataset.kind != "image" or not dataset.train.has_classes or not len(_labelled(dataset.test)):
         return None
     key = dataset.fingerprint
     if not key or key not in _classifiers:
@@ -217,9 +218,15 @@ def small(x: Tensor) -> Tensor:
     return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
 
 
+def _labelled(split: Split) -> np.ndarray:
+    """The rows of a split that have a label."""
+    return np.empty(0, np.int64) if split.labels is None else np.flatnonzero(is_labelled(split.labels))
+
+
 def _subset(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """At most `most` images of a split, drawn by `rng` and made small, and their labels."""
-    rows = np.sort(rng.permutation(len(split))[:most])
+    """At most `most` labelled images of a split, drawn by `rng` and made small, and their labels."""
+    labelled = _labelled(split)
+    rows = np.sort(labelled[rng.permutation(len(labelled))[:most]])
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     x = torch.cat([small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
     return x, np.asarray(split.labels)[rows]
