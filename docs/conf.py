@@ -26,8 +26,8 @@ autodoc_member_order = "bysource"
 nitpicky = False
 
 COMMANDS = [
-    "train", "evaluate", "diagnose", "sample", "reconstruct", "encode", "decode", "morph", "vary", "report", "animate",
-    "compare", "study", "runs",
+    "train", "evaluate", "diagnose", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph",
+    "vary", "report", "animate", "compare", "study", "runs",
     "data list", "data info", "data fetch", "recipes list", "recipes show",
 ]  # fmt: skip
 

@@ -29,7 +29,8 @@ SETTINGS = {"network.hidden": [16], "pictures.draw": False}
 # What each command does, as a call.
 CALLS = {
     "train": "train resume", "evaluate": "evaluate evaluation_of", "diagnose": "diagnose", "sample": "sample",
-    "reconstruct": "reconstruct", "encode": "encode", "decode": "decode", "morph": "morph", "vary": "vary",
+    "reconstruct": "reconstruct", "encode": "encode", "score": "score", "neighbours": "neighbours", "decode": "decode",
+    "morph": "morph", "vary": "vary",
     "report": "write_report", "animate": "animate", "compare": "compare_runs", "study": "study plan_study",
     "runs": "list_runs", "data list": "list_data", "data info": "data_info", "data fetch": "fetch_data",
     "recipes list": "list_recipes", "recipes show": "show_recipe",
@@ -84,6 +85,58 @@ def test_shared_options_are_the_same_everywhere() -> None:
             helps.setdefault(option.opts[0], set()).add(str(option.help))
     shared = ("--split", "--data-dir", "--device", "--threads", "--json", "--quiet", "-n")
     assert {name: len(helps[name]) for name in shared} == dict.fromkeys(shared, 1)
+
+
+def test_what_runs_a_model_takes_threads_and_measures_are_named_one_way() -> None:
+    named = {name: {word for p in command.params for word in p.opts} for name, command in commands().items()}
+    assert {name for name in CALLS if "--threads" not in named[name]} == {
+        "runs", "data list", "data info", "data fetch", "recipes list", "recipes show",
+    }  # fmt: skip
+    spelt = {word for words in named.values() for word in words if word.startswith("--measure")}
+    assert spelt == {"--measure"}
+
+
+def test_measures_are_repeated_or_have_commas_between(work: Path, printed: Printed) -> None:
+    for words in (
+        ("--measure", "elbo,mse"),
+        ("--measure", "elbo", "--measure", "mse"),
+        ("--measure", "mse, elbo"),
+    ):
+        assert set(printed("evaluate", work / "vae", "--limit", 7, *words)["numbers"]) == {"elbo", "mse"}
+        entry = printed("compare", work / "vae", "--out", work / "page.html", "--no-pca", *words)["entries"][
+            0
+        ]
+        assert {"elbo", "mse"} <= set(entry["values"])
+
+
+def test_a_file_is_written_over_and_a_folder_is_not(work: Path, tmp_path: Path) -> None:
+    run = work / "vae"
+    calls: dict[str, Callable[[Path], object]] = {
+        "a.npz": lambda out: latlas.encode(run, out=out, quiet=True),
+        "b.csv": lambda out: latlas.score(run, out=out, quiet=True),
+        "c.html": lambda out: latlas.compare_runs([run], out, quiet=True),
+        "d.webp": lambda out: latlas.animate(run, out, seconds=1, size=240, quiet=True),
+        "e.gif": lambda out: latlas.morph(run, 0, 1, steps=4, out=out, quiet=True),
+        "f.png": lambda out: latlas.vary(run, row=0, out=out, quiet=True),
+    }
+    for name, call in calls.items():
+        path = tmp_path / name
+        path.write_text("something else")
+        call(path)
+        assert path.stat().st_size > 100, name
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(InputError, match=f"out = {path}: is a folder"):
+            call(path)
+    folder = tmp_path / "new"
+    for _ in range(2):
+        folder.mkdir(exist_ok=True)
+        latlas.sample(run, 3, out=folder, quiet=True)
+        assert len(list(folder.iterdir())) == 3
+        with pytest.raises(InputError, match="exists already"):
+            latlas.sample(run, 3, out=folder, quiet=True)
+        for path in folder.iterdir():
+            path.unlink()
 
 
 def test_fields_of_errors_are_arguments_or_settings() -> None:

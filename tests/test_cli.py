@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from helpers import images
 from PIL import Image
+from test_docs import parsed
 
 from latlas import cli
 
@@ -230,7 +232,8 @@ def test_lists_are_tables_and_json(
 
 
 COMMANDS = (
-    "train", "evaluate", "sample", "reconstruct", "encode", "decode", "morph", "vary", "report", "animate", "compare",
+    "train", "evaluate", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph", "vary", "report",
+    "animate", "compare", "diagnose", "study",
     "runs", "data", "data list", "data info", "data fetch", "recipes", "recipes list", "recipes show",
 )  # fmt: skip
 
@@ -241,6 +244,18 @@ def test_every_command_explains_itself_with_an_example(latlas: Latlas, command: 
     assert code == 0
     assert "Example" in out
     assert "latlas" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_example_stands_on_its_own_line_and_can_be_copied(
+    latlas: Latlas, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = latlas(*command.split(), "--help")[1].partition("Example")[2].splitlines()[1:]
+    assert lines
+    for line in lines:
+        called = parsed(shlex.split(line.partition(">")[0]))
+        assert called.command.startswith(command) or command.endswith(("data", "recipes")), line
 
 
 # What is wrong, the command, and a part of the line that says so. W is the folder of `work`, T an empty one.
@@ -300,7 +315,11 @@ BAD: list[tuple[str, str]] = [
     ("encode W/run-images --out T/x.png", "expected a name ending in .npz"),
     ("morph W/run-images --from 0 --to 99", "--to 99: rows of this split are 0 to 11"),
     ("morph W/run-images --from 0 --to 1 --steps 1", "at least 2 are needed"),
+    ("morph W/run-images 0 W/none.png", "W/none.png: neither a row, a file, nor the name of an item"),
     ("report T", "not a run folder"),
+    ("encode W/run-images --out W", ": expected a name ending in .npz, .csv or .parquet"),
+    ("compare W/run-images --measure log_px,purity", "unknown measure 'purity'"),
+    ("evaluate W/run-images --measure log_px,purity", "unknown measure 'purity'"),
     ("animate T", "not a run folder"),
     ("animate W/run-images --out T/x.mp4", "expected a name ending in .webp or .gif"),
     ("report W/run-images --grid 0x3", "--grid 0x3: expected two whole numbers"),

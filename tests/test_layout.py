@@ -50,6 +50,7 @@ LAYERS = {
     "html": "pages from templates/",
     "report": "one page from a run folder",
     "inference": "a trained run in use: codes, samples, reconstructions",
+    "items": "single items: codes, scores, neighbours, and the page of the most unusual",
     "evaluation": "what a run is worth on its own data or on other items",
     "experiment": "training as one call, with what comes after: numbers, findings, pictures, the report",
     "compare": "several runs side by side, as one table and one page",

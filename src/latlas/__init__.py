@@ -15,19 +15,21 @@ if TYPE_CHECKING:
         evaluation_of,
         load,
         morph,
+        neighbours,
         plan_study,
         reconstruct,
         resume,
         sample,
+        score,
         study,
         train,
         vary,
         write_report,
     )
+    from latlas.api.scoring import Run
     from latlas.errors import InputError, LatlasError
     from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
     from latlas.models import Model
-    from latlas.runs import Run
 
 __all__ = [
     "InputError",
@@ -49,10 +51,12 @@ __all__ = [
     "list_runs",
     "load",
     "morph",
+    "neighbours",
     "plan_study",
     "reconstruct",
     "resume",
     "sample",
+    "score",
     "show_recipe",
     "study",
     "train",
@@ -65,7 +69,7 @@ _HOMES = {
     "InputError": "errors",
     "LatlasError": "errors",
     "Model": "models",
-    "Run": "runs",
+    "Run": "api.scoring",
     "data_info": "listing",
     "fetch_data": "listing",
     "list_data": "listing",

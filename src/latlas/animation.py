@@ -14,7 +14,7 @@ from latlas import figures, gallery, snapshots
 from latlas.build import steps_per_epoch
 from latlas.errors import InputError
 from latlas.figures.images import arrange, fitting_columns, mosaic, rgb
-from latlas.files import write_atomic
+from latlas.files import check_output, write_atomic
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run
 
@@ -65,15 +65,49 @@ def animate(
     return Animation(path, tuple(steps), tuple(arrays), *frames[0].size, sum(durations) / 1000)
 
 
-def _check(path: Path, what: str, seconds: float, size: int) -> None:
-    if path.suffix.lower() not in FORMATS:
-        raise InputError("expected a name ending in .webp or .gif", field="out", value=path)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
-    if what not in ("all", *PANELS):
-        raise InputError(f"expected all, {', '.join(PANELS)}", field="what", value=what)
+def there_and_back(
+    path: Path,
+    images: np.ndarray,
+    title: str,
+    seconds: float = 4.0,
+    size: int = 480,
+    observer: Observer = SILENT,
+) -> None:
+    """Writes images (T, H, W, C) in [0, 1] as a film of that length, which runs there and back and begins again.
+
+    Raises InputError for another length than 0.5 to 120 seconds, and more images than there is time for.
+    """
+    check_seconds(seconds)
+    there = list(range(len(images)))
+    order = [*there, *there[-2:0:-1]]
+    milliseconds = round(100 * seconds / len(order)) * 10
+    if milliseconds < 1000 * SHORTEST_FRAME or len(order) * size**2 > MOST_PIXELS:
+        most = min(int(seconds / SHORTEST_FRAME), MOST_PIXELS // size**2) // 2 + 1
+        raise InputError(
+            f"a film of {seconds:g} seconds shows {most} at most", field="steps", value=len(images)
+        )
+    sheet = figures.Sheet(
+        "Decoded codes", "On the straight line between the codes of two items.", rgb(images, 1)[0][order]
+    )
+    marks = [f"t = {i / (len(images) - 1):.2f}" for i in order]
+    frames = []
+    for frame in figures.film(title, [sheet], marks, size):
+        frames.append(frame)
+        observer.progress("drawing frames of the film", len(frames), len(marks))
+    write_atomic(path, _encoded(frames, [milliseconds] * len(frames), FORMATS[path.suffix.lower()]))
+
+
+def check_seconds(seconds: float) -> None:
+    """Raises InputError for a film that is too short or too long."""
     if not 0.5 <= seconds <= 120:
         raise InputError("expected 0.5 to 120", field="seconds", value=seconds)
+
+
+def _check(path: Path, what: str, seconds: float, size: int) -> None:
+    check_output(path, tuple(FORMATS))
+    if what not in ("all", *PANELS):
+        raise InputError(f"expected all, {', '.join(PANELS)}", field="what", value=what)
+    check_seconds(seconds)
     if not SMALLEST <= size <= LARGEST:
         raise InputError(f"expected {SMALLEST} to {LARGEST} pixels", field="size", value=size)
 

@@ -88,3 +88,8 @@ def one_or_many(names: object, field: str) -> list[str]:
         if all(isinstance(name, str) for name in given):
             return given
     raise InputError(f"expected a name or a list of names, got {type(names).__name__}", field=field)
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """The names as "a, b or c"."""
+    return " or ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -7,11 +7,11 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from latlas.errors import InputError, LatlasError
+from latlas.errors import InputError, LatlasError, alternatives
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -38,6 +38,22 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError):
             raise LatlasError(f"{path}: cannot be written: {error.strerror or error}") from None
         raise
+
+
+def check_output(path: Path, endings: Sequence[str], inputs: Sequence[Path] = (), field: str = "out") -> None:
+    """Checks the name of a file to write; a file that is there already is overwritten, as all outputs are.
+
+    Raises InputError for another ending, a folder that does not exist, a folder in the file's place, and a file of the
+    call's own `inputs`.
+    """
+    if path.suffix.lower() not in endings:
+        raise InputError(f"expected a name ending in {alternatives(endings)}", field=field, value=path)
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist", field=field, value=path)
+    if path.is_dir():
+        raise InputError("is a folder; give the name of a file", field=field, value=path)
+    if any(other.is_file() and path.exists() and path.samefile(other) for other in inputs):
+        raise InputError("holds the data that this call reads; choose another name", field=field, value=path)
 
 
 _SPECIAL = {

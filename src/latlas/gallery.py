@@ -15,7 +15,7 @@ from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Split
-from latlas.data.items import Units
+from latlas.data.memory import Units
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model

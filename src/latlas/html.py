@@ -10,12 +10,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latlas.errors import InputError
+from latlas.files import check_output
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
+ENDINGS = (".html", ".htm")
 
 
 def render(template: str, **values: Any) -> str:
@@ -52,8 +53,11 @@ class Embedded:
     caption: str
 
 
-def picture(content: bytes, name: str) -> Embedded | None:
-    """A PNG, GIF or WebP with the title and description of its text chunks; None if it is damaged."""
+def picture(content: bytes, name: str, title: str = "") -> Embedded | None:
+    """A PNG, GIF or WebP with the title and description of its text chunks; None if it is damaged.
+
+    Without such a title it is called `title`, or `name`.
+    """
     from PIL import Image
 
     try:
@@ -64,20 +68,20 @@ def picture(content: bytes, name: str) -> Embedded | None:
         return None
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return Embedded(
-        name, source, width, height, str(text.get("Title") or name), str(text.get("Description") or "")
+        name,
+        source,
+        width,
+        height,
+        str(text.get("Title") or title or name),
+        str(text.get("Description") or ""),
     )
 
 
-def new_page(out: str | os.PathLike[str]) -> Path:
-    """The path of a new page.
+def page_path(out: str | os.PathLike[str]) -> Path:
+    """The path of a page to write.
 
-    Raises InputError if it exists already, its folder does not exist, or its name does not end in .html.
+    Raises InputError if its folder does not exist, or its name does not end in .html or .htm.
     """
     path = Path(out).expanduser()
-    if path.exists() or path.is_symlink():
-        raise InputError("exists already; choose another name", field="out", value=out)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist", field="out", value=out)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise InputError("expected a name ending in .html", field="out", value=out)
+    check_output(path, ENDINGS)
     return path

@@ -4,39 +4,46 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 
-from latlas import densities, figures
+from latlas import animation, densities, figures
 from latlas.build import has_prior
 from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
-from latlas.data.items import as_items
+from latlas.data.memory import as_items
 from latlas.data.load import drawn_as
 from latlas.data.ranges import beyond, beyond_note, narrow_note
 from latlas.data.splits import as_split
-from latlas.errors import InputError, check_number
-from latlas.files import refuse_special, write_atomic
+from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
+from latlas.files import check_output, refuse_special, write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Arrays = dict[str, np.ndarray]
 MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
+SPLITS = ("train", "valid", "test")
+PICTURES = (".png", *animation.FORMATS)
 
 
 @dataclass(frozen=True)
 class Output:
     """The output of a call on a run: `arrays` by name, and the file `path` that holds them, None without a file.
 
-    `title` describes the arrays in words; `about` holds further values by name.
+    `title` describes the arrays in words; `about` holds further values by name. `frame` has a line for each item, of
+    calls that give one.
     """
 
     run: Run
@@ -44,6 +51,7 @@ class Output:
     path: Path | None
     title: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+    frame: pd.DataFrame | None = None
 
 
 def items(
@@ -107,18 +115,47 @@ def outside(items: Split, model: Model, scored: bool = False) -> dict[str, int]:
     return {"outside": found.values, "items_outside": found.items, "clipped": clipped}
 
 
-def encode(model: Model, items: Split) -> Arrays:
-    """The codes of items: `mean` and `std` (N, D), `labels` and `index` (N,); std and labels only if there are any.
+def parts(
+    run: Run,
+    model: Model,
+    split: str = "",
+    source: Any = "",
+    data_dir: str = "",
+    observer: Observer = SILENT,
+    dataset: Dataset | None = None,
+) -> dict[str, Split]:
+    """The items of `items` by the name of their split, "" for another source; "all" is every split with items."""
+    if has_source(source) or split != "all":
+        chosen = items(run, model, split, source, data_dir, observer, dataset)
+        return {"" if has_source(source) else split or "test": chosen}
+    dataset = dataset or dataset_of(run, data_dir, observer.progress)
+    settle = lambda name: settled(dataset.split(name), dataset.scaling, run.config.data, name)  # noqa: E731
+    return {name: settle(name) for name in SPLITS if len(dataset.split(name))}
 
-    The label of an item without one is -1, among real labels NaN.
+
+def encode(model: Model, parts: Mapping[str, Split]) -> Arrays:
+    """The codes of items by split: `mean` and `std` (N, D), and by item `index`, its row, and where known `labels`,
+    `names` and `split`; `classes` names the labels.
     """
+    found = [_codes(model, items, split) for split, items in parts.items()]
+    shared = [name for name in found[0] if all(name in arrays for arrays in found)]
+    arrays = {name: np.concatenate([each[name] for each in found]) for name in shared}
+    if "labels" in arrays and model.item.classes:
+        arrays["classes"] = np.array(model.item.classes, dtype=str)
+    return arrays
+
+
+def _codes(model: Model, items: Split, split: str) -> Arrays:
     posterior = model.posterior(items)
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
-        arrays["std"] = posterior.stddev.cpu().numpy()
+        arrays["std"] = posterior.stddev.detach().cpu().numpy()
     if items.labels is not None:
         arrays["labels"] = items.labels
-    return arrays | {"index": items.index}
+    arrays["index"] = items.index
+    if items.names is not None:
+        arrays["names"] = items.names.astype(str)
+    return arrays | ({"split": np.full(len(items), split)} if split else {})
 
 
 def reconstruct(model: Model, items: Split) -> Arrays:
@@ -152,19 +189,15 @@ def read_codes(path: Path) -> np.ndarray:
     return loaded
 
 
-def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> Arrays:
-    """The path between the codes of two rows: `images` decoded at codes `z`, at shares `t`, and the originals, `ends`.
+def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
+    """The path between the codes of two items: `images` decoded at codes `z`, at shares `t`, and the originals, `ends`.
 
-    Raises InputError for a row outside the split.
+    Raises InputError for fewer than two steps.
     """
     check_number(steps, "steps")
-    for name, row in (("start", start), ("end", end)):
-        check_number(row, name)
-        if not 0 <= row < len(items):
-            raise InputError(f"rows of this split are 0 to {len(items) - 1}", field=name, value=row)
     if steps < 2:
         raise InputError("at least 2 are needed", field="steps", value=steps)
-    ends = items.take(np.array([start, end]))
+    ends = as_split(np.concatenate([np.asarray(start.x), np.asarray(end.x)]))
     first, last = model.encode(ends)
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
     codes = (1 - share) * first + share * last
@@ -192,27 +225,51 @@ def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = Fal
 
 @dataclass(frozen=True)
 class FittedDensity:
-    """A density fitted to a run's training codes: `codes` of them, and the mean log-density of test codes, in nats."""
+    """A density fitted to a run's training codes: `codes` of them, and the mean log-density of test codes, in nats;
+    None without test items of its class.
+    """
 
     density: densities.Density
     codes: int
-    test_log_density: float
+    test_log_density: float | None
 
 
 def fit_density(
-    run: Run, model: Model, name: str, seed: int = 0, data_dir: str = "", observer: Observer = SILENT
-) -> FittedDensity:
-    """Fits the density `name` (factored, full, mixture or flow) to the codes of the run's training split.
+    run: Run, model: Model, name: str, seed: int = 0, data_dir: str = "", observer: Observer = SILENT,
+    class_name: str = "",
+) -> FittedDensity:  # fmt: skip
+    """Fits the density `name` (factored, full, mixture or flow) to the codes of the run's training split, or of those
+    of its items that are of one class.
 
     Codes are draws from the posterior of each item; an autoencoder gives the codes themselves. Raises InputError as
-    `densities.fit` does, and if the run's data are missing.
+    `densities.fit` does, for an unknown class or one with too few items, and if the run's data are missing.
     """
     densities.check([name])
     dataset = dataset_of(run, data_dir, observer.progress)
-    codes, test_codes = densities.codes_of(model, dataset.train.x, dataset.test.x, seed)
+    train, test = dataset.train, dataset.test
+    if class_name:
+        train, test = (_of_class(dataset, items, class_name) for items in (train, test))
+    if not len(train):
+        raise InputError("no training item is of this class", field="class_name", value=class_name)
+    codes = densities.draws(model, train.x, seed)
+    reason = densities.refusal(name, codes)
+    if class_name and reason:
+        raise InputError(f"density {name}: {reason}", field="class_name", value=class_name)
     progress = lambda n, total: observer.progress(f"fitting the density {name}", n, total)  # noqa: E731
     density = densities.fit(name, codes, seed, progress=progress)
-    return FittedDensity(density, len(codes), float(density.log_prob(test_codes).mean()))
+    test_codes = densities.draws(model, test.x, seed + 1) if len(test) else None
+    log_density = None if test_codes is None else float(density.log_prob(test_codes).mean())
+    return FittedDensity(density, len(codes), log_density)
+
+
+def _of_class(dataset: Dataset, items: Split, class_name: str) -> Split:
+    """The items of one class; raises InputError for an unknown one."""
+    if dataset.classes is None or items.labels is None:
+        raise InputError("the items of this run have no classes", field="class_name", value=class_name)
+    if class_name not in dataset.classes:
+        error = unknown("class", class_name, dataset.classes)
+        raise InputError(str(error), field="class_name")
+    return items.take(np.flatnonzero(items.labels == dataset.classes.index(class_name)))
 
 
 def sample_density(
@@ -306,15 +363,44 @@ def check_variations(n: int, scale: float, seed: int) -> None:
         raise InputError(f"expected a number from 0 to {MOST_SCALE:g}", field="scale", value=scale)
 
 
-def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
-    """Raises InputError if the folder does not exist, or the name ends neither in .npz nor, for pictures, in .png."""
-    if not path.parent.is_dir():
+def check_path(
+    path: Path,
+    picture: bool = True,
+    images: bool = True,
+    more: Sequence[str] = (),
+    inputs: Sequence[Path] = (),
+) -> None:
+    """Raises InputError as `check_output` does; names end in .npz, in one of `more` or, for pictures, in .png."""
+    endings = [".npz", *([".png"] if picture else []), *more]
+    check_output(path, endings, inputs)
+    if path.suffix.lower() in PICTURES and not images:
+        others = [ending for ending in endings if ending not in PICTURES]
+        raise InputError(f"these items are not images; use {alternatives(others)}", field="out", value=path)
+
+
+def check_samples(path: Path, images: bool) -> None:
+    """Raises InputError as `check_path` does for a file of samples; a name without an ending is that of a folder for
+    images, which must be new or empty.
+    """
+    if path.suffix or not images:
+        check_path(path, images=images, more=() if images else (".csv", ".parquet"))
+    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError("exists already; choose a new or an empty folder", field="out", value=path)
+    elif not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
-    if path.suffix.lower() not in (".npz", ".png") or (path.suffix.lower() == ".png" and not picture):
-        endings = ".npz or .png" if picture else ".npz"
-        raise InputError(f"expected a name ending in {endings}", field="out", value=path)
-    if path.suffix.lower() == ".png" and not images:
-        raise InputError("these items are not images; use .npz", field="out", value=path)
+
+
+def save_images(folder: Path, images: np.ndarray) -> None:
+    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a folder, which is made."""
+    pixels = figures.rgb(images, 1)[0]
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
+    for number, image in enumerate(pixels, 1):
+        content = io.BytesIO()
+        Image.fromarray(image).save(content, "PNG")
+        write_atomic(folder / f"{number:0{len(str(len(pixels)))}}.png", content.getvalue())
 
 
 def shown(model: Model, items: np.ndarray) -> np.ndarray:
@@ -326,9 +412,10 @@ def save(path: Path, arrays: Arrays, picture: str = "", draw: Callable[[], Figur
     """Writes the arrays as .npz, or the figure that `draw` makes of them as .png.
 
     `picture` names the array of items, if there is one; its file says that `units` are "data". Raises InputError for
-    another ending and for a folder that does not exist.
+    items that cannot be drawn.
     """
-    check_path(path, draw is not None, not picture or arrays[picture].ndim == 4)
+    if path.suffix.lower() in PICTURES and (draw is None or arrays[picture].ndim != 4):
+        raise InputError("these items are not images; use .npz", field="out", value=path)
     if draw is not None and path.suffix.lower() == ".png":
         return figures.save(draw(), path)
     content = io.BytesIO()

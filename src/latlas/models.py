@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from latlas import posteriors
 from latlas.data import Like
-from latlas.data.items import Given, Units, as_codes, as_items, check_units
+from latlas.data.memory import Given, Units, as_codes, as_items, check_units
 from latlas.data.ranges import native
 from latlas.errors import InputError, check_number
 from latlas.likelihoods import Likelihood

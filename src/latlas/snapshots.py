@@ -12,7 +12,7 @@ from latlas import gallery
 from latlas.build import has_prior
 from latlas.data import Dataset
 from latlas.data.dataset import Split
-from latlas.data.items import Units
+from latlas.data.memory import Units
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.models import Model

@@ -6,8 +6,9 @@ nothing, "" takes the default name in the run folder.
 
 from latlas.api.learning import resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
+from latlas.api.scoring import encode, neighbours, score
 from latlas.api.studying import plan_study, study
-from latlas.api.using import decode, encode, morph, reconstruct, sample, vary
+from latlas.api.using import decode, morph, reconstruct, sample, vary
 from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
 from latlas.runs import load
 
@@ -26,10 +27,12 @@ __all__ = [
     "list_runs",
     "load",
     "morph",
+    "neighbours",
     "plan_study",
     "reconstruct",
     "resume",
     "sample",
+    "score",
     "show_recipe",
     "study",
     "train",

@@ -10,10 +10,10 @@ from typing import Any, Unpack
 from latlas import config as configuration
 from latlas import experiment
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of, run_of
+from latlas.api.scoring import Run
 from latlas.console import Console
 from latlas.data import as_source
 from latlas.errors import InputError
-from latlas.runs import Run
 from latlas.settings import Config
 
 # Short names of the settings that are changed most often, with the configuration's keys.
@@ -110,7 +110,7 @@ def train(
     with Console(quiet) as console:
         settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(as_source(source), recipe, file, settings, options)
-        return experiment.train(resolved, folder, console)
+        return Run(experiment.train(resolved, folder, console).path)
 
 
 def resume(path: RunLike, **where: Unpack[Where]) -> Run:
@@ -122,6 +122,5 @@ def resume(path: RunLike, **where: Unpack[Where]) -> Run:
     check(where, Where)
     folder = run_of(path).path
     with Console(where.get("quiet", False)) as console:
-        return experiment.resume(
-            folder, console, where.get("threads"), where.get("device", ""), where.get("data_dir", "")
-        )
+        options = (where.get("threads"), where.get("device", ""), where.get("data_dir", ""))
+        return Run(experiment.resume(folder, console, *options).path)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
-from latlas import animation, compare, diagnosis, evaluation, experiment, html, metrics, report
+from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
 from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, run_of
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
@@ -97,6 +97,7 @@ def write_report(
     grid: tuple[int, int] | None = None,
     span: tuple[float, float] | None = None,
     data_dir: str = "",
+    threads: int | None = None,
     quiet: bool = False,
 ) -> Path:
     """Writes report.html again from the run folder and gives its path.
@@ -104,6 +105,7 @@ def write_report(
     `redraw` draws the pictures again from the data, as does a `grid` (rows, columns) or a `span` (low, high) of the
     latent manifold. Raises InputError if the data are missing.
     """
+    machine.use_threads(threads)
     opened = run_of(run)
     _check_manifold(opened, grid, span)
     if redraw or grid or span:
@@ -143,6 +145,7 @@ def animate(
     *,
     seconds: float = 8.0,
     size: int = 960,
+    threads: int | None = None,
     quiet: bool = False,
 ) -> animation.Animation:
     """Writes a run's snapshots in order as a film; `what` is all, samples, codes or manifold.
@@ -152,6 +155,7 @@ def animate(
 
     Raises InputError for a run with fewer than two snapshots or without the requested panel.
     """
+    machine.use_threads(threads)
     opened = run_of(run)
     check_number(seconds, "seconds", whole=False)
     check_number(size, "size")
@@ -170,22 +174,18 @@ def compare_runs(
     pca: bool = True,
     measures: Sequence[str] | str = (),
     data_dir: str = "",
+    threads: int | None = None,
     quiet: bool = False,
 ) -> compare.Comparison:
     """Compares finished runs, one row each, and writes the page to `out` unless it is None.
 
-    "" is compare.html in the current folder, which is overwritten. `pca` adds rows of PCA at the runs' latent sizes;
-    `measures` are names of `latlas.metrics.METRICS`. Raises InputError for an `out` that exists, an unfinished run, a
-    run given twice, an unknown measure, and missing data.
+    "" is compare.html in the current folder. `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of
+    `latlas.metrics.METRICS`. Raises InputError for an unfinished run, a run given twice, an unknown measure, and
+    missing data.
     """
+    machine.use_threads(threads)
     wanted = path_of(out, "out")
-    path = (
-        None
-        if out is None or wanted is None
-        else html.new_page(wanted)
-        if os.fspath(out)
-        else Path(COMPARISON)
-    )
+    path = None if wanted is None else html.page_path(wanted) if os.fspath(out or "") else Path(COMPARISON)
     if isinstance(runs, str | os.PathLike | Run):
         runs = [runs]
     if not isinstance(runs, Iterable):

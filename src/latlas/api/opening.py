@@ -32,7 +32,7 @@ class Where(TypedDict, total=False):
 
 class ItemOptions(Where, total=False):
     """The options of `Where`, and the `split`: train, valid or test, of the run's own data or of a source with such
-    splits; of a source also all. By default test, and everything of a source without."""
+    splits, or all of them. By default test, and everything of a source without."""
 
     split: str
 
@@ -64,6 +64,18 @@ def check(options: Mapping[str, Any], allowed: type) -> None:
             raise InputError(f"expected a text, got {type(value).__name__}", field=name)
     if options.get("threads") is not None:
         check_number(options["threads"], "threads")
+
+
+def output_path(out: PathLike | None, run: Run, default: str, field: str = "out") -> Path | None:
+    """The file to write: None if none is to be written, `default` in the run folder for ""."""
+    path = path_of(out, field)
+    return path if path is None or os.fspath(out or "") else run.path / default
+
+
+def inputs_of(run: Run, source: Any = "") -> list[Path]:
+    """The files and folders of the data that a call reads, which it must not overwrite."""
+    given = [source] if isinstance(source, str | os.PathLike) else []
+    return [Path(at).expanduser() for at in (*given, run.config.data.source) if os.fspath(at)]
 
 
 def run_of(run: RunLike) -> Run:

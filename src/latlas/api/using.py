@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-import numpy as np
 from matplotlib.figure import Figure
 
-from latlas import figures, inference
-from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, open_run, path_of
+from latlas import figures, inference, items
+from latlas.animation import FORMATS, there_and_back
+from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
+from latlas.api.scoring import finder_of
 from latlas.data import Split
-from latlas.data.items import as_codes
+from latlas.data.memory import as_codes
 from latlas.inference import Arrays, Output
-from latlas.runs import Run
 
 
 def _items(call: Call, source: Any, options: ItemOptions) -> Split:
     split = options.get("split", "")
     return inference.items(call.run, call.model, split, source, call.data_dir, call.observer)
-
-
-def _path(out: PathLike | None, run: Run, default: str) -> Path | None:
-    """The file for arrays; None if none is to be written."""
-    path = path_of(out, "out")
-    return path if path is None or os.fspath(out or "") else run.path / default
 
 
 def _output(
@@ -40,9 +35,10 @@ def _output(
     return Output(call.run, arrays, path, title, {**(about or {}), **notes})
 
 
-def _default_name(stem: str, items: np.ndarray) -> str:
-    """The default file name for items: a picture for images (N, H, W, C), else .npz."""
-    return f"{stem}.{'png' if items.ndim == 4 else 'npz'}"
+class SampleOptions(Where, total=False):
+    """The options of `Where`, and the class of the run's own data, `class_name`, that new items are to be of."""
+
+    class_name: str
 
 
 def sample(
@@ -54,55 +50,50 @@ def sample(
     density: str = "",
     plausible: bool = False,
     out: PathLike | None = None,
-    **where: Unpack[Where],
+    **options: Unpack[SampleOptions],
 ) -> Output:
     """Draws codes and decodes them to `samples` (n, ...), in data units: means of p(x | z), or draws with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
-    codes. With a density the output also has the codes `z`, and its `about` the number of training `codes` and the
-    `test_log_density`. With `plausible` its `about` has the `plausible_share` of the samples that a classifier of the
-    run's own images takes for real. `out` ends in .npz or .png.
+    codes; with a `class_name` only to those of that class, by default full. With a density the output also has the
+    codes `z`, and its `about` the number of training `codes` and the `test_log_density`. With `plausible` its `about`
+    has the `plausible_share` of the samples that a classifier of the run's own images takes for real. `out` ends in
+    .npz, for images in .png, for tables in .csv or .parquet; without an ending it is a new folder for images.
 
-    Raises InputError for a plain autoencoder without a density, and a value out of range.
+    Raises InputError for a plain autoencoder without a density, an unknown class, and a value out of range.
     """
     inference.check_count(n, seed)
-    with open_run(run, where) as call:
+    class_name = options.get("class_name", "")
+    density = density or ("full" if class_name else "")
+    with open_run(run, options, SampleOptions) as call:
         images = call.model.item.kind == "image"
-        path = _path(out, call.run, f"samples{'-' * bool(density)}{density}.{'png' if images else 'npz'}")
+        stem = "-".join(filter(None, ["samples", density, "of-class" if class_name else ""]))
+        path = output_path(out, call.run, f"{stem}.{'png' if images else 'npz'}")
         if path is not None:
-            inference.check_path(path, images=images)
+            inference.check_samples(path, images)
         about: dict[str, Any] = {"samples": n, "seed": seed, "noise": noise}
         title = f"{n} samples"
         if density:
-            fit = inference.fit_density(call.run, call.model, density, seed, call.data_dir, call.observer)
+            where = (call.data_dir, call.observer, class_name)
+            fit = inference.fit_density(call.run, call.model, density, seed, *where)
             arrays = inference.sample_density(call.model, fit.density, n, seed, noise)
-            title += f" from {fit.density.what}"
+            title += f"{' of class ' * bool(class_name)}{class_name} from {fit.density.what}"
             about |= {"density": density, "codes": fit.codes, "test_log_density": fit.test_log_density}
+            about |= {"class": class_name} if class_name else {}
         else:
             arrays = inference.sample(call.run, call.model, n, seed, noise)
         if plausible:
             scaled = call.model.item.scaling.apply(arrays["samples"])
             about["plausible_share"] = inference.plausible(call.run, scaled, call.data_dir, call.observer)
-    return _output(call, arrays, path, "samples", title, about=about)
-
-
-def encode(
-    run: RunLike, source: Any = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
-) -> Output:
-    """Encodes a split of the run's own data, or another source: a path, or what `Model.encode` takes.
-
-    Of a source with official splits it is the test split, or `split`. The arrays are `mean` (N, D), `std` (N, D) if the
-    posterior has one, `labels` if the data have any, and `index`, each item's row. `about` counts the values `outside`
-    the training range and those `clipped`, which are none, and has the `notes` on how the data were read. `out` ends in
-    .npz.
-
-    Raises InputError for data that are missing, have changed or do not fit.
-    """
-    with open_run(run, options, ItemOptions) as call:
-        items = _items(call, source, options)
-        arrays = inference.encode(call.model, items)
-    about = inference.outside(items, call.model)
-    return _output(call, arrays, _path(out, call.run, "codes.npz"), about=about)
+    if path is None or path.suffix.lower() in (".npz", ".png"):
+        return _output(call, arrays, path, "samples", title, about=about)
+    if path.suffix:
+        samples = arrays["samples"]
+        names = call.model.item.columns or [str(i) for i in range(samples.shape[1])]
+        items.write_table(path, items.frame(dict(zip(names, samples.T, strict=True))))
+    else:
+        inference.save_images(path, inference.shown(call.model, arrays["samples"]))
+    return Output(call.run, arrays, path, title, about)
 
 
 def reconstruct(
@@ -116,9 +107,10 @@ def reconstruct(
     Raises InputError for data that are missing, have changed or do not fit.
     """
     with open_run(run, options, ItemOptions) as call:
-        items = _items(call, source, options)
-        arrays = inference.reconstruct(call.model, items)
-    path, about = _path(out, call.run, "reconstructions.npz"), inference.outside(items, call.model)
+        path = _checked(out, call, "reconstructions.npz", source)
+        found = _items(call, source, options)
+        arrays = inference.reconstruct(call.model, found)
+    about = inference.outside(found, call.model)
     return _output(call, arrays, path, "reconstruction", "Reconstructions", about=about)
 
 
@@ -128,36 +120,68 @@ def decode(run: RunLike, codes: Any, *, out: PathLike | None = None, **where: Un
     A file is an .npy, or an .npz with `mean` or `z`; `out` ends in .npz or .png. Raises InputError for other codes.
     """
     with open_run(run, where) as call:
+        path = _checked(out, call, "decoded.npz", codes)
         given = inference.read_codes(Path(codes)) if isinstance(codes, str | os.PathLike) else codes
         array = as_codes(given, call.model.latent).x
         arrays = {"decoded": call.model.decode(array)}
-    return _output(call, arrays, _path(out, call.run, "decoded.npz"), "decoded", "Decoded codes")
+    return _output(call, arrays, path, "decoded", "Decoded codes")
+
+
+class MorphOptions(ItemOptions, total=False):
+    """The options of `ItemOptions`, other data, `source`, that the items are in, and the length of a film in
+    `seconds`.
+    """
+
+    source: Any
+    seconds: float
 
 
 def morph(
     run: RunLike,
-    start: int,
-    end: int,
+    start: int | PathLike,
+    end: int | PathLike,
     *,
-    source: Any = "",
-    steps: int = 11,
+    steps: int | None = None,
     out: PathLike | None = None,
-    **options: Unpack[ItemOptions],
+    **options: Unpack[MorphOptions],
 ) -> Output:
-    """Decodes codes on the straight line between the codes of two rows, in so many `steps`, both ends included.
+    """Decodes codes in so many `steps` on the straight line between the codes of two items, both ends included.
 
-    The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals, in data units.
-    `out` ends in .npz or .png.
+    Each end is a row of the split, an image file, or a name within the run's data, or a row or name within another
+    `source`. The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals, in data
+    units. `out` ends in .npz, for images in .png, .gif or .webp; a film runs there and back and takes `seconds`. There
+    are 11 steps, 31 of a film, unless said.
 
-    Raises InputError for a row outside the split, and as `encode` does.
+    Raises InputError for an item that is not there, and as `encode` does.
     """
-    with open_run(run, options, ItemOptions) as call:
-        items = _items(call, source, options)
-    arrays = inference.morph(call.model, items, start, end, steps)
-    path = _path(out, call.run, _default_name(f"morph-{start}-{end}", arrays["images"]))
+    source, seconds = options.get("source", ""), options.get("seconds", 4.0)
+    with open_run(run, options, MorphOptions) as call:
+        images = call.model.item.kind == "image"
+        stem = "-".join(("morph", *(re.sub(r"\W+", "-", Path(str(at)).stem) for at in (start, end))))
+        path = _checked(out, call, f"{stem}.{'png' if images else 'npz'}", source, tuple(FORMATS))
+        film = path is not None and path.suffix.lower() in FORMATS
+        finder = finder_of(call, source, options.get("split", ""))
+        (first, _), (last, _) = finder.find(start, "start"), finder.find(end, "end")
+        arrays = inference.morph(call.model, first, last, (31 if film else 11) if steps is None else steps)
+        title = f"Morph from {items.title_of(first)} to {items.title_of(last)}"
+        if film and path is not None:
+            shown = inference.shown(call.model, arrays["images"])
+            there_and_back(path, shown, title, seconds, observer=call.observer)
+            return Output(call.run, arrays, path, title)
     seen = lambda key: inference.shown(call.model, arrays[key])[None]  # noqa: E731
     draw = lambda: figures.morph(seen("images"), arrays["t"], seen("ends"))  # noqa: E731
-    return _output(call, arrays, path, "images", f"Morph from {start} to {end}", draw, {})
+    return _output(call, arrays, path, "images", title, draw, {})
+
+
+def _checked(
+    out: PathLike | None, call: Call, default: str, source: Any = "", more: Sequence[str] = ()
+) -> Path | None:
+    """The file to write, checked before anything is computed."""
+    path = output_path(out, call.run, default)
+    if path is not None:
+        images = call.model.item.kind == "image"
+        inference.check_path(path, images=images, more=more, inputs=inputs_of(call.run, source))
+    return path
 
 
 def vary(
@@ -181,11 +205,12 @@ def vary(
     """
     inference.check_variations(n, scale, seed)
     with open_run(run, options, ItemOptions) as call:
-        items = _items(call, image, options)
+        path = _checked(out, call, f"vary.{'png' if call.model.item.kind == 'image' else 'npz'}", image)
+        found = _items(call, image, options)
         own = f"the {options.get('split') or 'test'} split"
         what = os.fspath(image) if isinstance(image, str | os.PathLike) else "what was given"
         what = what if inference.has_source(image) else own
-        item = inference.single_item(items, row, what)
+        item = inference.single_item(found, row, what)
         point = call.run.config.posterior.name == "point"
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
     arrays = inference.vary(call.model, item, n, scale, seed, spread)
@@ -202,6 +227,5 @@ def vary(
         )
         return figures.variations(first[0], second[0], many, "Variations on an image", subtitle)
 
-    path = _path(out, call.run, _default_name("vary", arrays["images"]))
     title = f"{n} variation{'s' * (n > 1)}, {codes}"
     return _output(call, arrays, path, "images", title, draw, {})

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from latlas.cli.common import Json, Quiet, RunArgument, option, show
+from latlas.cli.common import Json, Quiet, RunArgument, Threads, examples, option, show
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command(epilog="Example: latlas animate fashion-mini-vae-1 --out training.gif --seconds 6")(animate)
+    app.command(epilog=examples("latlas animate fashion-mini-vae-1 --out training.gif --seconds 6"))(animate)
 
 
 def animate(
@@ -20,6 +20,7 @@ def animate(
     out: Annotated[str, option(metavar="FILE", help="A .webp or .gif; else animation.webp in the run.")] = "",
     seconds: Annotated[float, typer.Option(metavar="S", help="How long the film is.")] = 8.0,
     size: Annotated[int, typer.Option(metavar="PIXELS", help="The longer side of a frame.")] = 960,
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -27,7 +28,7 @@ def animate(
     from latlas import api, runs
 
     opened = runs.find(run)
-    film = api.animate(opened, out or None, what, seconds=seconds, size=size, quiet=quiet)
+    film = api.animate(opened, out or None, what, seconds=seconds, size=size, threads=threads, quiet=quiet)
     value = {
         "run": str(opened.path), "out": str(film.path), "panels": list(film.panels), "frames": len(film.steps),
         "steps": list(film.steps), "seconds": film.seconds, "width": film.width, "height": film.height,

@@ -32,7 +32,17 @@ Split = Annotated[
     str,
     option(
         metavar="NAME",
-        help="train, valid or test, of the run's data or of SOURCE; of SOURCE also all. [default: test]",
+        help="train, valid or test, of the run's data or of SOURCE; of SOURCE, and to encode and score, also all."
+        " [default: test]",
+    ),
+]
+Measures = Annotated[
+    list[str] | None,
+    option(
+        "--measure",
+        metavar="NAME",
+        help="Further numbers by name or group, as often as you like or with commas: likelihood, codes,"
+        " reconstruction, samples, downstream, disentanglement; all; none.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
@@ -44,6 +54,23 @@ Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")]
 TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N images only.")]
 Out = Annotated[str, option(metavar="FILE", help="The file to write; by default one in the run folder.")]
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: each example on a line of its own, as it is typed."""
+    # Click leaves a paragraph's lines as they are if it begins with \b.
+    return "\n".join(
+        ["\b", f"Example{'s' * (len(commands) > 1)}:", *(f"  {command}" for command in commands)]
+    )
+
+
+def names_of(given: list[str] | None) -> list[str] | None:
+    """Names of an option that is repeated, or that has commas between them; None if it is not there."""
+    return (
+        None
+        if given is None
+        else [name.strip() for part in given for name in part.split(",") if name.strip()]
+    )
 
 
 def show(value: Any, as_json: bool, text: str) -> None:

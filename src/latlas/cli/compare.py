@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
-from latlas.cli.common import DataDir, Json, Quiet, option, show
+from latlas.cli.common import DataDir, Json, Measures, Quiet, Threads, examples, names_of, option, show
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    epilog = "Example: latlas compare runs/fashion-mini-vae-1 runs/fashion-mini-vae-2 --measures all"
-    app.command(epilog=epilog)(compare)
+    pair = "runs/fashion-mini-vae-1 runs/fashion-mini-vae-2"
+    app.command(
+        epilog=examples(
+            f"latlas compare {pair} --measure all",
+            f"latlas compare {pair} --measure log_px,active_units --out page.html",
+        )
+    )(compare)
 
 
 def compare(
@@ -22,14 +27,13 @@ def compare(
         str,
         option(
             metavar="FILE",
-            help="The page; must not exist. By default compare.html here, which is overwritten.",
+            help="The page; by default compare.html here.",
         ),
     ] = "",
     no_pca: Annotated[bool, typer.Option("--no-pca", help="Leave out the rows of PCA.")] = False,
-    measures: Annotated[
-        str, option(metavar="NAMES", help="More numbers: all, or names with commas between.")
-    ] = "",
+    measures: Measures = None,
     data_dir: DataDir = "",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -38,7 +42,14 @@ def compare(
     from latlas.api import measuring
     from latlas.compare import text_table, to_dict
 
-    names = [name.strip() for name in measures.split(",") if name.strip()]
-    comparison = api.compare_runs(runs, out, pca=not no_pca, measures=names, data_dir=data_dir, quiet=quiet)
+    comparison = api.compare_runs(
+        runs,
+        out,
+        pca=not no_pca,
+        measures=names_of(measures) or (),
+        data_dir=data_dir,
+        threads=threads,
+        quiet=quiet,
+    )
     page = str(Path(out or measuring.COMPARISON).expanduser())
     show(to_dict(comparison) | {"page": page}, as_json, f"{text_table(comparison)}\npage: {page}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from latlas.cli.common import DataDir, Device, Json, Quiet, RunArgument, Threads, show
+from latlas.cli.common import DataDir, Device, Json, Quiet, RunArgument, Threads, examples, show
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command(epilog="Example: latlas diagnose runs/fashion-mini-vae-1")(diagnose)
+    app.command(epilog=examples("latlas diagnose runs/fashion-mini-vae-1"))(diagnose)
 
 
 def diagnose(

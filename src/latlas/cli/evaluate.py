@@ -10,11 +10,14 @@ from latlas.cli.common import (
     DataDir,
     Device,
     Json,
+    Measures,
     Quiet,
     RunArgument,
     SourceArgument,
     Split,
     Threads,
+    examples,
+    names_of,
     number,
     option,
     show,
@@ -25,10 +28,12 @@ def register(app: typer.Typer) -> None:
     """Adds the command."""
     run = "runs/fashion-mini-vae-1"
     app.command(
-        epilog=f"Examples: latlas evaluate {run} --importance 5000 --limit 200 · "
-        f"latlas evaluate {run} --ais 20 --measure none · "
-        f"latlas evaluate {run} --measure downstream --measure sharpness --json · "
-        f"latlas evaluate {run} --corrupt gaussian --strength 0.5 --measure none"
+        epilog=examples(
+            f"latlas evaluate {run} --importance 5000 --limit 200",
+            f"latlas evaluate {run} --ais 20 --measure none",
+            f"latlas evaluate {run} --measure downstream,sharpness --json",
+            f"latlas evaluate {run} --corrupt gaussian --strength 0.5 --measure none",
+        )
     )(evaluate)
 
 
@@ -36,15 +41,7 @@ def evaluate(
     run: RunArgument,
     source: SourceArgument = "",
     split: Split = "",
-    measures: Annotated[
-        list[str] | None,
-        option(
-            "--measure",
-            metavar="NAME",
-            help="Further numbers, by name or group: likelihood, codes, reconstruction, samples, downstream,"
-            " disentanglement; all; none. By default the groups of the run's configuration.",
-        ),
-    ] = None,
+    measures: Measures = None,
     draws: Annotated[
         int | None,
         option("--importance", metavar="K", min=1, help="Draws per item for log p(x) of every item."),
@@ -86,13 +83,15 @@ def evaluate(
 ) -> None:
     """Measure a run, with PCA for comparison: ELBO, log p(x), codes, reconstruction, samples, downstream tasks.
 
-    Numbers of the whole test split also go into the run's metrics.json and its report.
+    Without --measure it measures the groups of the run's configuration. Numbers of the whole test split also go into
+    the run's metrics.json and its report.
     """
     from latlas import api
 
+    names = names_of(measures)
     result = api.evaluation_of(
         run,
-        [] if measures == ["none"] else measures,
+        [] if names == ["none"] else names,
         keep=True,
         source=source, split=split, limit=limit, draws=draws, samples=samples, seed=seed,
         ais=ais, chains=chains, temperatures=temperatures, corrupt=corrupt, strength=strength,

@@ -7,24 +7,24 @@ from typing import Annotated
 
 import typer
 
-from latlas.cli.common import DataDir, Json, Quiet, number, show, table
+from latlas.cli.common import DataDir, Json, Quiet, examples, number, show, table
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of the names that list prints.")]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command(epilog="Example: latlas runs --json")(runs)
+    app.command(epilog=examples("latlas runs --json"))(runs)
     sets = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
-    sets.callback(invoke_without_command=True, epilog="Example: latlas data fetch mnist")(data)
-    sets.command("list", epilog="Example: latlas data list --json")(data_list)
-    sets.command("info", epilog="Example: latlas data info flowers102")(data_info)
-    sets.command("fetch", epilog="Example: latlas data fetch mnist --data-dir ./data")(data_fetch)
+    sets.callback(invoke_without_command=True, epilog=examples("latlas data fetch mnist"))(data)
+    sets.command("list", epilog=examples("latlas data list --json"))(data_list)
+    sets.command("info", epilog=examples("latlas data info flowers102"))(data_info)
+    sets.command("fetch", epilog=examples("latlas data fetch mnist --data-dir ./data"))(data_fetch)
     app.add_typer(sets, name="data")
     recipes_ = typer.Typer(no_args_is_help=False, rich_markup_mode=None)
-    recipes_.callback(invoke_without_command=True, epilog="Example: latlas recipes show vae")(recipes)
-    recipes_.command("list", epilog="Example: latlas recipes list --json")(recipes_list)
-    recipes_.command("show", epilog="Example: latlas recipes show kmnist-vae > my.toml")(recipes_show)
+    recipes_.callback(invoke_without_command=True, epilog=examples("latlas recipes show vae"))(recipes)
+    recipes_.command("list", epilog=examples("latlas recipes list --json"))(recipes_list)
+    recipes_.command("show", epilog=examples("latlas recipes show kmnist-vae > my.toml"))(recipes_show)
     app.add_typer(recipes_, name="recipes")
 
 

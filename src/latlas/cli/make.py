@@ -15,24 +15,34 @@ from latlas.cli.common import (
     Quiet,
     RunArgument,
     Seed,
-    SourceArgument,
     Split,
+    Threads,
+    examples,
     option,
     show,
 )
+from latlas.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     run = "runs/fashion-mini-vae-1"
     app.command(
-        epilog=f"Examples: latlas sample {run} -n 64 --seed 0 --out samples.png · "
-        "latlas sample runs/fashion-mini-ae-1 --density mixture"
+        epilog=examples(
+            f"latlas sample {run} -n 64 --seed 0 --out samples.png",
+            f"latlas sample {run} --class sneaker -n 100 --out sneakers",
+            "latlas sample runs/fashion-mini-ae-1 --density mixture",
+        )
     )(sample)
-    app.command(epilog=f"Example: latlas decode {run} codes.npz --out images.png")(decode)
-    app.command(epilog=f"Example: latlas morph {run} --from 3 --to 17")(morph)
+    app.command(epilog=examples(f"latlas decode {run} codes.npz --out images.png"))(decode)
     app.command(
-        epilog=f"Examples: latlas vary {run} ./photo.jpg -n 8 --scale 2 · latlas vary {run} --row 17"
+        epilog=examples(
+            f"latlas morph {run} --from 3 --to 17",
+            f"latlas morph {run} ./one.jpg ./other.jpg --out morph.gif --seconds 5",
+        )
+    )(morph)
+    app.command(
+        epilog=examples(f"latlas vary {run} ./photo.jpg -n 8 --scale 2", f"latlas vary {run} --row 17")
     )(vary)
 
 
@@ -49,6 +59,10 @@ def sample(
             "factored, full, mixture or flow.",
         ),
     ] = "",
+    class_name: Annotated[
+        str,
+        option("--class", metavar="NAME", help="Fit it to this class's codes alone; by default full."),
+    ] = "",
     plausible: Annotated[
         bool,
         typer.Option("--plausible", help="Report the share that a classifier of real images takes for real."),
@@ -56,6 +70,7 @@ def sample(
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -63,12 +78,14 @@ def sample(
     from latlas import api
 
     output = api.sample(
-        run, n, seed=seed, noise=noise, density=density, plausible=plausible, out=out,
-        data_dir=data_dir, device=device, quiet=quiet,
+        run, n, seed=seed, noise=noise, density=density, class_name=class_name, plausible=plausible, out=out,
+        data_dir=data_dir, device=device, threads=threads, quiet=quiet,
     )  # fmt: skip
     text, about = output.title, output.about
-    if density:
-        text += f", {about['codes']:,} codes; test codes {about['test_log_density']:.2f} nats per code"
+    if "codes" in about:
+        text += f", {about['codes']:,} codes"
+    if about.get("test_log_density") is not None:
+        text += f"; test codes {about['test_log_density']:.2f} nats per code"
     if plausible:
         text += f", {about['plausible_share']:.1%} plausible"
     show({"run": str(output.run.path), **about, "out": str(output.path)}, as_json, f"{text}: {output.path}")
@@ -81,12 +98,13 @@ def decode(
     ],
     out: Out = "",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
     """Decode codes into the means of p(x given z)."""
     from latlas import api
 
-    output = api.decode(run, codes, out=out, device=device)
+    output = api.decode(run, codes, out=out, device=device, threads=threads)
     items = len(output.arrays["decoded"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items}
     show(result, as_json, f"{items:,} items: {output.path}")
@@ -94,26 +112,58 @@ def decode(
 
 def morph(
     run: RunArgument,
-    start: Annotated[int, typer.Option("--from", metavar="ROW", help="First row of the split.")],
-    end: Annotated[int, typer.Option("--to", metavar="ROW", help="Last row of the split.")],
-    source: SourceArgument = "",
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ITEM ITEM | SOURCE]",
+            help="Two image files, names in the data or rows of the split; with --from and --to, other data.",
+            show_default=False,
+        ),
+    ] = None,
+    start: Annotated[
+        str, option("--from", metavar="ROW", help="First item: a row, or a name in the data.")
+    ] = "",
+    end: Annotated[str, option("--to", metavar="ROW", help="Last item: a row, or a name in the data.")] = "",
     split: Split = "",
-    steps: Annotated[int, typer.Option(metavar="N", help="Images on the way, both ends included.")] = 11,
+    steps: Annotated[
+        int | None, option(metavar="N", help="Images on the way, both ends included: 11, of a film 31.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", help="How long a .gif or .webp is, there and back.")
+    ] = 4.0,
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decode the straight line between the codes of two items."""
+    """Decode the straight line between the codes of two items, as a picture or a film."""
     from latlas import api
 
+    first, last, source = _ends(items or [], start, end)
     output = api.morph(
-        run, start, end, source=source, split=split, steps=steps, out=out,
-        data_dir=data_dir, device=device, quiet=quiet,
+        run, first, last, source=source, split=split, steps=steps, seconds=seconds, out=out,
+        data_dir=data_dir, device=device, threads=threads, quiet=quiet,
     )  # fmt: skip
-    result = {"run": str(output.run.path), "out": str(output.path), "from": start, "to": end, "steps": steps}
-    show(result, as_json, f"morph from {start} to {end}: {output.path}")
+    result = {
+        "run": str(output.run.path), "out": str(output.path), "from": _row_or_name(first), "to": _row_or_name(last),
+        "steps": len(output.arrays["t"]),
+    }  # fmt: skip
+    show(result, as_json, f"morph from {first} to {last}: {output.path}")
+
+
+def _row_or_name(item: str) -> int | str:
+    return int(item) if item.isdecimal() else item
+
+
+def _ends(items: list[str], start: str, end: str) -> tuple[str, str, str]:
+    """The two ends of a morph, and the other data that they are in."""
+    if not start and not end and len(items) == 2:
+        return items[0], items[1], ""
+    if start and end and len(items) <= 1:
+        return start, end, "".join(items)
+    raise InputError("expected two items, as two files, or as --from ROW --to ROW", field="items")
 
 
 def vary(
@@ -139,6 +189,7 @@ def vary(
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -150,7 +201,7 @@ def vary(
 
     output = api.vary(
         run, image, row, split=split, n=n, scale=scale, seed=seed, out=out,
-        data_dir=data_dir, device=device, quiet=quiet,
+        data_dir=data_dir, device=device, threads=threads, quiet=quiet,
     )  # fmt: skip
     result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row,
               "split": split or (None if image else "test"),

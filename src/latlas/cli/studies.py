@@ -8,10 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from latlas.cli.common import DataDir, Device, Json, Quiet, Threads, TrainLimit, option, show, table
+from latlas.cli.common import DataDir, Device, Json, Quiet, Threads, TrainLimit, examples, option, show, table
 
-EXAMPLES = """Examples: latlas study ae-vs-pca --budget 10m · latlas study my-study.toml ./my-photos --seeds 3 ·
-latlas study elbo-vs-mmd --dry-run"""
+EXAMPLES = examples(
+    "latlas study ae-vs-pca --budget 10m",
+    "latlas study my-study.toml ./my-photos --seeds 3",
+    "latlas study elbo-vs-mmd --dry-run",
+)
 
 
 def register(app: typer.Typer) -> None:

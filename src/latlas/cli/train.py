@@ -14,15 +14,19 @@ from latlas.cli.common import (
     Quiet,
     Threads,
     TrainLimit,
+    examples,
     number,
     option,
     show,
 )
 from latlas.errors import InputError
 
-EXAMPLES = """Examples: latlas train fashion-mini --latent 2 ·
-latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian ·
-latlas train table.csv --label species · latlas train --resume runs/fashion-mini-vae-1"""
+EXAMPLES = examples(
+    "latlas train fashion-mini --latent 2",
+    "latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian",
+    "latlas train table.csv --label species",
+    "latlas train --resume runs/fashion-mini-vae-1",
+)
 
 
 def register(app: typer.Typer) -> None:

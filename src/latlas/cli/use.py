@@ -1,4 +1,4 @@
-"""latlas reconstruct, encode and report"""
+"""latlas reconstruct and report"""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from latlas.cli.common import (
     RunArgument,
     SourceArgument,
     Split,
+    Threads,
+    examples,
     option,
     show,
 )
@@ -24,9 +26,8 @@ from latlas.cli.train import parse_size
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     run = "runs/fashion-mini-vae-1"
-    app.command(epilog=f"Example: latlas reconstruct {run} ./my-photos --out photos.npz")(reconstruct)
-    app.command(epilog=f"Example: latlas encode {run} --split train --out codes.npz")(encode)
-    app.command(epilog=f"Example: latlas report {run} --redraw --grid 8x8 --span -8 8")(report)
+    app.command(epilog=examples(f"latlas reconstruct {run} ./my-photos --out photos.npz"))(reconstruct)
+    app.command(epilog=examples(f"latlas report {run} --redraw --grid 8x8 --span -8 8"))(report)
 
 
 def reconstruct(
@@ -36,41 +37,19 @@ def reconstruct(
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Reconstruct a split or other data, at the posterior's mean."""
     from latlas import api
 
-    output = api.reconstruct(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
+    output = api.reconstruct(
+        run, source, split=split, out=out, data_dir=data_dir, device=device, threads=threads, quiet=quiet
+    )
     items = len(output.arrays["index"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
     show(result, as_json, f"{items:,} reconstructions: {output.path}")
-
-
-def encode(
-    run: RunArgument,
-    source: SourceArgument = "",
-    split: Split = "",
-    out: Out = "",
-    data_dir: DataDir = "",
-    device: Device = "auto",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Write the codes of a split or of other data: posterior means and standard deviations."""
-    from latlas import api
-
-    output = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
-    items, latent = output.arrays["mean"].shape
-    result = {
-        "run": str(output.run.path),
-        "out": str(output.path),
-        "items": items,
-        "latent": latent,
-        **output.about,
-    }
-    show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
 
 
 def report(
@@ -82,6 +61,7 @@ def report(
         option(metavar="LO HI", help="The manifold's range (redraws); by default the prior's quantiles."),
     ] = None,
     data_dir: DataDir = "",
+    threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -89,5 +69,7 @@ def report(
     from latlas import api
 
     size = parse_size(grid, "grid")
-    path = api.write_report(run, redraw=redraw, grid=size, span=span, data_dir=data_dir, quiet=quiet)
+    path = api.write_report(
+        run, redraw=redraw, grid=size, span=span, data_dir=data_dir, threads=threads, quiet=quiet
+    )
     show({"run": str(path.parent), "report": str(path)}, as_json, f"report: {path}")

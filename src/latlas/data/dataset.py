@@ -68,21 +68,24 @@ class Split:
 
     `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real
     numbers. `index` holds the items' rows in the source. `factors` are integers that say what each item was made from,
-    None where that is not known.
+    None where that is not known. `names` (N,) are texts that tell items apart, as the paths of image files in their
+    folder; None where items have none.
     """
 
     x: np.ndarray
     labels: np.ndarray | None
     index: np.ndarray
     factors: np.ndarray | None = None
+    names: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: np.ndarray | slice) -> Split:
         """The given rows, in the given order."""
-        labels, factors = (None if a is None else a[rows] for a in (self.labels, self.factors))
-        return Split(self.x[rows], labels, self.index[rows], factors)
+        optional = (self.labels, self.factors, self.names)
+        labels, factors, names = (None if a is None else a[rows] for a in optional)
+        return Split(self.x[rows], labels, self.index[rows], factors, names)
 
     def evenly(self, most: int) -> Split:
         """At most so many items, spaced evenly over the split."""

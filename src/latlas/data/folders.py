@@ -306,6 +306,7 @@ def read_folder(
     refuse_broken(root, decoded, strict)
     rows = places[decoded.rows]
     codes, classes = _label_codes(listing, rows)
+    names = file_names(root, listing.files)[rows]
     notes = (*listing.notes, *decoded.notes, *broken_notes(decoded))
     if split is not None:
         notes += fitted_notes([root / listing.files[i] for i in np.unique(rows)], image_format)
@@ -317,7 +318,8 @@ def read_folder(
             raise InputError(f"{root}: no readable image in its split {part}")
         chosen = slice(int(own[0]), int(own[-1]) + 1)
         labels = codes[chosen]
-        read[part] = Split(decoded.x[chosen], labels if (labels != UNLABELLED).any() else None, rows[chosen])
+        given = labels if (labels != UNLABELLED).any() else None
+        read[part] = Split(decoded.x[chosen], given, rows[chosen], names=names[chosen])
     return Raw(name, str(root), read, classes, notes=notes, bits=decoded.bits, sizes=sizes)
 
 
@@ -328,6 +330,11 @@ def _label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray, tuple[
     classes = tuple(sorted({name for name in listing.classes if name is not None}, key=natural_key))
     code: dict[str | None, int] = {None: UNLABELLED} | {name: i for i, name in enumerate(classes)}
     return np.asarray([code[listing.classes[i]] for i in rows], dtype=np.int64), classes
+
+
+def file_names(root: Path, files: Sequence[Path]) -> np.ndarray:
+    """The paths of files below `root` as printable texts (N,), in which whatever cannot be printed is escaped."""
+    return np.array([printable(path.relative_to(root).as_posix()) for path in files], dtype=object)
 
 
 def refuse_broken(root: Path, decoded: Decoded, strict: bool) -> None:

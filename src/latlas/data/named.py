@@ -12,7 +12,7 @@ import numpy as np
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import EMBEDDED, NAMED, Named, data_home, named
 from latlas.data.dataset import Split
-from latlas.data.folders import refuse_broken
+from latlas.data.folders import file_names, refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
 from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
@@ -86,9 +86,11 @@ def _flowers(entry: Named, options: DataOptions, progress: OnProgress | None) ->
     folder = _complete_folder(entry, options)
     numbers, labels = _flower_tables(entry, folder)
     image_format = ImageFormat(options.image_size or entry.shape[1:], options.resize, grey=False)
-    decoded = decode_files(folder, entry.image_files(folder), image_format, progress)
+    files = entry.image_files(folder)
+    decoded = decode_files(folder, files, image_format, progress)
     refuse_broken(folder, decoded, strict=True)
-    parts = {part: Split(decoded.x[i - 1], labels[i - 1], i - 1) for part, i in numbers.items()}
+    everything = Split(decoded.x, labels, np.arange(len(labels)), names=file_names(folder, files))
+    parts = {part: everything.take(i - 1) for part, i in numbers.items()}
     how = "short side resized, centre cropped" if options.resize == "crop" else "squashed"
     notes = (f"photographs {how} to {shape_text(decoded.x.shape[1:3])}", *decoded.notes)
     return _raw(entry, parts, notes=notes)

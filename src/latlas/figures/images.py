@@ -210,6 +210,34 @@ def variations(
     return figure
 
 
+def neighbours(
+    item: np.ndarray, images: np.ndarray, spaces: np.ndarray, distances: np.ndarray, title: str
+) -> Figure:
+    """Draws an image (H, W, C) and its neighbours (N, H, W, C), nearest first, in a row for each of `spaces` (N,), with
+    the distance below each; at most 20 in a row.
+    """
+    pixels, note = rgb(np.concatenate([item[None], images]), 1)
+    names = list(dict.fromkeys(spaces.tolist()))
+    chosen = [np.flatnonzero(spaces == name)[:20] for name in names]
+    left, columns = 150, 1 + max(map(len, chosen))
+    pixels = resize(pixels, side_for(pixels, (CONTENT - left) // columns - GAP, 160))
+    height, width = pixels.shape[1:3]
+    cell = max(width, ERROR_WIDTH)
+    blocks = np.full((len(names), columns, height + ERROR, cell, 3), 255, np.uint8)
+    start = (cell - width) // 2
+    for row, rows in enumerate(chosen):
+        blocks[row, : len(rows) + 1, :height, start : start + width] = pixels[[0, *(rows + 1)]]
+    figure, axes = image_page(
+        mosaic(blocks), title, join_sentences("First the item itself.", note), (left, 0, 0, 0)
+    )
+    for row, (name, rows) in enumerate(zip(names, chosen, strict=True)):
+        top = row * (height + ERROR + GAP)
+        write(axes, (-14, top + height / 2), f"by {name}", 8.0, ha="right", color=INK)
+        for column, text in enumerate(["item", *map(error_text, distances[rows].tolist())]):
+            write(axes, (column * (cell + GAP) + cell / 2, top + height + ERROR / 2), text, 7.0)
+    return figure
+
+
 def snapshots(
     taken: Sequence[tuple[int, np.ndarray]],
     title: str = "Samples from the same noise over training",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from latlas.corruption import corrupt
 from latlas.data.batches import Batches
-from latlas.data.items import Units
+from latlas.data.memory import Units
 from latlas.errors import LatlasError
 from latlas.metrics.context import EVALUATION_SEED, Context, finite
 from latlas.metrics.elbo import (
