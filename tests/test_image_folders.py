@@ -135,7 +135,7 @@ def test_other_items_are_on_the_scale_of_the_run(tmp_path: Path) -> None:
         np.testing.assert_allclose(use(source, camera)[..., 0], truth, atol=2e-4)
         np.testing.assert_allclose(use(source / "img3.png", camera)[0, ..., 0], truth[3], atol=2e-4)
     np.testing.assert_allclose(use(full, screen)[..., 0], SCENES / 4096, atol=0.005)
-    with pytest.raises(InputError, match=r"this model takes integers from 0 to 4095"):
+    with pytest.raises(InputError, match=r"this model takes whole numbers from 0 to 4095"):
         use(full, camera)
     for source in (deep, deep / "img3.png"):
         with pytest.raises(

@@ -93,6 +93,8 @@ def load_items(
     raw = _read(reader, options.model_copy(update=changes), like, split, observer.progress)
     items, notes = taken(raw, split)
     x = pixels(items.x, like, raw.source) if reader.image_files else fit(items.x, like, raw.source)[0]
+    if reader.image_files and like.scaling.kind == "none" and items.x.dtype == np.uint8:
+        notes.append("pixels divided by 255, as the model takes values inside [0, 1]")
     labels = _recode(items.labels, raw.classes, like.classes)
     if items.labels is not None and labels is None:
         unknown = [name for name in raw.classes or () if name not in (like.classes or ())]

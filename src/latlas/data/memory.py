@@ -48,8 +48,9 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
     that are not finite, and for values on another scale.
     """
     check_units(units)
-    if isinstance(given, Split):
-        return Given(np.asarray(given.x))
+    if isinstance(given, Split):  # stored items are in data units
+        x = np.asarray(given.x)
+        return Given(x if units == "data" else like.scaling.apply(x))
     if isinstance(given, str | os.PathLike):
         _refuse_model_units(units, "a path")
         source = as_source(given)
