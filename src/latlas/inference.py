@@ -18,8 +18,8 @@ from latlas import animation, densities, figures
 from latlas.build import has_prior
 from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
-from latlas.data.memory import as_items
 from latlas.data.load import drawn_as
+from latlas.data.memory import as_items
 from latlas.data.ranges import beyond, beyond_note, narrow_note
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
