@@ -213,7 +213,7 @@ WRONG: list[tuple[Callable[[Path], object], str, str, str]] = [
      "sample W/vae --density nope", "--density nope: expected factored"),
     (lambda w: latlas.sample(w / "vae", out=5), "out: expected a path, got int", "", ""),
     (lambda w: latlas.sample(5), "run: expected a Run, its folder or its name, got int", "", ""),
-    (lambda w: latlas.morph(w / "vae", "a", 1), "start = 'a': expected a whole number, got str", "", ""),
+    (lambda w: latlas.morph(w / "vae", "a", 1), "start = a: neither a row, a file, nor the name of an item", "", ""),
     (lambda w: latlas.morph(w / "vae", 0, 1, steps=2.5), "steps = 2.5: expected a whole number", "", ""),
     (lambda w: latlas.vary(w / "vae", row="a"), "row = 'a': expected a whole number, got str", "", ""),
     (lambda w: latlas.vary(w / "vae", row=1, scale="a"), "scale = 'a': expected a number, got str", "", ""),
