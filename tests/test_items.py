@@ -68,7 +68,7 @@ def test_the_exact_posterior_gives_log_p_of_each_item(draws: int) -> None:
     x = split(np.asarray(data.stored))
     found = scored(model, x, x, draws=draws)
     assert found["log_px"].mean() == pytest.approx(exact, abs=1e-9)
-    np.testing.assert_allclose(found["effective_draws"], draws, rtol=1e-9)
+    np.testing.assert_allclose(found["effective_sample_size"], draws, rtol=1e-9)
     w = next(model.decoder.output.parameters()).detach().numpy()
     law = torch.distributions.MultivariateNormal(
         torch.tensor([1.0, -2.0, 0.0, 3.0], dtype=torch.float64),
@@ -120,7 +120,7 @@ def test_a_number_depends_on_its_item_alone(settings: dict[str, Any]) -> None:
     order = np.random.default_rng(0).permutation(len(dataset.test))
     mixed = scored(model, dataset.test.take(order), dataset.train, **options)
     alone = scored(model, dataset.test.take(np.array([7])), dataset.train, **options)
-    numbers = [name for name in (*NUMBERS, "log_px", "effective_draws") if name in whole]
+    numbers = [name for name in (*NUMBERS, "log_px", "effective_sample_size") if name in whole]
     assert ("elbo" in whole) == (settings is not POINT)
     for name in (*numbers, *(f"{name}_rank" for name in ("squared_error", "code_distance"))):
         np.testing.assert_allclose(mixed[name], whole[name][order], rtol=1e-9, err_msg=name)

@@ -73,7 +73,7 @@ def score(
     """A line for each item of `parts`, the splits of a run's own data by name, or {"": items of other data}.
 
     Beside name, row, label and split: `place` (1 is the most unusual), `elbo`, `distortion`, `rate` and `log_px` in
-    nats, `effective_draws` of the latter, `squared_error` per value on the model's scale, `code_distance`, the mean
+    nats, `effective_sample_size` of the latter, `squared_error` per value on the model's scale, `code_distance`, the mean
     distance to the 10 nearest training codes in standard deviations, and `elbo_rank`, `squared_error_rank` and
     `code_distance_rank`, the share of up to 10,000 training items that are less unusual by it.
 
@@ -126,7 +126,7 @@ def _ranks(columns: Columns, reference: Columns, observer: Observer) -> Columns:
 
 
 def _ordered(columns: Columns) -> Columns:
-    names = ("name", "row", "label", "split", "place", "elbo", "distortion", "rate", "log_px", "effective_draws",
+    names = ("name", "row", "label", "split", "place", "elbo", "distortion", "rate", "log_px", "effective_sample_size",
              "squared_error", "code_distance", *(f"{name}_rank" for name in RANKED))  # fmt: skip
     return {name: columns[name] for name in names if name in columns}
 
@@ -196,4 +196,4 @@ def _log_px(
 
     at_once = max(1, batch_sizes(model, len(draws))[1] // len(x))
     log_px, _, effective, *_ = summed_weights(weights, len(draws), at_once, BOUNDS)
-    return {"log_px": log_px, "effective_draws": effective}
+    return {"log_px": log_px, "effective_sample_size": effective}
