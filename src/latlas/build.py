@@ -21,8 +21,12 @@ from latlas.priors import PRIORS
 from latlas.settings import Config
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
+# A table's sigma falls from 1 to the noise of its columns, by the learning rate in a step; its steps are short ones.
+TABLE_STEPS = 5000
+MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
+NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
@@ -70,9 +74,10 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         table = dataset.kind == "table"
         choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
     if config.training.epochs is None and config.training.steps is None:
-        per_epoch = steps_per_epoch(len(dataset.train), config.training.batch_size)
-        epochs = min(200, max(6, round(GOOD_STEPS / per_epoch)))
+        epochs = _good_epochs(dataset, config.training.batch_size)
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
+        if config.training.patience is None and _ranks_epochs(config, dataset):
+            choose("training.patience", "auto", "stops early where validation gets clearly worse")
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
@@ -83,6 +88,20 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
             "no bits per dimension, and no ranking against Gaussians"
         )
     return resolved, notes
+
+
+def _good_epochs(dataset: Dataset, batch_size: int) -> int:
+    """The epochs after which a model of these data improves slowly."""
+    per_epoch = steps_per_epoch(len(dataset.train), batch_size)
+    if dataset.kind == "table":
+        return max(6, round(TABLE_STEPS / per_epoch))
+    return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
+
+
+def _ranks_epochs(config: Config, dataset: Dataset) -> bool:
+    """Whether validation tells which epoch is the best."""
+    ranks = objective_of(config, dataset.shape).score(0.0, 0.0, 0.0) is not None
+    return ranks and len(dataset.valid) > 0 and config.training.method == "gradient"
 
 
 def steps_of(config: Config, n: int) -> int:
@@ -152,6 +171,13 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     model = Model(item, networks, posterior, prior, likelihood)
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
+    if config.training.batch_size == 1 and any(isinstance(m, NORMALISING) for m in model.modules()):
+        raise InputError(
+            "batch normalisation needs the variance of a batch, and one item has none: take 2 items or more, or"
+            " network.batch_norm = false where the network reads it",
+            field="training.batch_size",
+            value=1,
+        )
     model = model.to(torch.float64 if config.training.precision == "float64" else torch.float32)
     # Convolutions run faster with the channels last; other parameters do not change.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -16,6 +16,7 @@ from latlas import densities, figures
 from latlas.build import has_prior
 from latlas.data import Dataset, Split, load_items
 from latlas.data.binarise import settled
+from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.metrics.samples import plausible_share
@@ -57,11 +58,22 @@ def items(
     """
     if source:
         return load_items(source, model.item, run.data_options(data_dir), observer.progress)
+    split = split_of(run, split, observer)
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
         raise InputError("empty in this run (data.validation = 0)", field="split", value=split)
     return chosen
+
+
+def split_of(run: Run, split: str, observer: Observer = SILENT) -> str:
+    """The split of the run's own data that a call means: where no test items are held out, what stands in their place,
+    with a note.
+    """
+    if split != "test" or run.measured == "test":
+        return split
+    observer.note(f"nothing is held out for testing in this run: these are its {SPLITS[run.measured]} items")
+    return run.measured
 
 
 def encode(model: Model, items: Split) -> Arrays:
@@ -161,7 +173,7 @@ def fit_density(
     """
     densities.check([name])
     dataset = dataset_of(run, data_dir, observer.progress)
-    codes, test_codes = densities.codes_of(model, dataset.train.x, dataset.test.x, seed)
+    codes, test_codes = densities.codes_of(model, dataset.train.x, dataset.split(dataset.measured).x, seed)
     progress = lambda n, total: observer.progress(f"fitting the density {name}", n, total)  # noqa: E731
     density = densities.fit(name, codes, seed, progress=progress)
     return FittedDensity(density, len(codes), float(density.log_prob(test_codes).mean()))

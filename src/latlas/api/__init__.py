@@ -4,7 +4,7 @@ A run is given as a `Run`, a run folder, or a name under runs/. `out` is the fil
 nothing, "" takes the default name in the run folder.
 """
 
-from latlas.api.learning import resume, train
+from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.studying import plan_study, study
 from latlas.api.using import decode, encode, morph, reconstruct, sample, vary
@@ -27,6 +27,7 @@ __all__ = [
     "load",
     "morph",
     "plan_study",
+    "prune",
     "reconstruct",
     "resume",
     "sample",

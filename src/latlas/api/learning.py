@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from latlas import config as configuration
-from latlas import experiment
-from latlas.api.opening import PathLike, RunLike, Where, check
+from latlas import continuing, experiment, runs
+from latlas.api.opening import PathLike, RunLike, run_of
 from latlas.console import Console
 from latlas.errors import InputError
+from latlas.invocation import invoked_by
 from latlas.runs import Run
 from latlas.settings import Config
 
@@ -33,6 +34,7 @@ SHORT = {
     "device": "training.device",
     "threads": "training.threads",
     "patience": "training.patience",
+    "from_run": "training.start",
 }
 
 QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
@@ -44,21 +46,49 @@ def configure(
 ) -> Config:  # fmt: skip
     """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
 
-    Options that are None count as not given. Raises InputError for an unknown recipe, key or value.
+    With the option `from_run` the recipe's model and objective are those of that run. Options that are None count as
+    not given. Raises InputError for an unknown recipe, key or value.
     """
     base = configuration.recipe(recipe or "vae")
     if base.recipe.data:
         base = configuration.override(base, {"data.source": base.recipe.data}, recipe)
+    options = {name: value for name, value in (options or {}).items() if value is not None}
+    if "from_run" in options:
+        if not (source or file or "data.source" in (settings or {})):
+            raise InputError("name the data to train on; the run gives the weights alone", field="source")
+        base = continuing.base_of(_start(options.pop("from_run"), recipe), base)
     if file is not None:
         base = configuration.read(file, base)
     changed = configuration.override(base, settings, "settings") if settings else base
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    if "data_dir" in given:
-        given["data_dir"] = str(Path(given["data_dir"]).expanduser().absolute())
-    changes = {SHORT[name]: value for name, value in given.items()}
+    changes = _by_key(options)
     if source:
         changes["data.source"] = source
-    return configuration.override(changed, changes, ", ".join(given) or "source") if changes else changed
+    return configuration.override(changed, changes, ", ".join(options) or "source") if changes else changed
+
+
+def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by short name as settings by dotted key; those that are None are not given."""
+    given = {SHORT[name]: value for name, value in options.items() if value is not None}
+    if "data.data_dir" in given:
+        given["data.data_dir"] = str(Path(given["data.data_dir"]).expanduser().absolute())
+    return given
+
+
+def _start(run: RunLike, recipe: str) -> Run:
+    """The run to start from.
+
+    Raises InputError if there is none, or with a recipe of another model.
+    """
+    if recipe not in ("", "vae"):
+        raise InputError(
+            "the model is that of the run whose weights training starts from; leave the recipe out",
+            field="recipe",
+            value=recipe,
+        )
+    try:
+        return run_of(run)
+    except InputError as error:
+        raise InputError(str(error), field="training.start") from None
 
 
 def train(
@@ -76,7 +106,8 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, label, strict, data_dir, device, threads and patience. `settings` takes any key of the configuration, as
+    layout, label, strict, data_dir, device, threads and patience, and `from_run`, a run whose weights training starts
+    from, with its model and objective unless others are given. `settings` takes any key of the configuration, as
     {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist; by
     default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms and
     the squared error, which is enough to try things out.
@@ -91,21 +122,60 @@ def train(
             f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
         )
     file = None if config is None else Path(config)
-    with Console(quiet) as console:
+    shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
+    with Console(quiet) as console, invoked_by(_call("train", source, shown)):
         settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(os.fspath(source), recipe, file, settings, options)
         return experiment.train(resolved, Path(out) if out is not None else None, console)
 
 
-def resume(path: RunLike, **where: Unpack[Where]) -> Run:
-    """Continues a run to its end as if it had never stopped; a finished run is returned unchanged.
+def resume(
+    path: RunLike, *, settings: Mapping[str, Any] | None = None, quiet: bool = False, **options: Any
+) -> Run:
+    """Continues a run to its end as if it had never stopped, or trains it further.
 
-    Device and threads are those of the run unless others are given. Raises InputError for data that are missing or have
-    changed.
+    `options` are the short names of `train`. Device, threads and data_dir are where it is trained, by default as
+    before. With epochs, steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a
+    stopped or a finished run is trained further, from the newest or from its best weights, in a new cycle of the
+    learning rate. Without any a finished run is returned unchanged. Raises InputError for data that are missing or have
+    changed, for a setting that cannot change and for a length that is trained already.
     """
-    check(where, Where)
+    unknown_names = sorted(set(options) - set(SHORT))
+    if unknown_names:
+        raise TypeError(f"resume() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
+    where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
+    changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
     folder = path.path if isinstance(path, Run) else Path(path)
-    with Console(where.get("quiet", False)) as console:
+    with Console(quiet) as console, invoked_by(_call("resume", folder, {"settings": settings} | options)):
         return experiment.resume(
-            folder, console, where.get("threads"), where.get("device", ""), where.get("data_dir", "")
+            folder, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
         )
+
+
+def _call(name: str, first: object, options: Mapping[str, Any]) -> str:
+    """A call as it is written in Python, without options at their defaults."""
+    given = [f"{key}={_written(value)}" for key, value in options.items() if value]
+    return f"latlas.{name}({', '.join([_written(first), *given])})"
+
+
+def _written(value: object) -> str:
+    value = value.path if isinstance(value, Run) else value
+    return repr(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def prune(*paths: RunLike) -> list[dict[str, Any]]:
+    """Removes what finished runs need no longer, their checkpoints: `run`, `before` and `after` in bytes for each.
+
+    Weights, log, numbers and pictures stay, and the runs can still be trained further. Raises InputError, before
+    anything is removed, for no run, and for one that is unfinished or being trained.
+    """
+    if not paths:
+        raise InputError("name the runs to prune")
+    chosen = [run_of(path) for path in paths]
+    for run in chosen:
+        runs.check_prunable(run)
+    sizes = [runs.prune(run) for run in chosen]
+    return [
+        {"run": str(run.path), "before": before, "after": after}
+        for run, (before, after) in zip(chosen, sizes, strict=True)
+    ]

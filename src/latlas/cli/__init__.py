@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from typing import Any
@@ -12,6 +13,7 @@ import typer
 from latlas._version import __version__
 from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, studies, train, use
 from latlas.errors import InputError, LatlasError
+from latlas.invocation import invoked_by
 
 app = typer.Typer(
     name="latlas",
@@ -65,7 +67,10 @@ def run(arguments: list[str], debug: bool = False) -> int:
     command = typer.main.get_command(app)
     try:
         # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
-        with command.make_context("latlas", arguments) as context:
+        with (
+            invoked_by(shlex.join(["latlas", *arguments])),
+            command.make_context("latlas", arguments) as context,
+        ):
             command.invoke(context)
         sys.stdout.flush()
         return 0

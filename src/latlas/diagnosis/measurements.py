@@ -64,7 +64,8 @@ def gather(
     if not finite:
         return replace(evidence, finite=False)
     average = torch.from_numpy(statistics(dataset).mean).to(model.device, model.dtype)
-    test = outputs["test"]
+    # Where nothing is held out for testing, the rules read what is measured in its place.
+    test = outputs.setdefault("test", outputs[dataset.measured])
     evidence = replace(
         evidence,
         scores={name: _scores(evidence.weight, model, p, average) for name, p in outputs.items()},

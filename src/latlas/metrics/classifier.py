@@ -107,7 +107,7 @@ def classifier_of(dataset: Dataset) -> Classifier | None:
     It learns the classes and one more for implausible images (`_implausible`); without that class a classifier is sure
     of any image (Hendrycks et al. 2019). None for data that are not images or have fewer than two classes.
     """
-    if dataset.kind != "image" or not dataset.train.has_classes or not len(dataset.test):
+    if dataset.kind != "image" or not dataset.train.has_classes or dataset.measured == "train":
         return None
     key = dataset.fingerprint
     if not key or key not in _classifiers:
@@ -159,7 +159,7 @@ def _fit(dataset: Dataset) -> Tensors:
     # Such a feature must not be blown up by standardising it either.
     std = features.std(0).clamp_min(1e-6 * features.std(0).max().clamp_min(1e-12))
     whiten = axes / (variance + floor).sqrt()
-    real, labels = _subset(dataset, dataset.test, MOST_REAL, rng)
+    real, labels = _subset(dataset, dataset.split(dataset.measured), MOST_REAL, rng)
     right = values[run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
     confidence, distance = Classifier(net, features.mean(0), std, means, whiten, right.mean()).scores(real)
     least = float(np.quantile(confidence, UNSURE))

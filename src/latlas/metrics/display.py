@@ -7,6 +7,7 @@ from typing import Any
 
 from latlas.metrics import OF_SPLITS, OLD_NAMES
 from latlas.metrics.metric import GROUPS
+from latlas.runs import measured_numbers
 from latlas.settings import OLD_GROUPS
 from latlas.text import Cell, Row, Table, aligned, error, rounded, sentence
 
@@ -16,7 +17,7 @@ MOST_PARTS = 16  # numbers per dimension that a row shows
 
 def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> str:
     """The result of a run in one sentence; for an unfinished run, how far it came."""
-    test = metrics.get("splits", {}).get("test")
+    split, test = measured_numbers(metrics)
     if not test:
         steps = [row for row in log if "step" in row]
         if not steps:
@@ -31,11 +32,15 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
     items = f"{test['images']:,} {unit.rpartition(' ')[2]}s"
     if test.get("elbo") is None:
         value = rounded(test["distortion"], 1)
-        return f"Test distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
+        return (
+            f"{split.capitalize()} distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
+        )
     stderr = test.get("elbo_stderr")
     spread = f"± {error(stderr)}, " if stderr is not None else ""
     elbo, distortion, rate = (rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
-    return f"Test ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
+    return (
+        f"{split.capitalize()} ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
+    )
 
 
 def text(numbers: Numbers) -> str:
