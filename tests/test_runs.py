@@ -51,7 +51,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_finished_run_has_everything(finished: latlas.Run) -> None:
     names = set(tree(finished.path))
     assert {"config.toml", "run.json", "model.json", "log.jsonl", "metrics.json", "report.html"} <= names
-    assert {"model.safetensors", "checkpoints/last.safetensors", "checkpoints/best.safetensors"} <= names
+    assert {"model.safetensors", "checkpoints/end.json"} <= names
+    assert not [n for n in names if n.startswith("checkpoints/") and n.endswith(".safetensors")]
     pictures = ("reconstructions", "samples", "snapshots", "latent", "manifold", "morph", "losses")
     assert {f"figures/{name}.png" for name in pictures} <= names
     assert not [n for n in names if n.endswith((".pt", ".pth", ".pkl", ".pickle"))]

@@ -287,7 +287,7 @@ def _patience_is_over(session: Session, length: training.Plan) -> str:
     """Why training stops early, "" where it does not."""
     patience, progress = session.config.training.patience, session.progress
     if patience == "auto":
-        worse = training.clearly_worse(session.scores, progress.best_score, length)
+        worse = training.clearly_worse(session.scores, length)
         return "validation stays clearly worse than at its best" if worse else ""
     over = patience is not None and progress.epochs_without_better >= patience
     return f"validation no better for {patience} epochs" if over else ""

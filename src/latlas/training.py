@@ -54,20 +54,21 @@ class Plan:
 
 # Training stops by itself where the score of validation has stayed below its best for so large a share of the steps, by
 # more than so many times the usual difference between one validation and the next: what falls by chance comes back.
-PATIENT, JITTERS, RECENT, FEWEST = 0.2, 3.0, 20, 5
+# Scores are medians of a few, as a single one may be high by chance.
+PATIENT, JITTERS, RECENT, SMOOTHED = 0.2, 3.0, 20, 5
 
 
-def clearly_worse(scores: Sequence[tuple[int, float]], best: float | None, length: Plan) -> bool:
-    """Whether validation got worse for good: `scores` are (step, score) in order, `best` is the best score so far."""
-    if best is None or not scores:
+def clearly_worse(scores: Sequence[tuple[int, float]], length: Plan) -> bool:
+    """Whether validation got worse for good: `scores` are (step, score) since the run was begun or trained further."""
+    if len(scores) < 2 * SMOOTHED:
         return False
-    since = scores[-1][0] - PATIENT * (length.steps - length.start)
-    late = [score for step, score in scores if step > since]
-    if since <= scores[0][0] or len(late) < FEWEST:
+    steps, values = np.array(scores).T
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(values, SMOOTHED), axis=1)
+    late = steps[SMOOTHED - 1 :] > steps[-1] - PATIENT * (length.steps - length.start)
+    if late.all():
         return False
-    recent = np.array([score for _, score in scores[-RECENT - 1 :]])
-    jitter = float(np.median(np.abs(np.diff(recent))))
-    return max(late) < best - JITTERS * jitter
+    jitter = float(np.median(np.abs(np.diff(values[-RECENT - 1 :]))))
+    return bool(smooth[late].max() < smooth.max() - JITTERS * jitter)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,8 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     if test is None and options.test == 0:
         test = train.take(slice(0, 0))
         notes.append(f"test: nothing is held out; {_measured_instead(options)}")
+    elif test is not None and options.test == 0:
+        notes.append(f"test: the source's own {len(test):,} items, which stay out whatever data.test is")
     elif test is None:
         train, test = _hold_out(train, options.test, (options.seed, _TEST), "test", raw.source)
         notes.append(f"test: {len(test):,} items held out by seed {options.seed}")
