@@ -148,6 +148,13 @@ class Stopper:
             raise Halt
 
 
+class Unheard(Stopper):
+    """Ends the process at its first note, before it trains."""
+
+    def note(self, text: str) -> None:
+        raise Halt
+
+
 def begun(source: Path, out: Path, epochs: int) -> runs.Run:
     """A run whose process ended after so many epochs."""
     config = learning.configure(str(source), options={"latent": 2, "epochs": 4}, settings=QUICK)
@@ -197,8 +204,10 @@ def test_a_best_checkpoint_lost_between_two_writes_is_written_again(
     assert best.read_bytes() == (run.path / "checkpoints" / "last.safetensors").read_bytes()
     best.unlink()
     (run.path / "model.safetensors").unlink()
+    with pytest.raises(Halt):
+        experiment.resume(run.path, Unheard(1))
+    assert best.read_bytes() == (run.path / "checkpoints" / "last.safetensors").read_bytes()
     latlas.resume(run.path, quiet=True)
-    assert best.exists()
     assert (run.path / "model.safetensors").read_bytes() == (finished.path / "model.safetensors").read_bytes()
 
 
