@@ -1,4 +1,5 @@
-"""Makes the embedded set fashion-mini: class-balanced, drawn by seed 0 from the parts of Fashion-MNIST.
+"""Makes the embedded set fashion-mini, class-balanced, drawn by seed 0 from the parts of Fashion-MNIST, and its
+plausibility classifier.
 
 Run as: LATLAS_DATA=FOLDER python scripts/make_fashion_mini.py
 """
@@ -10,9 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
+from latlas.data import load
+from latlas.data.catalogue import EMBEDDED
 from latlas.data.idx import read_idx_folder
+from latlas.data.options import DataOptions
+from latlas.metrics import classifier
 
-TARGET = Path(__file__).parents[1] / "src" / "latlas" / "data" / "embedded" / "fashion_mini.npz"
+TARGET = EMBEDDED / "fashion_mini.npz"
 
 
 def choose(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> np.ndarray:
@@ -22,7 +27,7 @@ def choose(labels: np.ndarray, per_class: int, rng: np.random.Generator) -> np.n
 
 
 def main() -> None:
-    """Writes the archive beside the package's data module."""
+    """Writes both files beside the package's data module."""
     parts = read_idx_folder(Path(os.environ["LATLAS_DATA"]) / "FashionMNIST" / "raw")
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
@@ -32,7 +37,11 @@ def main() -> None:
         rows = choose(y, per_class, rng)
         arrays |= {f"{part}_x": x[rows], f"{part}_y": y[rows], f"{part}_index": rows.astype(np.int32)}
     np.savez_compressed(TARGET, **arrays)
-    print(f"{TARGET}: {TARGET.stat().st_size:,} bytes")
+    dataset = load(DataOptions(source="fashion-mini"))
+    judge = EMBEDDED / classifier.file_name(dataset)
+    classifier.write(classifier.fit(dataset), judge)
+    for path in (TARGET, judge):
+        print(f"{path}: {path.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":

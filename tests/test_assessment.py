@@ -46,7 +46,7 @@ def test_a_run_is_measured_and_diagnosed_at_its_end(
     # At such a beta the codes collapse, and the run says so.
     assert run.metrics["findings"]
     html = (run.path / "report.html").read_text()
-    assert html.index("What to look at") < html.index("The numbers") < html.index("What it is worth")
+    assert html.index("What to look at") < html.index("The numbers") < html.index("Evaluation</h2>")
     for about in found.values():
         assert about["title"] in html.lower() or about["title"] in html
     assert html.lower().count("mean squared error") == 1

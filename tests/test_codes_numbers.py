@@ -310,6 +310,26 @@ def test_separated_clusters_are_the_classes() -> None:
         assert reading.beside == pytest.approx({"PCA": reading.value, "raw values": reading.value}, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_items_without_a_label_count_for_nothing(kind: str) -> None:
+    labels = np.arange(90) % 3 if kind == "classes" else np.linspace(-1, 1, 90)
+    x = 3 * np.eye(4)[labels.astype(int) % 3] + normals(90, 4)
+    known = np.random.default_rng(1).permutation(90) < 40
+    missing = np.where(known, labels, -1 if kind == "classes" else np.nan)
+    context = replace(channel(x, (-3.0,) * 4), dataset=classes(x, missing))
+    alone = classes(x[known], labels[known])
+    # PCA sees all items, of which the raw values and the codes that are the items know nothing.
+    found, expected = (readings(c, ["downstream"]) for c in (context, replace(context, dataset=alone)))
+    told = {name: reading for name, reading in found.items() if reading}
+    assert set(told) == (set(found) - {"probe_r2"} if kind == "classes" else {"probe_r2"})
+    for name, reading in told.items():
+        assert (reading.items, reading.value) == (40, pytest.approx(expected[name].value, abs=0.12))
+        if name not in ("nmi", "ari"):  # whose clusters begin at random items
+            assert reading.beside["raw values"] == pytest.approx(expected[name].beside["raw values"])
+    none = replace(context, dataset=classes(x, np.full(90, -1 if kind == "classes" else np.nan)))
+    assert set(readings(none, ["downstream"]).values()) == {None}
+
+
 def test_labels_that_are_numbers_get_r2_and_classes_do_not() -> None:
     x = normals(200, 3)
     context = channel(x, (-3.0,) * 3)

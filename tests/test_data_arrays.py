@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from latlas.data import DataOptions, Dataset, load
+from latlas.data import UNLABELLED, DataOptions, Dataset, load
 from latlas.data.arrays import orient
 from latlas.errors import InputError
 
@@ -124,6 +124,28 @@ def test_npz_with_one_pool(tmp_path: Path) -> None:
         np.testing.assert_array_equal(split.labels, split.index % 3)
     np.savez(tmp_path / "b.npz", photos=x)
     assert read(tmp_path / "b.npz").shape == (1, 6, 5)
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        (np.array([b"cat", b"dog", b""] * 10), ("cat", "dog")),
+        (np.array([0, 1, np.nan] * 10), ("0", "1")),
+        (np.array(["cat", "NA", ""] * 10), ("NA", "cat")),
+    ],
+)
+def test_labels_of_an_npz_may_be_bytes_and_missing(
+    tmp_path: Path, y: np.ndarray, classes: tuple[str, ...]
+) -> None:
+    np.savez(tmp_path / "a.npz", x=pixels(30, 6, 5), y=y)
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.classes == classes
+    assert (
+        "labels: 20 of 30 items have one (of 2 classes); the others are trained on without" in dataset.notes
+    )
+    for part in (dataset.train, dataset.valid, dataset.test):
+        assert part.labels is not None
+        np.testing.assert_array_equal(part.labels == UNLABELLED, part.index % 3 == 2)
 
 
 def test_npz_with_official_parts(tmp_path: Path) -> None:

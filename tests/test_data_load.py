@@ -146,7 +146,7 @@ def test_table_columns_are_matched_by_name(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "train.csv", index=False)
     options = DataOptions(source=str(tmp_path / "train.csv"), label="kind")
     model = like(load(options))
-    other = table[["kind", "b", "a"]].iloc[:4].assign(note="text")
+    other = table[["kind", "b", "a"]].iloc[:4]
     other.to_csv(tmp_path / "other.csv", index=False)
     split = load_items(str(tmp_path / "other.csv"), model, options)
     np.testing.assert_allclose(split.x, table[["a", "b"]].to_numpy()[:4])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latlas.data import DataOptions, Split
+from latlas.data import DataOptions, Split, is_labelled
 from latlas.data.splits import Raw, as_split, assemble, code_labels, split_parts
 from latlas.errors import InputError
 
@@ -181,6 +184,48 @@ def test_labels_become_codes(labels: list[object], codes: list[int], classes: tu
     assert (found.tolist(), names) == (codes, classes)
 
 
+@pytest.mark.parametrize(
+    ("labels", "codes", "classes"),
+    [
+        (np.array([b"b", b"a", b""]), [1, 0, -1], ("a", "b")),
+        (np.array(["b", "", "a"]), [1, -1, 0], ("a", "b")),
+        (np.array([b"b\xff", None], object), [0, -1], ("b\\xff",)),
+        (np.array([True, None, False], object), [1, -1, 0], ("False", "True")),
+        (np.array([3, np.nan, 1], object), [1, -1, 0], ("1", "3")),
+        (np.array([3, np.nan, 1]), [1, -1, 0], ("1", "3")),
+        (np.array([3.5, np.nan, 1]), [3.5, np.nan, 1], None),
+        (np.array([Decimal("0.5"), None], object), [0.5, np.nan], None),
+        (np.array(["nan", "None", "NA"]), [2, 1, 0], ("NA", "None", "nan")),
+        (np.array([None, None]), [-1, -1], ()),
+        (np.array([np.nan, *np.arange(300.0)]), [np.nan, *np.arange(300.0)], None),
+    ],
+)
+def test_labels_may_be_missing(
+    labels: np.ndarray, codes: list[float], classes: tuple[str, ...] | None
+) -> None:
+    (found,), names = code_labels([labels], "x")
+    assert names == classes
+    assert found is not None
+    np.testing.assert_array_equal(found, codes)
+    known = is_labelled(found)
+    assert known.sum() == np.sum([c == c and c != -1 for c in codes])
+    assert Split(np.zeros(len(found)), found, np.arange(len(found))).has_classes == (len(classes or ()) > 1)
+
+
+def test_missing_labels_are_counted_and_labels_that_all_are_left_out() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    labels = np.where(np.arange(30) % 3, -1, np.arange(30) % 2)
+    parts = {"train": as_split(x[:20], labels[:20]), "test": as_split(x[20:], labels[20:])}
+    dataset = assemble(Raw("a", "a", parts, ("no", "yes")), DataOptions())
+    assert (
+        "labels: 10 of 30 items have one (of 2 classes); the others are trained on without" in dataset.notes
+    )
+    parts = {part: replace(split, labels=np.full(len(split), np.nan)) for part, split in parts.items()}
+    dataset = assemble(Raw("a", "a", parts), DataOptions())
+    assert "labels: every one is missing" in dataset.notes
+    assert (dataset.train.labels, dataset.valid.labels, dataset.test.labels) == (None, None, None)
+
+
 def test_labels_that_are_numbers_missing_or_shared() -> None:
     (found,), names = code_labels([np.array([0.5, 2.0])], "x")
     assert names is None
@@ -192,6 +237,6 @@ def test_labels_that_are_numbers_missing_or_shared() -> None:
     (a, b, c), names = code_labels([np.array([2, 9]), None, np.array([4])], "x")
     assert names == ("2", "4", "9")
     assert (a.tolist(), b, c.tolist()) == ([0, 2], None, [1])  # type: ignore[union-attr]
-    for bad in (np.array([np.nan, 1]), np.zeros((3, 2)), np.array([1j]), np.array([None])):
+    for bad in (np.array([np.inf, 1]), np.zeros((3, 2)), np.array([1j])):
         with pytest.raises(InputError, match="labels"):
             code_labels([bad], "x")

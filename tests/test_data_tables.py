@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import shlex
+from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from latlas.data import DataOptions, Dataset, load
-from latlas.errors import InputError
+import latlas
+from latlas import cli
+from latlas.data import DataOptions, Dataset, load, load_items
+from latlas.data.load import Like
+from latlas.errors import InputError, LatlasError
+from latlas.settings import Config
 
 RNG = np.random.default_rng(0)
 
@@ -69,11 +80,6 @@ def test_odd_but_good_tables(tmp_path: Path) -> None:
     table = frame().drop(columns="kind")
     table.to_csv(tmp_path / "a.csv", index=False, sep=";")
     assert read(tmp_path / "a.csv").columns == ("height", "weight", "age")
-    table.to_csv(tmp_path / "b.csv", index=False, header=False)
-    dataset = read(tmp_path / "b.csv")
-    assert dataset.columns == ("0", "1", "2")
-    assert len(dataset.train) + len(dataset.valid) + len(dataset.test) == 40
-    assert "no header row: columns named 0, 1, ..." in dataset.notes
     nullable = table.astype({"age": "Int64"}).assign(tall=table["height"] > 170)
     nullable.to_parquet(tmp_path / "c.parquet")
     dataset = read(tmp_path / "c.parquet")
@@ -99,35 +105,61 @@ def test_zeros_and_ones_are_binary_and_pixels_images(tmp_path: Path) -> None:
 
 def test_the_constant_column_is_named(tmp_path: Path) -> None:
     path = write(frame().drop(columns="kind").assign(flag=7), tmp_path / "a.csv")
-    with pytest.raises(InputError, match="column 'flag' constant in training; leave out"):
+    with pytest.raises(
+        InputError, match=r"column 'flag' constant in training; .* with data.drop = \['flag'\]"
+    ):
         read(path)
+    with pytest.raises(InputError, match=r"with data.drop = \['age', 'flag'\]"):
+        read(path, drop=["age"])
 
 
 BAD = {
-    "text": (frame(), {}, "not numbers in column 'kind'; take labels out with data.label = 'kind'"),
+    "text": (
+        frame(),
+        {},
+        r"not numbers in column 'kind'; give numbers, or leave out what is no feature with data.label = 'kind', or"
+        r" data.drop = \['kind'\]$",
+    ),
     "dates": (
         frame().drop(columns="kind").assign(day=pd.Timestamp("2024-01-01"), b="x"),
         {},
-        "not numbers in columns 'day', 'b'",
+        r"not numbers in columns 'day'.*, 'b'; .* data.drop = \['day', 'b'\]$",
     ),
     "gaps": (
         frame().drop(columns="kind").assign(height=[np.nan] * 3 + [1.0] * 37, age=[np.nan] + [2] * 39),
         {},
-        r"missing values in columns 'height' \(3 of 40 rows\), 'age' \(1 of 40 rows\)",
+        r"missing values in columns 'height' \(3 of 40 rows\), 'age' \(1 of 40 rows\); fill what is missing, or leave",
+    ),
+    "gaps everywhere": (
+        frame()[["height", "age"]].assign(height=[np.nan] * 3 + [1.0] * 37, age=[1.0] * 37 + [np.nan] * 3),
+        {},
+        r"missing values in columns 'height' \(3 of 40 rows\), 'age' \(3 of 40 rows\); fill what is missing$",
     ),
     "infinite": (
         frame().drop(columns="kind").assign(height=[np.inf] + [1.0] * 39),
         {},
         "infinite values in column 'height'",
     ),
-    "no such label": (frame(), {"label": "kid"}, "unknown label column in .*: 'kid'; did you mean 'kind'"),
-    "missing labels": (
-        frame().assign(kind=[None] * 4 + ["a"] * 36),
-        {"label": "kind"},
-        "label column 'kind' is empty in 4 of 40 rows",
+    "some cells": (
+        frame().drop(columns="kind").assign(age=["7"] * 20 + ["n/k"] * 3 + ["8"] * 17),
+        {},
+        "not numbers in column 'age' \\('n/k' in (line 22|row 20) and 2 more\\)",
     ),
-    "labels only": (frame()[["kind"]], {"label": "kind"}, "no rows or no columns of numbers"),
-    "no rows": (frame(0).drop(columns="kind"), {}, "no rows or no columns of numbers"),
+    "no such label": (frame(), {"label": "kid"}, "unknown label column in .*: 'kid'; did you mean 'kind'"),
+    "no such column": (frame(), {"drop": ["hight"]}, "data.drop: unknown .*: 'hight'; did you mean 'height'"),
+    "no such choice": (
+        frame(),
+        {"columns": "age,kid"},
+        "data.columns: unknown .*: 'kid'; did you mean 'kind'",
+    ),
+    "label dropped": (
+        frame(),
+        {"label": "kind", "drop": ["kind"]},
+        "data.drop: 'kind' is the column of labels",
+    ),
+    "labels only": (frame()[["kind"]], {"label": "kind"}, "no column is left to train on: it has 'kind'"),
+    "all dropped": (frame()[["age"]], {"drop": ["age"]}, "no column is left to train on"),
+    "no rows": (frame(0).drop(columns="kind"), {}, "no rows"),
     "layout": (frame(), {"label": "kind", "layout": "NHW"}, "data.layout = NHW: has no meaning for a table"),
     "image size": (
         frame().drop(columns="kind"),
@@ -151,7 +183,9 @@ def test_bad_tables(tmp_path: Path, suffix: str, case: str) -> None:
     ("name", "content"),
     [
         ("a.csv", b""),
-        ("a.csv", b"a,b\n1,2\n1,2,3,4\n"),
+        ("a.csv", b"\n \n,,\n"),
+        ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n7,8\n'),
+        ("a.csv", b"a\0b\0"),
         ("a.csv", b"\xff\xfe\x00a,b\n"),
         ("a.parquet", b"nonsense"),
         ("a.parquet", b""),
@@ -164,9 +198,550 @@ def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_columns_of_one_name(tmp_path: Path) -> None:
-    table = frame()[["height", "weight"]]
-    table.columns = pd.Index(["a", "b"])
-    path = write(table, tmp_path / "a.csv")
-    path.write_text(path.read_text().replace("a,b", "a,a", 1))
-    assert read(path).columns == ("a", "a.1")
+@pytest.mark.parametrize("names", [("a", "a"), ("a", " a "), ("a b", "a  b"), ("1.5", "1.5")])
+def test_columns_of_one_name_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    columns = [pa.array(RNG.normal(size=20)), pa.array(RNG.normal(size=20))]
+    pq.write_table(pa.table(columns, names=list(names)), tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text(written(FIGURES[:, :2], names))
+    for suffix in ("csv", "parquet"):
+        with pytest.raises(InputError, match=r"more than one column called '(a|a b|1\.5)'"):
+            read(tmp_path / f"a.{suffix}", **({"header": "yes"} if suffix == "csv" else {}))
+
+
+# Text tables. Every way in which one is written; the numbers must be those that were written.
+
+FIGURES = RNG.normal(size=(24, 3)).round(4) * [1, 10, 100]
+SIGNS = {"comma": ",", "semicolon": ";", "tab": "\t", "bar": "|", "space": " "}
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"]
+
+
+def written(
+    rows: Sequence[Sequence[object]] | np.ndarray, header: Sequence[str] | None = None, sign: str = ",",
+    decimal: str = ".", end: str = "", newline: str = "\n",
+) -> str:  # fmt: skip
+    """A text table, as many programs write them."""
+    text = io.StringIO()
+    out = csv.writer(text, delimiter=sign, lineterminator=end + newline)
+    out.writerows([header] if header else [])
+    out.writerows(
+        [[str(v).replace(".", decimal) if isinstance(v, float) else v for v in row] for row in rows]
+    )
+    return text.getvalue()
+
+
+def whole(dataset: Dataset) -> np.ndarray:
+    """All items in the order of the source."""
+    splits = (dataset.train, dataset.valid, dataset.test)
+    return np.concatenate([s.x for s in splits])[np.argsort(np.concatenate([s.index for s in splits]))]
+
+
+def labels_of(dataset: Dataset) -> list[object]:
+    """The labels in the order of the source, by name, None where there is none."""
+    splits = (dataset.train, dataset.valid, dataset.test)
+    order = np.argsort(np.concatenate([s.index for s in splits]))
+    codes = np.concatenate([s.labels for s in splits if s.labels is not None])[order]
+    if dataset.classes is None:
+        return [None if np.isnan(c) else float(c) for c in codes]
+    return [dataset.classes[c] if c >= 0 else None for c in codes]
+
+
+def text_table(tmp_path: Path, text: str | bytes, **options: object) -> Dataset:
+    (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read(tmp_path / "t.csv", **options)
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("trailing", [False, True])
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_every_form_of_a_text_table(
+    tmp_path: Path, sign: str, decimal: str, trailing: bool, newline: str
+) -> None:
+    names = ("time", "größe", "volt")
+    for encoding in ENCODINGS:
+        text = written(FIGURES, names, SIGNS[sign], decimal, SIGNS[sign] * trailing, newline)
+        dataset = text_table(tmp_path, text.encode(encoding))
+        assert dataset.columns == names
+        np.testing.assert_allclose(whole(dataset), FIGURES)
+        assert dataset.notes[0].startswith("line 1 is the header")
+        assert ("decimal commas" in dataset.notes[0]) == (decimal == ",")
+        assert ("Windows-1252" in dataset.notes[0]) == (encoding == "cp1252")
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("sign", SIGNS)
+def test_texts_beside_the_numbers_do_not_hide_the_separator(tmp_path: Path, sign: str, decimal: str) -> None:
+    odd = ['say "no"', "a, b", "x; y", "p | q", "tab\there", "two words", "", "1,5", "2.5", "line\nbreak"]
+    if sign == "space":  # between spaces nothing cannot be seen, and a tab is one
+        odd[4] = odd[6] = "-"
+    rows = [[i, odd[i % 10], *row, ["yes", "no"][i % 2], i / 7] for i, row in enumerate(FIGURES.tolist())]
+    text = written(rows, ("id", "note", "a", "b", "c", "kind", "share"), SIGNS[sign], decimal)
+    dataset = text_table(tmp_path, text, drop=["note", "id"], label="kind")
+    assert dataset.columns == ("a", "b", "c", "share")
+    np.testing.assert_allclose(whole(dataset), [row[2:5] + row[6:] for row in rows])
+    assert labels_of(dataset) == ["yes", "no"] * 12
+
+
+def test_space_around_values_and_columns_of_fixed_width(tmp_path: Path) -> None:
+    padded = written(FIGURES, (" a", "b ", " c"), ",").replace(",", " , ")
+    assert text_table(tmp_path, padded).columns == ("a", "b", "c")
+    np.testing.assert_allclose(whole(text_table(tmp_path, padded)), FIGURES)
+    fixed = pd.DataFrame(FIGURES, columns=list("abc")).to_string(index=False)
+    np.testing.assert_allclose(whole(text_table(tmp_path, fixed)), FIGURES)
+
+
+def test_what_is_no_row_is_left_out_and_said(tmp_path: Path) -> None:
+    text = written(FIGURES, ("a", "b", "c"))
+    lines = text.splitlines(keepends=True)
+    odd = (
+        "# made by hand\n# x, y, z\n\n"
+        + "".join(lines[:5])
+        + ",,\n\n"
+        + "".join(lines[5:])
+        + "# end\n,,\n \n\n"
+    )
+    dataset = text_table(tmp_path, odd)
+    np.testing.assert_allclose(whole(dataset), FIGURES)
+    assert (
+        dataset.notes[0]
+        == "line 4 is the header; separated by commas; 2 empty rows left out; 3 comments left out"
+    )
+    excel = text_table(tmp_path, "sep=;\r\n" + written(FIGURES, ("a", "b", "c"), ";", ",", "", "\r\n"))
+    np.testing.assert_allclose(whole(excel), FIGURES)
+    # A number sign may also begin a value.
+    colours = text_table(
+        tmp_path,
+        written([[f"#ff{i % 2}", *row] for i, row in enumerate(FIGURES)], ("kind", "a", "b", "c")),
+        label="kind",
+    )
+    assert labels_of(colours) == ["#ff0", "#ff1"] * 12
+    np.savetxt(tmp_path / "numpy.csv", FIGURES, delimiter=",", header="a,b,c")
+    dataset = read(tmp_path / "numpy.csv")
+    assert dataset.columns == ("a", "b", "c")
+    np.testing.assert_allclose(whole(dataset), FIGURES)
+    with pytest.raises(InputError, match=r"'a' \('#7' in line 26\)"):
+        text_table(tmp_path, text + "#7,8,9\n")
+
+
+def test_a_header_of_names_and_quoted_line_breaks(tmp_path: Path) -> None:
+    text = 'a,"b\nin mm",c\n' + written(FIGURES) + '1,"2",3\n'
+    dataset = text_table(tmp_path, text)
+    assert dataset.columns == ("a", "b in mm", "c")
+    np.testing.assert_allclose(whole(dataset), [*FIGURES, [1, 2, 3]])
+    with pytest.raises(InputError, match=r"rows has more or fewer: line 28 \(2\)"):
+        text_table(tmp_path, text + "4,5\n")
+
+
+# Whether the first row names the columns.
+
+NUMERIC = pd.DataFrame(RNG.random((50, 3)), columns=[400, 410, 420])
+UNDECIDED = {
+    "numbers for names": NUMERIC.to_csv(index=False),
+    "no header": NUMERIC.to_csv(index=False, header=False),
+    "values twice": "1.5,1.5,2\n" + written(FIGURES),
+    "years": NUMERIC.assign(country=list("abcde") * 10)[["country", 400, 410, 420]].to_csv(index=False),
+    "a gap in the first row": "high,NA,7\nlow,2.5,8\n" + written([["mid", i, i] for i in range(9)]),
+    "infinite": "inf,1,2\n" + written(FIGURES),
+    "truth values": written([["True", "False"], ["False", "False"], ["True", "True"]] * 5),
+    "below a limit": "1.5,<0.1,2\n" + written(FIGURES),
+    "decimal commas": NUMERIC.to_csv(index=False, header=False, sep=";", decimal=","),
+}
+
+
+@pytest.mark.parametrize("case", UNDECIDED)
+def test_an_undecided_header_is_asked_for(tmp_path: Path, case: str) -> None:
+    with pytest.raises(InputError, match=r"data\.header = 'yes', or data\.header = 'no'"):
+        text_table(tmp_path, UNDECIDED[case])
+
+
+def test_the_answer_decides(tmp_path: Path) -> None:
+    for how, rows, columns in (
+        ("yes", 50, ("400", "410", "420")),
+        ("no", 51, ("0", "1", "2")),
+        (True, 50, None),
+    ):
+        dataset = text_table(tmp_path, UNDECIDED["numbers for names"], header=how)
+        assert len(whole(dataset)) == rows
+        assert columns in (None, dataset.columns)
+        np.testing.assert_allclose(whole(dataset)[rows - 50 :], NUMERIC)
+    np.testing.assert_allclose(
+        whole(text_table(tmp_path, UNDECIDED["values twice"], header="no"))[0], [1.5, 1.5, 2]
+    )
+    np.testing.assert_allclose(whole(text_table(tmp_path, UNDECIDED["decimal commas"], header="no")), NUMERIC)
+    with pytest.raises(InputError, match=r"'0' \('a' in line 1\)"):
+        text_table(tmp_path, written(FIGURES, ("a", "b", "c")), header="no")
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "columns", "rows"),
+    [
+        (NUMERIC.to_csv(), {}, ("Unnamed: 0", "400", "410", "420"), 50),
+        (
+            NUMERIC.rename(columns=str).assign(s="x").to_csv(index=False),
+            {"label": "s"},
+            ("400", "410", "420"),
+            50,
+        ),
+        (NUMERIC.assign(n=range(50))[["n", 400]].to_csv(index=False), {}, ("n", "400"), 50),
+        (
+            NUMERIC.assign(s=["x", "y"] * 25).to_csv(index=False, header=False),
+            {"label": 3},
+            ("0", "1", "2"),
+            50,
+        ),
+        (NUMERIC.assign(s="x").to_csv(index=False, header=False), {"drop": ["3"]}, ("0", "1", "2"), 50),
+        (
+            NUMERIC.rename(columns=str).assign(s="x")[["s", "400"]].to_csv(index=False),
+            {"columns": "400"},
+            ("400",),
+            50,
+        ),
+    ],
+)
+def test_evidence_for_and_against_a_header(
+    tmp_path: Path, text: str, options: dict[str, object], columns: tuple[str, ...], rows: int
+) -> None:
+    if options == {"columns": "400"}:  # the name of a column tells, that of a number does not
+        options = {"columns": "400", "header": "yes"}
+    dataset = text_table(tmp_path, text, **options)
+    assert (dataset.columns, len(whole(dataset))) == (columns, rows)
+
+
+# Rows of other lengths.
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("time,volt\n" + written(FIGURES), r"line 1\) has 2 values, but 24 of 24 rows .* line 2 \(3\).* and 19 more"),
+        (written(FIGURES, ("a", "b", "c")) + "1,2\n\n3,4,5,6\n", r"2 of 26 rows .*: line 26 \(2\), line 28 \(4\)"),
+        (written(FIGURES, ("a", "b", "c")) + "1,2,3,\n", r"1 of 25 rows has more or fewer: line 26 \(4\)"),
+        ("a,b,c\n" + written(FIGURES, end=",") + "1,2,3,4\n", r"25 of 25 rows"),
+        ("a,b,c,d,\n" + written(FIGURES), r"has 5 values, but 24 of 24"),
+        ("results of May\n" + written(FIGURES, ("a", "b", "c")), r"line 1\) has 1 value, but 25 of 25 rows"),
+        ("a\n" + written(FIGURES[:, :1]).replace(".", ","), r"decimal marks, read it with data\.separator = ';'"),
+    ],
+)  # fmt: skip
+def test_rows_of_another_length_are_refused_by_number(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(InputError, match=named) as caught:
+        text_table(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_without_name_and_values_is_left_out(tmp_path: Path) -> None:
+    names = ("a", "b", "c")
+    for text in (
+        written(FIGURES, names, end=","),
+        written(FIGURES, (*names, ""), end="").replace("\r", ""),
+        written([[*row, ""] for row in FIGURES], names),
+        written([[*row[:2], "", row[2], "", ""] for row in FIGURES.tolist()], ("a", "b", "", "c", "", "")),
+    ):
+        dataset = text_table(tmp_path, text)
+        assert dataset.columns == names
+        np.testing.assert_allclose(whole(dataset), FIGURES)
+    dataset = text_table(tmp_path, written(FIGURES, end=","), header="no")
+    assert dataset.columns == ("0", "1", "2")
+    assert "1 column without name and values left out" in dataset.notes[0]
+
+
+# Decimal marks.
+
+
+@pytest.mark.parametrize(
+    ("cells", "value"),
+    [
+        (["1,5", "1.234,5", "1.234"], [1.5, 1234.5, 1234]),
+        (["1,234.5", "1,234,567", "2"], [1234.5, 1234567, 2]),
+        (["1 234,5", "2,25", "1 234 567"], [1234.5, 2.25, 1234567]),
+        (["1'234.5", "2", "3"], [1234.5, 2, 3]),
+        (["0,123", "1,234", "2,345"], [0.123, 1.234, 2.345]),
+        (["-1,5e3", "+2,5", ",5"], [-1500, 2.5, 0.5]),
+    ],
+)
+def test_decimal_marks_and_thousands(tmp_path: Path, cells: list[str], value: list[float]) -> None:
+    rows = [[cell, i % 7] for i, cell in enumerate(cells * 5)]
+    for sign in (";", "\t", ","):
+        x = whole(text_table(tmp_path, written(rows, ("a", "b"), sign)))
+        np.testing.assert_allclose(x[:, 0], value * 5)
+        np.testing.assert_array_equal(x[:, 1], [i % 7 for i in range(15)])
+
+
+def test_a_comma_that_may_be_either_is_asked_for(tmp_path: Path) -> None:
+    rows = [[f"{1 + i % 5},{100 + i}", i % 7] for i in range(20)]
+    text = written(rows, ("a", "b"), ";")
+    with pytest.raises(
+        InputError, match=r"line 2 may be .* with data\.decimal = ',', or data\.decimal = '\.'"
+    ):
+        text_table(tmp_path, text)
+    for mark, factor in ((",", 1), (".", 1000)):
+        x = whole(text_table(tmp_path, text, decimal=mark))
+        np.testing.assert_allclose(x[:, 0], [(1 + i % 5 + (100 + i) / 1000) * factor for i in range(20)])
+    # Another column tells.
+    for cell, factor in (("2,5", 1), ("2.5", 1000)):
+        text = written([[row[0], f"{i}{cell}"] for i, row in enumerate(rows)], ("a", "b"), ";")
+        np.testing.assert_allclose(whole(text_table(tmp_path, text))[0, 0], 1.1 * factor)
+
+
+@pytest.mark.parametrize("rows", [[["1,5", 2.5]], [["1,5", 2], ["2.5", 3]], [["1.234,5", 2.5]]])
+def test_two_decimal_marks_in_one_table_are_refused(tmp_path: Path, rows: list[list[object]]) -> None:
+    with pytest.raises(InputError, match=r"decimal (points|mark)") as caught:
+        text_table(tmp_path, written(rows * 9, ("a", "b"), ";"))
+    assert "line 2" in str(caught.value)
+
+
+def test_an_encoding_may_be_told(tmp_path: Path) -> None:
+    text = written(FIGURES, ("高さ", "b", "c"))
+    assert text_table(tmp_path, text.encode("shift_jis"), encoding="shift_jis").columns == ("高さ", "b", "c")
+    with pytest.raises(InputError, match=r"read it with data\.encoding = 'utf-16-le'"):
+        text_table(tmp_path, text.encode("utf-16-le"))
+    assert text_table(tmp_path, text.encode("utf-16-le"), encoding="utf-16-le").columns == ("高さ", "b", "c")
+    with pytest.raises(ValueError, match="no such encoding"):
+        DataOptions(encoding="utf-9")
+    with pytest.raises(ValueError, match="expected one character"):
+        DataOptions(separator="ab")
+    assert whole(text_table(tmp_path, written(FIGURES, ("a", "b", "c"), ":"), separator=":")).shape == (24, 3)
+
+
+# Columns that are no features.
+
+
+def patients(rows: int = 60) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "patient id": [f"p{i}" for i in range(rows)],
+            "tweet": [10**18 + i for i in range(rows)],
+            "size, mm": RNG.normal(size=rows),
+            "texture": RNG.normal(size=rows),
+            "gap": [np.nan] * 3 + [1.5] * (rows - 3),
+            "flag": 1,
+            "diagnosis": ["M", "B"] * (rows // 2),
+            "note": [f"it's {i}" for i in range(rows)],
+        }
+    )
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("way", [0, -1])
+@pytest.mark.parametrize(
+    "options", [{}, {"label": "diagnosis"}, {"drop": ["texture"]}, {"columns": "texture,note,flag,gap"}]
+)
+def test_every_advice_leads_to_data(
+    tmp_path: Path, options: dict[str, object], way: int, suffix: str
+) -> None:
+    path = write(patients(), tmp_path / f"a.{suffix}")
+    said = ""
+    for _ in range(3):
+        try:
+            dataset = read(path, **options)
+            break
+        except InputError as error:
+            said += str(error) if "label" in options else ""
+            options |= {key.removeprefix("data."): value for key, value in error.remedy[way].items()}
+    kept = {"texture"} if "columns" in options else {"size, mm", "texture"} - set(options["drop"])
+    assert set(dataset.columns or ()) == kept
+    assert "data.label" not in said
+
+
+def test_the_command_line_gives_the_advice_as_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_read(config: Config, *_: object) -> None:
+        raise LatlasError(f"read {load(config.data).columns}")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("latlas.experiment.train", only_read)
+    write(patients(), tmp_path / "a.csv")
+    command = ["train", "a.csv"]
+    while (code := cli.run(command)) == 2 and len(command) < 40:
+        command += shlex.split(capsys.readouterr().err.rsplit(" with ", 1)[1].split(", or ")[0])
+    assert (code, capsys.readouterr().err) == (1, "error: read ('size, mm', 'texture')\n")
+    assert command[2:] == [
+        "--label", "diagnosis", "--drop", "patient id", "--drop", "tweet", "--drop", "gap", "--drop", "note",
+        "--drop", "patient id", "--drop", "tweet", "--drop", "gap", "--drop", "note", "--drop", "flag",
+    ]  # fmt: skip
+    (tmp_path / "b.csv").write_text(UNDECIDED["numbers for names"])
+    assert cli.run(["train", "b.csv"]) == 2
+    assert capsys.readouterr().err.endswith("say which with --header yes, or --header no\n")
+    (tmp_path / "c.csv").write_text(written([[f"1,{i}00"] for i in range(1, 10)], ("a",), ";"))
+    assert cli.run(["train", "c.csv", "--set", "data.separator=;"]) == 2
+    assert capsys.readouterr().err.endswith("with --set data.decimal=,, or --set data.decimal=.\n")
+
+
+def test_ids_are_named_and_left_out_when_told(tmp_path: Path) -> None:
+    table = (
+        frame().drop(columns="kind").assign(sample_id=RNG.permutation(40) * 3 + 5, n=RNG.permutation(40) + 7)
+    )
+    for suffix in ("csv", "parquet"):
+        path = write(table, tmp_path / f"a.{suffix}")
+        dataset = read(path)
+        assert dataset.columns == ("height", "weight", "age", "sample_id", "n")
+        assert any("columns 'sample_id', 'n' number the rows" in note for note in dataset.notes)
+        dataset = read(path, drop=["n", "sample_id", "n"])
+        assert dataset.columns == ("height", "weight", "age")
+        assert "left out: 'n', 'sample_id'" in dataset.notes
+        assert not any("number the rows" in note for note in dataset.notes)
+        assert read(path, columns=["age", "height"]).columns == ("height", "age")
+        assert read(path, columns="age, height", label="n").columns == ("height", "age")
+    # 19 and 24 digits: more than float64 holds.
+    for base in (10**18, 10**23):
+        path = write(
+            table.assign(n=[base + i for i in range(40)]).astype({"n": object if base > 2**63 else "i8"}),
+            tmp_path / "b.csv",
+        )
+        with pytest.raises(
+            InputError, match=r"above 2\^53, as ids are, .* in column 'n'; .* data.drop = \['n'\]"
+        ):
+            read(path)
+
+
+# Labels.
+
+
+def test_labels_of_every_kind(tmp_path: Path) -> None:
+    words = ["NA", "None", "null", "nan", "x"] * 8
+    for suffix in ("csv", "parquet"):
+        dataset = read(write(frame().assign(kind=words), tmp_path / f"a.{suffix}"), label="kind")
+        assert labels_of(dataset) == words
+    given = {
+        "words": (["cat", None, "dog", None] * 10, ["cat", None, "dog", None] * 10),
+        "whole": ([1, None, 0, None] * 10, ["1", None, "0", None] * 10),
+        "real": ([1.5, None, 0.5, None] * 10, [1.5, None, 0.5, None] * 10),
+        "truth": ([True, None, False, None] * 10, ["True", None, "False", None] * 10),
+    }
+    for values, expected in given.values():
+        for suffix in ("csv", "parquet"):
+            dataset = read(write(frame().assign(kind=values), tmp_path / f"b.{suffix}"), label="kind")
+            assert labels_of(dataset) == expected
+            assert any(note.startswith("labels: 20 of 40 items have one") for note in dataset.notes)
+    dataset = read(write(frame().assign(kind=[1.5, "NA", 2.5, ""] * 10), tmp_path / "c.csv"), label="kind")
+    assert labels_of(dataset) == [1.5, None, 2.5, None] * 10
+    dataset = read(write(frame().assign(kind=""), tmp_path / "d.csv"), label="kind")
+    assert (dataset.classes, dataset.train.labels) == (None, None)
+    assert "labels: every one is missing" in dataset.notes
+
+
+def test_columns_of_parquet(tmp_path: Path) -> None:
+    path, table = tmp_path / "a.parquet", frame()
+    kinds = table["kind"]
+    table = table.drop(columns="kind")
+    table.sort_values("age").to_parquet(path)
+    dataset = read(path)
+    assert dataset.columns == ("height", "weight", "age")
+    assert "left out, as the file says that it names the rows: '__index_level_0__'" in dataset.notes
+    assert "__index_level_0__" in (read(path, columns="age,__index_level_0__").columns or ())
+    table.set_index(kinds).to_parquet(path)
+    assert read(path).columns == ("height", "weight", "age")
+    assert labels_of(read(path, label="kind")) == kinds.tolist()
+    assert read(path, columns="age", label="kind").columns == ("age",)
+    table.assign(kind=kinds.astype("category").where(kinds == "cat")).to_parquet(path)
+    assert labels_of(read(path, label="kind")) == [k if k == "cat" else None for k in kinds]
+    table.assign(kind=[k.encode() for k in kinds]).to_parquet(path)
+    assert labels_of(read(path, label="kind")) == kinds.tolist()
+    table.assign(price=[Decimal(i) / 10 for i in range(40)]).to_parquet(path)
+    np.testing.assert_allclose(whole(read(path))[:, 3], np.arange(40) / 10)
+    # The width of an integer makes no pixels of a table.
+    small = pd.DataFrame(RNG.integers(0, 256, (40, 4)), columns=list("abcd"))
+    datasets = []
+    for dtype in ("u1", "u2", "u8", "i8", ">i4"):
+        small.astype(np.dtype(dtype).newbyteorder("=")).to_parquet(path)
+        datasets.append(read(path))
+    assert {(d.kind, d.scaling, d.fingerprint) for d in datasets} == {
+        ("table", datasets[0].scaling, datasets[0].fingerprint)
+    }
+    with pytest.raises(InputError, match=r"data\.header = yes: has no meaning for a Parquet file"):
+        read(path, header="yes")
+
+
+# Later use.
+
+
+def test_later_tables_are_matched_by_name(tmp_path: Path) -> None:
+    table = frame().assign(id=[f"r{i}" for i in range(40)])
+    options = DataOptions(source=str(write(table, tmp_path / "a.csv")), label="kind", drop=("id",))
+    dataset = load(options)
+    model = Like(dataset.kind, dataset.shape, dataset.scaling, dataset.columns, dataset.classes)
+
+    def use(
+        other: pd.DataFrame, options: DataOptions = options, model: Like = model, **how: object
+    ) -> np.ndarray:
+        other.to_csv(tmp_path / "b.csv", **{"index": False, **how})  # type: ignore[arg-type]
+        return load_items(str(tmp_path / "b.csv"), model, options).x
+
+    values = table[["height", "weight", "age"]].to_numpy()
+    for same in (table, table[["id", "age", "weight", "kind", "height"]], table[["weight", "age", "height"]]):
+        np.testing.assert_allclose(use(same), values)
+        np.testing.assert_allclose(use(same, sep=";", decimal=","), values)
+    for bad, message in (
+        (table.drop(columns=["age", "height"]), "without columns 'height', 'age' that the model needs"),
+        (
+            table.assign(c=1, d="x"),
+            "columns 'c', 'd' that the model was not trained on; remove them from the table",
+        ),
+        (
+            table.assign(age=np.nan),
+            r"missing values in column 'age' \(40 of 40 rows\); fill what is missing$",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            use(bad)
+    for bare in (table.drop(columns=["kind", "id"]), table):
+        with pytest.raises(
+            InputError, match="no header that names the columns of the model: 'height', 'weight', 'age'"
+        ):
+            use(bare, header=False)
+    # A run that chose its columns reads these and lets others be.
+    chosen = options.model_copy(update={"drop": (), "columns": ("height", "weight", "age")})
+    np.testing.assert_allclose(use(table.assign(c=1), chosen), values)
+
+
+def test_later_tables_without_names_are_matched_by_position(tmp_path: Path) -> None:
+    table = frame().drop(columns="kind")
+    table.to_csv(tmp_path / "a.csv", index=False, header=False)
+    options = DataOptions(source=str(tmp_path / "a.csv"), header="no")
+    dataset = load(options)
+    model = Like(dataset.kind, dataset.shape, dataset.scaling, dataset.columns)
+    other = tmp_path / "b.csv"
+    table.to_csv(other, index=False, header=False)
+    assert len(load_items(str(other), model, options).x) == 40
+    # Positions as names, as pandas writes them, are no row of values.
+    table.set_axis([0, 1, 2], axis=1).to_csv(other, index=False)
+    assert len(load_items(str(other), model, options).x) == 40
+    table.to_csv(other, index=False)
+    with pytest.raises(InputError, match=r"not numbers in columns '0' \('height' in line 1\)"):
+        load_items(str(other), model, options)
+    table.assign(c=1.5).to_csv(other, index=False, header=False)
+    with pytest.raises(InputError, match="column '3' that the model was not trained on"):
+        load_items(str(other), model, options)
+
+
+# A run on labels most of which are missing; warnings are errors.
+
+
+def test_a_run_whose_labels_are_mostly_missing(tmp_path: Path) -> None:
+    z, known = RNG.integers(0, 3, 600), RNG.permutation(600) < 107
+    table = pd.DataFrame(RNG.normal(size=(600, 4)) + 4 * z[:, None], columns=list("abcd"))
+    table["kind"] = np.where(known, np.array(["cat", "NA", "dog"])[z], "")
+    table.to_csv(tmp_path / "t.csv", index=False)
+    measured = {"evaluation.groups": ["downstream"], "evaluation.diagnose": True}
+    run = latlas.train(
+        tmp_path / "t.csv",
+        label="kind",
+        latent=1,
+        epochs=3,
+        out=tmp_path / "run",
+        quiet=True,
+        settings=measured,
+    )
+    test = load(DataOptions(source=str(tmp_path / "t.csv"), label="kind")).test
+    numbers = run.metrics["numbers"]
+    for name in ("probe_accuracy", "knn_accuracy", "nmi", "ari", "silhouette"):
+        assert numbers[name]["items"] == known[test.index].sum()
+    assert any(
+        note.startswith("labels: 107 of 600 items have one (of 3 classes)") for note in run.info["notes"]
+    )
+    codes = latlas.encode(run, split="test", out=tmp_path / "codes.npz", quiet=True).arrays["labels"]
+    np.testing.assert_array_equal(codes, np.where(known, np.array([1, 0, 2])[z], -1)[test.index])
+    np.testing.assert_array_equal(
+        latlas.encode(run, tmp_path / "t.csv", quiet=True).arrays["labels"] >= 0, known
+    )
+    assert (run.path / "report.html").exists()

@@ -16,17 +16,23 @@ from typing import Any
 
 import pytest
 from test_layout import LAYERS
+from typer.main import get_command
 
+import latlas as latlas_package
+from latlas import config as configuration
 from latlas import diagnosis
+from latlas.cli import app
 from latlas.cli import run as latlas
-from latlas.config import recipe_names
+from latlas.config import assignments, recipe_names
 from latlas.data.catalogue import NAMED
+from latlas.data.load import safe_name
 from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS
 from latlas.networks import NETWORKS
 from latlas.objectives import OBJECTIVES
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
+from latlas.studies import study_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -114,6 +120,81 @@ def run(block: Block, place: Place) -> None:
         assert words[0] == "latlas", f"{block.name}: {words[0]} beside latlas: give it a block of its own"
         # In this process: importing torch anew takes longer than most commands.
         assert latlas(words[1:]) == 0, f"{block.name}: {shlex.join(words)}"
+
+
+@dataclass
+class Parsed:
+    """A command line as the parser reads it: the command's name and its parameters' values by name."""
+
+    command: str
+    values: dict[str, Any]
+
+
+def parsed(words: list[str]) -> Parsed:
+    """A command line, read and not run; whatever is unknown to the parser raises."""
+    command: Any = get_command(app)
+    context, names, rest = command.make_context("latlas", [], resilient_parsing=True), [], words[1:]
+    while hasattr(command, "commands"):
+        name, command, rest = command.resolve_command(context, rest)
+        names.append(name)
+    context = command.make_context(" ".join(names), rest, parent=context)
+    return Parsed(" ".join(names), context.params)
+
+
+def made_by(call: Parsed) -> str:
+    """The name of the first run of a train command, without its number."""
+    recipe = call.values["recipe"] or "vae"
+    source = call.values["source"] or configuration.recipe(recipe).recipe.data or "fashion-mini"
+    folder = Path(source.removesuffix("/raw"))  # where the folder exists, safe_name does so
+    return f"{source if source in NAMED else safe_name(folder)}-{recipe}"
+
+
+SKIPPED = [b for page in PAGES for b in BLOCKS[page] if b.skip]
+
+
+@pytest.mark.parametrize("block", SKIPPED, ids=lambda b: b.name)
+def test_blocks_that_do_not_run_name_what_exists(block: Block) -> None:
+    if block.language == "python":
+        for node in ast.walk(ast.parse(block.code)):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "latlas"
+            ):
+                assert hasattr(latlas_package, node.attr), f"{block.name}: latlas.{node.attr}"
+        return
+    earlier = [b for b in BLOCKS[block.page] if b.line <= block.line and b.language != "python"]
+    training = [call for b in earlier for call in calls(b) if call.command == "train"]
+    trained = {made_by(call) for call in training if not call.values["resume"]}
+    for call in calls(block):
+        values = call.values
+        keys = dict(assignments(values.get("settings") or []))
+        assert set(keys) <= set(configuration.known_keys()), f"{block.name}: {keys}"
+        if values.get("recipe"):
+            assert values["recipe"] in recipe_names(), block.name
+        if call.command == "study":
+            assert values["name"] in study_names(), block.name
+        for run in given_runs(values) if "your own" not in block.skip else ():
+            assert re.sub(r"-\d+$", "", run) in trained, f"{block.name}: no train command above makes {run}"
+
+
+def calls(block: Block) -> list[Parsed]:
+    return [parsed(words) for words in block.commands if words[0] == "latlas"]
+
+
+def given_runs(values: dict[str, Any]) -> list[str]:
+    """The runs that a command is about; its own runs are those of blocks above it."""
+    run, runs = values.get("run") or values.get("resume"), values.get("runs") or ()
+    return [str(name) for name in ([run] if run else []) + list(runs) if not str(name).startswith("RUN")]
+
+
+def test_a_block_that_does_not_run_is_read_all_the_same() -> None:
+    assert parsed(shlex.split("latlas train mnist --latent 3")).values["latent"] == 3
+    with pytest.raises(Exception, match="--latnet"):
+        parsed(shlex.split("latlas train mnist --latnet 3"))
+    assert (
+        made_by(parsed(shlex.split("latlas train ./KMNIST/raw --recipe kmnist-vae"))) == "KMNIST-kmnist-vae"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -307,7 +307,11 @@ CODES = np.random.default_rng(1).standard_normal((300, 2))
         (np.zeros(300, int), ("only",), "The data in latent space, by class"),
         (np.linspace(0, 1, 300), None, "The data in latent space, by label"),
         (np.full(300, 2.5, np.float32), None, "The data in latent space, by label"),
-        (np.full(300, np.nan), None, "The data in latent space, by label"),
+        (np.full(300, np.nan), None, "The data in latent space"),
+        (np.full(300, -1), ("a", "b"), "The data in latent space"),
+        (np.arange(300) % 4 - 1, ("cat", "dog", "ape"), "The data in latent space, by class"),
+        (np.where(np.arange(300) % 2, np.nan, np.linspace(0, 1, 300)), None, "Grey: 150 without a label."),
+        (np.arange(300) % 26 - 1, None, "Coloured: the 10 most frequent of 25 classes."),
     ],
 )
 def test_scatter_and_histogram_take_any_labels(
@@ -317,6 +321,19 @@ def test_scatter_and_histogram_take_any_labels(
     assert any(expected in t for t in texts(figure))
     assert rendered(figure).min() < 200
     assert rendered(figures.latent_histogram(CODES[:, 0], labels, classes)).min() < 200
+
+
+def test_dots_without_a_label_are_grey_and_below_the_others() -> None:
+    codes = np.zeros((40, 2))
+    codes[0] = [1, 1]
+    for labels in (np.arange(40) % 3 - 1, np.where(np.arange(40) % 3, 0.5, np.nan)):
+        dots = figures.latent_scatter(codes, labels, ("a", "b")).axes[0].collections[0]
+        colours = dots.get_facecolors()[:, :3]
+        grey = np.abs(colours * 255 - rgb_of(style.NO_LABEL)).max(1) < 1
+        assert grey.sum() == (np.arange(40) % 3 == 0).sum()
+        assert grey[: grey.sum()].all()
+    axes = figures.latent_histogram(codes[:, 0], np.arange(40) % 3 - 1, ("a", "b")).axes
+    assert len(axes) == 3  # two classes, and the others
 
 
 def test_the_scatter_puts_dots_in_their_class_colour_where_the_codes_are() -> None:

@@ -103,6 +103,18 @@ def draw(
     return gallery.draw(Run(run), context(model, data), settings or gallery.Settings())
 
 
+def test_items_without_a_label_come_last_and_have_no_name(tmp_path: Path) -> None:
+    data = digits("image")
+    labels = data.test.labels.copy()
+    labels[::2] = -1
+    data = replace(data, test=replace(data.test, labels=labels))
+    drawing = gallery.drawing_of(context(Linear(data, 2), data))
+    rows = drawing.varied_rows(len(labels))
+    shown = drawing.items.labels[rows]
+    assert (shown[: (shown >= 0).sum()] >= 0).all()
+    assert set(drawing.class_names(rows[-3:])) == {"–"}
+
+
 def drawn(run: Path, data: Dataset, latent: int) -> set[str]:
     """The names of the pictures of a run, each looked into."""
     paths = draw(run, Linear(data, latent), data)
@@ -162,6 +174,25 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
     grid = next(z for z in asked if len(z) == 42)
     assert grid.std(axis=0).min() > 20
     assert np.abs(grid).max() <= np.abs(model.encode(data.test.x)).max() + 1e-3
+
+
+@pytest.mark.parametrize("spread", [1, 50])
+def test_the_plane_follows_codes_that_lie_elsewhere_than_the_prior(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spread: float
+) -> None:
+    data, seen, real = digits(), [], gallery.figures.manifold
+    model = Linear(data, 2)
+    model.scale = model.scale / spread
+    monkeypatch.setattr(gallery.figures, "manifold", lambda *a: (seen.append(a), real(*a))[1])
+    draw(tmp_path, model, data, [], gallery.Settings(size=(6, 7)))
+    ((_, across, _, _, subtitle),) = seen
+    if spread == 1:
+        assert subtitle == "Codes at evenly spaced quantiles of the prior."
+        assert np.abs(across).max() < 2
+    else:
+        assert "the test items' own codes" in subtitle
+        assert "lie outside the middle of the prior" in subtitle
+        assert np.abs(across).max() > 20
 
 
 @pytest.mark.parametrize(("count", "shown", "said"), [(9, 9, "All 9,"), (500, 64, "64 of 500,")])

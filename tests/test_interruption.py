@@ -89,9 +89,7 @@ def assert_same_run(run: Path, other: Path) -> None:
     assert len(kept[0]) > 3
     assert kept[0] == kept[1]
     leftovers = [p for p in run.rglob(".*") if p.name != ".lock"]
-    assert all(
-        p.name.startswith((".end.", ".model.", ".log.", ".items.", ".0")) for p in leftovers
-    )
+    assert all(p.name.startswith((".end.", ".model.", ".log.", ".items.", ".0")) for p in leftovers)
 
 
 def test_killed_and_resumed_a_run_ends_in_the_same_bits(

@@ -127,7 +127,7 @@ def test_a_warning_comes_with_a_wrong_encoder_and_not_with_a_right_one() -> None
     assert exact - wrong.log_px > wrong.bias > 0.5
     assert wrong.low > 0.9
     assert wrong.warning.startswith("too low by about ")
-    assert "fewer than 10 effective draws of 100; raise evaluation.draws" in wrong.warning
+    assert "an effective sample size below 10 of 100 draws; raise evaluation.draws" in wrong.warning
     found = measure(Context(model, table_dataset(data.stored), effort=Effort(100)), ["log_px", "gap"])
     assert [bool(reading.warning) for reading in found.values()] == [True, False]  # said once
 
@@ -210,7 +210,7 @@ def test_at_its_optimum_a_linear_vae_is_probabilistic_pca() -> None:
     assert found["log_px"].warning == ""
     assert found["gap"].value == pytest.approx(0, abs=1e-9)
     assert found["gap"].stderr == pytest.approx(0, abs=1e-9)
-    assert found["effective_draws"].value == pytest.approx(50)
+    assert found["effective_sample_size"].value == pytest.approx(50)
     for name in ("iwae_5", "iwae_50"):
         assert found[name].value == pytest.approx(exact, abs=1e-6)
         assert (found[name].items, found[name].draws) == (400, 50)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from helpers import image_dataset, made, split, table_dataset
 
-from latlas.data import DataOptions, Dataset, Scaling, load
+from latlas.data import DataOptions, Dataset, Scaling, Split, load
 from latlas.divergences import mmd
 from latlas.errors import InputError, LatlasError
 from latlas.metrics import GROUPS, METRICS, Context, classifier
@@ -289,7 +289,7 @@ def test_the_judge_is_made_once_for_a_data_set_and_the_same_each_time(
     again = classifier_of(replace(dataset, fingerprint="bars again"))
     assert again is not judge
     monkeypatch.setattr(classifier, "_classifiers", {})
-    monkeypatch.setattr(classifier, "_fit", lambda *_: pytest.fail("it is kept on disk"))
+    monkeypatch.setattr(classifier, "fit", lambda *_: pytest.fail("it is kept on disk"))
     kept = classifier_of(dataset)
     assert (kept.confidence, kept.distance) == (judge.confidence, judge.distance)
     real = classifier.as_tensor(dataset, dataset.test.x)
@@ -303,6 +303,26 @@ def test_there_is_no_judge_without_images_or_classes() -> None:
     one = replace(dataset.train, labels=np.zeros_like(dataset.train.labels))
     assert classifier_of(replace(dataset, train=one)) is None
     assert classifier_of(table_dataset(normals(50, 3).numpy())) is None
+    for labels in (None, np.full_like(dataset.test.labels, -1)):
+        assert classifier_of(replace(dataset, test=replace(dataset.test, labels=labels))) is None
+
+
+def test_the_judge_learns_of_labelled_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(classifier, "SEEN", 1600)
+    dataset = bars()
+
+    def hidden(part: Split) -> Split:
+        """The split with as many images more, without labels, that are all noise."""
+        noise = np.random.default_rng(0).integers(0, 256, part.x.shape, np.uint8)
+        return split(np.concatenate([part.x, noise]), np.concatenate([part.labels, np.full(len(part), -1)]))
+
+    judge = classifier_of(dataset)
+    again = classifier_of(replace(dataset, train=hidden(dataset.train), test=hidden(dataset.test)))
+    assert (again.accuracy, again.confidence, again.distance) == (
+        judge.accuracy,
+        judge.confidence,
+        judge.distance,
+    )
 
 
 def test_a_judge_that_is_unsure_of_real_images_says_nothing() -> None:

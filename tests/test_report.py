@@ -200,7 +200,7 @@ def test_numbers_stand_in_groups_with_what_explains_them(tmp_path: Path) -> None
               "warning": "few draws"}  # fmt: skip
     page = read(make(tmp_path, metrics=METRICS | {"numbers": {"knn": number}}, pictures=False))
     text = " ".join(page.text.split())
-    assert "What it is worth Downstream tasks Number Value Beside it k-NN 0.700 ± 0.010 PCA 0.650" in text
+    assert "Evaluation Downstream tasks Number Value Baseline k-NN 0.700 ± 0.010 PCA 0.650" in text
     assert "Near ones. Of 2,000 items × 5 draws. Per dimension: 0.10, " in text
     assert text.count("0.10, ") == 16
     assert ", …. knn Few draws. " in text

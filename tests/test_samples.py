@@ -130,7 +130,7 @@ def test_the_classifier_is_trained_once_kept_and_known_by_its_hash(
     assert len(first.name) == 12
     monkeypatch.setattr(classifier, "_classifiers", {})
     with monkeypatch.context() as patch:
-        patch.setattr(classifier, "_fit", lambda *_: pytest.fail("it is kept on disk"))
+        patch.setattr(classifier, "fit", lambda *_: pytest.fail("it is kept on disk"))
         again = classifier.classifier_of(dataset)
     x = classifier.as_tensor(dataset, dataset.test.x)
     assert again.name == first.name
@@ -142,6 +142,30 @@ def test_the_classifier_is_trained_once_kept_and_known_by_its_hash(
     assert classifier.classifier_of(replace(dataset, fingerprint="others")).name == first.name
     shifted = replace(dataset, fingerprint="shifted", train=replace(dataset.train, x=dataset.train.x // 2))
     assert classifier.classifier_of(shifted).name != first.name
+
+
+def test_the_classifier_of_the_embedded_images_comes_with_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LATLAS_CACHE", str(tmp_path))
+    monkeypatch.setattr(classifier, "_classifiers", {})
+    monkeypatch.setattr(classifier, "fit", lambda *_: pytest.fail("it is in the package"))
+    shipped = classifier.classifier_of(load(DataOptions(source="fashion-mini")))
+    assert shipped.accuracy > 0.8
+    assert shipped.confidence is not None
+
+
+@pytest.mark.slow
+def test_the_classifier_in_the_package_is_what_training_gives() -> None:
+    dataset = load(DataOptions(source="fashion-mini"))
+    shipped = classifier.classifier_of(dataset)
+    fitted = classifier._from_tensors(classifier.fit(dataset), dataset)
+    assert shipped.accuracy == pytest.approx(fitted.accuracy, abs=0.02)
+    real = classifier.as_tensor(dataset, dataset.test.x)
+    noise = torch.rand(real.shape, generator=torch.Generator().manual_seed(0))
+    for images in (real, noise, real.flip(0).roll(14, 3)):
+        judged = [judge.plausible(images) for judge in (shipped, fitted)]
+        assert (judged[0] == judged[1]).mean() > 0.9  # machines round differently, and training amplifies it
 
 
 def test_there_are_no_scores_without_images_classes_or_enough_of_them(quick: None) -> None:

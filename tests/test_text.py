@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from latlas.errors import unknown
 from latlas.text import Cell, aligned, count, duration, error, listed, rounded, sentence, setting, transposed
 
 
@@ -48,3 +49,19 @@ def test_columns_are_as_wide_as_their_longest_cell() -> None:
     assert aligned([["name", "n"], ["a", "10"]], right=(1,)) == "name   n\na     10"
     assert transposed([[Cell("a"), Cell("b")], [Cell("c"), Cell("d")]])[0] == [Cell("a"), Cell("c")]
     assert [str(cell) for cell in (Cell("1.0", "± 0.1"), Cell("1.0", style="best"))] == ["1.0 ± 0.1", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("knn_acuracy", "did you mean 'knn_accuracy'?"),
+        ("knn", "did you mean 'knn_accuracy'?"),
+        ("entropy", "(known: "),
+    ],
+)
+def test_an_unknown_name_meets_the_nearest_one_or_all(name: str, hint: str) -> None:
+    known = ["knn_accuracy", *(f"number_{i}" for i in range(60))]
+    line = str(unknown("measure", name, known))
+    assert line.startswith(f"unknown measure {name!r}")
+    assert hint in line
+    assert ("number_59" in line) == ("did you mean" not in line)

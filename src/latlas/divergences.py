@@ -43,7 +43,7 @@ def mmd(x: Tensor, y: Tensor, kernel: Kernel = rbf, estimator: str = "unbiased")
     """MMD^2(p, q) = E k(x, x') + E k(y, y') - 2 E k(x, y), from draws x (N, D) of p and y (M, D) of q: a scalar.
 
     `unbiased` leaves pairs of an item with itself out, and can be below zero; `biased` keeps them, and has
-    the mean (1 - E k)(1/N + 1/M) for equal laws, with k(x, x) = 1 (Gretton et al. 2012).
+    the mean (1 - E k)(1/N + 1/M) for equal distributions, with k(x, x) = 1 (Gretton et al. 2012).
 
     Raises ValueError for fewer than two draws of either.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+
+MOST_NAMES = 24  # that are listed beside a hint
 
 
 class LatlasError(Exception):
@@ -12,31 +14,48 @@ class LatlasError(Exception):
     """
 
 
+Settings = Mapping[str, object]
+
+
+def in_words(settings: Settings) -> str:
+    """Settings as the library has them: data.label = 'kind' and data.drop = ['a', 'b']."""
+    return " and ".join(f"{key} = {value!r}" for key, value in settings.items())
+
+
 class InputError(LatlasError):
     """The call or its data are wrong: names the file, field or value and what was expected; exit code 2.
 
     `field` is the argument of the call (`draws`) or the key of the configuration (`data.label`) that is wrong, and
-    `value` what it was: "draws = 0: at least 1 is needed". The command line says its own option instead.
+    `value` what it was: "draws = 0: at least 1 is needed". The command line says its own option instead. `remedy` holds
+    the settings that mend it, by key, each entry one way: the line ends in "with data.drop = ['id']".
     """
 
-    def __init__(self, message: str, *, field: str = "", value: object = None) -> None:
+    def __init__(
+        self, message: str, *, field: str = "", value: object = None, remedy: Sequence[Settings] = ()
+    ) -> None:
         super().__init__(message)
-        self.message, self.field, self.value = message, field, value
+        self.message, self.field, self.value, self.remedy = message, field, value, remedy
 
     def __str__(self) -> str:
         return self.about(self.field)
 
-    def about(self, name: str, equals: str = " = ") -> str:
-        """The error's line, with the field called by that name."""
+    def about(self, name: str, equals: str = " = ", words: Callable[[Settings], str] = in_words) -> str:
+        """The error's line, with the field called by that name, and the settings that mend it in these words."""
         value = self.value
         if value is not None:
             name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
-        return f"{name}: {self.message}" if name else self.message
+        line = f"{name}: {self.message}" if name else self.message
+        return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
-    """The error for a name that is not among those known, with the nearest one as a hint."""
-    names = sorted(known)
-    near = get_close_matches(str(value), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return InputError(f"unknown {what} {str(value)!r}{hint} (known: {', '.join(names)})")
+    """The error for a name that is not among those known, with the nearest ones as a hint; a long list of the known
+    names stands there only where none is near.
+    """
+    names, text = sorted(known), str(value)
+    near = get_close_matches(text, names, n=1, cutoff=0.6)
+    near = near or [name for name in names if text and text.lower() in name.lower()][:3]
+    listed = f" (known: {', '.join(names)})" if len(names) <= MOST_NAMES or not near else ""
+    near = near or get_close_matches(text, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    return InputError(f"unknown {what} {text!r}{hint}{listed}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
-from latlas.data.dataset import SPLITS, Dataset, Kind, Split
+from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -23,6 +23,9 @@ from latlas.settings import Config, CorruptionConfig
 MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
 MORPH_STEPS, TRAVERSAL_STEPS = 11, 13
+MOST_OUTSIDE = (
+    0.4  # share of test codes outside the quantiles of the prior: above it the plane follows the codes
+)
 
 
 @dataclass(frozen=True)
@@ -118,13 +121,14 @@ class Drawing:
         return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
 
     def class_names(self, rows: np.ndarray) -> list[str] | None:
-        """The class names of these rows of `items`; None without classes."""
+        """The class names of these rows of `items`, a dash for an item without a label; None without classes."""
         if self.data.classes is None or self.items.labels is None:
             return None
-        return [self.data.classes[int(label)] for label in self.items.labels[rows]]
+        names = [*self.data.classes, "–"]  # UNLABELLED is the last place
+        return [names[int(label)] for label in self.items.labels[rows]]
 
     def varied_rows(self, count: int) -> np.ndarray:
-        """Random rows of `items`, taken from every class in turn."""
+        """Random rows of `items`, taken from every class in turn; those without a label come last."""
         order = np.random.default_rng(self.settings.seed).permutation(len(self.items))
         labels = self.items.labels
         if labels is None or not np.issubdtype(labels.dtype, np.integer):
@@ -132,7 +136,7 @@ class Drawing:
         turn = np.zeros(len(order), int)
         for label in np.unique(labels):
             members = np.flatnonzero(labels[order] == label)
-            turn[members] = np.arange(len(members))
+            turn[members] = np.arange(len(members)) + (len(order) if label == UNLABELLED else 0)
         by_class = len(np.unique(labels)) <= count
         within_turn = labels[order] if by_class else np.arange(len(order))
         return order[np.lexsort((within_turn, turn))][:count]
@@ -270,11 +274,21 @@ def manifold_grid(settings: Settings, codes: np.ndarray) -> tuple[figures.Grid, 
     return grid, f"Codes at evenly spaced quantiles of {source}."
 
 
+def _outside(grid: figures.Grid, codes: np.ndarray) -> float:
+    """The share of codes (N, 1) or (N, 2) that lie outside the range of a grid."""
+    ends = grid.codes.min((0, 1)), grid.codes.max((0, 1))
+    return float(((codes < ends[0]) | (codes > ends[1])).any(1).mean())
+
+
 def _manifold(drawing: Drawing) -> Figure | None:
     latent = drawing.codes.shape[1]
     if latent > 2 or not drawing.pictorial:
         return None
     grid, subtitle = manifold_grid(drawing.settings, drawing.codes)
+    outside = _outside(grid, drawing.codes)
+    if outside > MOST_OUTSIDE and drawing.settings.span is None:
+        grid, subtitle = manifold_grid(replace(drawing.settings, prior=False), drawing.codes)
+        subtitle += f" Of these, {outside:.0%} lie outside the middle of the prior."
     title = "The latent plane, decoded" if latent == 2 else "The latent line, decoded"
     return figures.manifold(drawing.decode(grid.codes), grid.across, grid.up, title, subtitle)
 

@@ -77,7 +77,10 @@ def split_of(run: Run, split: str, observer: Observer = SILENT) -> str:
 
 
 def encode(model: Model, items: Split) -> Arrays:
-    """The codes of items: `mean` and `std` (N, D), `labels` and `index` (N,); std and labels only if there are any."""
+    """The codes of items: `mean` and `std` (N, D), `labels` and `index` (N,); std and labels only if there are any.
+
+    The label of an item without one is -1, among real labels NaN.
+    """
     posterior = model.posterior(np.asarray(items.x))
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import shlex
 import signal
@@ -12,7 +14,7 @@ import typer
 
 from latlas._version import __version__
 from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, studies, train, use
-from latlas.errors import InputError, LatlasError
+from latlas.errors import InputError, LatlasError, Settings, in_words
 from latlas.invocation import invoked_by
 
 app = typer.Typer(
@@ -97,17 +99,37 @@ def run(arguments: list[str], debug: bool = False) -> int:
 
 
 def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
-    """The error's line, which names the command's option for a field if there is one."""
+    """The error's line, which names the command's options for a field and for the settings that mend it."""
     keys = {}
-    if "." in error.field:
+    if "." in error.field or error.remedy:
         from latlas.api.learning import SHORT
 
         keys = {key: name for name, key in SHORT.items()}
     for word in arguments:
         command = getattr(command, "commands", {}).get(word, command)
-    names = {p.name: p.opts[0] for p in command.params if p.param_type_name == "option"}
-    options = [names.get(keys.get(field, field), "") for field in error.field.split(", ")]
-    return error.about(", ".join(options), " ") if all(options) else str(error)
+    options = {p.name: p for p in command.params if p.param_type_name == "option"}
+
+    def flags(settings: Settings) -> str:
+        if "settings" not in options:
+            return in_words(settings)
+        return " ".join(_flag(key, value, options.get(keys.get(key, key))) for key, value in settings.items())
+
+    fields = [options.get(keys.get(field, field)) for field in error.field.split(", ")]
+    if None not in fields:
+        return error.about(", ".join(option.opts[0] for option in fields if option), " ", flags)
+    return error.about(error.field, words=flags)
+
+
+def _flag(key: str, value: Any, option: Any) -> str:
+    """A setting as it is typed: --drop id --drop name, --columns a,b, --set data.decimal=,"""
+    values = [str(v) for v in value] if isinstance(value, list | tuple) else [str(value)]
+    if option is None:
+        return f"--set {shlex.quote(f'{key}={value}')}"
+    if option.multiple:
+        return " ".join(f"{option.opts[0]} {shlex.quote(v)}" for v in values)
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(values)
+    return f"{option.opts[0]} {shlex.quote(line.getvalue() if len(values) > 1 else values[0])}"
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:

@@ -65,6 +65,15 @@ def train(
         str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")
     ] = None,
     label: Annotated[str | None, option(metavar="COLUMN", help="A table's column of labels.")] = None,
+    header: Annotated[
+        str | None, option(metavar="yes|no", help="Whether a text table's first row names its columns.")
+    ] = None,
+    drop: Annotated[
+        list[str] | None, option(metavar="COLUMN", help="A table's column to leave out; may be repeated.")
+    ] = None,
+    columns: Annotated[
+        str | None, option(metavar="A,B,C", help="A table's columns to train on, and no others.")
+    ] = None,
     strict: Annotated[bool, option("--strict", help="Refuse a folder with broken files.")] = False,
     data_dir: DataDir = "",
     out: Annotated[Path | None, option(metavar="DIR", help="Run folder; must not exist.")] = None,
@@ -90,7 +99,8 @@ def train(
     options: dict[str, Any] = {
         "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
         "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size, "image_size"),
-        "layout": layout, "label": label, "strict": strict or None,
+        "layout": layout, "label": label, "header": header, "drop": drop or None, "columns": columns,
+        "strict": strict or None,
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:

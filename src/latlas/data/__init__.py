@@ -1,13 +1,14 @@
 """Data sets: named, folders, arrays and tables, read into one kind of value."""
 
 from latlas.data.catalogue import cache_home, data_home
-from latlas.data.dataset import Dataset, Kind, Scaling, Split
+from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split, is_labelled
 from latlas.data.fetch import fetch
 from latlas.data.load import Like, load, load_items
 from latlas.data.named import source_info, sources
 from latlas.data.options import DataOptions
 
 __all__ = [
+    "UNLABELLED",
     "DataOptions",
     "Dataset",
     "Kind",
@@ -17,6 +18,7 @@ __all__ = [
     "cache_home",
     "data_home",
     "fetch",
+    "is_labelled",
     "load",
     "load_items",
     "source_info",

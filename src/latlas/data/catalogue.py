@@ -16,6 +16,7 @@ from latlas.errors import InputError, unknown
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Mirror = Annotated[str, Field(pattern="^https?://.+/$")]
+EMBEDDED = Path(__file__).parent / "embedded"  # what comes with the package
 
 
 class Named(Section):

@@ -10,6 +10,7 @@ import numpy as np
 from latlas.errors import InputError
 
 Kind = Literal["image", "vector", "table"]
+UNLABELLED = -1  # the class of an item without a label; among real labels it is NaN
 ScalingKind = Literal["none", "integer", "minmax", "standard"]
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # the splits, and what they are called
 
@@ -66,8 +67,9 @@ class Scaling:
 class Split:
     """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,), `factors` (N, F).
 
-    `labels` is None where there are none; `index` holds the items' rows in the source. `factors` are integers that
-    say what each item was made from, None where that is not known.
+    `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real
+    numbers. `index` holds the items' rows in the source. `factors` are integers that say what each item was made from,
+    None where that is not known.
     """
 
     x: np.ndarray
@@ -101,7 +103,14 @@ class Split:
     def has_classes(self) -> bool:
         """Whether the items have labels that are classes, and two of them at the least."""
         labels = self.labels
-        return labels is not None and np.issubdtype(labels.dtype, np.integer) and len(np.unique(labels)) > 1
+        if labels is None or not np.issubdtype(labels.dtype, np.integer):
+            return False
+        return len(np.unique(labels[is_labelled(labels)])) > 1
+
+
+def is_labelled(labels: np.ndarray) -> np.ndarray:
+    """Which items have a label: (N,) for classes or real labels (N,)."""
+    return ~np.isnan(labels) if labels.dtype.kind == "f" else labels != UNLABELLED
 
 
 @dataclass(frozen=True)

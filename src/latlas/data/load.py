@@ -14,7 +14,7 @@ from latlas.data.arrays import orient, read_array
 from latlas.data.binarise import drawn_once
 from latlas.data.cache import ImageFormat, decode_files
 from latlas.data.catalogue import NAMED, named
-from latlas.data.dataset import Dataset, Kind, Scaling, Split
+from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
 from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
 from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
@@ -23,10 +23,13 @@ from latlas.data.named import read_named
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_fit, check_numeric
 from latlas.data.splits import Raw, as_split, assemble, code_labels
+from latlas.data.tables import OPTIONS as TABLE_OPTIONS
 from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
 from latlas.data.tables import read_table
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+
+_NO_TABLE = {field: DataOptions.model_fields[field].default for field in TABLE_OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,19 @@ def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
 
 def _read(options: DataOptions, progress: OnProgress | None) -> Raw:
     if options.source in NAMED:
-        _refuse_unused(options, ("label", "layout"), "a named set")
+        _refuse_unused(options, (*TABLE_OPTIONS, "layout"), "a named set")
         return read_named(options, progress)
     path = find(options.source)
     name = safe_name(path)
     suffix = path.suffix.lower()
     if path.is_dir():
-        _refuse_unused(options, ("label", "layout"), "a folder")
+        _refuse_unused(options, (*TABLE_OPTIONS, "layout"), "a folder")
         folder = _idx_home(path)
         if folder is not None:
             return _read_idx_folder(folder, name, options)
         return read_folder(path, name, options, progress)
     if suffix in (".npy", ".npz"):
-        _refuse_unused(options, ("label",), "an array (labels are its y)")
+        _refuse_unused(options, TABLE_OPTIONS, "an array (labels are its y)")
         return read_array(path, name, options)
     if suffix in TABLE_SUFFIXES:
         _refuse_unused(options, ("layout",), "a table")
@@ -165,7 +168,7 @@ def _items(source: str, like: Like, options: DataOptions, progress: OnProgress |
     else:
         # The run's layout holds for arrays only.
         layout = "auto" if path.is_dir() else options.layout
-        raw = _read(options.model_copy(update={"label": "", "layout": layout}), progress)
+        raw = _read(options.model_copy(update={**_NO_TABLE, "layout": layout}), progress)
     split = raw.parts.get("test", raw.parts["train"])
     x = _fit(split.x, like, str(path))
     return replace(split, x=x, labels=_recode(split.labels, raw.classes, like.classes))
@@ -173,7 +176,7 @@ def _items(source: str, like: Like, options: DataOptions, progress: OnProgress |
 
 def _named_items(options: DataOptions, like: Like, progress: OnProgress | None) -> Split:
     size = like.shape[1:] if named(options.source).images and like.kind == "image" else None
-    dataset = load(options.model_copy(update={"image_size": size, "label": "", "layout": "auto"}), progress)
+    dataset = load(options.model_copy(update={**_NO_TABLE, "image_size": size, "layout": "auto"}), progress)
     x = _fit(dataset.test.x, like, options.source)
     return replace(dataset.test, x=x, labels=_recode(dataset.test.labels, dataset.classes, like.classes))
 
@@ -209,7 +212,8 @@ def _recode(
         return labels if own is None or model is None else None
     if not set(own) <= set(model):
         return None
-    return np.asarray([model.index(c) for c in own], dtype=np.int64)[labels]
+    # An item without a label has -1, the last place.
+    return np.asarray([*map(model.index, own), UNLABELLED], dtype=np.int64)[labels]
 
 
 def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:

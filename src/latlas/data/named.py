@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latlas.data.cache import ImageFormat, decode_files
-from latlas.data.catalogue import NAMED, Named, data_home, named
+from latlas.data.catalogue import EMBEDDED, NAMED, Named, data_home, named
 from latlas.data.dataset import Split
 from latlas.data.folders import refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
@@ -19,8 +19,6 @@ from latlas.data.shapes import FACTORS, read_shapes
 from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 from latlas.progress import OnProgress
-
-EMBEDDED = Path(__file__).parent / "embedded"
 
 
 def read_named(options: DataOptions, progress: OnProgress | None = None) -> Raw:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
@@ -26,6 +27,23 @@ class DataOptions(Section):
         str, Field(description="where named sets are; empty: LATLAS_DATA, else the cache folder")
     ] = ""
     label: Annotated[str, Field(description="the table's column of labels; empty: none")] = ""
+    header: Annotated[
+        Literal["auto", "yes", "no"],
+        Field(description="whether a text table's first row names the columns; auto: by evidence"),
+    ] = "auto"
+    drop: Annotated[tuple[str, ...], Field(description="columns of a table that are left out")] = ()
+    columns: Annotated[
+        tuple[str, ...], Field(description="the columns of a table that are trained on; empty: all others")
+    ] = ()
+    separator: Annotated[
+        str, Field(description="between a text table's values: a character, tab or space; empty: by evidence")
+    ] = ""
+    decimal: Annotated[
+        Literal["auto", ".", ","], Field(description="a text table's decimal mark; auto: by evidence")
+    ] = "auto"
+    encoding: Annotated[
+        str, Field(description="a text table's encoding; empty: by its byte-order mark, else UTF-8")
+    ] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
     image_size: Annotated[
         tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
@@ -55,6 +73,47 @@ class DataOptions(Section):
         ),
     ] = "none"
     binarise_seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of these draws")] = 0
+
+    @field_validator("header", mode="before")
+    @classmethod
+    def _yes_or_no(cls, header: object) -> object:
+        return {True: "yes", False: "no"}.get(header, header) if isinstance(header, bool) else header
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _name(cls, label: object) -> object:
+        # Columns of a table without a header are called 0, 1, ...
+        return str(label) if isinstance(label, int) else label
+
+    @field_validator("drop", "columns", mode="before")
+    @classmethod
+    def _names(cls, names: object, info: ValidationInfo) -> object:
+        if isinstance(names, str) and info.field_name == "columns":
+            names = next(csv.reader([names], skipinitialspace=True), [])
+        if isinstance(names, str | int):
+            names = [names]
+        return (
+            [str(n) if isinstance(n, int) else n for n in names] if isinstance(names, list | tuple) else names
+        )
+
+    @field_validator("separator")
+    @classmethod
+    def _one_character(cls, separator: str) -> str:
+        separator = {"tab": "\t", "\\t": "\t", "space": " "}.get(separator, separator)
+        if len(separator) > 1 or separator in ('"', "\n", "\r"):
+            raise ValueError("expected one character, tab or space")
+        return separator
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding or "utf-8")
+        except LookupError:
+            raise ValueError(
+                "no such encoding; known are utf-8, utf-16, cp1252, shift_jis and others"
+            ) from None
+        return encoding
 
     @field_validator("binarise", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from latlas.data.dataset import Kind, Scaling
 from latlas.errors import InputError
 
 _HINT = "; bring all items to one range"
+MOST_NAMED = 40  # names that an error tells to leave out
 _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
 
@@ -71,11 +72,14 @@ def _check_finite(x: np.ndarray, where: str) -> None:
         )
 
 
-def decide(x: np.ndarray, where: str, columns: Sequence[str] | None = None) -> Range:
+def decide(
+    x: np.ndarray, where: str, columns: Sequence[str] | None = None, dropped: Sequence[str] = ()
+) -> Range:
     """The range of training data `x`, (N, H, W, C) or (N, D).
 
     0/1 and bool: binary, unscaled. uint8 / 255. uint16 / 65535. Float images inside [0, 1] unscaled, other
-    images by their least and greatest value. Any other (N, D) is a table, standardised.
+    images by their least and greatest value. Any other (N, D) is a table, standardised; `dropped` are the columns that
+    it was read without.
 
     Raises InputError where all values, or all values of a table's column, are the same.
     """
@@ -88,7 +92,7 @@ def decide(x: np.ndarray, where: str, columns: Sequence[str] | None = None) -> R
     if x.dtype in (np.uint8, np.uint16):
         return Range(kind, False, Scaling("integer", scale=(float(np.iinfo(x.dtype).max),)), x.dtype)
     if kind == "vector":
-        return _decide_table(x, where, columns)
+        return _decide_table(x, where, columns, dropped)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
         note = f"{x.dtype} images with values from {low:g} to {high:g} read as uint8, divided by 255"
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
@@ -98,14 +102,16 @@ def decide(x: np.ndarray, where: str, columns: Sequence[str] | None = None) -> R
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
 
 
-def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None) -> Range:
+def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if constant.size:
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         first = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        drop = [*dropped, *(columns[i] for i in constant.tolist())] if columns else []
         raise InputError(
-            f"{where}: column{'s' * (len(names) > 1)} {first} constant in training;"
-            " leave out what never varies (for pixels give data.image_size = HxW)"
+            f"{where}: column{'s' * (len(names) > 1)} {first} constant in training; for pixels give data.image_size ="
+            " HxW, else leave out what never varies",
+            remedy=[{"data.drop": drop}] if 0 < len(drop) <= MOST_NAMED else [],
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))

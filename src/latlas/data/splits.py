@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 
 from latlas.data.binarise import binarise
-from latlas.data.dataset import Dataset, Split
+from latlas.data.dataset import UNLABELLED, Dataset, Split, is_labelled
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.ranges import blocks, check_numeric, convert, decide
@@ -44,25 +47,64 @@ def code_labels(
 ) -> tuple[list[np.ndarray | None], tuple[str, ...] | None]:
     """The labels of several parts as codes with names, or as real numbers without.
 
-    Texts, bools and integers of at most 256 kinds become codes 0, 1, ... in sorted order; all else is real.
+    Texts, bools and integers of at most 256 kinds become codes 0, 1, ... in sorted order; all else is real. So do whole
+    numbers among which some are missing: integers cannot be missing in NumPy. A missing label is UNLABELLED or NaN.
 
-    Raises InputError for labels that are neither, or missing.
+    Raises InputError for labels that are neither, or infinite.
     """
-    given = [np.asarray(y) for y in labels if y is not None]
-    if not given:
-        return list(labels), None
-    for y in given:
-        if y.ndim != 1 or y.dtype.kind not in "buifUS":
-            raise InputError(
-                f"{where}: labels of shape {y.shape} and type {y.dtype}; expected one number or text each"
-            )
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            raise InputError(f"{where}: {(~np.isfinite(y)).sum():,} labels are missing or infinite")
-    names = np.unique(np.concatenate(given))
-    if names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > 256):
-        return [None if y is None else np.asarray(y, np.float64) for y in labels], None
-    codes = [None if y is None else np.searchsorted(names, y).astype(np.int64) for y in labels]
-    return codes, tuple(str(n) for n in names)
+    read = [None if y is None else _label_values(np.asarray(y), where) for y in labels]
+    given = [values for values, _ in filter(None, read) if len(values)]
+    names = np.unique(np.concatenate(given)) if given else np.empty(0, str)
+    missing = any(not present.all() for _, present in filter(None, read))
+    if names.dtype.kind == "f" and missing and (names == np.rint(names)).all() and abs(names).max() < 2**53:
+        names = names.astype(np.int64)
+    real = names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > 256)
+    found: list[np.ndarray | None] = []
+    for part in read:
+        if part is None:
+            found.append(None)
+            continue
+        values, present = part
+        codes = np.full(len(present), np.nan if real else UNLABELLED, np.float64 if real else np.int64)
+        codes[present] = values if real else np.searchsorted(names, values)
+        found.append(codes)
+    return found, None if real or not any(filter(None, read)) else tuple(str(n) for n in names)
+
+
+def _label_values(labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
+    """The labels that are not missing, and which of them these are: (N,) bool. Bytes become text."""
+    if labels.dtype.kind == "O" and labels.ndim == 1:
+        import pandas as pd
+
+        present = ~np.asarray(pd.isna(pd.Series(labels, dtype=object)), bool)
+        values, filled = _label_values(_typed(labels[present].tolist()), where)
+        present[present] = filled
+        return values, present
+    if labels.ndim != 1 or labels.dtype.kind not in "buifUS":
+        raise InputError(
+            f"{where}: labels of shape {labels.shape} and type {labels.dtype}; expected one number or text each"
+        )
+    if labels.dtype.kind == "S":
+        labels = _typed(labels.tolist())
+    if labels.dtype.kind == "f" and np.isinf(labels).any():
+        raise InputError(f"{where}: {np.isinf(labels).sum():,} labels are infinite")
+    kind = labels.dtype.kind
+    present = (
+        ~np.isnan(labels) if kind == "f" else labels != "" if kind == "U" else np.ones(len(labels), bool)
+    )
+    return labels[present], present
+
+
+def _typed(values: list[Any]) -> np.ndarray:
+    """Python values as bools, integers or real numbers if all are, else as texts."""
+    if values and all(isinstance(v, bool) for v in values):
+        return np.array(values, bool)
+    if values and all(isinstance(v, Real | Decimal) for v in values):
+        whole = all(isinstance(v, Integral) and abs(int(v)) < 2**63 for v in values)
+        return np.array(values, np.int64 if whole else np.float64)
+    return np.array(
+        [v.decode("utf-8", "backslashreplace") if isinstance(v, bytes) else str(v) for v in values], str
+    )
 
 
 def assemble(raw: Raw, options: DataOptions) -> Dataset:
@@ -73,8 +115,9 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     for part, split in raw.parts.items():
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
+    raw = _with_labels_counted(raw)
     parts, notes = split_parts(raw, options)
-    training_range = decide(parts["train"].x, raw.source, raw.columns)
+    training_range = decide(parts["train"].x, raw.source, raw.columns, options.drop)
     parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
@@ -104,6 +147,22 @@ def _check_shapes(raw: Raw) -> None:
             )
         if split.labels is not None and len(split.labels) != len(split):
             raise InputError(f"{raw.source}: {len(split):,} {part} items but {len(split.labels):,} labels")
+
+
+def _with_labels_counted(raw: Raw) -> Raw:
+    """With a note on how many items have no label, where some have; without labels where none has."""
+    known = [
+        np.zeros(len(s), bool) if s.labels is None else is_labelled(s.labels) for s in raw.parts.values()
+    ]
+    count, total = sum(int(part.sum()) for part in known), sum(map(len, known))
+    if count == total or all(split.labels is None for split in raw.parts.values()):
+        return raw
+    if not count:
+        parts = {part: replace(split, labels=None) for part, split in raw.parts.items()}
+        return replace(raw, parts=parts, classes=None, notes=(*raw.notes, "labels: every one is missing"))
+    kinds = "real numbers" if raw.classes is None else f"of {len(raw.classes):,} classes"
+    note = f"labels: {count:,} of {total:,} items have one ({kinds}); the others are trained on without"
+    return replace(raw, notes=(*raw.notes, note))
 
 
 def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[str]]:

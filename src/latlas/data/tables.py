@@ -1,8 +1,10 @@
-"""Numeric tables in CSV, TSV and Parquet files."""
+"""Numeric tables in text files (CSV, TSV) and Parquet files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,122 +12,308 @@ import numpy as np
 
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
+from latlas.data.delimited import counts_up, read_delimited
 from latlas.data.folders import first_few
 from latlas.data.options import DataOptions
+from latlas.data.ranges import MOST_NAMED
 from latlas.data.splits import Raw, code_labels
-from latlas.errors import InputError, unknown
+from latlas.errors import InputError, Settings, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SUFFIXES = frozenset((".csv", ".tsv", ".parquet", ".pq"))
+OPTIONS = ("label", "header", "drop", "columns", "separator", "decimal", "encoding")  # that only tables have
+_NUMERIC = frozenset(
+    ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
+)  # of Python objects
+_TEXT_OPTIONS = ("header", "separator", "decimal", "encoding")
+_ID = re.compile(
+    r"(?:.*[_ .-])?(?:id|ids|idx|index|uuid|guid|key|row|rownum|no|nr)|unnamed: 0|.*[a-z]I[Dd]", re.I
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as read: numbers or texts by column, its notes, its columns of labels, and what its rows are called."""
+
+    frame: pd.DataFrame
+    notes: list[str]
+    labels: Callable[[str], pd.Series]
+    row: Callable[[int], str]
+    index: Sequence[str] = ()  # columns that are the rows' names by the file's own word
 
 
 def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[str] | None = None) -> Raw:
     """A table of numbers, one row an item, with at most one column of labels.
 
-    With `columns`, only these, by name; the label column may then be absent.
+    With `columns`, those that a trained model takes, the table has these and no others, in any order; columns that were
+    left out in training, and that of labels, may be there or not.
 
-    Raises InputError for a file that cannot be read, and for columns missing, not numeric or not complete.
+    Raises InputError for a file that cannot be read, and for columns missing, unknown, not numeric or not complete.
     """
-    frame, notes = _frame(path)
-    labels, classes = None, None
-    if options.label and (columns is None or options.label in frame.columns):
-        if options.label not in frame.columns:
-            raise unknown(f"label column in {path}:", options.label, frame.columns)
-        labels, classes = _labels(frame.pop(options.label), path)
-    if columns is not None:
-        missing = [c for c in columns if c not in frame.columns]
-        if missing:
-            raise InputError(
-                f"{path}: without column{'s' * (len(missing) > 1)} {_quoted(missing)} that the model needs"
-            )
-        frame = frame[list(columns)]
-    _check_columns(frame, path)
-    # Column by column: a frame of bools and numbers would become Python objects.
-    x = np.column_stack([frame[c].to_numpy() for c in frame])
-    if options.image_size is not None:
-        x = orient(x, "ND", options.image_size, str(path))
-    names = tuple(frame.columns) if x.ndim == 2 else None
-    return Raw(name, str(path), {"train": Split(x, labels, np.arange(len(x)))}, classes, names, tuple(notes))
-
-
-def _frame(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    import pandas as pd
-
-    notes: list[str] = []
+    known = None if columns is None else [_one_line(c) for c in columns]
     try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(path)
-        else:
-            separator = _separator(path)
-            frame = pd.read_csv(path, sep=separator, low_memory=False)
-            if len(frame.columns) and all(_is_number(str(c)) for c in frame.columns):
-                frame = pd.read_csv(path, sep=separator, header=None, low_memory=False)
-                notes.append("no header row: columns named 0, 1, ...")
+        table = (
+            _parquet(path, options)
+            if path.suffix.lower() in (".parquet", ".pq")
+            else _text(path, options, known)
+        )
+    except InputError:
+        raise
     except Exception as error:  # on damaged bytes, pandas and pyarrow raise anything
         why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as a table ({why})") from None
-    frame.columns = pd.Index([str(c) for c in frame.columns], dtype=object)
-    if frame.columns[0].startswith("Unnamed: 0"):
-        notes.append("the first column has no name: it is used as it is; leave it out if it only counts rows")
-    doubled = [str(c) for c in frame.columns[frame.columns.duplicated()]]
+    return raw_of(table, str(path), name, options, known)
+
+
+def raw_of(
+    table: Table, where: str, name: str, options: DataOptions, known: Sequence[str] | None = None
+) -> Raw:
+    """The items and labels of a table, as `read_table` gives them."""
+    frame, notes, options = table.frame, list(table.notes), _with_names_on_one_line(options)
+    names = list(frame.columns)
+    doubled = sorted({c for c in names if names.count(c) > 1}) if len(set(names)) < len(names) else []
     if doubled:
-        raise InputError(f"{path}: more than one column called {_quoted(doubled)}")
-    return frame, notes
+        raise InputError(f"{where}: more than one column called {_quoted(doubled)}; give each its own name")
+    labels, classes = None, None
+    if options.label and (known is None or options.label in names):
+        if options.label not in names:
+            raise unknown(f"label column in {where}:", options.label, names)
+        given = table.labels(options.label)
+        (labels,), classes = code_labels([_as_array(given)], f"{where}: label column {options.label!r}")
+    chosen = (
+        _matched(table, where, options, known) if known is not None else _chosen(table, where, options, notes)
+    )
+    frame = frame[chosen]
+    _check_columns(table, frame, where, options, known is not None)
+    notes += _ids(frame)
+    # Column by column: a frame of bools and numbers would become Python objects.
+    x = np.column_stack([_numbers(frame[c]) for c in frame])
+    if options.image_size is not None:
+        x = orient(x, "ND", options.image_size, where)
+    columns = tuple(frame.columns) if x.ndim == 2 else None
+    return Raw(name, where, {"train": Split(x, labels, np.arange(len(x)))}, classes, columns, tuple(notes))
 
 
-def _separator(path: Path) -> str:
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    with path.open(encoding="utf-8", errors="replace") as file:
-        first = file.readline()
-    return max(",;\t", key=first.count)
+def _text(path: Path, options: DataOptions, known: Sequence[str] | None) -> Table:
+    table = read_delimited(path, options, known)
+    return Table(table.frame, table.notes, table.labels, lambda i: f"line {table.lines[i]}")
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _parquet(path: Path, options: DataOptions) -> Table:
+    import pyarrow.parquet as pq
+
+    for field in _TEXT_OPTIONS:
+        if getattr(options, field) != DataOptions.model_fields[field].default:
+            raise InputError(
+                "has no meaning for a Parquet file; leave it out",
+                field=f"data.{field}",
+                value=getattr(options, field),
+            )
+    table = pq.ParquetFile(path).read()
+    written = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    # pandas' own metadata would turn index columns, and columns of one name, into something else.
+    frame = table.rename_columns([str(i) for i in range(table.num_columns)]).to_pandas(ignore_metadata=True)
+    frame.columns = [_one_line(c) for c in table.column_names]
+    index = [_one_line(c) for c in written if isinstance(c, str)]
+    return Table(
+        frame, [], lambda c: frame[c], lambda i: f"row {i}", [c for c in index if c in set(frame.columns)]
+    )
 
 
-def _labels(column: pd.Series, path: Path) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
-    missing = int(column.isna().sum())
+def _one_line(name: str) -> str:
+    return " ".join(name.split())
+
+
+def _with_names_on_one_line(options: DataOptions) -> DataOptions:
+    lists = {"drop": options.drop, "columns": options.columns}
+    changes = {field: tuple(map(_one_line, names)) for field, names in lists.items()}
+    return options.model_copy(update={"label": _one_line(options.label), **changes})
+
+
+def _as_array(labels: pd.Series) -> np.ndarray:
+    """Labels of any type of pandas as an array that may hold None for a missing one."""
+    if labels.dtype.kind in "buif" and isinstance(labels.dtype, np.dtype):
+        return labels.to_numpy()
+    return labels.astype(object).to_numpy()
+
+
+def _chosen(table: Table, where: str, options: DataOptions, notes: list[str]) -> list[str]:
+    """The columns to train on, in the file's order."""
+    names = list(table.frame.columns)
+    for field, given in (("data.drop", options.drop), ("data.columns", options.columns)):
+        for column in given:
+            if column not in names:
+                error = unknown(f"column in {where}:", column, names)
+                raise InputError(error.message, field=field)
+    if options.label in options.drop:
+        raise InputError(
+            f"{options.label!r} is the column of labels as well; name it once", field="data.drop"
+        )
+    index = [c for c in table.index if c not in (*options.columns, *options.drop, options.label)]
+    if index:
+        notes.append(f"left out, as the file says that it names the rows: {_quoted(index)}")
+    if options.drop:
+        notes.append(f"left out: {_quoted(list(dict.fromkeys(options.drop)))}")
+    out = {options.label, *options.drop, *index}
+    chosen = [c for c in names if c not in out and (not options.columns or c in options.columns)]
+    if options.columns:
+        notes.append(f"{len(chosen):,} columns chosen of {len(names):,}")
+    if not chosen:
+        raise InputError(f"{where}: no column is left to train on: it has {_quoted(names)}")
+    return chosen
+
+
+def _matched(table: Table, where: str, options: DataOptions, known: Sequence[str]) -> list[str]:
+    """The columns of a trained model, in its order.
+
+    Raises InputError where one is missing, and for others unless the run chose its columns by name.
+    """
+    names = list(table.frame.columns)
+    missing = [c for c in known if c not in names]
     if missing:
         raise InputError(
-            f"{path}: label column {column.name!r} is empty in {missing:,} of {len(column):,} rows"
+            f"{where}: without column{'s' * (len(missing) > 1)} {_quoted(missing)} that the model needs"
         )
-    values = column.to_numpy()
-    if values.dtype.kind not in "buif":
-        values = column.astype(str).to_numpy(dtype=str)
-    (codes,), classes = code_labels([values], f"{path}: label column {column.name!r}")
-    return codes, classes
-
-
-def _check_columns(frame: pd.DataFrame, path: Path) -> None:
-    from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype
-
-    if frame.shape[1] == 0 or len(frame) == 0:
-        raise InputError(f"{path}: no rows or no columns of numbers")
-    numeric = {
-        c: is_bool_dtype(t) or (is_numeric_dtype(t) and not is_complex_dtype(t))
-        for c, t in frame.dtypes.items()
-    }
-    texts = [str(c) for c, good in numeric.items() if not good]
-    if texts:
+    own = {*known, options.label, *options.drop}
+    others = [c for c in names if c not in own and c not in table.index]
+    if others and not options.columns:
         raise InputError(
-            f"{path}: not numbers in column{'s' * (len(texts) > 1)} {_quoted(texts)}; "
-            f"take labels out with data.label = {texts[0]!r}, leave other columns out or turn them into numbers"
+            f"{where}: column{'s' * (len(others) > 1)} {_quoted(others)} that the model was not trained on; remove"
+            f" {'them' if len(others) > 1 else 'it'} from the table"
         )
-    missing = frame.isna().sum()
-    if missing.any():
-        gaps = first_few([f"{c!r} ({n:,} of {len(frame):,} rows)" for c, n in missing[missing > 0].items()])
-        raise InputError(f"{path}: missing values in column{'s' * (', ' in gaps)} {gaps}; fill or drop them")
-    infinite = [str(c) for c in frame if not np.isfinite(frame[c].to_numpy(dtype=np.float64)).all()]
-    if infinite:
-        raise InputError(f"{path}: infinite values in column{'s' * (len(infinite) > 1)} {_quoted(infinite)}")
+    return list(known)
+
+
+def _check_columns(table: Table, frame: pd.DataFrame, where: str, options: DataOptions, used: bool) -> None:
+    """Raises InputError that names every column that cannot be trained on, and the settings that leave them out."""
+    if not len(frame):
+        raise InputError(f"{where}: no rows")
+    wrong = _wrong_columns(frame)
+    if not wrong:
+        return
+    texts = wrong.get("not numbers", [])
+    bad = [c for c in map(str, frame) if any(c in columns for columns in wrong.values())]
+    described = {c: _described(frame[c], table.row) for c in bad}
+    problems = [
+        f"{what} in column{'s' * (len(columns) > 1)} {first_few([described[c] for c in columns])}"
+        for what, columns in wrong.items()
+    ]
+    advice = "fill what is missing" if "missing values" in wrong else "give numbers"
+    line = f"{where}: {'; '.join(problems)}; {advice}"
+    good = [c for c in map(str, frame) if c not in bad]
+    if used or not good:
+        raise InputError(line)
+    raise InputError(
+        f"{line}, or leave out what is no feature", remedy=_remedies(frame, bad, good, texts, options)
+    )
+
+
+def _wrong_columns(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """The columns that cannot be trained on, by what they hold."""
+    wrong: dict[str, list[str]] = {}
+    for name in map(str, frame):
+        column = frame[name]
+        what = ""
+        if not _is_numeric(column):
+            what = "not numbers"
+        elif column.isna().any():
+            what = "missing values"
+        elif not np.isfinite(_numbers(column)).all():
+            what = "infinite values"
+        elif _is_too_precise(column):
+            what = "whole numbers above 2^53, as ids are, that float64 cannot tell apart,"
+        if what:
+            wrong.setdefault(what, []).append(name)
+    return wrong
+
+
+def _remedies(
+    frame: pd.DataFrame, bad: list[str], good: list[str], texts: list[str], options: DataOptions
+) -> list[Settings]:
+    """The settings that leave out these columns; where no labels are named, also those that make one of them labels."""
+
+    def without(columns: list[str]) -> Settings:
+        if options.columns:
+            return {"data.columns": good}
+        return {"data.drop": list(dict.fromkeys((*options.drop, *columns)))} if columns else {}
+
+    if len(good if options.columns else bad) > MOST_NAMED:
+        return []
+    kinds = {c: frame[c].astype(str).nunique() for c in texts}
+    # A column of labels says the same of many rows.
+    labels = [c for c in texts if 1 < kinds[c] <= max(2, len(frame) // 2)]
+    if options.label or not labels:
+        return [without(bad)]
+    label = min(labels, key=lambda c: kinds[c])
+    return [{"data.label": label, **without([c for c in bad if c != label])}, without(bad)]
+
+
+def _is_numeric(column: pd.Series) -> bool:
+    from pandas.api.types import infer_dtype, is_bool_dtype, is_complex_dtype, is_numeric_dtype
+
+    if column.dtype == object:
+        return infer_dtype(column, skipna=True) in _NUMERIC
+    return is_bool_dtype(column) or (is_numeric_dtype(column) and not is_complex_dtype(column))
+
+
+def _numbers(column: pd.Series) -> np.ndarray:
+    """The values of a numeric column without missing ones; that they are unsigned does not make pixels of them."""
+    if not isinstance(column.dtype, np.dtype) or column.dtype == object:
+        return column.to_numpy(dtype=np.float64)
+    values = column.to_numpy()
+    if values.dtype.kind != "u":
+        return values
+    return values.astype(np.float64 if values.max(initial=0) > np.iinfo(np.int64).max else np.int64)
+
+
+def _is_too_precise(column: pd.Series) -> bool:
+    """Whether float64 takes different whole numbers for one."""
+    from pandas.api.types import infer_dtype
+
+    if infer_dtype(column) != "integer":
+        return False
+    values = column.unique()
+    real = values.astype(np.float64)
+    return bool(np.abs(real).max() > 2**53 and len(np.unique(real)) < len(values))
+
+
+def _described(column: pd.Series, row: Callable[[int], str]) -> str:
+    """The name of a column, with how many values are missing, its type, or the first of few cells that are texts."""
+    import pandas as pd
+
+    name = repr(column.name)
+    if _is_numeric(column):
+        missing = int(column.isna().sum())
+        return f"{name} ({missing:,} of {len(column):,} rows)" if missing else name
+    if not pd.api.types.is_string_dtype(column):
+        return f"{name} ({column.dtype})"
+    wrong = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+    if wrong.sum() > len(column) // 2:
+        return name
+    place, others = int(np.argmax(wrong)), int(wrong.sum()) - 1
+    return f"{name} ({str(column.iloc[place])!r} in {row(place)}{f' and {others:,} more' if others else ''})"
+
+
+def _ids(frame: pd.DataFrame) -> list[str]:
+    """A note that names columns that count the rows or give each a number of its own, if there are any."""
+    found = [c for c in map(str, frame) if _numbers_rows(frame[c], c)]
+    if not found:
+        return []
+    one = len(found) == 1
+    return [
+        f"column{'' if one else 's'} {_quoted(found)} number{'s' if one else ''} the rows, each differently, and"
+        f" {'is' if one else 'are'} trained on all the same; leave out what is no feature with data.drop"
+    ]
+
+
+def _numbers_rows(column: pd.Series, name: str) -> bool:
+    """Whether a column looks like an id: whole numbers that all differ, and that count, are huge, or are called so."""
+    values = _numbers(column)
+    if values.dtype.kind != "i" or len(values) < 2 or not column.is_unique:
+        return False
+    return counts_up(column) or abs(float(values.max())) > 2**53 or bool(_ID.fullmatch(name))
 
 
 def _quoted(names: Sequence[str]) -> str:

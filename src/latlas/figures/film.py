@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
-from latlas.figures.latents import colouring, spans
+from latlas.figures.latents import colouring, drawing_order, spans
 from latlas.figures.style import BLUE, DPI, FONT, INK, LINE, MUTED, plain, points, tidy
 
 # All lengths are in units: pixels of a film whose longer side has 960. They scale with the film's size.
@@ -138,8 +138,7 @@ def _columns(handles: Sequence[Line2D], width: float) -> int:
 
 
 def _order(dots: Dots) -> np.ndarray:
-    """A random order of drawing, so that no class covers the others."""
-    return np.random.default_rng(0).permutation(dots.codes.shape[1])
+    return drawing_order(dots.labels, dots.codes.shape[1])
 
 
 def _colours(dots: Dots) -> tuple[str | np.ndarray | list[str], list[Line2D]]:

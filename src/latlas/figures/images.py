@@ -24,6 +24,7 @@ from latlas.figures.style import (
 )
 
 GAP = 4  # pixels between neighbouring images
+THIN = 2  # the same where many small images make one picture
 ERROR = 28  # height in pixels of the error beneath an image
 ERROR_WIDTH = 52  # largest width in pixels of an error
 BETWEEN = 12  # extra pixels between blocks of rows
@@ -251,7 +252,7 @@ def manifold(
     pixels, note = rgb(images, 2)
     rows, columns, height, width = pixels.shape[:4]
     side = max(height, width) * CONTENT // max(columns * width, rows * height)
-    pixels = mosaic(resize(pixels, max(1, min(side, 160))), 0)
+    pixels = mosaic(resize(pixels, max(1, min(side, 160))), THIN)
     cell_h, cell_w = pixels.shape[0] / rows, pixels.shape[1] / columns
     figure, axes = image_page(
         pixels, title, join_sentences(subtitle, note), (110 if len(up) else 0, 0, 0, 64)

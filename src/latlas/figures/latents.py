@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from scipy.special import ndtri
 
+from latlas.data.dataset import UNLABELLED, is_labelled
 from latlas.errors import InputError
 from latlas.figures.style import (
     BLUE,
@@ -22,6 +23,7 @@ from latlas.figures.style import (
     INK,
     MARGIN,
     MUTED,
+    NO_LABEL,
     OTHERS,
     legend,
     names_of,
@@ -35,6 +37,7 @@ from latlas.figures.style import (
 
 Limits = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
 COLOURS = "viridis"
+WITHOUT = "without a label"
 
 
 def latent_scatter(
@@ -47,6 +50,8 @@ def latent_scatter(
 ) -> Figure:
     """Draws codes (N, 2) as dots, coloured by class (integer labels), by value (real labels) or not at all.
 
+    Dots without a label (`latlas.data.UNLABELLED`, NaN) are grey and lie below the others.
+
     `subtitle` names the two coordinates. `limits` is one range for both axes or one for each; without it the axes show
     every dot, on one scale. With more than ten classes the ten most frequent are coloured, and the picture says so.
 
@@ -55,9 +60,9 @@ def latent_scatter(
     codes = np.asarray(codes, float)
     if codes.ndim != 2 or codes.shape[1] != 2 or not len(codes) or not np.isfinite(codes).all():
         raise InputError(f"codes: expected finite numbers of shape (N, 2), got shape {codes.shape}")
-    # Dots are drawn in a random order, so that no class covers the others.
-    order = np.random.default_rng(0).permutation(len(codes))
-    codes, labels = codes[order], None if labels is None else np.asarray(labels)[order]
+    order = drawing_order(labels, len(codes))
+    labels = _any_labels(labels)
+    codes, labels = codes[order], None if labels is None else labels[order]
     title, extra, colours, handles = colouring(labels, classes)
     ranges = spans(codes, limits)
     outside = int(((codes < [r[0] for r in ranges]) | (codes > [r[1] for r in ranges])).any(1).sum())
@@ -78,7 +83,7 @@ def latent_scatter(
             labelspacing=0.7,
             handletextpad=0.3,
         )
-        if len(handles) <= len(CLASS_COLOURS):
+        if len(np.unique(labels[is_labelled(labels)])) <= len(CLASS_COLOURS):
             _name_clusters(axes, codes, labels, handles)
     elif labels is not None:
         _colour_bar(figure, labels, (MARGIN + 92 + side + 28, top, 20, side))
@@ -91,7 +96,9 @@ def latent_histogram(
     classes: Sequence[str] | None = None,
     subtitle: str = "The one latent dimension.",
 ) -> Figure:
-    """Draws a histogram of codes (N,) of one latent dimension for each of the ten most frequent classes."""
+    """Draws a histogram of codes (N,) of one latent dimension for each of the ten most frequent classes, and for the
+    items without a label.
+    """
     codes = np.asarray(codes, float).reshape(-1)
     if not len(codes) or not np.isfinite(codes).all():
         raise InputError("codes: expected finite numbers of shape (N,)")
@@ -106,7 +113,8 @@ def latent_histogram(
     for i, (name, members) in enumerate(groups):
         axes = tidy(panel(figure, (MARGIN + left, top + i * height, 1060 - left, height - 8)))
         counts, _ = np.histogram(codes[members], edges)
-        axes.stairs(counts, edges, fill=True, color=CLASS_COLOURS[i] if by_class else BLUE, alpha=0.85)
+        colour = BLUE if not by_class else NO_LABEL if name == WITHOUT else CLASS_COLOURS[i]
+        axes.stairs(counts, edges, fill=True, color=colour, alpha=0.85)
         axes.set(xlim=(low, high), ylim=(0, max(1, counts.max()) * 1.08), yticks=[])
         axes.spines["left"].set_visible(False)
         write(axes, (-0.015, 0.3), shorten(name, 18), 9, color=INK, ha="right", transform=axes.transAxes)
@@ -119,17 +127,34 @@ def _groups(
     labels: np.ndarray | None, classes: Sequence[str] | None, count: int
 ) -> tuple[list[tuple[str, np.ndarray]], str]:
     """The most frequent classes with their members, and a note; without classes one group without a name."""
-    if labels is None or not np.issubdtype(np.asarray(labels).dtype, np.integer):
+    labels = _any_labels(labels)
+    if labels is None or not np.issubdtype(labels.dtype, np.integer):
         return [("", np.ones(count, bool))], ""
-    shown, total = _most_frequent(np.asarray(labels))
-    names = names_of(classes, int(np.max(labels)) + 1)
+    shown, total = _most_frequent(labels)
+    names = names_of(classes, int(labels.max()) + 1)
     note = "" if total <= len(shown) else f"The {len(shown)} most frequent of {total} classes."
-    return [(names[c] or str(c), np.asarray(labels) == c) for c in shown], note
+    groups = [(names[c] or str(c), labels == c) for c in shown]
+    missing = ~is_labelled(labels)
+    return groups + [(WITHOUT, missing)] * bool(missing.any()), note
+
+
+def _any_labels(labels: np.ndarray | None) -> np.ndarray | None:
+    """The labels, None if every one is missing."""
+    return None if labels is None or not is_labelled(np.asarray(labels)).any() else np.asarray(labels)
+
+
+def drawing_order(labels: np.ndarray | None, count: int) -> np.ndarray:
+    """The order in which dots are drawn: random, so that no class covers others, and those without a label first."""
+    order = np.random.default_rng(0).permutation(count)
+    if labels is None:
+        return order
+    known = is_labelled(np.asarray(labels)[order])
+    return np.concatenate([order[~known], order[known]])
 
 
 def _most_frequent(labels: np.ndarray, most: int = len(CLASS_COLOURS)) -> tuple[list[int], int]:
     """The most frequent labels in ascending order, and the number of different labels."""
-    values, counts = np.unique(labels, return_counts=True)
+    values, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
     frequent = values[np.argsort(-counts, kind="stable")[:most]]
     return sorted(int(v) for v in frequent), len(values)
 
@@ -138,12 +163,16 @@ def colouring(
     labels: np.ndarray | None, classes: Sequence[str] | None
 ) -> tuple[str, str, str | np.ndarray | list[str], list[Line2D]]:
     """The title, a note, the colour of each dot, and the legend's entries."""
+    labels = _any_labels(labels)
     if labels is None:
         return "The data in latent space", "", BLUE, []
+    missing = int((~is_labelled(labels)).sum())
     if not np.issubdtype(labels.dtype, np.integer):
         from matplotlib import colormaps
 
-        return "The data in latent space, by label", "", colormaps[COLOURS](_norm(labels)(labels)), []
+        colours = colormaps[COLOURS].with_extremes(bad=NO_LABEL)(_norm(labels)(np.ma.masked_invalid(labels)))
+        note = f"Grey: {missing:,} {WITHOUT}." if missing else ""
+        return "The data in latent space, by label", note, colours, []
     shown, total = _most_frequent(labels)
     names = names_of(classes, int(labels.max()) + 1)
     palette = {c: CLASS_COLOURS[i] for i, c in enumerate(shown)}
@@ -152,10 +181,13 @@ def colouring(
     if total > len(shown):
         note = f"Coloured: the {len(shown)} most frequent of {total} classes."
         entries.append((f"{total - len(shown)} other classes", OTHERS))
+    if missing:
+        entries.append((f"{missing:,} {WITHOUT}", NO_LABEL))
     handles = [
         Line2D([], [], linestyle="", marker="o", markersize=7, color=colour, label=shorten(name, 24))
         for name, colour in entries
     ]
+    palette[UNLABELLED] = NO_LABEL
     return "The data in latent space, by class", note, [palette.get(int(c), OTHERS) for c in labels], handles
 
 

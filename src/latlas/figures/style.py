@@ -42,6 +42,7 @@ CLASS_COLOURS = (
     "#222222",
 )
 OTHERS = "#d3d6dc"
+NO_LABEL = "#bfc4cd"
 
 
 @cache

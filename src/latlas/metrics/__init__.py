@@ -45,7 +45,8 @@ METRICS: dict[str, Metric] = {
 }  # fmt: skip
 # metrics.json has these numbers for every split; all others for the test split alone.
 OF_SPLITS = ("elbo", "distortion", "rate", "mse", "corrupted_mse", "restored_mse")
-OLD_NAMES = {"reconstruction_mse": "mse"}  # numbers in the runs and calls of earlier versions
+# Numbers in the runs and calls of earlier versions.
+OLD_NAMES = {"reconstruction_mse": "mse", "effective_draws": "effective_sample_size"}
 MOST_DRAWS, MOST_SAMPLES = 1_000_000, 10_000
 
 

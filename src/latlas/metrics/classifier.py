@@ -1,7 +1,7 @@
 """The plausibility classifier of a data set: it says which images are plausible, and gives features of images.
 
-It is trained once on the data set itself and cached on disk under a hash. Its numbers compare between models of one
-data set and one classifier, and not with published ones.
+It is trained once on the data set itself and cached on disk under a hash; that of fashion-mini comes with the package.
+Its numbers compare between models of one data set and one classifier, and not with published ones.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from latlas.data import Dataset, Split
-from latlas.data.catalogue import cache_home
+from latlas.data import Dataset, Split, is_labelled
+from latlas.data.catalogue import EMBEDDED, cache_home
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 
@@ -105,9 +106,12 @@ def classifier_of(dataset: Dataset) -> Classifier | None:
     """The classifier of a data set's images, trained on at most 20,000 of the training split, once on a machine.
 
     It learns the classes and one more for implausible images (`_implausible`); without that class a classifier is sure
-    of any image (Hendrycks et al. 2019). None for data that are not images or have fewer than two classes.
+    of any image (Hendrycks et al. 2019). None for data that are not images, have fewer than two classes or no test
+    image with a label.
     """
-    if dataset.kind != "image" or not dataset.train.has_classes or dataset.measured == "train":
+    judged = dataset.split(dataset.measured)
+    unseen = dataset.measured != "train" and len(_labelled(judged)) > 0
+    if dataset.kind != "image" or not dataset.train.has_classes or not unseen:
         return None
     key = dataset.fingerprint
     if not key or key not in _classifiers:
@@ -125,26 +129,39 @@ def _from_tensors(tensors: Tensors, dataset: Dataset) -> Classifier:
 
 
 def _cached(dataset: Dataset) -> Tensors:
-    """The tensors of `_fit`, read from the cache folder where it holds them under the data's fingerprint, else
-    computed and written there. Where the folder cannot be written, each process trains anew.
+    """The tensors of `fit`, read from the package or the cache folder where one holds them under the data's
+    fingerprint, else computed and written to the cache. Where that cannot be written, each process trains anew.
     """
     if not dataset.fingerprint:
-        return _fit(dataset)
-    key = hashlib.sha256(f"classifier {_VERSION} {SEEN} {dataset.fingerprint}".encode()).hexdigest()[:32]
-    path = cache_home() / "classifiers" / f"{key}.safetensors"
-    try:
-        return load(path.read_bytes())
-    except (OSError, SafetensorError):
-        tensors = _fit(dataset)
+        return fit(dataset)
+    name = file_name(dataset)
+    path = cache_home() / "classifiers" / name
+    for place in (EMBEDDED / name, path):
+        try:
+            return load(place.read_bytes())
+        except (OSError, SafetensorError):
+            continue
+    tensors = fit(dataset)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+        write(tensors, path)
     except (OSError, LatlasError):
         pass
     return tensors
 
 
-def _fit(dataset: Dataset) -> Tensors:
+def file_name(dataset: Dataset) -> str:
+    """The name of the file that holds a data set's classifier."""
+    key = hashlib.sha256(f"classifier {_VERSION} {SEEN} {dataset.fingerprint}".encode()).hexdigest()[:32]
+    return f"{key}.safetensors"
+
+
+def write(tensors: Tensors, path: Path) -> None:
+    """Writes the tensors of a classifier."""
+    write_atomic(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def fit(dataset: Dataset) -> Tensors:
     """Trains a classifier and returns it as tensors; `thresholds` are empty where it cannot judge what is plausible."""
     rng = np.random.default_rng(SEED)
     x, labels = _subset(dataset, dataset.train, MOST_TRAINING, rng)
@@ -203,9 +220,15 @@ def small(x: Tensor) -> Tensor:
     return x if scale >= 1 else nn.functional.interpolate(x, size, mode="area")
 
 
+def _labelled(split: Split) -> np.ndarray:
+    """The rows of a split that have a label."""
+    return np.empty(0, np.int64) if split.labels is None else np.flatnonzero(is_labelled(split.labels))
+
+
 def _subset(dataset: Dataset, split: Split, most: int, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """At most `most` images of a split, drawn by `rng` and made small, and their labels."""
-    rows = np.sort(rng.permutation(len(split))[:most])
+    """At most `most` labelled images of a split, drawn by `rng` and made small, and their labels."""
+    labelled = _labelled(split)
+    rows = np.sort(labelled[rng.permutation(len(labelled))[:most]])
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     x = torch.cat([small(as_tensor(dataset, np.asarray(split.x[part]))) for part in parts])
     return x, np.asarray(split.labels)[rows]

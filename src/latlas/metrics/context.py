@@ -175,8 +175,9 @@ class Context:
 
     @cached_property
     def labels(self) -> np.ndarray | None:
-        """Classes of `rows` (N,), None where items have none."""
-        return np.asarray(self.test.labels)[self.rows] if self.test.has_classes else None
+        """Classes of `rows` (N,), UNLABELLED where an item has none; None where items have no classes."""
+        test = self.test.take(self.rows)
+        return test.labels if test.has_classes else None
 
     @cached_property
     def training_rows(self) -> np.ndarray:
@@ -185,7 +186,7 @@ class Context:
 
     @cached_property
     def training_labels(self) -> np.ndarray | None:
-        """Classes of `training_rows` (M,), None where items have none."""
+        """Classes of `training_rows` (M,), UNLABELLED where an item has none; None where items have no classes."""
         train = self.dataset.train.take(self.training_rows)
         return train.labels if train.has_classes else None
 

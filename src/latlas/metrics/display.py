@@ -61,7 +61,7 @@ def text(numbers: Numbers) -> str:
 def tables(numbers: Numbers) -> dict[str, Table]:
     """A table for each group, by its title, each number explained; without the numbers that every split has."""
     numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in OF_SPLITS}
-    head = (Cell("Number"), Cell("Value"), Cell("Beside it"))
+    head = (Cell("Number"), Cell("Value"), Cell("Baseline"))
     return {
         title: Table(head, [_row(name, about) for name, about in members.items()], numeric=(1,))
         for title, members in _groups(numbers)

@@ -6,10 +6,11 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from latlas.data import Split
+from latlas.data import Split, is_labelled
 from latlas.metrics.classifier import small
 from latlas.metrics.context import Context
 from latlas.metrics.metric import Metric, Value, share_of
@@ -85,11 +86,27 @@ def views(context: Context) -> dict[str, View]:
     return by_name
 
 
+def labelled(
+    context: Context, labels: np.ndarray | None, truth: np.ndarray | None
+) -> tuple[dict[str, View], np.ndarray, np.ndarray]:
+    """The views of the items that have a label, and their labels: those of training (None: all items), and of test."""
+    known = None if labels is None else is_labelled(labels)
+    seen = None if truth is None else is_labelled(truth)
+    by_name = {
+        name: View(_at(view.train, known), _at(view.test, seen)) for name, view in context.once(views).items()
+    }
+    return by_name, _at(labels, known), _at(truth, seen)
+
+
+def _at(values: Any, known: np.ndarray | None) -> Any:
+    return values if known is None or known.all() else values[known]
+
+
 def clusters(context: Context) -> dict[str, np.ndarray]:
-    """The cluster of each of `rows` in every view, with as many clusters as the test items have classes."""
-    assert context.labels is not None  # callers return None without labels
-    count = len(np.unique(context.labels))
-    return {name: clustered(view.test, count, context.seed) for name, view in context.once(views).items()}
+    """The cluster of each of the labelled `rows` in every view, with as many clusters as they have classes."""
+    by_name, _, truth = labelled(context, None, context.labels)
+    count = len(np.unique(truth))
+    return {name: clustered(view.test, count, context.seed) for name, view in by_name.items()}
 
 
 def knn_hits(view: View, labels: np.ndarray, truth: np.ndarray, k: int = NEIGHBOURS) -> np.ndarray:
@@ -157,9 +174,8 @@ def _accuracy(context: Context, hits: Callable[[View, np.ndarray, np.ndarray], n
     labels, truth = context.training_labels, context.labels
     if labels is None or truth is None:
         return None
-    return _codes_beside_others(
-        {name: share_of(hits(view, labels, truth)) for name, view in context.once(views).items()}
-    )
+    by_name, labels, truth = labelled(context, labels, truth)
+    return _codes_beside_others({name: share_of(hits(view, labels, truth)) for name, view in by_name.items()})
 
 
 def _codes_beside_others(by_view: Mapping[str, Value]) -> Value:
@@ -183,24 +199,26 @@ def _probe_r2(context: Context) -> Value | None:
     )
     if labels is None or truth is None or not (_are_real(labels) and _are_real(truth)):
         return None
-    return _codes_beside_others(
-        {name: ridge_r2(view, labels, truth) for name, view in context.once(views).items()}
-    )
+    by_name, labels, truth = labelled(context, labels, truth)
+    return _codes_beside_others({name: ridge_r2(view, labels, truth) for name, view in by_name.items()})
 
 
 def _are_real(labels: np.ndarray) -> bool:
-    """Whether labels are finite real numbers that are not all equal."""
-    real = np.issubdtype(labels.dtype, np.floating) and labels.ndim == 1
-    return bool(real and len(labels) > 1 and np.isfinite(labels).all() and labels.std() > 0)
+    """Whether labels are finite real numbers, or missing, that are not all equal."""
+    if not np.issubdtype(labels.dtype, np.floating) or labels.ndim != 1:
+        return False
+    given = labels[is_labelled(labels)]
+    return bool(len(given) > 1 and np.isfinite(given).all() and given.std() > 0)
 
 
 def _silhouette(context: Context) -> Value | None:
-    labels = context.labels
-    if labels is None or (own := silhouette(context.codes, labels)) is None:
+    if context.labels is None:
         return None
-    scores = {
-        name: silhouette(view.test, labels) for name, view in context.once(views).items() if name != "codes"
-    }
+    by_name, _, labels = labelled(context, None, context.labels)
+    own = silhouette(by_name.pop("codes").test, labels)
+    if own is None:
+        return None
+    scores = {name: silhouette(view.test, labels) for name, view in by_name.items()}
     beside = {name: score for name, score in scores.items() if score is not None}
     return Value(own, None, min(len(labels), MOST_SILHOUETTE), beside=beside)
 
@@ -219,8 +237,10 @@ def _ari(context: Context) -> Value | None:
 
 def _agreement(context: Context, score: Callable[[np.ndarray, np.ndarray], float]) -> Value | None:
     """How well the clusters of each view agree with the classes."""
-    labels = context.labels
-    if labels is None or len(np.unique(labels)) == len(labels):
+    if context.labels is None:
+        return None
+    labels = context.labels[is_labelled(context.labels)]
+    if len(np.unique(labels)) == len(labels):
         return None
     scores = {name: float(score(labels, of_view)) for name, of_view in context.once(clusters).items()}
     return _codes_beside_others({name: Value(score, None, len(labels)) for name, score in scores.items()})

@@ -25,7 +25,7 @@ BLOCK = 1000  # draws of z whose weights are held at once: a multiple of every k
 LARGEST = 2**20  # values decoded at once on a CPU: more is no faster
 TOGETHER = 64  # items encoded at once, or more where few draws are taken
 BOUNDS = (5, 50)  # draws of the importance-weighted bounds that come with log p(x)
-# ENOUGH is compared with a tolerance: ten equal weights sum to 9.99999 effective draws.
+# ENOUGH is compared with a tolerance: ten equal weights have an effective sample size of 9.99999.
 ENOUGH, MOST_LOW, MOST_BIAS = 10, 0.3, 0.5
 
 Draw = Callable[[int], Tensor]
@@ -71,7 +71,7 @@ class Importance:
     def warning(self) -> str:
         """Why log p(x) is not to be trusted; "" where no check fails.
 
-        A check fails where more than 30 % of the images have fewer than 10 effective draws, which is a bias of 0.05
+        A check fails where more than 30 % of the images have an effective sample size below 10, which is a bias of 0.05
         nats if the weights have a variance and of any size if not, or where the estimated bias is above 0.5 nats. A
         posterior that misses a part of p(z | x) entirely passes both.
         """
@@ -79,8 +79,8 @@ class Importance:
             return ""
         least = "" if self.bias is None or self.bias <= 0 else f" by about {self.bias:.2g} nats or more"
         return (
-            f"too low{least}: {self.low:.0%} of the items have fewer than {ENOUGH} effective draws of "
-            f"{self.samples:,}; raise evaluation.draws"
+            f"too low{least}: {self.low:.0%} of the items have an effective sample size below {ENOUGH} of "
+            f"{self.samples:,} draws; raise evaluation.draws"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def _bound(draws: int) -> Callable[[Context], Value | None]:
     return compute
 
 
-def _effective_draws(context: Context) -> Value | None:
+def _effective_sample_size(context: Context) -> Value | None:
     estimate = context.once(importance)
     if estimate is None:
         return None
@@ -147,24 +147,24 @@ LIKELIHOOD: dict[str, Metric] = {
         _log_px, 2,
     ),
     "gap": Metric(
-        "tightness gap", "likelihood", "nats per {item}", "lower",
-        "log p(x) minus the ELBO of the same draws: at least this much a better posterior could gain.",
+        "gap between log p(x) and ELBO", "likelihood", "nats per {item}", "lower",
+        "log p(x) minus the ELBO, from the same draws: at least this much a better posterior could gain.",
         _gap, 2,
     ),
     "iwae_5": Metric(
-        "bound of 5 draws", "likelihood", "nats per {item}", "higher",
+        "IWAE bound, K = 5", "likelihood", "nats per {item}", "higher",
         "The importance-weighted bound L₅: between the ELBO, which is L₁, and log p(x).",
         _bound(5), 2,
     ),
     "iwae_50": Metric(
-        "bound of 50 draws", "likelihood", "nats per {item}", "higher",
+        "IWAE bound, K = 50", "likelihood", "nats per {item}", "higher",
         "The importance-weighted bound L₅₀: never below L₅; where it is well above L₅, log p(x) is higher still.",
         _bound(50), 2,
     ),
-    "effective_draws": Metric(
-        "effective draws", "likelihood", "draws", "higher",
+    "effective_sample_size": Metric(
+        "effective sample size", "likelihood", "draws", "higher",
         "The number of draws per {item} that carry the weight, the median: with fewer than 10, log p(x) is too low.",
-        _effective_draws, 1,
+        _effective_sample_size, 1,
     ),
     "bits_per_dim": Metric(
         "bits per dimension", "likelihood", "bits", "lower",
