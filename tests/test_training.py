@@ -269,7 +269,7 @@ def test_the_default_length_is_one_of_steps_and_ends_by_validation(rows: int, ki
     dataset = replace(dataset, train=split(np.repeat(dataset.train.x[:1], rows, 0)))
     config = resolve(configuration.recipe("vae"), dataset)[0]
     assert training.plan(config, rows).steps == pytest.approx(steps, rel=0.03)
-    assert config.training.patience == "auto"
+    assert config.training.patience == "clearly-worse"
     given = configuration.override(configuration.recipe("vae"), {"training.epochs": 3}, "test")
     assert resolve(given, dataset)[0].training.patience is None
     unheld = replace(dataset, valid=dataset.valid.take(slice(0, 0)))

@@ -77,7 +77,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         epochs = _good_epochs(dataset, config.training.batch_size)
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
         if config.training.patience is None and _ranks_epochs(config, dataset):
-            choose("training.patience", "auto", "stops early where validation gets clearly worse")
+            choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):

@@ -286,7 +286,7 @@ def _scores(run: Run, start: int) -> list[tuple[int, float]]:
 def _patience_is_over(session: Session, length: training.Plan) -> str:
     """Why training stops early, "" where it does not."""
     patience, progress = session.config.training.patience, session.progress
-    if patience == "auto":
+    if patience == "clearly-worse":
         worse = training.clearly_worse(session.scores, length)
         return "validation stays clearly worse than at its best" if worse else ""
     over = patience is not None and progress.epochs_without_better >= patience

@@ -222,10 +222,11 @@ class TrainingConfig(Section):
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; none given: torch's choice")] = None
     deterministic: Annotated[bool, Field(description="on CUDA: equal runs, equal bits, at a cost")] = False
     patience: Annotated[
-        Positive | Literal["auto"] | None,
+        Positive | Literal["clearly-worse"] | None,
         Field(
-            description="stop after this many epochs in which validation got no better; auto: once it has stayed"
-            " clearly below its best for a fifth of training; none given: never, or auto where the length is by size"
+            description="stop after this many epochs in which validation got no better; clearly-worse: once it"
+            " has stayed clearly below its best for a fifth of training; none given: never, or clearly-worse where the"
+            " length is by size"
         ),
     ] = None
     start: Annotated[

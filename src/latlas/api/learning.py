@@ -9,7 +9,7 @@ from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
-from latlas.api.opening import PathLike, RunLike, run_of
+from latlas.api.opening import PathLike, RunLike, Where, run_of
 from latlas.console import Console
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
@@ -143,9 +143,10 @@ def resume(
     learning rate. Without any a finished run is returned unchanged. Raises InputError for data that are missing or have
     changed, for a setting that cannot change and for a length that is trained already.
     """
-    unknown_names = sorted(set(options) - set(SHORT))
-    if unknown_names:
-        raise TypeError(f"resume() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
+    known = dict.fromkeys((*Where.__annotations__, *SHORT))
+    for name in options:
+        if name not in known:
+            raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
     where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
     folder = path.path if isinstance(path, Run) else Path(path)
