@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from latlas.data import DataOptions, Dataset, cache, load
-from latlas.data.cache import ImageFormat, decode_files
+from latlas.data.cache import decode_files
 from latlas.data.folders import list_images
+from latlas.data.image_plan import ImageFormat
 from latlas.errors import InputError
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from latlas.data.image_files import decode, inspect
+from latlas.data.image_files import decode, decode_pages, inspect
+from latlas.data.image_formats import FORMATS, SUFFIXES
 from latlas.errors import InputError
 
 RGB = np.zeros((6, 8, 3), np.uint8)
@@ -137,15 +139,14 @@ def test_sixteen_bits_keep_their_range(tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / f"w.{suffix}", Image.fromarray(wide))
     assert inspect(path).grey
     x = decode(path, None, "crop", True)[..., 0]
-    assert x.max() == 255
-    assert x.min() == 0
-    np.testing.assert_array_equal(x, np.round(wide / 257).astype(np.uint8))
+    assert x.dtype == np.uint16
+    np.testing.assert_array_equal(x, wide)
     assert decode(path, (3, 4), "squash", False).shape == (3, 4, 3)
 
 
 def test_pixels_without_a_range_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "f.tiff", Image.fromarray(GREY.astype(np.float32)))
-    with pytest.raises(InputError, match=r"f.tiff: 32-bit pixels"):
+    with pytest.raises(InputError, match=r"f.tiff: a TIFF of 32-bit floats, which have no known range"):
         decode(path, None, "crop", True)
 
 
@@ -204,3 +205,142 @@ def test_broken_files_say_why(tmp_path: Path) -> None:
     for call in (lambda: decode(text, None, "crop", False), lambda: inspect(text)):
         with pytest.raises(InputError, match="not an image"):
             call()
+
+
+UNREAD = {
+    "EPS": "needs Ghostscript", "WMF": "needs Windows", "BUFR": "no decoder", "GRIB": "no decoder",
+    "HDF5": "no decoder", "MPEG": "no decoder", "IPTC": "any other format inside", "FITS": "values without a range",
+    "PALM": "only written", "PDF": "only written",
+}  # fmt: skip
+
+
+def test_every_format_that_pillow_decodes_itself_is_read() -> None:
+    Image.init()
+    known: dict[str, set[str]] = {}
+    for suffix, name in Image.registered_extensions().items():
+        known.setdefault(name, set()).add(suffix)
+    known["JPEG"] |= known.pop("MPO")  # which the JPEG plugin opens
+    assert set(known) == set(FORMATS) | set(UNREAD)
+    assert {name: set(suffixes) for name, suffixes in FORMATS.items()} == {
+        name: suffixes for name, suffixes in known.items() if name in FORMATS
+    }
+    assert all(name in Image.OPEN for name in FORMATS)
+    assert len(SUFFIXES) == sum(map(len, FORMATS.values()))
+
+
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated")
+@pytest.mark.parametrize("suffix", sorted(SUFFIXES))
+def test_files_of_every_suffix_are_read(tmp_path: Path, suffix: str) -> None:
+    """Where Pillow writes the format; the others are opened by the same call."""
+    path = tmp_path / f"a{suffix}"
+    grey = suffix in (".pgm", ".pnm", ".msp", ".xbm", ".pbm")
+    image = Image.fromarray(np.kron(RGB, np.ones((8, 8, 1), np.uint8))).convert("L" if grey else "RGB")
+    if suffix in (".pbm", ".xbm", ".msp"):
+        image = image.convert("1")
+    if suffix == ".pfm":
+        pytest.skip("floats, which have no known range")
+    try:
+        image.save(path)
+    except (KeyError, ValueError, OSError):
+        pytest.skip("Pillow does not write it")
+    x = decode(path, (48, 64), "squash", False)
+    wanted = np.asarray(image.convert("RGB").resize((64, 48)))
+    assert np.abs(x.astype(int) - wanted)[10:20, 10:50].mean() < 8
+
+
+def test_what_needs_another_program_is_not_opened_under_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import EpsImagePlugin
+
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, "eps")
+    (tmp_path / "a.png").write_bytes(buffer.getvalue())
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("Ghostscript was called"))
+    with pytest.raises(InputError, match=r"a.png: not an image that Pillow can read"):
+        decode(tmp_path / "a.png", None, "crop", False)
+
+
+def test_lab_is_converted(tmp_path: Path) -> None:
+    """White, black and a pure red of sRGB, in CIE L*a*b* with its white at D50."""
+    lab = np.zeros((4, 6, 3), np.uint8)
+    lab[:, :2], lab[:, 2:4], lab[:, 4:] = (255, 0, 0), (0, 0, 0), (138, 81, 70)
+    path = save(tmp_path / "a.tif", Image.fromarray(lab, "LAB"))
+    x = decode(path, None, "crop", False).astype(int)
+    assert np.abs(x[0, 0] - 255).max() <= 2
+    assert x[0, 2].max() <= 2
+    assert np.abs(x[0, 5] - (255, 0, 0)).max() <= 6
+
+
+def stack(path: Path, pages: list[np.ndarray], **options: object) -> Path:
+    first, *rest = map(Image.fromarray, pages)
+    first.save(path, save_all=True, append_images=rest, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["tiff", "gif", "webp", "png", "avif"])
+def test_every_page_can_be_read(tmp_path: Path, suffix: str) -> None:
+    pages = [np.full((16, 24, 3), v, np.uint8) for v in (10, 90, 250)]
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = stack(tmp_path / f"a.{suffix}", pages, **options)
+    found = list(decode_pages(path, (8, 8), "crop", True))
+    assert [round(float(np.asarray(x).mean())) for x in found] == pytest.approx([10, 90, 250], abs=2)
+    header = inspect(path)
+    assert (header.pages, header.stack) == (3, suffix == "tiff")
+
+
+def test_pages_of_a_tiff_are_its_pictures(tmp_path: Path) -> None:
+    """Reduced copies and masks are none, wherever they stand, and each page has its own orientation and depth."""
+    small, large = GREY[:3, :4].copy(), GREY
+    for order, kinds in (((small, large), (1, 0)), ((large, small, small), (0, 1, 4))):
+        path = tmp_path / "a.tif"
+        _tagged([(x, {254: kind}) for x, kind in zip(order, kinds, strict=True)], path)
+        assert inspect(path) == inspect(path).__class__(6, 8, True)
+        np.testing.assert_array_equal(decode(path, None, "crop", True)[..., 0], large)
+    _tagged([(GREY, {274: 1}), (GREY, {274: 6}), (GREY, {274: 3})], path)
+    pages = list(decode_pages(path, None, "crop", True))
+    assert inspect(path).pages == 3
+    for page, truth in zip(pages, (GREY, np.rot90(GREY, -1), GREY[::-1, ::-1]), strict=True):
+        np.testing.assert_array_equal(np.asarray(page)[..., 0], truth)
+    deep = np.linspace(0, 4095, 48).reshape(6, 8).astype(np.uint16)
+    _tagged([(deep, {}), (GREY.astype(np.float32), {})], path)
+    first, second = decode_pages(path, None, "crop", True)
+    np.testing.assert_array_equal(np.asarray(first)[..., 0], deep)
+    assert isinstance(second, str)
+    assert second.startswith("page 2: a TIFF of 32-bit floats")
+
+
+def _tagged(pages: list[tuple[np.ndarray, dict[int, int]]], path: Path) -> None:
+    from PIL.TiffImagePlugin import AppendingTiffWriter, ImageFileDirectory_v2
+
+    path.unlink(missing_ok=True)
+    with AppendingTiffWriter(str(path), True) as file:
+        for x, tags in pages:
+            directory = ImageFileDirectory_v2()
+            for tag, value in tags.items():
+                directory[tag] = value
+            Image.fromarray(x).save(file, format="TIFF", tiffinfo=directory)
+            file.newFrame()
+
+
+def test_a_stack_of_imagej_with_one_directory_is_refused(tmp_path: Path) -> None:
+    path = save(
+        tmp_path / "a.tif", Image.fromarray(GREY), tiffinfo={270: "ImageJ=1.53t\nimages=5\nslices=5\n"}
+    )
+    with pytest.raises(InputError, match="ImageJ stack of 5 images, listed as 1; save them as pages"):
+        decode(path, None, "crop", True)
+
+
+def test_mpo_is_one_picture(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    frames = [Image.fromarray(np.full((16, 24, 3), v, np.uint8)) for v in (10, 250)]
+    frames[0].save(path, "MPO", save_all=True, append_images=frames[1:])
+    assert inspect(path).pages == 1
+    assert len(list(decode_pages(path, None, "crop", True))) == 1
+    assert (decode(path, None, "crop", True) == 10).all()
+
+
+def test_the_documentation_lists_the_suffixes() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    table = page.partition("### Image formats")[2].partition("Formats that need")[0]
+    assert set(re.findall(r"`(\.\w+)`", table)) == SUFFIXES

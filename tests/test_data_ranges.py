@@ -29,7 +29,9 @@ CASES = {
     "0/1 float vectors": (BITS.reshape(40, -1) * 1.0, "vector", True, "none", np.uint8),
     "uint8 images": ((BITS * 7).astype(np.uint8), "image", False, "integer", np.uint8),
     "uint8 vectors": ((BITS * 7).astype(np.uint8).reshape(40, -1), "vector", False, "integer", np.uint8),
-    "uint16 images": ((BITS * 7).astype(np.uint16), "image", False, "integer", np.uint16),
+    "uint16 images": ((BITS * 700).astype(np.uint16), "image", False, "integer", np.uint16),
+    "big-endian uint16 images": ((BITS * 700).astype(">u2"), "image", False, "integer", np.uint16),
+    "uint16 images of bytes": ((BITS * 7).astype(np.uint16), "image", False, "integer", np.uint8),
     "int64 images of bytes": (BITS * 255, "image", False, "integer", np.uint8),
     "int64 images beyond bytes": (BITS * 256, "image", False, "minmax", np.float32),
     "negative int images": (-BITS, "image", False, "minmax", np.float32),
@@ -65,8 +67,57 @@ def test_exact_values_on_the_models_scale() -> None:
     x = (BITS * 51).astype(np.uint8)
     assert build(x).scaling.apply(x).max() == np.float32(0.2)
     wide = (BITS * 13107).astype(np.uint16)
-    np.testing.assert_allclose(build(wide).scaling.apply(wide).max(), 0.2, rtol=1e-6)
+    np.testing.assert_allclose(build(wide, bits=16).scaling.apply(wide).max(), 0.2, rtol=1e-6)
     assert build(BITS.astype(bool)).scaling.apply(build(BITS).train.x).max() == 1  # not divided by 255
+
+
+@pytest.mark.parametrize(("bits", "highest"), [(8, 200), (8, 255), (9, 256), (10, 1023), (12, 4095), (12, 2048),
+                                                (14, 16000), (16, 32768), (16, 65535)])  # fmt: skip
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_values_in_sixteen_bits_are_on_the_scale_that_holds_them(bits: int, highest: int, dtype: str) -> None:
+    """Of a camera's 10, 12 or 14 bits the brightest are white, whatever is stored around them."""
+    x = RNG.integers(0, highest + 1, (40, 6, 5, 1)).astype(dtype)
+    x[:, 0, 0] = highest  # in every split
+    for items in (x, x.reshape(40, -1)):
+        dataset = build(items)
+        assert dataset.scaling == Scaling("integer", scale=(2.0**bits - 1,))
+        np.testing.assert_allclose(
+            dataset.scaling.apply(dataset.train.x), items[dataset.train.index] / (2**bits - 1), rtol=1e-6
+        )
+        assert any(f"read as {bits} bits, divided by {2**bits - 1:,}" in n for n in dataset.notes)
+    assert build(x, bits=16).scaling.scale == (65535.0,)
+    dark = x // 2
+    assert build(dark, bits=bits).scaling == build(x).scaling
+    # Eight bits of the model are its own; wide values stay on the scale of the training data.
+    scaling = build(x).scaling
+    assert scaling.apply(check_fit(x[:1] // 2, scaling, "x")).max() == pytest.approx(
+        highest // 2 / (2**bits - 1)
+    )
+    if bits < 16:
+        with pytest.raises(InputError, match=f"takes integers from 0 to {2**bits - 1}"):
+            check_fit(x * 0 + 2**bits, scaling, "x")
+
+
+def test_the_scale_of_sixteen_bits_comes_from_the_training_data() -> None:
+    x = (RNG.integers(0, 2048, (40, 6, 5, 1))).astype(np.uint16)
+    x[:, 0, 0] = 2000
+    brighter = x.copy()
+    brighter[3, 0, 0] = 4095  # wherever it is held out, the items come from one source
+    for seed in range(12):
+        assert build(brighter, seed=seed).scaling.scale == (4095.0,)
+    assert build(x, test=x // 2).scaling.scale == (2047.0,)
+    with pytest.raises(InputError, match=r"test: uint16 values .* to 8180, .* 0 to 2047; data.bits = 16"):
+        build(x, test=x * 4)
+    assert build(x, test=x * 4, bits=16).scaling.scale == (65535.0,)
+
+
+def test_bits_that_do_not_fit_are_refused() -> None:
+    x = (RNG.integers(0, 5000, (40, 6, 5, 1))).astype(np.uint16)
+    with pytest.raises(InputError, match=r"data.bits = 12: x.npy: values up to 4,\d+, more than fit"):
+        build(x, bits=12)
+    for other in (x / 5000, (x // 20).astype(np.uint8), x.astype(np.int64)):
+        with pytest.raises(InputError, match=r"data.bits = 12: x.npy: only unsigned 16-bit values have it"):
+            build(other, bits=12)
 
 
 @settings(max_examples=40, deadline=None)

@@ -95,10 +95,10 @@ def commit() -> str | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None  # Git would look further up, and find the checkout that a virtual environment lies in
-    return (
-        _output("git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-        or None
-    )
+    git = ("git", "-C", str(root))
+    head = _output(*git, "rev-parse", "HEAD")
+    changed = head and _output(*git, "status", "-s", "-uno")
+    return f"{head}-dirty" if changed else head or None
 
 
 def _output(*command: str) -> str:

@@ -28,6 +28,7 @@ SHORT = {
     "limit": "data.limit",
     "image_size": "data.image_size",
     "layout": "data.layout",
+    "pages": "data.pages",
     "label": "data.label",
     "header": "data.header",
     "drop": "data.drop",
@@ -109,11 +110,11 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run whose
-    weights training starts from, with its model and objective unless others are given. `settings` takes any key of
-    the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
-    must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the
-    ELBO, its terms and the squared error, which is enough to try things out.
+    layout, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run
+    whose weights training starts from, with its model and objective unless others are given. `settings` takes any key
+    of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder,
+    which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers
+    but the ELBO, its terms and the squared error, which is enough to try things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """

@@ -64,6 +64,9 @@ def train(
     layout: Annotated[
         str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")
     ] = None,
+    pages: Annotated[
+        str | None, option(metavar="WHICH", help="Of files with several pages: all, each an item, or first.")
+    ] = None,
     label: Annotated[str | None, option(metavar="COLUMN", help="A table's column of labels.")] = None,
     header: Annotated[
         str | None, option(metavar="yes|no", help="Whether a text table's first row names its columns.")
@@ -99,7 +102,7 @@ def train(
     options: dict[str, Any] = {
         "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
         "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size, "image_size"),
-        "layout": layout, "label": label, "header": header, "drop": drop or None, "columns": columns,
+        "layout": layout, "pages": pages, "label": label, "header": header, "drop": drop or None, "columns": columns,
         "strict": strict or None,
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}

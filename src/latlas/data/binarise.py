@@ -48,7 +48,7 @@ def drawn_once(split: Split, scaling: Scaling, seed: int, name: str) -> Split:
     0 and the largest value stay what they are.
     """
     rng = np.random.default_rng([seed, _STREAMS[name]])
-    top = np.iinfo(split.x.dtype).max if np.issubdtype(split.x.dtype, np.integer) else 1
+    top = scaling.largest(split.x.dtype)
     x = np.empty_like(split.x)
     start = 0
     for block in blocks(split.x):

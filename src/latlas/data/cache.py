@@ -9,102 +9,71 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 import numpy as np
 
 from latlas.data.catalogue import cache_home
-from latlas.data.image_files import Header, decode, inspect
+from latlas.data.image_files import decode, decode_pages
+from latlas.data.image_plan import ImageFormat, Plan, Scale, parallel, plan_of
 from latlas.errors import InputError
 from latlas.progress import OnProgress
 
-DEFAULT_SIZE = (64, 64)
-LARGEST_OWN_SIZE = 256  # pixels; files that agree in a larger size are photographs, and get the default
-_VERSION = 1  # part of the key: raise it when decoding changes
+_VERSION = 2  # part of the key: raise it when decoding changes
 _DAY = 86_400.0
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-
-
-@dataclass(frozen=True)
-class ImageFormat:
-    """What images are decoded to: `size` (height, width), None for the files' own; `grey`, None for grey if all are."""
-
-    size: tuple[int, int] | None = None
-    resize: str = "crop"
-    grey: bool | None = None
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Images (N, H, W, C) uint8 and their places in the list of files, `rows` (N,).
+    """Images (N, H, W, C) uint8 or uint16 and their places in the list of files, `rows` (N,), repeated for each page.
 
-    `broken` names the files left out, with the reason; `notes` are printable lines.
+    `broken` names the files left out, with the reason; `notes` are printable lines; white is 2^`bits` - 1, where it is
+    known.
     """
 
     x: np.ndarray
     rows: np.ndarray
     broken: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """The size and colour that a list of files is decoded to."""
-
-    root: Path
-    files: Sequence[Path]
-    size: tuple[int, int]
-    resize: str
-    grey: bool
-    notes: tuple[str, ...]
+    bits: int | None = 8
 
 
 def decode_files(
-    root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None = None
+    root: Path,
+    files: Sequence[Path],
+    image_format: ImageFormat,
+    progress: OnProgress | None = None,
+    keep: bool = True,
 ) -> Decoded:
     """All images of a list of files under `root`, from the cache where their content was decoded before.
 
-    Raises InputError where none can be read.
+    Raises InputError where none can be read, for stacks unless `pages` says what to do with them, and for 16-bit values
+    of no known scale beside others.
     """
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and large pictures; what cannot be read is reported by name instead.
         warnings.simplefilter("ignore")
+        if not keep:
+            return _in_memory(plan_of(root, files, image_format, progress), (), progress)
         folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
         cached = _open(folder)
         if cached is not None:
             return cached
-        plan = _plan(root, files, image_format, progress)
+        plan = plan_of(root, files, image_format, progress)
         try:
             return _build(folder, plan, progress)
         except OSError as error:
             note = (
                 f"the cache in {folder.parent} cannot be written ({error.strerror or error}): kept in memory"
             )
-            return _in_memory(plan, note, progress)
-
-
-def parallel(
-    function: Callable[[_T], _R], items: Sequence[_T], what: str, progress: OnProgress | None
-) -> Iterator[_R]:
-    """`function` of each item, in order, from a pool of threads."""
-    pool = ThreadPoolExecutor(min(16, os.cpu_count() or 1))
-    try:
-        for done, result in enumerate(pool.map(function, items), 1):
-            yield result
-            if progress is not None and (done % 64 == 0 or done == len(items)):
-                progress(what, done, len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
+            return _in_memory(plan, (note,), progress)
 
 
 def _key(root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None) -> str:
-    parts = (_VERSION, image_format.size, image_format.resize, image_format.grey)
-    digest = hashlib.sha256(repr(parts).encode())
+    digest = hashlib.sha256(repr((_VERSION, astuple(image_format))).encode())
     sums = parallel(_file_sum, files, "checking files", progress)
     for path, file_sum in zip(files, sums, strict=True):
         digest.update(f"{path.relative_to(root).as_posix()}\0{file_sum}\0".encode("utf-8", "surrogateescape"))
@@ -119,53 +88,28 @@ def _file_sum(path: Path) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _plan(root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None) -> _Plan:
-    if image_format.size is not None and image_format.grey is not None:
-        return _Plan(root, files, image_format.size, image_format.resize, image_format.grey, ())
-    headers = [h for h in parallel(_header, files, "reading sizes", progress) if h is not None]
-    sizes = {(h.height, h.width) for h in headers}
-    size = image_format.size
-    if size is None:
-        alike = len(sizes) == 1 and max(min(sizes)) <= LARGEST_OWN_SIZE
-        size = min(sizes) if alike else DEFAULT_SIZE
-    notes = [_size_note(size, sizes, image_format)]
-    grey = image_format.grey
-    if grey is None:
-        grey = bool(headers) and all(h.grey for h in headers)
-        notes.append("grey, as every file is" if grey else "RGB, as some files have colours")
-    return _Plan(root, files, size, image_format.resize, grey, tuple(notes))
+def _pixels(plan: Plan, progress: OnProgress | None) -> Iterator[list[np.ndarray | str]]:
+    """The pixels of each file's pages, or the reason why there are none.
 
+    Raises InputError, once all are decoded, where it is not known what is white.
+    """
+    how = (plan.size, plan.image_format.resize, plan.grey)
+    scale = Scale(plan)
 
-def _header(path: Path) -> Header | None:
-    try:
-        return inspect(path)
-    except InputError:
-        return None
-
-
-def _size_note(size: tuple[int, int], file_sizes: set[tuple[int, int]], image_format: ImageFormat) -> str:
-    if file_sizes == {size}:
-        return f"images of {size[0]}x{size[1]}, as the files are"
-    how = "short side, then centre crop" if image_format.resize == "crop" else "squashed"
-    one_size = "x".join(map(str, min(file_sizes, default=size)))
-    originals = f"{len(file_sizes)} sizes" if len(file_sizes) > 1 else one_size
-    hint = "" if image_format.size is not None else "; data.image_size = HxW to choose"
-    return f"images resized to {size[0]}x{size[1]} ({how}; files of {originals}{hint})"
-
-
-def _pixels(plan: _Plan, progress: OnProgress | None) -> Iterator[np.ndarray | str]:
-    """Each file's pixels, or the reason why there are none."""
-
-    def one(path: Path) -> np.ndarray | str:
+    def one(i: int) -> list[np.ndarray | str]:
         try:
-            return decode(path, plan.size, plan.resize, plan.grey)
+            path = plan.files[i]
+            return list(decode_pages(path, *how)) if plan.takes_all_pages(i) else [decode(path, *how)]
         except InputError as error:
-            return str(error).removeprefix(f"{path}: ")
+            return [str(error).removeprefix(f"{path}: ")]
 
-    return parallel(one, plan.files, "decoding images", progress)
+    decoded = parallel(one, range(len(plan.files)), "decoding images", progress)
+    for i, results in enumerate(decoded):
+        yield [r if isinstance(r, str) else scale(r, i) for r in results]
+    scale.check()
 
 
-def _build(folder: Path, plan: _Plan, progress: OnProgress | None) -> Decoded:
+def _build(folder: Path, plan: Plan, progress: OnProgress | None) -> Decoded:
     """Decodes into a temporary folder, and renames it once it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder.parent, "*.tmp-*")
@@ -175,7 +119,7 @@ def _build(folder: Path, plan: _Plan, progress: OnProgress | None) -> Decoded:
         with (temporary / "images.npy").open("wb") as file:
             rows, broken = _write(file, plan, progress)
         _refuse_no_images(plan, rows, broken)
-        about = {"rows": rows, "broken": broken, "notes": plan.notes}
+        about = {"rows": rows, "broken": broken, "notes": plan.notes, "bits": _bits(plan)}
         (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
@@ -188,7 +132,7 @@ def _build(folder: Path, plan: _Plan, progress: OnProgress | None) -> Decoded:
 
 
 def _write(
-    file: BinaryIO, plan: _Plan, progress: OnProgress | None
+    file: BinaryIO, plan: Plan, progress: OnProgress | None
 ) -> tuple[list[int], list[tuple[str, str]]]:
     """An .npy file of all readable images; their places in the list, and the broken files.
 
@@ -197,12 +141,13 @@ def _write(
     rows: list[int] = []
     broken: list[tuple[str, str]] = []
     start = _write_header(file, len(plan.files), plan)
-    for i, result in enumerate(_pixels(plan, progress)):
-        if isinstance(result, str):
-            broken.append((plan.files[i].relative_to(plan.root).as_posix(), result))
-        else:
-            rows.append(i)
-            file.write(result.tobytes())
+    for i, results in enumerate(_pixels(plan, progress)):
+        for result in results:
+            if isinstance(result, str):
+                broken.append((plan.files[i].relative_to(plan.root).as_posix(), result))
+            else:
+                rows.append(i)
+                file.write(result.tobytes())
     file.seek(0)
     # NumPy leaves room in the header for any number of rows, so the count can be set afterwards.
     if _write_header(file, len(rows), plan) != start:
@@ -212,10 +157,16 @@ def _write(
     return rows, broken
 
 
-def _write_header(file: BinaryIO, count: int, plan: _Plan) -> int:
+def _write_header(file: BinaryIO, count: int, plan: Plan) -> int:
     shape = (count, *plan.size, 1 if plan.grey else 3)
-    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": plan.dtype.str, "fortran_order": False, "shape": shape}
+    )
     return file.tell()
+
+
+def _bits(plan: Plan) -> int | None:
+    return None if plan.white is None else plan.white.bit_length()
 
 
 def sweep(parent: Path, pattern: str) -> None:
@@ -232,24 +183,26 @@ def _open(folder: Path) -> Decoded | None:
         x = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
         rows = np.asarray(about["rows"], dtype=np.int64)
         broken = tuple((str(name), str(why)) for name, why in about["broken"])
-        if x.dtype != np.uint8 or x.ndim != 4 or len(x) != len(rows):
+        if x.dtype not in (np.uint8, np.uint16) or x.ndim != 4 or len(x) != len(rows):
             return None
-        return Decoded(np.asarray(x), rows, broken, tuple(about["notes"]))
+        return Decoded(np.asarray(x), rows, broken, tuple(about["notes"]), about["bits"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _in_memory(plan: _Plan, note: str, progress: OnProgress | None) -> Decoded:
-    results = list(_pixels(plan, progress))
-    names = [p.relative_to(plan.root).as_posix() for p in plan.files]
-    broken = [(name, r) for name, r in zip(names, results, strict=True) if isinstance(r, str)]
-    rows = [i for i, r in enumerate(results) if not isinstance(r, str)]
+def _in_memory(plan: Plan, notes: tuple[str, ...], progress: OnProgress | None) -> Decoded:
+    found = [(i, result) for i, results in enumerate(_pixels(plan, progress)) for result in results]
+    broken = [(plan.files[i].relative_to(plan.root).as_posix(), r) for i, r in found if isinstance(r, str)]
+    rows = [i for i, r in found if not isinstance(r, str)]
     _refuse_no_images(plan, rows, broken)
-    x = np.stack([r for r in results if not isinstance(r, str)])
-    return Decoded(x, np.asarray(rows), tuple(broken), (*plan.notes, note))
+    x = np.stack([r for _, r in found if not isinstance(r, str)])
+    return Decoded(x, np.asarray(rows), tuple(broken), (*plan.notes, *notes), _bits(plan))
 
 
-def _refuse_no_images(plan: _Plan, rows: Sequence[int], broken: Sequence[tuple[str, str]]) -> None:
-    if not rows:
-        first = ": ".join(broken[0])
-        raise InputError(f"{plan.root}: none of {len(broken):,} image files can be read (first: {first})")
+def _refuse_no_images(plan: Plan, rows: Sequence[int], broken: Sequence[tuple[str, str]]) -> None:
+    if rows:
+        return
+    if len(plan.files) == 1:
+        raise InputError(f"{plan.files[0]}: {broken[0][1]}")
+    first = ": ".join(broken[0])
+    raise InputError(f"{plan.root}: none of {len(plan.files):,} image files can be read (first: {first})")

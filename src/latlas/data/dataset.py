@@ -19,9 +19,10 @@ SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # the spl
 class Scaling:
     """Maps stored values to the model's scale by (x - shift) / scale, along the last axis.
 
-    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by
-    their largest value. `minmax`: floats by the least and greatest value of the training split, values beyond
-    them clipped. `standard`: table columns by the training split's means and standard deviations.
+    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by the largest
+    value of their scale, which of 8-bit ones is always 255. `minmax`: floats by the least and greatest value of the
+    training split, values beyond them clipped. `standard`: table columns by the training split's means and standard
+    deviations.
     """
 
     kind: ScalingKind = "none"
@@ -37,8 +38,7 @@ class Scaling:
         """
         real = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
         if self.kind == "integer" and np.issubdtype(x.dtype, np.integer):
-            top = np.iinfo(x.dtype).max if x.dtype in (np.uint8, np.uint16) else self.scale[0]
-            return real / np.asarray(top, real.dtype)
+            return real / np.asarray(self.largest(x.dtype), real.dtype)
         if self.kind in ("none", "integer"):
             if x.size and (real.min() < 0 or real.max() > 1):
                 raise InputError(
@@ -48,6 +48,12 @@ class Scaling:
             return real
         scaled = (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
         return np.clip(scaled, 0, 1) if self.kind == "minmax" else scaled
+
+    def largest(self, dtype: np.dtype) -> float:
+        """The stored value of this dtype that is 1 on the model's scale, of `none` and `integer`."""
+        if self.kind != "integer" or not np.issubdtype(dtype, np.integer):
+            return 1.0
+        return 255.0 if dtype == np.uint8 else self.scale[0]
 
     def invert(self, x: np.ndarray) -> np.ndarray:
         """The model's scale back to data units: tables only; images stay on [0, 1]."""

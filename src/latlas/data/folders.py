@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from latlas.data.cache import Decoded, ImageFormat, decode_files
+from latlas.data.cache import Decoded, decode_files
 from latlas.data.dataset import Split
-from latlas.data.image_files import SUFFIXES
+from latlas.data.image_formats import SUFFIXES
+from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
 from latlas.data.splits import Raw
 from latlas.errors import InputError
@@ -87,7 +88,7 @@ def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgres
     Raises InputError where there are none, or with `strict` where one is broken.
     """
     listing = list_images(root)
-    image_format = ImageFormat(options.image_size, options.resize)
+    image_format = ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
     decoded = decode_files(root, listing.files, image_format, progress)
     refuse_broken(root, decoded, options.strict)
     labels, classes = label_codes(listing, decoded.rows)
@@ -96,7 +97,7 @@ def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgres
         notes.append(f"{len(classes)} classes from sub-folders: {first_few(classes)}")
     everything = Split(decoded.x, labels, decoded.rows)
     if listing.parts is None:
-        return Raw(name, str(root), {"train": everything}, classes, notes=tuple(notes))
+        return Raw(name, str(root), {"train": everything}, classes, notes=tuple(notes), bits=decoded.bits)
     part_of = np.asarray(listing.parts)[decoded.rows]
     counts = Counter(part_of.tolist())
     if not counts["train"]:
@@ -107,7 +108,7 @@ def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgres
     # Files are ordered by part, so each part is a slice and stays memory-mapped.
     starts = {p: int(np.argmax(part_of == p)) for p in counts}
     parts = {p: everything.take(slice(starts[p], starts[p] + counts[p])) for p in counts}
-    return Raw(name, str(root), parts, classes, notes=tuple(notes))
+    return Raw(name, str(root), parts, classes, notes=tuple(notes), bits=decoded.bits)
 
 
 def label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...] | None]:

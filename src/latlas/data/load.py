@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,13 +13,14 @@ import numpy as np
 
 from latlas.data.arrays import orient, read_array
 from latlas.data.binarise import drawn_once
-from latlas.data.cache import ImageFormat, decode_files
+from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
-from latlas.data.folders import label_codes, list_images, read_folder, refuse_broken
+from latlas.data.folders import broken_notes, label_codes, list_images, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
-from latlas.data.image_files import SUFFIXES as IMAGE_SUFFIXES
-from latlas.data.image_files import decode
+from latlas.data.image_files import inspect
+from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_fit, check_numeric
@@ -71,7 +73,8 @@ def _read(options: DataOptions, progress: OnProgress | None) -> Raw:
         _refuse_unused(options, ("layout",), "a table")
         return read_table(path, name, options)
     if suffix in IMAGE_SUFFIXES:
-        raise InputError(f"{path}: a single image; give the folder that holds all of them")
+        _refuse_unused(options, ("label", "layout"), "image files")
+        return _read_stack(path, name, options, progress)
     if "idx" in path.name:
         x = _idx_items(read_idx(path), options, path)
         return Raw(name, str(path), {"train": as_split(x)})
@@ -135,6 +138,21 @@ def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
     return Raw(name, str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
+def _read_stack(path: Path, name: str, options: DataOptions, progress: OnProgress | None) -> Raw:
+    """The pages of one image file, each an item."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+        header = inspect(path)
+    if options.pages == "first" or header.pages == 1 or not (header.stack or options.pages):
+        pages = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        raise InputError(f"{path}: a single image; give the folder that holds all of them{pages}")
+    image_format = ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
+    decoded = decode_files(path.parent, [path], image_format, progress)
+    refuse_broken(path, decoded, options.strict)
+    notes = (*decoded.notes, *broken_notes(decoded))
+    return Raw(name, str(path), {"train": as_split(decoded.x)}, notes=notes, bits=decoded.bits)
+
+
 def load_items(source: str, like: Like, options: DataOptions, progress: OnProgress | None = None) -> Split:
     """Every item of a source, in its order, read so that it fits a trained model.
 
@@ -158,9 +176,9 @@ def _items(source: str, like: Like, options: DataOptions, progress: OnProgress |
         return _named_items(options, like, progress)
     path = find(source)
     if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        size, grey = _image_needs(like, str(path))
-        x = decode(path, size, options.resize, grey)[None]
-        return Split(_fit(x, like, str(path), image_files=True), None, np.arange(1))
+        decoded = decode_files(path.parent, [path], _image_needs(like, options, str(path)), keep=False)
+        x = _fit(decoded.x, like, str(path), image_files=True)
+        return Split(x, None, np.arange(len(x)))
     if path.is_dir() and _idx_home(path) is None:
         return _folder_items(path, like, options, progress)
     if path.suffix.lower() in TABLE_SUFFIXES:
@@ -182,12 +200,12 @@ def _named_items(options: DataOptions, like: Like, progress: OnProgress | None) 
 
 
 def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
-    size, grey = _image_needs(like, str(path))
+    image_format = _image_needs(like, options, str(path))
     listing = list_images(path)
     has_test = listing.parts is not None and "test" in listing.parts
     rows = np.flatnonzero(np.asarray(listing.parts) == "test") if has_test else np.arange(len(listing.files))
     files = [listing.files[i] for i in rows]
-    decoded = decode_files(path, files, ImageFormat(size, options.resize, grey), progress)
+    decoded = decode_files(path, files, image_format, progress)
     refuse_broken(path, decoded, options.strict)
     index = rows[decoded.rows]
     labels, classes = label_codes(listing, index)
@@ -195,14 +213,16 @@ def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProg
     return Split(x, _recode(labels, classes, like.classes), index)
 
 
-def _image_needs(like: Like, where: str) -> tuple[tuple[int, int], bool]:
+def _image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
     if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
         shape = "x".join(map(str, like.shape))
         units = " in units of its own" if like.scaling.kind == "minmax" else ""
         raise InputError(
             f"{where}: image files do not fit this model, which takes {like.kind}s of {shape}{units}"
         )
-    return (like.shape[1], like.shape[2]), like.shape[0] == 1
+    white = int(like.scaling.scale[0]) if like.scaling.kind == "integer" else 255
+    size, grey = (like.shape[1], like.shape[2]), like.shape[0] == 1
+    return ImageFormat(size, options.resize, grey, options.pages or "stack", options.bits, white)
 
 
 def _recode(

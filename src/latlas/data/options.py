@@ -52,6 +52,22 @@ class DataOptions(Section):
         Literal["crop", "squash"],
         Field(description="crop: short side and centre; squash: both sides, aspect lost"),
     ] = "crop"
+    pages: Annotated[
+        Literal["first", "all"] | None,
+        Field(
+            description="of image files with several pages or frames; all: each one is an item; none given: the first"
+            " frame of an animation, and stacks are refused"
+        ),
+    ] = None
+    bits: Annotated[
+        int | None,
+        Field(
+            ge=8,
+            le=16,
+            description="of unsigned 16-bit values, white being 2^bits - 1; none given: the fewest that hold the"
+            " training values",
+        ),
+    ] = None
     strict: Annotated[
         bool, Field(description="refuse a folder with a broken file instead of leaving it out")
     ] = False

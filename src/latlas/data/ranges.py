@@ -73,15 +73,22 @@ def _check_finite(x: np.ndarray, where: str) -> None:
 
 
 def decide(
-    x: np.ndarray, where: str, columns: Sequence[str] | None = None, dropped: Sequence[str] = ()
+    x: np.ndarray,
+    where: str,
+    columns: Sequence[str] | None = None,
+    dropped: Sequence[str] = (),
+    bits: int | None = None,
+    pool: np.ndarray | None = None,
 ) -> Range:
     """The range of training data `x`, (N, H, W, C) or (N, D).
 
-    0/1 and bool: binary, unscaled. uint8 / 255. uint16 / 65535. Float images inside [0, 1] unscaled, other
+    0/1 and bool: binary, unscaled. uint8 / 255. uint16 / (2^bits - 1), without `bits` the fewest that hold the values
+    of the `pool` that the splits without official items are drawn from. Float images inside [0, 1] unscaled, other
     images by their least and greatest value. Any other (N, D) is a table, standardised; `dropped` are the columns that
     it was read without.
 
-    Raises InputError where all values, or all values of a table's column, are the same.
+    Raises InputError where all values, or all values of a table's column, are the same, and for values of more than
+    `bits`.
     """
     low, high = limits(x)
     if low == high:
@@ -89,8 +96,10 @@ def decide(
     kind: Kind = "image" if x.ndim == 4 else "vector"
     if is_binary(x):
         return Range(kind, True, Scaling(), np.dtype(np.uint8))
-    if x.dtype in (np.uint8, np.uint16):
-        return Range(kind, False, Scaling("integer", scale=(float(np.iinfo(x.dtype).max),)), x.dtype)
+    if x.dtype == np.uint8:
+        return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8))
+    if x.dtype.kind == "u" and x.dtype.itemsize == 2:
+        return _decide_deep(kind, limits(x if pool is None else pool)[1], where, bits)
     if kind == "vector":
         return _decide_table(x, where, columns, dropped)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
@@ -100,6 +109,24 @@ def decide(
         return Range(kind, False, Scaling(), np.dtype(np.float32))
     note = f"values from {low:g} to {high:g} in training: scaled to [0, 1] by that range, values beyond it clipped"
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
+
+
+def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range:
+    """Of 16-bit integers: a camera's 10, 12 or 14 bits would be near black on the scale of all 16."""
+    if bits is not None and high >= 2**bits:
+        what = f"{where}: values up to {high:,.0f}, more than fit; leave it out or give more"
+        raise InputError(what, field="data.bits", value=bits)
+    chosen = bits or max(8, int(high).bit_length())
+    top = 2**chosen - 1
+    why = "" if bits else f", the fewest that hold the training data, up to {high:,.0f}; data.bits to choose"
+    note = f"16-bit integers read as {chosen} bits, divided by {top:,}{why}"
+    return Range(
+        kind,
+        False,
+        Scaling("integer", scale=(float(top),)),
+        np.dtype(np.uint8 if top == 255 else np.uint16),
+        note,
+    )
 
 
 def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
@@ -142,11 +169,12 @@ def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
             f"{where}: values from {low:g} to {high:g}, but the training values lie inside [0, 1]{_HINT}"
         )
     if training_range.scaling.kind == "integer":
-        top = np.iinfo(training_range.dtype).max
+        hint = "; data.bits = 16 takes all" if 255 < training_range.scaling.scale[0] < 65535 else _HINT
+        top = training_range.scaling.scale[0]
         if x.dtype.kind == "f" or low < 0 or high > top:
             raise InputError(
                 f"{where}: {x.dtype} values from {low:g} to {high:g},"
-                f" training has integers from 0 to {top}{_HINT}"
+                f" training has integers from 0 to {top:g}{hint}"
             )
     return x.astype(training_range.dtype, copy=False)
 

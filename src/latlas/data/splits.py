@@ -25,7 +25,7 @@ _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not ch
 class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
-    Images are (N, H, W, C), everything else (N, D).
+    Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Raw:
     columns: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     factor_names: tuple[str, ...] | None = None
+    bits: int | None = None
 
 
 def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
@@ -117,7 +118,13 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     _check_shapes(raw)
     raw = _with_labels_counted(raw)
     parts, notes = split_parts(raw, options)
-    training_range = decide(parts["train"].x, raw.source, raw.columns, options.drop)
+    if options.bits is not None and raw.bits is None and parts["train"].x.dtype.str[1:] != "u2":
+        what = f"{raw.source}: only unsigned 16-bit values have it; leave it out"
+        raise InputError(what, field="data.bits", value=options.bits)
+    bits = options.bits if raw.bits is None else raw.bits
+    training_range = decide(
+        parts["train"].x, raw.source, raw.columns, options.drop, bits, raw.parts["train"].x
+    )
     parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
