@@ -21,7 +21,8 @@ from latlas.priors import PRIORS
 from latlas.settings import Config
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
-# A table's sigma falls from 1 to the noise of its columns, by the learning rate in a step; its steps are short ones.
+# A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at most:
+# by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
 MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
 SMALL_IMAGE = 32 * 32
