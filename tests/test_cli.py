@@ -260,7 +260,6 @@ BAD: list[tuple[str, str]] = [
     ("train W/ramps.npz --epochs 0", "training.epochs = 0"),
     ("train W/ramps.npz --lr -1", "optimizer.lr = -1"),
     ("train W/ramps.npz --lr nan", "optimizer.lr = nan"),
-    ("train W/ramps.npz --batch-size 1", "training.batch_size = 1"),
     ("train W/ramps.npz --image-size 9by9", "--image-size 9by9: expected two whole numbers"),
     ("train W/ramps.npz --image-size 9x9", "arrays are not resized"),
     ("train W/ramps.npz --layout XYZ", "data.layout = 'XYZ'"),
