@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
 from latlas import config as configuration
+from latlas import training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset, Scaling, Split
 from latlas.data.batches import Batches
@@ -59,3 +64,24 @@ def made(dataset: Dataset, **settings: Any) -> tuple[Config, Model]:
 
 def batches(dataset: Dataset, name: str, model: Model) -> Batches:
     return Batches(dataset.split(name), dataset.scaling, CPU, model.dtype)
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], above: float = 0.0) -> None:
+    """Makes the batches of these steps, counted from 1, NaN while the learning rate is higher than `above`."""
+    at, binarised, stepper = [0], training.binarised, training._stepper
+
+    def remember(x: Tensor, options: Any, step: int, generator: torch.Generator) -> Tensor:
+        at[0] = step + 1
+        return binarised(x, options, step, generator)
+
+    def poisoned(*arguments: Any) -> Any:
+        step = stepper(*arguments)
+
+        def one(x: Tensor, scheduled: tuple[float, float, float], generator: torch.Generator) -> Tensor:
+            bad = at[0] in steps and scheduled[0] > above
+            return step(x * math.nan if bad else x, scheduled, generator)
+
+        return one
+
+    monkeypatch.setattr(training, "binarised", remember)
+    monkeypatch.setattr(training, "_stepper", poisoned)

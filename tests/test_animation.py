@@ -41,7 +41,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained(folder, "point", images(120), **POINT)
     mmd = {"posterior.name": "point", "objective.name": "infovae"}
     trained(folder, "mmd", images(120, 7, 5, 3), **mmd)
-    trained(folder, "vectors", np.random.default_rng(0).integers(0, 256, (120, 9), np.uint8))
+    trained(
+        folder,
+        "vectors",
+        np.random.default_rng(0).integers(0, 256, (120, 9), np.uint8),
+        **{"data.kind": "vector"},
+    )
     x = np.random.default_rng(0).normal(size=(100, 3))
     (folder / "t.csv").write_text("a,b,c\n" + "\n".join(",".join(map(str, row)) for row in x))
     changes = QUICK | {"data.source": str(folder / "t.csv")}
@@ -87,8 +92,8 @@ def test_the_last_snapshot_is_what_the_last_weights_make(folder: Path) -> None:
     np.testing.assert_allclose(codes, model.encode(dataset.test.x), atol=1e-5)
     grid = figures.manifold_codes((20, 20)).codes
     decoded = model.decode(grid.reshape(-1, 2)).reshape(20, 20, 8, 6, 1)
-    np.testing.assert_allclose(run.snapshots("manifold")[-1][1], decoded * 255, atol=0.51)
-    np.testing.assert_allclose(run.snapshots()[-1][1], model.sample(64, seed=0) * 255, atol=0.51)
+    np.testing.assert_allclose(run.snapshots("manifold")[-1][1], decoded, atol=0.51)
+    np.testing.assert_allclose(run.snapshots()[-1][1], model.sample(64, seed=0), atol=0.51)
 
 
 def test_the_plane_of_an_autoencoder_follows_its_own_codes(folder: Path) -> None:
@@ -97,7 +102,7 @@ def test_the_plane_of_an_autoencoder_follows_its_own_codes(folder: Path) -> None
     grid, sentence = gallery.manifold_grid(gallery.settings_of(run.config), codes)
     assert "own codes" in sentence
     decoded = run.model().decode(grid.codes.reshape(-1, 2)).reshape(20, 20, 8, 6, 1)
-    np.testing.assert_allclose(run.snapshots("manifold")[-1][1], decoded * 255, atol=0.51)
+    np.testing.assert_allclose(run.snapshots("manifold")[-1][1], decoded, atol=0.51)
 
 
 def test_snapshots_are_small_whatever_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +120,7 @@ def test_values_outside_the_scale_do_not_wrap_around(tmp_path: Path) -> None:
     run = trained(tmp_path, "run", images(60), **gaussian, **{"training.steps": 2})
     samples = run.model().sample(64, seed=0)
     assert samples.min() < 0
-    np.testing.assert_allclose(run.snapshots()[-1][1], np.clip(samples, 0, 1) * 255, atol=0.51)
+    np.testing.assert_allclose(run.snapshots()[-1][1], np.clip(samples, 0, 255), atol=0.51)
 
 
 def test_snapshots_come_every_so_many_epochs(tmp_path: Path) -> None:
@@ -133,7 +138,7 @@ def test_what_comes_after_the_checkpoint_is_cut_off_and_the_shared_labels_stay(
     folder: Path, tmp_path: Path
 ) -> None:
     run = Run(Path(shutil.copytree(folder / "two", tmp_path / "copy")))
-    run.cut_back(3)
+    run.cut_back(3, 0)
     assert [step for step, _ in run.snapshot_files()] == [0, 2]
     assert snapshots.labels(run) is not None
 
@@ -255,10 +260,10 @@ def test_what_cannot_be_played_is_refused(
 
 def test_a_run_without_snapshots_or_with_one_is_refused(folder: Path, tmp_path: Path) -> None:
     run = Run(Path(shutil.copytree(folder / "two", tmp_path / "copy")))
-    run.cut_back(0)
+    run.cut_back(0, 0)
     with pytest.raises(InputError, match="one snapshot only"):
         animation.animate(run)
-    run.cut_back(-1)
+    run.cut_back(-1, 0)
     with pytest.raises(InputError, match="no snapshots"):
         animation.animate(run)
     assert not (run.path / "animation.webp").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +88,8 @@ def test_shared_options_are_the_same_everywhere() -> None:
 
 def test_fields_of_errors_are_arguments_or_settings() -> None:
     parameters = {option.name for command in commands().values() for option in command.params}
+    # A model's methods alone have units.
+    parameters |= set(inspect.signature(latlas.Model.encode).parameters)
     fields = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -136,6 +139,56 @@ WRONG: list[tuple[Callable[[Path], object], str, str, str]] = [
     (lambda w: latlas.plan_study("ae-vs-pca", budget="soon"), "budget = soon: expected",
      "study ae-vs-pca --budget soon", "--budget soon: expected"),
     (lambda w: latlas.plan_study("ae-vs-pca", seeds=0), "seeds = 0: at least 1", "", ""),
+    (lambda w: latlas.plan_study("ae-vs-pca", seeds="2"), "seeds = '2': expected a whole number, got str", "", ""),
+    (lambda w: latlas.plan_study("ae-vs-pca", limit=2.5), "limit = 2.5: expected a whole number, got float", "", ""),
+    (lambda w: latlas.plan_study(3), "name: expected a path, got int", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", draws="x"), "draws = 'x': expected a whole number, got str", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", limit=2.5), "limit = 2.5: expected a whole number, got float", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", seed=True), "seed = True: expected a whole number, got bool", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", corrupt="gaussian", strength="x"), "strength = 'x': expected a number",
+     "", ""),
+    (lambda w: latlas.evaluate(w / "vae", 5), "measures: expected a name or a list of names, got int", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", "nope"), "unknown measure 'nope'", "", ""),
+    (lambda w: latlas.evaluate(w / "vae", chains=4), "chains = 4: has no effect without",
+     "evaluate W/vae --chains 4", "--chains 4: has no effect without"),
+    (lambda w: latlas.evaluate(w / "vae", temperatures=9), "temperatures = 9: has no effect without",
+     "evaluate W/vae --temperatures 9", "--temperatures 9: has no effect without"),
+    (lambda w: latlas.sample(w / "vae", "x"), "n = 'x': expected a whole number, got str", "", ""),
+    (lambda w: latlas.sample(w / "vae", 2.5), "n = 2.5: expected a whole number, got float", "", ""),
+    (lambda w: latlas.load(w / "vae").sample("x"), "n = 'x': expected a whole number, got str", "", ""),
+    (lambda w: latlas.sample(w / "vae", density="nope"), "density = nope: expected factored",
+     "sample W/vae --density nope", "--density nope: expected factored"),
+    (lambda w: latlas.sample(w / "vae", out=5), "out: expected a path, got int", "", ""),
+    (lambda w: latlas.sample(5), "run: expected a Run, its folder or its name, got int", "", ""),
+    (lambda w: latlas.morph(w / "vae", "a", 1), "start = 'a': expected a whole number, got str", "", ""),
+    (lambda w: latlas.morph(w / "vae", 0, 1, steps=2.5), "steps = 2.5: expected a whole number", "", ""),
+    (lambda w: latlas.vary(w / "vae", row="a"), "row = 'a': expected a whole number, got str", "", ""),
+    (lambda w: latlas.vary(w / "vae", row=1, scale="a"), "scale = 'a': expected a number, got str", "", ""),
+    (lambda w: latlas.encode(w / "vae", split="nope"), "split = nope: expected train, valid or test",
+     "encode W/vae --split nope", "--split nope: expected train, valid or test"),
+    (lambda w: latlas.encode(w / "vae", split=1), "split: expected a text, got int", "", ""),
+    (lambda w: latlas.encode(w / "vae", device=1), "device: expected a text, got int", "", ""),
+    (lambda w: latlas.encode(w / "vae", threads="x"), "threads = 'x': expected a whole number", "", ""),
+    (lambda w: latlas.animate(w / "vae", seconds="x"), "seconds = 'x': expected a number, got str", "", ""),
+    (lambda w: latlas.write_report(w / "vae", grid=(0, 4)), "grid = (0, 4): expected at least one row", "", ""),
+    (lambda w: latlas.write_report(w / "vae", grid=5), "grid = 5: expected two numbers", "", ""),
+    (lambda w: latlas.write_report(w / "vae", span=(4, 4)), "span = (4, 4): expected the lower end first",
+     "report W/vae --span 4 4", "--span (4.0, 4.0): expected the lower end first"),
+    (lambda w: latlas.compare_runs("x"), "run x: neither a folder nor a name", "", ""),
+    (lambda w: latlas.compare_runs(5), "runs: expected runs, got int", "", ""),
+    (lambda w: latlas.compare_runs([w / "vae", w / "ae"], measures="nope"), "unknown measure 'nope'", "", ""),
+    (lambda w: latlas.train("digits", settings=["a"]), "settings: expected keys with values", "", ""),
+    (lambda w: latlas.train("digits", config=5), "config: expected a path, got int", "", ""),
+    (lambda w: latlas.train("digits", latent=0, steps=5), "latent: model.latent = 0",
+     "train digits --latent 0 --steps 5", "--latent: model.latent = 0"),
+    (lambda w: latlas.train("digits", device="foo"), "device: training.device = 'foo': expected auto, cpu, cuda",
+     "train digits --device foo", "--device: training.device = 'foo': expected auto, cpu, cuda"),
+    (lambda w: latlas.train("digits", settings={"pictures.grid": [0, 0]}),
+     "settings: pictures.grid = 0: expected greater than or equal to 1", "", ""),
+    (lambda w: latlas.train("digits", settings={"network.hidden": 3}),
+     "settings: network.hidden = 3: expected a list, as [1, 2]", "", ""),
+    (lambda w: latlas.train(w / "ramps.npz", kind="table"), "data.kind = table: ",
+     "train W/ramps.npz --kind table", "--kind table: "),
 ]  # fmt: skip
 
 
@@ -219,7 +272,7 @@ def test_arrays_are_those_that_the_command_writes(work: Path, tmp_path: Path, pr
         assert (made.path, made.run) == (None, Run(run))
         printed(command, run, *words, "--out", file)
         with np.load(file) as written:
-            assert set(written) == set(made.arrays)
+            assert set(written) - {"units"} == set(made.arrays)
             for name, array in made.arrays.items():
                 np.testing.assert_array_equal(written[name], array)
     assert sorted(run.rglob("*")) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from latlas import config, settings
 from latlas.api import learning
 from latlas.build import resolve
 from latlas.config import assignments, override, parse, recipe, recipe_names, to_toml
-from latlas.data import DataOptions
+from latlas.data import DataOptions, Scaling
 from latlas.divergences import KERNELS
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
@@ -108,6 +109,26 @@ def test_a_file_of_some_settings_goes_over_a_recipe(tmp_path: Path) -> None:
 def test_a_sigma_that_is_given_makes_the_likelihood_gaussian() -> None:
     config_ = override(Config(), {"likelihood.sigma": 0.1}, "test")
     assert resolve(config_, image_dataset())[0].likelihood.name == "gaussian"
+
+
+def test_a_sigma_that_has_no_effect_is_said() -> None:
+    config_ = override(Config(), {"likelihood.sigma": 0.1, "likelihood.name": "bernoulli"}, "test")
+    notes = resolve(config_, image_dataset())[1]
+    assert "likelihood.sigma = 0.1 has no effect: a Bernoulli has no sigma" in notes
+    assert not [n for n in resolve(Config(), image_dataset())[1] if "no effect" in n]
+
+
+def test_values_with_a_range_of_their_own_get_a_gaussian() -> None:
+    own = replace(image_dataset(), scaling=Scaling("minmax", (-1.0,), (2.0,)))
+    resolved, notes = resolve(Config(), own)
+    assert resolved.likelihood.name == "gaussian"
+    assert "likelihood.name = gaussian (values with a range of their own)" in notes
+
+
+def test_one_name_stands_for_a_list_of_it() -> None:
+    changes = {"evaluation.groups": "codes", "pictures.densities": "full"}
+    changed = override(Config(), changes, "test")
+    assert (changed.evaluation.groups, changed.pictures.densities) == (("codes",), ("full",))
 
 
 def test_the_order_is_recipe_then_file_then_set_then_flags(tmp_path: Path) -> None:

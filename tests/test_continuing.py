@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import images
-from test_runs import QUICK, Halt, Stopper, begun, tree, without_times
+from helpers import images, poison
+from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, stopped_at, tree, without_times
 
 import latlas
-from latlas import cli, continuing, experiment, runs
+from latlas import cli, continuing, diagnosis, experiment, runs
 from latlas.errors import InputError
 
 FURTHER = {"epochs": 7, "lr": 0.001}
@@ -276,6 +276,84 @@ def test_it_goes_on_without_the_run_that_it_started_from(
         latlas.resume(run, quiet=True)
 
 
+def test_a_setback_before_the_first_checkpoint_goes_to_the_weights_that_a_run_started_from(
+    source: Path, finished: latlas.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {1, 2, 3}, above=3e-3)
+    options: dict[str, Any] = {"from_run": finished, "epochs": 2, "quiet": True, "settings": TROUBLED}
+    run, half = (latlas.train(str(source), out=tmp_path / str(lr), lr=lr, **options) for lr in (4e-3, 2e-3))
+    assert [(r["step"], r["lr"]) for r in run.log() if r["kind"] == "setback"] == [(0, 2e-3)]
+    assert (run.path / "model.safetensors").read_bytes() == (half.path / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def recovered(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[latlas.Run, latlas.Run]:
+    """A run with a setback to step 6, and the same one trained further, with a setback to where it ended."""
+    out = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        poison(patch, FAILING, above=3e-3)
+        first = trained(source, out / "first", **TROUBLED)
+        return first, latlas.resume(copied(first, out / "further"), epochs=6, quiet=True)
+
+
+FAILING = {8, 9, 10, 26, 27, 28, 33}
+
+
+def test_setbacks_are_counted_anew_when_a_run_is_trained_further(
+    recovered: tuple[latlas.Run, latlas.Run],
+) -> None:
+    first, further = recovered
+    keys = ("step", "from", "setbacks", "lr")
+    rows = [tuple(r[key] for key in keys) for r in further.log() if r["kind"] == "setback"]
+    assert rows == [(6, 10, 1, 2e-3), (24, 28, 1, 2e-3)]
+    assert (first.metrics["setbacks"], further.metrics["setbacks"]) == (1, 1)
+    assert (first.metrics["skipped_steps"], further.metrics["skipped_steps"]) == (3, 6)
+    assert without_times(further.log())[: len(first.log())] == without_times(first.log())
+    assert [p.name for p in (further.path / "checkpoints").iterdir()] == ["end.json"]
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 5, 9])
+def test_stopped_about_a_setback_a_run_that_is_trained_further_ends_in_the_same_bits(
+    recovered: tuple[latlas.Run, latlas.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    poison(monkeypatch, FAILING, above=3e-3)
+    run = copied(recovered[0], tmp_path / "run")
+    with stopped_at(stop_at), pytest.raises(experiment.Interrupted):
+        latlas.resume(run, epochs=6, quiet=True)
+    assert (run.path / runs.STOPPED).exists()
+    latlas.resume(run, quiet=True)
+    assert_same(run, recovered[1])
+
+
+@pytest.mark.parametrize("number", [1, 2, *range(6, 14), 34])
+def test_killed_at_any_write_about_a_setback_a_run_that_is_trained_further_ends_in_the_same_bits(
+    recovered: tuple[latlas.Run, latlas.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    poison(monkeypatch, FAILING, above=3e-3)
+    run = copied(recovered[0], tmp_path / "run")
+    with killed_at_write(number), pytest.raises(Halt):
+        latlas.resume(run, epochs=6, quiet=True)
+    latlas.resume(run, epochs=6, quiet=True)
+    assert_same(run, recovered[1])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_killed_while_it_begins_a_run_that_was_stopped_after_a_setback_ends_in_the_same_bits(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    poison(monkeypatch, FAILING, above=3e-3)
+    with stopped_at(14), pytest.raises(experiment.Interrupted):
+        trained(source, tmp_path / "whole", **TROUBLED)
+    whole = runs.Run(tmp_path / "whole")
+    assert whole.progress.setbacks == 1
+    run = copied(whole, tmp_path / "run")
+    latlas.resume(whole, epochs=5, quiet=True)
+    with killed_at_write(number), pytest.raises(Halt):
+        latlas.resume(run, epochs=5, quiet=True)
+    latlas.resume(run, epochs=5, quiet=True)
+    assert_same(run, whole)
+
+
 def test_weights_that_do_not_fit_are_named_with_both_shapes(
     source: Path, finished: latlas.Run, tmp_path: Path
 ) -> None:
@@ -325,6 +403,9 @@ def test_a_run_without_a_test_split_is_measured_drawn_and_used(
     )
     assert len(latlas.encode(run, quiet=True).arrays["mean"]) == run.info["data"][measured]
     assert isinstance(latlas.diagnose(run, quiet=True), list)
+    evidence = diagnosis.gather(run.config, runs.dataset_of(run), None)
+    assert evidence.counts["test"] == run.info["data"][measured]
+    assert latlas.vary(run, row=0, quiet=True).arrays["images"].shape[0] == 8
     assert latlas.sample(run, density="full", quiet=True).arrays["samples"].shape[0] == 64
     comparison = latlas.compare_runs([run], out=tmp_path / "page.html", quiet=True)
     assert f"its numbers are of {word} items" in (tmp_path / "page.html").read_text()

@@ -221,7 +221,7 @@ def test_the_items_of_the_picture_are_corrupted_but_not_clipped() -> None:
     dataset = image_dataset(channels=3)
     _, model = made(dataset, **POINT)
     x = dataset.test.x[:5]
-    corrupted, restored = restore(model, x, NOISE)
+    corrupted, restored = restore(model, x, NOISE, units="model")
     assert corrupted.shape == restored.shape == x.shape
     assert corrupted.min() < 0
     assert np.square(corrupted - x / 255).mean() == pytest.approx(0.25, rel=0.15)

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from latlas.build import resolve
+from latlas.config import override, recipe
 from latlas.data import UNLABELLED, DataOptions, Dataset, load
 from latlas.data.arrays import orient
 from latlas.errors import InputError
@@ -163,6 +165,58 @@ def test_npz_with_official_parts(tmp_path: Path) -> None:
     assert (len(dataset.train), len(dataset.valid), len(dataset.test)) == (18, 2, 7)
 
 
+KEYS = {
+    # Names of arrays, by what they are: (split, role).
+    "x_train y_train x_test y_test": ("train X", "train Y", "test X", "test Y"),
+    "train_images train_labels val_images val_labels test_images test_labels": (
+        "train X", "train Y", "valid X", "valid Y", "test X", "test Y"),
+    "X_train Y_train X_val X_test": ("train X", "train Y", "valid X", "test X"),
+    "Xtrain ytrain Xtest ytest": ("train X", "train Y", "test X", "test Y"),
+    "trainX trainY testX testY": ("train X", "train Y", "test X", "test Y"),
+    "train val test": ("train X", "valid X", "test X"),
+    "train dev": ("train X", "valid X"),
+    "training_set test_set": ("train X", "test X"),
+    "train_data train_target": ("train X", "train Y"),
+    "x target": ("train X", "train Y"),
+    "data target": ("train X", "train Y"),
+    "images labels": ("train X", "train Y"),
+    "X Y": ("train X", "train Y"),
+    "features label": ("train X", "train Y"),
+    "x y val y_val": ("train X", "train Y", "valid X", "valid Y"),
+    "x test": ("train X", "test X"),
+    "train trainlabels": ("train X", "train Y"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", KEYS)
+def test_usual_names_of_arrays(tmp_path: Path, keys: str) -> None:
+    count = {"train": 20, "valid": 9, "test": 7}
+    expected = dict(zip(keys.split(), (text.split() for text in KEYS[keys]), strict=True))
+    arrays = {
+        key: pixels(count[part], 6) if role == "X" else np.arange(count[part]) % 2
+        for key, (part, role) in expected.items()
+    }
+    np.savez(tmp_path / "a.npz", **arrays, index=np.arange(20))  # type: ignore[arg-type]
+    dataset = read(tmp_path / "a.npz")
+    for key, (part, role) in expected.items():
+        split = dataset.split(part)
+        np.testing.assert_array_equal(split.x if role == "X" else split.labels, arrays[key][split.index])
+    for part in ("valid", "test"):
+        official = [part, "X"] in expected.values()
+        assert (len(dataset.split(part)) == count[part]) == official
+    note = next((n for n in dataset.notes if n.startswith("arrays: ")), "arrays: train from x with labels y")
+    assert all(f" {key}" in note for key in expected)
+    assert "arrays not used: index" in dataset.notes
+
+
+def test_labels_of_some_splits_only_are_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", train=pixels(20, 6), y_train=np.arange(20) % 2, test=pixels(7, 6))
+    dataset = read(tmp_path / "a.npz")
+    assert dataset.test.labels is None
+    assert dataset.train.labels is not None
+    assert "no labels of test: numbers that need them are left out" in dataset.notes
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     x = pixels(30, 6, 5)
     np.save(tmp_path / "whole.npy", x)
@@ -207,7 +261,16 @@ def test_pickles_are_never_opened(tmp_path: Path) -> None:
     [
         ({"a": 1, "b": 2}, r"holds a, b; expected 'x'\[, 'y'\] or 'train'"),
         ({"x": 1, "train": 1}, "both 'x' and 'train'"),
-        ({"test": 1, "valid": 1}, "holds test, valid; expected"),
+        ({"test": 1, "valid": 1}, "nothing to train on: by name it only has valid and test"),
+        ({"x_train": 1, "train": 1}, "both 'x_train' and 'train'"),
+        ({"train": 1, "training": 1}, "both 'training' and 'train'; keep one"),
+        ({"images": 1, "data": 1}, "both 'images' and 'data'"),
+        ({"x": 1, "y_test": 1}, "'y_test', but no items of a split 'test'"),
+        ({"x": 1, "test_factors": 1}, "'test_factors', but no items of a split 'test'"),
+        (
+            {"x": 1, "fine_labels": 1, "coarse_labels": 1},
+            "'coarse_labels' and 'fine_labels' may be labels; call what",
+        ),
     ],
 )
 def test_npz_of_other_names(tmp_path: Path, arrays: dict[str, int], message: str) -> None:
@@ -218,5 +281,24 @@ def test_npz_of_other_names(tmp_path: Path, arrays: dict[str, int], message: str
 
 def test_labels_of_another_length(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=pixels(30, 6, 5), y=np.arange(29))
-    with pytest.raises(InputError, match="30 items in 'train' but 29 labels"):
+    with pytest.raises(InputError, match="30 items in 'x' but 29 labels"):
         read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("shape", [(30, 3, 200), (30, 1, 50), (30, 12, 100), (30, 100, 12), (30, 2, 5)])
+def test_signals_are_not_silently_grey_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", RNG.normal(size=shape))
+    with pytest.raises(InputError, match=r"may be signals of .* channels or grey images.*data\.layout = NHW"):
+        read(tmp_path / "x.npy")
+    dataset = read(tmp_path / "x.npy", layout="NHW")
+    assert dataset.shape == (1, *shape[1:])
+    resolved, _ = resolve(override(recipe("vae"), {"data.source": "x"}, "test"), dataset)
+    assert resolved.likelihood.name == "gaussian"
+
+
+def test_what_three_axes_were_taken_for_is_said(tmp_path: Path) -> None:
+    for shape, x in (((30, 12, 100), pixels(30, 12, 100)), ((30, 28, 20), RNG.normal(size=(30, 28, 20)))):
+        np.save(tmp_path / "x.npy", x)
+        axes = "x".join(map(str, shape))
+        expected = f"an array of {axes} read as 30 grey images of {shape[1]}x{shape[2]}"
+        assert read(tmp_path / "x.npy").notes[0] == expected

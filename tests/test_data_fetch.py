@@ -277,7 +277,8 @@ def test_flowers_are_unpacked_safely_and_split(tmp_path: Path, flowers: Callable
     assert dataset.train.labels is not None
     assert dataset.train.labels.tolist() == [1, 3, 101]
     assert dataset.classes is not None
-    assert [dataset.classes[c] for c in dataset.train.labels] == ["2", "4", "102"]
+    names = ["hard-leaved pocket orchid", "sweet pea", "blackberry lily"]
+    assert [dataset.classes[c] for c in dataset.train.labels] == names
     assert folder == tmp_path / "data" / "flowers-102"
     (folder / "jpg" / "image_00003.jpg").unlink()
     with pytest.raises(InputError, match=r"8 of 9 images .*latlas data fetch flowers102"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -77,8 +78,6 @@ def test_sub_folders_are_classes_in_natural_order(tmp_path: Path) -> None:
     labels = np.concatenate([s.labels for s in (dataset.train, dataset.valid, dataset.test)])  # type: ignore[misc]
     assert np.bincount(labels).tolist() == [8, 6]
     assert any("2 classes from sub-folders: cat 2, cat 10" in n for n in dataset.notes)
-    picture(tmp_path / "loose.png", 3)
-    assert read(tmp_path).classes is None
 
 
 @pytest.mark.parametrize("names", [("train", "test"), ("train", "val", "test"), ("Train", "VALID", "Test")])
@@ -104,10 +103,214 @@ def test_official_splits_from_sub_folders(tmp_path: Path, names: tuple[str, ...]
         assert {files[i].relative_to(tmp_path).parts[0].lower() for i in split.index} == {part}
 
 
-def test_train_and_test_beside_others_are_classes(tmp_path: Path) -> None:
-    for name in ("train", "test", "bus"):
-        photos(tmp_path / name, 5)
-    assert read(tmp_path).classes == ("bus", "test", "train")
+LAYOUTS = {
+    # Files per split and class, in the order of splits; None where there are no classes.
+    "training_set/{a,b} test_set/{a,b}": {"train": "ab", "test": "ab"},
+    "Training/{a,b} Testing/{a,b}": {"train": "ab", "test": "ab"},
+    "wrap/in/{train,test}/{a,b}": {"train": "ab", "test": "ab"},
+    "seg_train/seg_train/{a,b} seg_test/seg_test/{a,b}": {"train": "ab", "test": "ab"},
+    "train/images/{a,b} valid/images/{a,b} test/images": {"train": "ab", "valid": "ab", "test": None},
+    "{a,b}/{train,test}": {"train": "ab", "test": "ab"},
+    "train/{a,b} test": {"train": "ab", "test": None},
+    "train test/{a,b}": {"train": None, "test": "ab"},
+    "train/a test/{a,b}": {"train": "a", "test": "ab"},
+    "train/a test/a": {"train": None, "test": None},
+    "train dev eval": {"train": None, "valid": None, "test": None},
+    "train/{a,b}": {"train": "ab"},
+}
+
+
+def folders_of(pattern: str) -> list[str]:
+    """x/{a,b}/y as x/a/y and x/b/y."""
+    match = re.search(r"\{([^}]*)\}", pattern)
+    if not match:
+        return [pattern]
+    return [
+        f
+        for name in match[1].split(",")
+        for f in folders_of(pattern[: match.start()] + name + pattern[match.end() :])
+    ]
+
+
+def laid_out(root: Path, layout: str, count: int = 6) -> Path:
+    for number, folder in enumerate(f for pattern in layout.split() for f in folders_of(pattern)):
+        for i in range(count):
+            picture(root / folder / f"{i}.png", 20 * number + i)
+    return root
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts(tmp_path: Path, layout: str) -> None:
+    listing = list_images(laid_out(tmp_path, layout))
+    found: dict[str, set[str | None]] = {}
+    for i, part in enumerate(listing.parts or ["train"] * len(listing.files)):
+        found.setdefault(part, set()).add(listing.classes[i] if listing.classes else None)
+    expected = {part: set(classes) if classes else {None} for part, classes in LAYOUTS[layout].items()}
+    assert found == expected
+    assert list(found) == list(expected)
+    dataset = read(tmp_path)
+    for part, classes in LAYOUTS[layout].items():
+        labels = dataset.split(part).labels
+        assert (labels is None) == (classes is None)
+        if labels is not None and classes is not None:
+            assert {(dataset.classes or ())[code] for code in labels} == set(classes)
+    assert dataset.notes[0].startswith(
+        "official splits from sub-folders: train " if listing.parts else "2 classes from sub-folders"
+    )
+
+
+def test_what_was_taken_for_what_is_said(tmp_path: Path) -> None:
+    laid_out(tmp_path, "training_set/{a,b} test_set")
+    notes = read(tmp_path).notes
+    assert notes[:3] == (
+        "official splits from sub-folders: train 12 (training_set), test 6 (test_set)",
+        "2 classes from sub-folders: a, b",
+        "files of train: a 6, b 6",
+    )
+    assert "no labels of test: numbers that need them are left out" in notes
+    laid_out(tmp_path / "many", " ".join(f"class{i}" for i in range(30)), 1)
+    notes = read(tmp_path / "many").notes
+    assert "30 classes from sub-folders: class0, class1, class2, class3, class4 and 25 more" in notes
+    assert next(n for n in notes if n.startswith("files: ")).endswith("class11 1 and 18 more")
+    laid_out(tmp_path / "new", "train/{a,b} test/{a,c}")
+    assert "test has classes that train lacks: c" in read(tmp_path / "new").notes
+    picture(tmp_path / "new" / "train" / "loose.png", 1)
+    (tmp_path / "new" / "valid").mkdir()
+    notes = read(tmp_path / "new").notes
+    assert "1 images beside these folders have no label" in notes
+    assert "no images in 1 folders: valid" in notes
+
+
+@pytest.mark.parametrize(
+    ("layout", "message"),
+    [
+        ("train test unlabeled", "'unlabeled' beside them is none of train, valid and test"),
+        ("train test bus", "'bus' beside them is none of"),
+        ("train/{good,bad} test/{good,bad} ground_truth/bad", "'ground_truth' beside them"),
+        ("train training test", "'train' and 'training' all name the train split"),
+        ("test valid", "nothing to train on: by name it only has valid and test"),
+        ("test", "nothing to train on: by name it only has test"),
+        ("wrap/test", "nothing to train on"),
+        (
+            "{a,b}/{train,test} c",
+            "test, train inside the other folders look like splits, but c holds images in none",
+        ),
+        ("DATA/{train,test} docs", "test, train inside the other folders look like splits, but docs holds"),
+        ("DATA/{train,test} docs/img", "'img' beside them is none of"),
+        ("a/deep/{train,test} b/deep", "the folders in a/deep look like splits, but not of all images"),
+        ("train/{a,b} test/{train,test}", "the folders in test look like splits"),
+    ],
+)
+def test_what_looks_like_splits_is_never_classes(tmp_path: Path, layout: str, message: str) -> None:
+    laid_out(tmp_path, layout)
+    with pytest.raises(InputError, match=message) as caught:
+        read(tmp_path)
+    assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_files_named_as_splits_are_refused(tmp_path: Path) -> None:
+    for i in range(6):
+        picture(tmp_path / f"train_{i}.png", i)
+    assert len(read(tmp_path).train) > 0
+    picture(tmp_path / "test_1.png", 7)
+    picture(tmp_path / "stray.png", 7)
+    with pytest.raises(
+        InputError, match=r"names of files look like splits \(test_1.png, train_0.png\); put the files"
+    ):
+        read(tmp_path)
+    for i in range(7):
+        picture(tmp_path / f"other{i}.png", 7)  # most of them do not speak of splits
+    assert len(read(tmp_path).train) > 0
+
+
+def test_a_class_called_train_is_said(tmp_path: Path) -> None:
+    dataset = read(laid_out(tmp_path, "bus car train"))
+    assert dataset.classes == ("bus", "car", "train")
+    assert "train is taken for a class, as no other folder is a split" in dataset.notes
+
+
+@pytest.mark.parametrize("stray", ["stray.png", "wrap/stray.png", "README.txt"])
+def test_a_stray_file_beside_the_splits_is_left_out(tmp_path: Path, stray: str) -> None:
+    laid_out(tmp_path, "wrap/{train,test}")
+    (picture if stray.endswith("png") else touch)(tmp_path / stray, 9)
+    dataset = read(tmp_path)
+    assert (len(dataset.train) + len(dataset.valid), len(dataset.test)) == (6, 6)
+    said = (
+        "left out 1 images beside the splits: " + stray
+        if stray.endswith("png")
+        else "1 other files not read (.txt)"
+    )
+    assert said in dataset.notes
+
+
+def touch(path: Path, _: int) -> None:
+    path.write_text("text")
+
+
+def test_a_stray_image_beside_classes_has_no_label_and_is_said(tmp_path: Path) -> None:
+    laid_out(tmp_path, "a b")
+    picture(tmp_path / "loose.png", 3)
+    dataset = read(tmp_path)
+    assert dataset.classes == ("a", "b")
+    labels = np.concatenate([s.labels for s in (dataset.train, dataset.valid, dataset.test)])  # type: ignore[misc]
+    assert np.unique(labels, return_counts=True)[1].tolist() == [1, 6, 6]
+    assert "1 images beside these folders have no label" in dataset.notes
+    assert any(note.startswith("labels: 12 of 13 items have one") for note in dataset.notes)
+
+
+def test_linked_splits_and_classes_count(tmp_path: Path) -> None:
+    root, store = tmp_path / "root", laid_out(tmp_path / "store", "photos/{a,b} c")
+    laid_out(root, "test/{a,b}")
+    (root / "train").symlink_to(store / "photos")
+    dataset = read(root)
+    assert (len(dataset.train) + len(dataset.valid), len(dataset.test)) == (12, 12)
+    assert dataset.classes == ("a", "b")
+    (root / "train").unlink()
+    (root / "train").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"root \(train is a broken link\): nothing to train on"):
+        read(root)
+    classes = laid_out(tmp_path / "classes", "a")
+    (classes / "b").symlink_to(store / "c")
+    (classes / "x.png").symlink_to("nowhere.png")
+    (classes / "a" / "loop").symlink_to("..")
+    dataset = read(classes)
+    assert dataset.classes == ("a", "b")
+    assert "files: a 6, b 6" in dataset.notes
+    assert "left out 1 broken links: x.png" in dataset.notes
+    assert "passed over 1 links to what is read already: a/loop (the same as .)" in dataset.notes
+
+
+def test_what_is_no_data_is_passed_over_and_said(tmp_path: Path) -> None:
+    laid_out(tmp_path, "a b a/@eaDir __MACOSX/a")
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    (tmp_path / "b" / "zero.png").symlink_to("/dev/zero")
+    dataset = read(tmp_path)
+    assert "files: a 6, b 6" in dataset.notes
+    assert "passed over 2 hidden or system files and folders (@eaDir, __MACOSX)" in dataset.notes
+    assert any(
+        n.startswith("left out 2 special files: ") and "a/pipe.png (a pipe)" in n for n in dataset.notes
+    )
+
+
+@pytest.mark.parametrize(
+    "name", [b"br\xe9ken", b"a\nb", b"\x1b[31mred", b"<b>&amp;", "\u202eevil".encode(), b"$\\frac{"]
+)
+def test_any_name_is_printable_in_notes_and_classes(tmp_path: Path, name: bytes) -> None:
+    folder = laid_out(tmp_path, "plain") / os.fsdecode(name)
+    photos(folder, 6)
+    (folder / os.fsdecode(name + b".png")).write_bytes(b"broken")
+    for _ in ("decoded", "from the cache"):
+        dataset = read(tmp_path)
+        assert dataset.classes is not None
+        for text in (*dataset.notes, *dataset.classes):
+            assert text.isprintable()
+            text.encode()
+        assert any("left out 1 broken file: " in note for note in dataset.notes)
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path: Path) -> None:
+    laid_out(tmp_path, "train/{caf\u00e9,b} test/{cafe\u0301,b}")
+    assert read(tmp_path).classes == ("b", "caf\u00e9")
 
 
 def test_size_and_channels_are_chosen_and_said(tmp_path: Path) -> None:

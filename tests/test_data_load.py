@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 from test_data_idx import write_set
 
-from latlas.data import DataOptions, Dataset, Like, Scaling, load, load_items
+from latlas.data import DataOptions, Dataset, Like, Scaling, as_source, load, load_items
 from latlas.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -91,13 +92,157 @@ def test_labels_speak_the_models_classes(tmp_path: Path) -> None:
     assert load_items(str(tmp_path / "x"), model, options).labels is None
 
 
-def test_a_folder_with_an_official_test_gives_that(tmp_path: Path) -> None:
-    for part in ("train", "test"):
-        for i in range(6):
-            picture(tmp_path / part / f"{i}.png", 10 * i)
-    split = load_items(str(tmp_path), GREY, DataOptions())
-    assert split.index.tolist() == list(range(6, 12))
-    assert split.x[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
+class Noted:
+    """An observer that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def epoch(self, text: str) -> None: ...
+
+    def progress(self, what: str, done: int, total: int, detail: str = "") -> None: ...
+
+
+@pytest.fixture(params=["folder", "npz", "idx"])
+def with_splits(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Like, dict[str, np.ndarray]]:
+    """A source with training and test items, what fits them, and the first pixel of each."""
+    if request.param == "folder":
+        for part in ("train", "test"):
+            for i in range(4):
+                picture(tmp_path / part / f"{i}.png", 10 * i + (part == "test"))
+        return str(tmp_path), GREY, {"train": 10 * np.arange(4), "test": 10 * np.arange(4) + 1}
+    if request.param == "npz":
+        x = RNG.integers(0, 256, (9, 6, 5)).astype(np.uint8)
+        np.savez(tmp_path / "a.npz", x_train=x[:5], x_test=x[5:])
+        return str(tmp_path / "a.npz"), GREY, {"train": x[:5, 0, 0], "test": x[5:, 0, 0]}
+    arrays = write_set(tmp_path)
+    x = {
+        part: arrays[f"{name}-images-idx3-ubyte"][:, 0, 0]
+        for part, name in (("train", "train"), ("test", "t10k"))
+    }
+    return str(tmp_path), Like("image", (1, 5, 4), INTEGER), x
+
+
+@pytest.mark.parametrize("split", ["", "train", "test", "all"])
+def test_the_split_of_a_source(with_splits: tuple[str, Like, dict[str, np.ndarray]], split: str) -> None:
+    source, model, first = with_splits
+    noted = Noted()
+    items = load_items(source, model, DataOptions(), noted, split)
+    every = np.concatenate([first["train"], first["test"]])
+    expected = every if split == "all" else first[split or "test"]
+    np.testing.assert_array_equal(items.x[:, 0, 0, 0], expected)
+    assert len(np.unique(items.index)) == len(items)
+    chosen, other = (split or "test"), ("test" if split == "train" else "train")
+    count = len(first[other])
+    said = f"its {chosen} split, {len(expected)} items; split = {other} or all takes others ({other} {count})"
+    assert any(said in note for note in noted.notes) == (split != "all")
+
+
+def test_a_split_that_a_source_lacks(
+    with_splits: tuple[str, Like, dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    source, model, _ = with_splits
+    with pytest.raises(
+        InputError, match=r"split = valid: .* has the splits train \(\d+ items\), test \(\d+ items\)"
+    ):
+        load_items(source, model, DataOptions(), split="valid")
+    np.save(tmp_path / "pool.npy", np.zeros((9, 6, 5), np.uint8))
+    for split in ("", "all"):
+        assert len(load_items(str(tmp_path / "pool.npy"), GREY, DataOptions(), split=split)) == 9
+    with pytest.raises(InputError, match=r"split = train: .*pool.npy has no splits of its own; leave it out"):
+        load_items(str(tmp_path / "pool.npy"), GREY, DataOptions(), split="train")
+
+
+def test_a_source_of_one_split_is_used_but_not_trained_on(tmp_path: Path) -> None:
+    for i in range(4):
+        picture(tmp_path / "test" / f"{i}.png", i)
+    assert len(load_items(str(tmp_path), GREY, DataOptions())) == 4
+    with pytest.raises(InputError, match="nothing to train on"):
+        load(DataOptions(source=str(tmp_path)))
+
+
+def test_labels_of_other_classes_are_left_out_and_said(tmp_path: Path) -> None:
+    for name in ("dog", "cow"):
+        picture(tmp_path / name / "0.png", 10)
+    noted = Noted()
+    model = Like("image", (3, 6, 5), INTEGER, classes=("ape", "dog"))
+    assert load_items(str(tmp_path), model, DataOptions(), noted).labels is None
+    assert "labels are left out: the model was trained without classes called cow" in noted.notes
+    assert "2 classes from sub-folders: cow, dog" in noted.notes
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.npy", "pipe.npz", "pipe.csv", "pipe.tsv", "pipe.parquet", "pipe.png",
+                                  "pipe-idx3-ubyte", "digits"])  # fmt: skip
+@pytest.mark.parametrize("kind", ["a pipe", "a device"])
+def test_special_files_are_never_waited_for(tmp_path: Path, name: str, kind: str) -> None:
+    path = tmp_path / name
+    if kind == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for use in (
+        lambda: load(DataOptions(source=str(path))),
+        lambda: load_items(str(path), GREY, DataOptions()),
+    ):
+        with pytest.raises(InputError, match=f"{name}: {kind}, not a file; write its contents to a file"):
+            use()
+
+
+def test_a_broken_link_as_a_source(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").symlink_to("gone.npy")
+    with pytest.raises(InputError, match=r"a.npy: a link to gone.npy, which is not there"):
+        load(DataOptions(source=str(tmp_path / "a.npy")))
+
+
+@pytest.mark.parametrize("source", ["a\0b", "x" * 5000, "~nobody-of-this-name/x", ""])
+def test_what_is_no_path(source: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(DataOptions(source=source))
+    assert str(caught.value).isprintable()
+
+
+def test_a_path_is_a_path_and_a_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for i in range(12):
+        picture(tmp_path / "digits" / f"{i}.png", 10 * i)
+    for source in (
+        "./digits",
+        "digits/",
+        as_source(Path("digits")),
+        as_source(Path("digits/")),
+        str(tmp_path / "digits"),
+    ):
+        assert load(DataOptions(source=source)).shape == (3, 30, 20)
+        assert len(load_items(source, GREY, DataOptions())) == 12
+    noted, note = Noted(), "digits is the named set; what lies here under that name is ./digits"
+    dataset = load(DataOptions(source="digits"))
+    assert dataset.shape == (1, 8, 8)
+    assert note in dataset.notes
+    assert len(load_items("digits", like(dataset), DataOptions(), noted)) == 1797
+    assert note in noted.notes
+    assert as_source("digits") == "digits"
+    monkeypatch.chdir("/")
+    assert not any("named set" in n for n in load(DataOptions(source="digits")).notes)
+
+
+def test_a_path_that_is_not_utf_8(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"br\xe9ken \n%41 dir")
+    for i in range(12):
+        picture(folder / f"{i}.png", 10 * i)
+    first = load(DataOptions(source=str(folder)))
+    options = DataOptions(source=str(folder))
+    assert options.source.startswith("file:///")
+    assert options.source == first.source == DataOptions(source=first.source).source
+    assert first.source.isascii()
+    assert load(DataOptions(source=first.source)).fingerprint == first.fingerprint
+    assert len(load_items(str(folder), COLOUR, DataOptions())) == 12
+    assert DataOptions(source="file:///x", data_dir="plain").data_dir == "plain"
+    with pytest.raises(InputError, match=r"br\\xe9ken \\n%41 dir/no: no image|neither") as caught:
+        load(DataOptions(source=str(folder / "no")))
+    assert str(caught.value).isprintable()
 
 
 def test_arrays(tmp_path: Path) -> None:
@@ -115,8 +260,8 @@ def test_arrays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(split.x[..., 0], x[5:])
     assert split.labels is not None
     np.save(tmp_path / "bits.npy", x > 100)
-    bits = load_items(str(tmp_path / "bits.npy"), GREY, DataOptions()).x
-    assert INTEGER.apply(bits).max() == 1
+    with pytest.raises(InputError, match=r"True and False; .* multiply them by 255"):
+        load_items(str(tmp_path / "bits.npy"), GREY, DataOptions())
     planes = RNG.integers(0, 256, (9, 3, 6, 3)).astype(np.uint8)
     np.save(tmp_path / "planes.npy", planes)
     split = load_items(
@@ -127,12 +272,10 @@ def test_arrays(tmp_path: Path) -> None:
 
 def test_arrays_that_do_not_fit(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((9, 7, 5), np.uint8))
-    with pytest.raises(InputError, match="items of 7x5x1, but the model was trained on 6x5x1"):
+    with pytest.raises(InputError, match=r"items of shape \(7, 5, 1\), and this model takes \(6, 5, 1\)"):
         load_items(str(tmp_path / "a.npy"), GREY, DataOptions())
     np.save(tmp_path / "b.npy", RNG.normal(size=(9, 6, 5)) * 5)
-    with pytest.raises(
-        InputError, match=r"this model takes floats inside \[0, 1\] or integers from 0 to 255"
-    ):
+    with pytest.raises(InputError, match=r"values from .* this model takes whole numbers from 0 to 255"):
         load_items(str(tmp_path / "b.npy"), GREY, DataOptions())
     np.save(tmp_path / "c.npy", np.full((9, 6, 5), np.nan))
     with pytest.raises(InputError, match="NaN"):
@@ -164,7 +307,7 @@ def test_named_sets_and_idx_folders_give_their_test_split(tmp_path: Path) -> Non
     split = load_items("fashion-mini", model, DataOptions(source="other", limit=3, label="y"))
     assert len(split) == 2000
     assert split.x.dtype == np.uint8
-    with pytest.raises(InputError, match="items of 8x8x1, but the model was trained on 28x28x1"):
+    with pytest.raises(InputError, match=r"items of shape \(8, 8, 1\), and this model takes \(28, 28, 1\)"):
         load_items("digits", model, DataOptions())
     arrays = write_set(tmp_path)
     split = load_items(str(tmp_path), Like("image", (1, 5, 4), INTEGER), DataOptions(layout="NHWC"))

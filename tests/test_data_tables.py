@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from latlas import cli
 from latlas.data import DataOptions, Dataset, load, load_items
 from latlas.data.load import Like
 from latlas.errors import InputError, LatlasError
+from latlas.runs import Run, dataset_of
 from latlas.settings import Config
 
 RNG = np.random.default_rng(0)
@@ -186,6 +189,7 @@ def test_bad_tables(tmp_path: Path, suffix: str, case: str) -> None:
         ("a.csv", b"\n \n,,\n"),
         ("a.csv", b'a,b\n1,2\n3,"4\n5,6\n7,8\n'),
         ("a.csv", b"a\0b\0"),
+        ("a.csv", b"a,b\n1,2\0\n3,4\n5,6\n7,8\n"),
         ("a.csv", b"\xff\xfe\x00a,b\n"),
         ("a.parquet", b"nonsense"),
         ("a.parquet", b""),
@@ -745,3 +749,39 @@ def test_a_run_whose_labels_are_mostly_missing(tmp_path: Path) -> None:
         latlas.encode(run, tmp_path / "t.csv", quiet=True).arrays["labels"] >= 0, known
     )
     assert (run.path / "report.html").exists()
+
+
+TYPES = ("uint8", "int16", "int64", "uint16", "float32", "float64")
+
+
+def test_a_table_of_small_numbers_is_one_data_set_whatever_holds_it(tmp_path: Path) -> None:
+    table = pd.DataFrame(np.random.default_rng(0).integers(0, 256, (60, 5)), columns=list("abcde"))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    table.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    for name in TYPES:
+        table.astype(name).to_parquet(tmp_path / f"{name}.parquet")
+        np.save(tmp_path / f"{name}.npy", table.to_numpy().astype(name))
+        np.save(tmp_path / f"big-{name}.npy", table.to_numpy().astype(np.dtype(name).newbyteorder(">")))
+    read = {path.name: load(DataOptions(source=str(path))) for path in sorted(tmp_path.iterdir())}
+    assert len(read) == 2 + 3 * len(TYPES)
+    assert {(d.kind, d.scaling.kind, d.fingerprint) for d in read.values()} == {
+        ("table", "standard", read["t.csv"].fingerprint)
+    }
+    assert "a table of 5 columns, standardised" in read["uint8.npy"].notes[0]
+    assert "data.kind = vector" in read["uint8.npy"].notes[0]
+
+
+def test_a_run_that_began_without_a_header_unasked_reads_its_table_again(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(UNDECIDED["no header"])
+    options = DataOptions(source=str(tmp_path / "t.csv"))
+    dataset = load(options.model_copy(update={"header": "no"}))
+    run = cast(
+        Run,
+        SimpleNamespace(
+            data_options=lambda _: options, info={"data": {"fingerprint": dataset.fingerprint}}, path=tmp_path
+        ),
+    )
+    np.testing.assert_array_equal(dataset_of(run).train.x, dataset.train.x)
+    (tmp_path / "t.csv").write_text(UNDECIDED["numbers for names"])
+    with pytest.raises(InputError, match="these data are not those"):
+        dataset_of(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,21 +20,24 @@ from torch import nn
 from latlas import cli, densities, diagnosis, pca, training
 from latlas.build import GOOD_STEPS, has_prior, objective_of
 from latlas.config import override
-from latlas.data import Dataset, Scaling
+from latlas.data import DataOptions, Dataset, Scaling, load
 from latlas.diagnosis import (
     RULES,
     Evidence,
     Finding,
+    Rule,
     latent_rules,
     likelihood_rules,
     measurements,
     network_rules,
+    precedence,
     training_curves,
     training_rules,
     wording,
 )
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
 from latlas.diagnosis.latent_rules import beta_limit
+from latlas.diagnosis.rule import standard_errors
 from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
@@ -388,13 +392,13 @@ def test_learning_rates_are_told_from_the_log() -> None:
     low = logged(STRAIGHT, lr=1e-6)
     assert training_curves.bend(low) == pytest.approx(1, abs=0.05)
     assert "a weight could move by about 0.005" in finding(low, training_rules.rate_too_low).evidence
-    assert latent_rules.collapsed(replace(low, latents=collapsed_latents())) is None
+    assert "posterior-collapse" not in names(replace(low, latents=collapsed_latents()))
     straight = changed(logged(STRAIGHT, lr=1e-4), optimizer__lr=1e-4)
     assert "straight line" in finding(straight, training_rules.rate_too_low).evidence
     assert training_rules.rate_too_low(logged(LEVEL, lr=1e-4)) is None
     learned_sigma = changed(logged(STRAIGHT, lr=3e-3), optimizer__lr=3e-3)
     assert training_rules.rate_too_low(learned_sigma) is None
-    assert training_rules.underfits(low) is None
+    assert "underfitting" not in names(low)
     spiky = LEVEL.copy()
     spiky[30] += 30
     assert "1 of 50" in finding(logged(spiky), training_rules.rate_too_high).evidence
@@ -549,3 +553,177 @@ def test_the_command_reads_a_run_folder_alone(tmp_path: Path, capsys: pytest.Cap
     (tmp_path / "run" / "metrics.json").unlink()
     assert cli.run(["diagnose", str(tmp_path / "run"), "--quiet"]) == 0
     assert "broke off before the first epoch" in capsys.readouterr().out
+
+
+# What a rule needs before it may speak, and which finding yields to which
+
+
+def of_set(name: str, limit: int | None = None, **settings: Any) -> Evidence:
+    """The evidence on a short run of a named set, by a small network."""
+    dataset = load(DataOptions(source=name, limit=limit))
+    small = {
+        "network__name": "mlp",
+        "network__hidden": (32,),
+        "optimizer__lr": 2e-3,
+        "training__batch_size": 128,
+    }
+    config, model, rows = trained(dataset, **({"model__latent": 16} | small | settings))
+    return gathered(config, model, dataset, rows)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_rule_says_what_it_needs_and_is_silent_below_that(rule: Rule) -> None:
+    assert rule.noise
+    for what, least in rule.needs.items():
+        have = {**evidence().counts, what: least - 1}
+        steps = (
+            [{"kind": "step", "step": least - 1, "lr": 1e-3, "distortion": 1.0}] if what == "steps" else []
+        )
+        counts = {name: have[name] for name in ("train", "valid", "test")}
+        few = replace(evidence(), counts=counts, steps=tuple(steps), epochs=())
+        assert not rule.knows(few)
+        assert rule(few) is None
+
+
+def test_six_steps_are_said_to_be_no_training_and_nothing_else() -> None:
+    e = of_set("shapes", 65, training__epochs=6)
+    (only,) = diagnosis.diagnose(e)
+    assert (only.name, only.level) == ("underfitting", "serious")
+    assert "6 steps" in only.evidence
+
+
+def test_a_collapsed_model_does_not_overfit() -> None:
+    """Its gain is none, so that no share of it was lost."""
+    e = of_set("digits", objective__beta=500.0, training__epochs=30)
+    assert "posterior-collapse" in names(e)
+    assert "overfitting" not in names(e)
+
+
+def test_no_share_is_taken_of_no_gain() -> None:
+    worse = logged(100 + np.maximum(0, np.arange(50) - 25) * 0.5, 50)
+    none = Scores(1000, 100.0, None, 100.0, 0.1, 100.0, 1e-12, 0.1)
+    e = replace(worse, scores=dict.fromkeys(("train", "valid", "test"), none))
+    assert training_rules.overfits(e) is None
+    unseen = replace(none, gain=-5.0, cost=105.0)
+    gained = replace(none, gain=20.0, cost=80.0)
+    found = finding(
+        replace(e, scores={"train": gained, "valid": unseen, "test": unseen}), training_rules.overfits
+    )
+    assert "%" not in found.evidence
+
+
+@pytest.mark.parametrize(("items", "rise", "error", "speaks"), [
+    (17, 307.0, 116.0, False), (300, 307.0, 116.0, False), (17, 0.0, 0.1, False), (300, 0.0, 0.1, True),
+])  # fmt: skip
+def test_a_rise_that_is_not_significant_does_not_show_that_codes_are_ignored(
+    items: int, rise: float, error: float, speaks: bool
+) -> None:
+    e = evidence()
+    assert e.latents is not None
+    latents = replace(e.latents, shuffled=rise, shuffled_stderr=error)
+    scores = {**e.scores, "test": replace(e.scores["test"], items=items, rate=20.0)}
+    e = replace(e, latents=latents, scores=scores, counts={**e.counts, "test": items})
+    assert (latent_rules.ignored(e) is not None) == speaks
+
+
+def test_student_asks_for_more_standard_errors_of_few_items() -> None:
+    """scipy.stats.t.ppf(norm.cdf(3), [1, 4, 999])"""
+    from scipy.stats import norm, t
+
+    assert [standard_errors(n) for n in (2, 5, 1000)] == pytest.approx(t.ppf(norm.cdf(3), [1, 4, 999]))
+    assert standard_errors(1) == math.inf
+
+
+def test_short_training_says_nothing_of_the_number_of_dimensions() -> None:
+    e = of_set("shapes", 1000, training__epochs=13)
+    assert e.trained_steps == pytest.approx(100, abs=10)
+    assert "too-few-dimensions" not in names(e)
+    assert "underfitting" in names(e)
+
+
+def test_a_model_that_pca_beats_has_not_too_few_dimensions() -> None:
+    e = evidence()
+    assert e.latents is not None
+    one = replace(e.latents, activity=np.ones(1), reach=np.ones(1))
+    modes = np.array([60.0, 20.0, 20.0, 0.1])
+    poor = replace(e, latents=one, modes=modes, noise=Noise(0.1, 0.8, 1.0))
+    assert latent_rules.too_few(poor) is None
+    assert latent_rules.too_few(replace(poor, noise=Noise(0.1, 0.5, 1.0))) is not None
+
+
+def test_beta_and_sigma_are_judged_together() -> None:
+    """beta sigma^2 is what counts: one of the two set right alone makes it worse."""
+    noise = Noise(0.5, 0.02, 0.08, math.sqrt(0.02), 0.7, 0.02)
+    base = replace(evidence(), kind="image", values=784, noise=noise)
+    tiny = changed(base, likelihood__sigma=0.7071, objective__beta=0.00025)
+    first = diagnosis.diagnose(tiny)[0]
+    assert first.name == "rate-without-weight"
+    assert first.settings == {"objective.beta": 1.0, "likelihood.sigma": "learned"}
+    assert "sigma-miscalibrated" not in names(tiny)
+    made_up = changed(base, likelihood__sigma=0.7071, objective__beta=0.04)
+    assert made_up.calibrated_weight == pytest.approx(1, rel=0.01)
+    assert likelihood_rules.loss_scale(made_up) is None
+    both = finding(made_up, likelihood_rules.noise_off)
+    assert both.settings == {"objective.beta": 1.0, "likelihood.sigma": "learned"}
+    alone = finding(changed(base, likelihood__sigma=0.7071), likelihood_rules.noise_off)
+    assert alone.settings == {"likelihood.sigma": "learned"}
+
+
+def test_what_the_recipe_chose_is_a_notice_and_is_said() -> None:
+    noise = Noise(0.5, 0.02, 0.08, math.sqrt(0.02), 0.7, 0.02)
+    own = changed(replace(evidence(), noise=noise), likelihood__sigma=2**-0.5, objective__beta=0.1)
+    by_user = {f.name: f for f in diagnosis.diagnose(own)}["sigma-miscalibrated"]
+    assert by_user.level == "serious"
+    assert "recipe" not in by_user.cause
+    by_recipe = {f.name: f for f in diagnosis.diagnose(changed(own, recipe__name="flowers-vae"))}[
+        "sigma-miscalibrated"
+    ]
+    assert by_recipe.level == "notice"
+    assert "recipe flowers-vae chose it so: it sets likelihood.sigma = 0.707" in by_recipe.cause
+    assert "objective.beta = 0.1" in by_recipe.cause
+
+
+def test_findings_yield_to_what_they_follow_from() -> None:
+    def of(name: str, weight: float = 0.5, settled: bool = False) -> Finding:
+        return Finding(name, name, weight, "", "", "", settled=settled)
+
+    def kept(*findings: Finding) -> list[str]:
+        return [f.name for f in precedence.ordered(findings, evidence().config)]
+
+    soon = of("underfitting", 0.4)
+    assert kept(of("too-few-dimensions", 0.9), soon) == ["underfitting"]
+    assert kept(of("posterior-collapse", settled=True), soon) == ["posterior-collapse", "underfitting"]
+    # A finding that itself yields takes no other with it.
+    assert kept(of("posterior-collapse"), of("overfitting", 0.9), soon) == ["overfitting", "underfitting"]
+    assert kept(of("diverged", 1), soon, of("no-validation", 0.1)) == ["diverged", "no-validation"]
+    known = {f.name for f in (rule(e) for rule in RULES for e in [evidence()]) if f} | set(
+        precedence.YIELD_TO
+    )
+    assert known <= DOCUMENTED
+    assert set().union(*precedence.YIELD_TO.values()) | precedence.ABOUT_SETTINGS <= DOCUMENTED
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+DOCUMENTED = set(re.findall(r"[a-z]+(?:-[a-z]+)*", " ".join(re.findall(r"^\| ([a-z, -]+) \|", PAGE, re.M))))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_page_says_what_each_rule_needs(rule: Rule) -> None:
+    assert f"| {rule.needs_text} | {rule.noise} |" in PAGE
+
+
+@pytest.mark.parametrize("held_out", [1, 2])
+def test_one_test_item_breaks_nothing(held_out: int) -> None:
+    few = table(n=3, held_out=held_out)
+    config, model, rows = trained(few, training__epochs=3)
+    found = diagnosis.diagnose(gathered(config, model, few, rows))
+    json.dumps([wording.described(f, Path("run")) for f in found], allow_nan=False)
+    assert {f.name for f in found} == {"underfitting"}
+
+
+def test_findings_of_numbers_that_are_not_finite_are_left_out() -> None:
+    good = Finding("a", "a", 0.5, "rises by 3 nats", "", "", {"optimizer.lr": 0.1})
+    assert good.finite
+    assert not replace(good, settings={"optimizer.lr": math.nan}).finite
+    assert not replace(good, evidence="rises by nan ± inf nats").finite
+    assert not replace(good, weight=math.nan).finite

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
 from helpers import table_dataset
 
-from latlas import divergences
+from latlas import divergences, scales
 from latlas.build import statistics
-from latlas.posteriors import POSTERIORS, DiagonalGaussian, GaussianPosterior, Point, PosteriorValue, joined
+from latlas.posteriors import (
+    POSTERIORS,
+    DiagonalGaussian,
+    GaussianPosterior,
+    Point,
+    PosteriorValue,
+    Whitened,
+    joined,
+)
 from latlas.priors import Mixture, Prior, StandardNormal, Vamp
 
 
@@ -218,3 +229,83 @@ def test_pseudo_inputs_of_images_stay_images() -> None:
         prior.raw_inputs.mul_(100)
     assert prior.pseudo_inputs.min() >= 0
     assert prior.pseudo_inputs.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_scales_are_the_numbers_themselves_to_the_bit_and_bent_beyond_their_bounds(
+    dtype: torch.dtype,
+) -> None:
+    usual = torch.linspace(scales.LEAST, scales.MOST, 4001, dtype=dtype).requires_grad_()
+    assert torch.equal(scales.log_scale(usual), usual)
+    assert torch.equal(scales.log_deviation(usual / 2), usual / 2)
+    (slope,) = torch.autograd.grad(scales.log_scale(usual).sum(), usual)
+    assert torch.equal(slope, torch.ones_like(slope))
+    far = torch.tensor([1e-3, 1.0, 50.0, 1e4, 1e8, 1e15], dtype=dtype)
+    above = (scales.MOST + far).requires_grad_()
+    beyond = above.detach() - scales.MOST
+    torch.testing.assert_close(scales.log_scale(above), scales.MOST + torch.log1p(beyond))
+    torch.testing.assert_close(torch.autograd.grad(scales.log_scale(above).sum(), above)[0], 1 / (1 + beyond))
+    below = (scales.LEAST - far).requires_grad_()
+    beyond = scales.LEAST - below.detach()
+    torch.testing.assert_close(scales.log_scale(below), scales.LEAST - 1 + 1 / (1 + beyond))
+    (slope,) = torch.autograd.grad(scales.log_scale(below).sum(), below)
+    torch.testing.assert_close(slope, (1 / (1 + beyond)).square(), atol=0, rtol=1e-5)
+
+
+def test_the_variance_of_an_item_far_out_grows_along_a_straight_line() -> None:
+    """At log-variances of 12, 110 and 344, the last of an item seen in training: e^344 has no place in float32."""
+    raw = torch.tensor([[0.0, 12.0], [0.0, 110.0], [0.0, 344.58]], requires_grad=True)
+    q = DiagonalGaussian(1)(raw)
+    torch.testing.assert_close(q.stddev.square(), math.exp(10) * torch.tensor([[3.0], [101.0], [335.58]]))
+    (gradient,) = torch.autograd.grad(q.kl_standard_normal().sum(), raw)
+    torch.testing.assert_close(gradient[:, 1], torch.full((3,), math.exp(10) / 2), rtol=1e-3, atol=0)
+
+
+def extreme(shape: tuple[int, ...], size: float, dtype: torch.dtype, signs: int) -> torch.Tensor:
+    """Numbers of one size: all positive, all negative, or of mixed signs."""
+    mixed = 2 * torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(signs)) - 1
+    return (size * {0: torch.ones(shape), 1: -torch.ones(shape)}.get(signs, mixed)).to(dtype).requires_grad_()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("latent", [1, 3, 16])
+@pytest.mark.parametrize("prior", ["standard-normal", "mixture", "vamp"])
+@pytest.mark.parametrize("name", sorted(POSTERIORS))
+def test_rates_and_their_gradients_are_finite_at_any_output(
+    name: str, prior: str, latent: int, dtype: torch.dtype
+) -> None:
+    if name == "point" and prior != "standard-normal":
+        pytest.skip("the configuration refuses it")
+    for size, signs in itertools.product((30.0, 1e4, 1e8), (0, 1, 2, 3)):
+        module = family(name, latent).to(dtype)
+        raw = extreme((6, module.outputs), size, dtype, signs)  # type: ignore[arg-type]
+        pseudo = extreme((5, module.outputs), size, dtype, signs + 1)  # type: ignore[arg-type]
+        mixture = Mixture(latent, 4)
+        with torch.no_grad():
+            mixture.log_stds.copy_(extreme((4, latent), size, dtype, signs))
+        vamp = Vamp(latent, torch.zeros(5, 1), bounded=False)
+        about = {"standard-normal": StandardNormal(latent), "mixture": mixture, "vamp": vamp}[prior].to(dtype)
+        of_pseudo, q = module(pseudo), module(raw)
+        p = about(lambda _, known=of_pseudo: known)
+        z = q.rsample(draw(2, 6, latent).to(dtype))
+        kl, log_q = p.kl(q), q.log_prob(z)
+        terms = [p.log_prob(z), *(t for t in (kl, log_q) if t is not None)]
+        assert all(term.isfinite().all() for term in terms), (size, signs)
+        leaves = [raw, pseudo, *module.parameters(), *about.parameters()]
+        for term in terms:
+            for gradient in torch.autograd.grad(term.sum(), leaves, retain_graph=True, allow_unused=True):
+                assert gradient is None or gradient.isfinite().all(), (size, signs)
+
+
+def test_whitening_has_the_gradient_of_the_triangular_solve() -> None:
+    factor = torch.eye(4, dtype=torch.float64) + 0.3 * draw(5, 4, 4).tril()
+    factor, centred = factor.requires_grad_(), draw(5, 4, 3, seed=1).requires_grad_()
+    solved = torch.linalg.solve_triangular(factor, centred, upper=False)
+    whitened = Whitened.apply(factor, centred)
+    assert torch.equal(whitened, solved)
+    weights = draw(5, 4, 3, seed=2)
+    expected = torch.autograd.grad((solved * weights).sum(), (factor, centred))
+    for found, other in zip(
+        torch.autograd.grad((whitened * weights).sum(), (factor, centred)), expected, strict=True
+    ):
+        torch.testing.assert_close(found, other, rtol=1e-12, atol=1e-12)

@@ -265,7 +265,7 @@ def test_every_data_set_and_recipe_is_on_its_page() -> None:
 
 
 def test_contributing_lists_every_layer() -> None:
-    block = re.search(r"```text\nerrors\.py.*?```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+    block = re.search(r"```text\ntext\.py.*?```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
     assert block is not None
     words = set(re.findall(r"(?:^|· |  )([a-z_]+(?:\.py|/(?= )))", block[0], re.MULTILINE))
     layers = {name for name in LAYERS if not name.startswith("_")}

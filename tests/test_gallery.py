@@ -31,7 +31,7 @@ LOG = [
 
 
 class Linear:
-    """A linear autoencoder with random orthonormal axes: numpy in and out, as a model is."""
+    """A linear autoencoder with random orthonormal axes: splits in, arrays out, in units as a model has them."""
 
     def __init__(self, data: Dataset, latent: int) -> None:
         x = self._flat(data.train.x, data.scaling)
@@ -47,19 +47,20 @@ class Linear:
     def encode(self, x: np.ndarray) -> np.ndarray:
         return ((self._flat(x, self.data.scaling) - self.mean) @ self.axes.T / self.scale).astype(np.float32)
 
-    def decode(self, z: np.ndarray) -> np.ndarray:
+    def decode(self, z: np.ndarray, units: str = "data") -> np.ndarray:
         assert z.ndim == 2
         out = (self.mean + (z * self.scale) @ self.axes).reshape(len(z), *self.data.train.x.shape[1:])
-        return self.data.scaling.invert(out) if self.data.kind == "table" else np.clip(out, 0, 1)
+        out = out if self.data.kind == "table" else np.clip(out, 0, 1)
+        return self.data.scaling.invert(out) if units == "data" else out
 
-    def sample(self, n: int, seed: int = 0) -> np.ndarray:
+    def sample(self, n: int, seed: int = 0, noise: bool = False, units: str = "data") -> np.ndarray:
         self.asked.append((n, seed))
-        return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent)))
+        return self.decode(np.random.default_rng(seed).standard_normal((n, self.latent)), units)
 
-    def reconstruct(self, x: np.ndarray) -> np.ndarray:
-        return self.decode(self.encode(x))
+    def reconstruct(self, items: Split, units: str = "data") -> np.ndarray:
+        return self.decode(self.encode(items.x), units)
 
-    def pseudo_inputs(self) -> np.ndarray | None:
+    def pseudo_inputs(self, units: str = "data") -> np.ndarray | None:
         return None
 
 
@@ -167,7 +168,7 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
     model.scale = model.scale / 50  # codes far outside a standard normal's range, as an autoencoder's may be
     asked: list[np.ndarray] = []
     decode = model.decode
-    model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
+    model.decode = lambda z, units="data": (asked.append(z), decode(z, units))[1]  # type: ignore[method-assign]
     paths = draw(tmp_path, model, data, LOG, gallery.Settings(prior=False, size=(6, 7)))
     assert model.asked == []
     assert "samples" not in {p.stem for p in paths}
@@ -201,7 +202,7 @@ def test_pseudo_inputs_of_a_vampprior_are_a_picture(
 ) -> None:
     data, seen, real = digits(), [], gallery.figures.image_grid
     model, learned = Linear(data, 2), np.random.default_rng(0).random((count, 8, 8, 1))
-    model.pseudo_inputs = lambda: learned  # type: ignore[method-assign]
+    model.pseudo_inputs = lambda units: learned  # type: ignore[method-assign]
     monkeypatch.setattr(gallery.figures, "image_grid", lambda *a: (seen.append(a), real(*a))[1])
     assert "pseudo-inputs" in {p.stem for p in draw(tmp_path, model, data)}
     images, _, how = next(call for call in seen if "Pseudo" in call[1])
@@ -215,7 +216,7 @@ def test_the_manifold_spans_what_is_asked_for(tmp_path: Path, unrendered: None) 
     model = Linear(data, 2)
     asked: list[np.ndarray] = []
     decode = model.decode
-    model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
+    model.decode = lambda z, units="data": (asked.append(z), decode(z, units))[1]  # type: ignore[method-assign]
     draw(tmp_path, model, data, [], gallery.Settings(size=(8, 8), span=(-8, 8)))
     grid = next(z for z in asked if len(z) == 64 and np.ptp(z) == 16)
     assert grid[0].tolist() == [-8, 8]
@@ -229,7 +230,7 @@ def test_traversals_move_one_dimension_at_a_time(tmp_path: Path, prior: bool, un
     model.scale = model.scale * np.linspace(0.5, 2, 20)  # dimensions of different variance
     asked: list[np.ndarray] = []
     decode = model.decode
-    model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
+    model.decode = lambda z, units="data": (asked.append(z), decode(z, units))[1]  # type: ignore[method-assign]
     draw(tmp_path, model, data, [], gallery.Settings(prior=prior))
     paths = next(z for z in asked if len(z) == 16 * 13).reshape(16, 13, 20)
     moved = np.ptp(paths, axis=1) > 0
@@ -250,7 +251,7 @@ def test_morphs_join_two_classes_and_begin_and_end_at_codes(tmp_path: Path, unre
     model = Linear(data, 5)
     asked: list[np.ndarray] = []
     decode = model.decode
-    model.decode = lambda z: (asked.append(z), decode(z))[1]  # type: ignore[method-assign]
+    model.decode = lambda z, units="data": (asked.append(z), decode(z, units))[1]  # type: ignore[method-assign]
     draw(tmp_path, model, data)
     paths = next(z for z in asked if len(z) == 4 * 11).reshape(4, 11, 5)
     codes = model.encode(data.test.x)
@@ -327,10 +328,8 @@ def test_originals_come_before_reconstructions(
     stored = {np.float32(row).tobytes() for row in data.scaling.apply(data.test.x)}
     assert all(np.float32(row).tobytes() in stored for row in original)
     assert np.abs(original - reconstruction).mean() > 0.01
-    model = Linear(data, 2)
-    assert np.allclose(
-        reconstruction, model.reconstruct(np.round(original * 255).astype(np.uint8)), atol=1e-6
-    )
+    model, shown = Linear(data, 2), np.round(original * 255).astype(np.uint8)
+    assert np.allclose(reconstruction, model.decode(model.encode(shown), "model"), atol=1e-6)
 
 
 def test_every_picture_has_its_place_and_its_captions() -> None:

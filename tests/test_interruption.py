@@ -123,7 +123,7 @@ def test_asked_to_stop_it_keeps_its_state_and_says_how_to_go_on(
     assert stdout == ""
     assert "Traceback" not in err
     assert f"latlas train --resume {out}" in err.splitlines()[-1]
-    assert (out / "checkpoints" / "last.safetensors").exists()
+    assert (out / "checkpoints" / "stopped.safetensors").exists()
     assert (out / "model.safetensors").exists()
     assert not (out / "metrics.json").exists()
     code, _, err = finish(start("train", "--resume", out))

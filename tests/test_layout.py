@@ -17,16 +17,17 @@ PACKAGE = ROOT / "src" / "latlas"
 # A file imports only from files above it. Folders are one layer: their files may import each other.
 LAYERS = {
     "_version": "the version, written once",
+    "text": "names, numbers, lists and tables as people read them",
     "errors": "what everything may raise",
     "files": "writing a file whole or not at all",
     "progress": "what long work tells the person who waits",
     "invocation": "the command or call that a run was asked for by",
-    "text": "numbers, lists and tables as people read them",
     "data": "sources to arrays; knows nothing of models",
     "settings": "the shape of a configuration",
     "config": "one strict value per run, from recipes, files and flags",
     "networks": "tensor to tensor, for any shape; the tutorials' own, layer by layer",
     "corruption": "what a denoising model's inputs suffer",
+    "scales": "log-scales that neither overflow nor vanish",
     "likelihoods": "p(x|z) from a network's raw output",
     "divergences": "distances between distributions; plain functions",
     "posteriors": "q(z|x)",

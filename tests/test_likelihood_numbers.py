@@ -369,7 +369,7 @@ def test_errors_of_images_are_those_of_the_whole_split_and_stand_beside_pca() ->
     again = evaluate(model, batches(dataset, "test", model))
     assert found["mse"].value == pytest.approx(again.mse, rel=1e-6)
     each = -10 * np.log10(
-        ((model.reconstruct(dataset.test.x) - dataset.test.x / 255) ** 2).reshape(20, -1).mean(1)
+        ((model.reconstruct(dataset.test.x) - dataset.test.x) ** 2 / 255**2).reshape(20, -1).mean(1)
     )
     assert found["psnr"].value == pytest.approx(each.mean(), rel=1e-5)
     assert found["psnr"].stderr == pytest.approx(each.std(ddof=1) / math.sqrt(20), rel=1e-5)

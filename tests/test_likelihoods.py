@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Callable
@@ -188,6 +189,27 @@ class TestEvery:
     def test_one_sample_of_the_code_more_changes_nothing_for_the_others(self, likelihood: Likelihood) -> None:
         raw, x = draw(3, 2, 4), torch.rand(2, 4, dtype=torch.float64).round()
         torch.testing.assert_close(likelihood.log_prob(raw, x)[:1], likelihood.log_prob(raw[:1], x))
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_it_is_finite_with_its_gradients_at_any_output_and_any_sigma(
+        self, likelihood: Likelihood, dtype: torch.dtype
+    ) -> None:
+        likelihood = copy.deepcopy(likelihood).to(dtype)  # type: ignore[attr-defined]
+        unbounded = isinstance(likelihood, LocationScale) and likelihood.output == "identity"
+        values = [0.0, 0.5, 1.0] + ([-1e4, 1e4] if unbounded and likelihood.scale == "density" else [])
+        x = torch.tensor(values, dtype=dtype)[:, None].expand(-1, 5)
+        sizes = torch.tensor([-1e8, -1e4, 0.0, 1e4, 1e8], dtype=dtype)
+        for log_sigma in (None, -1e8, -1e4, 1e4, 1e8):
+            parameters = [p.requires_grad_() for p in likelihood.parameters()]  # type: ignore[attr-defined]
+            if log_sigma is not None and parameters:
+                with torch.no_grad():
+                    parameters[0].fill_(log_sigma)
+            raw = sizes.expand(1, len(values), 5).clone().requires_grad_()
+            log_p = likelihood.log_prob(raw, x)
+            assert log_p.isfinite().all()
+            for gradient in torch.autograd.grad(log_p.sum(), [raw, *parameters]):
+                assert gradient.isfinite().all()
+            assert likelihood.mean(raw).isfinite().all()
 
 
 @pytest.mark.parametrize("output", ["sigmoid", "tanh", "identity"])

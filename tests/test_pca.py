@@ -20,9 +20,7 @@ from latlas.models import Model
 
 def rows(dataset: Dataset) -> np.ndarray:
     """The training split on the model's scale, as the model flattens it (N, D)."""
-    x = dataset.scaling.apply(
-        dataset.train.x.astype(float) / 255 if dataset.kind == "image" else dataset.train.x
-    )
+    x = dataset.scaling.apply(dataset.train.x.astype(float))
     return (x.transpose(0, 3, 1, 2) if x.ndim == 4 else x).reshape(len(x), -1).astype(float)
 
 
@@ -65,8 +63,7 @@ def test_the_error_is_scikit_learns_and_the_tail_of_the_eigenvalues(dataset: Dat
     theirs = PCA(latent, svd_solver="full").fit(x)
     error = np.square(x - theirs.inverse_transform(theirs.transform(x))).mean()
     spectrum = np.linalg.eigvalsh(np.cov(x.T, bias=True))
-    ours = model.reconstruct(model.to_tensor(dataset.train.x.astype(float) / 255)
-                             if dataset.kind == "image" else model.to_tensor(dataset.train.x))  # fmt: skip
+    ours = model.reconstruct(model.to_tensor(dataset.train.x.astype(float)), units="model")
     mse = np.square(x - ours.reshape(len(x), -1).numpy()).mean()
     assert mse == pytest.approx(error, rel=1e-6, abs=1e-12)
     assert mse == pytest.approx(spectrum[:-latent].sum() / x.shape[1], rel=1e-6, abs=1e-12)

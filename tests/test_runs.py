@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import re
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from helpers import images
+from helpers import images, poison
 
 import latlas
-from latlas import experiment, runs
+from latlas import experiment, runs, snapshots
 from latlas.api import learning
 from latlas.errors import InputError, LatlasError
 from latlas.files import exclusively, write_atomic
@@ -209,6 +212,170 @@ def test_a_best_checkpoint_lost_between_two_writes_is_written_again(
     assert best.read_bytes() == (run.path / "checkpoints" / "last.safetensors").read_bytes()
     latlas.resume(run.path, quiet=True)
     assert (run.path / "model.safetensors").read_bytes() == (finished.path / "model.safetensors").read_bytes()
+
+
+TROUBLED = QUICK | {"optimizer.schedule": "constant", "optimizer.lr": 4e-3, "training.snapshot_every": 4}
+
+
+def troubled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps 3, 8 and 10 fail at the full learning rate, which is a setback to step 6; step 15 fails at any."""
+    poison(monkeypatch, {3, 8, 10, 11}, above=3e-3)
+    poison(monkeypatch, {15})
+
+
+def train_troubled(source: Path, out: Path, observer: Any = None) -> latlas.Run:
+    config = learning.configure(str(source), options={"latent": 2, "epochs": 4}, settings=TROUBLED)
+    return experiment.train(config, out, observer or Stopper(99))
+
+
+@pytest.fixture(scope="module")
+def recovered(source: Path, tmp_path_factory: pytest.TempPathFactory) -> latlas.Run:
+    with pytest.MonkeyPatch.context() as patch:
+        troubled(patch)
+        return train_troubled(source, tmp_path_factory.mktemp("runs") / "recovered")
+
+
+def assert_recovered_alike(run: latlas.Run, other: latlas.Run) -> None:
+    assert without_times(run.log()) == without_times(other.log())
+    files = ("model.safetensors", "snapshots/", "report.html")
+    assert [n for n in tree(run.path) if n.startswith(files)] == [
+        n for n in tree(other.path) if n.startswith(files)
+    ]
+    for name, content in tree(run.path).items():
+        assert not name.startswith(files[:2]) or content == (other.path / name).read_bytes(), name
+    same = ("splits", "steps", "best_step", "epochs", "skipped_steps", "setbacks")
+    assert {k: run.metrics[k] for k in same} == {k: other.metrics[k] for k in same}
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["end.json"]
+
+
+def test_skipped_steps_and_setbacks_are_in_log_numbers_and_report(recovered: latlas.Run) -> None:
+    rows = recovered.log()
+    assert [r["step"] for r in rows if r["kind"] == "epoch"] == [6, 12, 18, 24]
+    assert [r["step"] for r in rows] == sorted(r["step"] for r in rows)
+    assert [(r["step"], r["term"]) for r in rows if r["kind"] == "skipped"] == [(3, "loss"), (15, "loss")]
+    (setback,) = (r for r in rows if r["kind"] == "setback")
+    assert setback == {
+        "kind": "setback",
+        "step": 6,
+        "epoch": 1.0,
+        "from": 10,
+        "skipped": 3,
+        "setbacks": 1,
+        "lr": 2e-3,
+    }
+    assert [r["lr"] for r in rows if r["kind"] == "epoch"] == [4e-3, 2e-3, 2e-3, 2e-3]
+    assert recovered.metrics["skipped_steps"] == 4
+    assert recovered.metrics["setbacks"] == 1
+    page = (recovered.path / "report.html").read_text()
+    assert "4 steps were skipped, as loss or gradient was not finite" in page
+    assert "training went back to a checkpoint once, to end at 0.5 of the learning rate" in page
+
+
+def test_skipped_steps_and_setbacks_are_said(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Notes(Stopper):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+    notes: list[str] = []
+    troubled(monkeypatch)
+    train_troubled(source, tmp_path / "run", Notes(99))
+    said = [note for note in notes if re.search(r"steps? .*skipped|went back", note) and "folder" not in note]
+    assert said == [
+        "step 3 is skipped: its loss is not finite",
+        "step 8 is skipped: its loss is not finite (2 steps so far)",
+        "3 of the last 100 steps were skipped, the last at step 10: back to step 6 with half the learning rate, 0.002",
+        "step 15 is skipped: its loss is not finite (4 steps so far)",
+        "4 steps were skipped, as loss or gradient was not finite",
+        "training went back to a checkpoint once, to end at 0.5 of the learning rate",
+    ]
+
+
+@contextlib.contextmanager
+def stopped_at(number: int) -> Iterator[None]:
+    """Training is asked to stop at so many of its steps."""
+
+    @contextlib.contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        asked = itertools.count(1)
+        yield lambda: next(asked) >= number
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "interruptible", stopping)
+        yield
+
+
+@pytest.mark.parametrize("stop_at", [2, 3, 7, 9, 10, 14])
+def test_stopped_and_resumed_about_a_setback_a_run_ends_in_the_same_bits(
+    source: Path, recovered: latlas.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
+) -> None:
+    troubled(monkeypatch)
+    with stopped_at(stop_at), pytest.raises(experiment.Interrupted):
+        train_troubled(source, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "stopped.safetensors").exists()
+    assert_recovered_alike(latlas.resume(tmp_path / "run", quiet=True), recovered)
+
+
+@contextlib.contextmanager
+def killed_at_write(number: int) -> Iterator[None]:
+    """The process ends, as it were, just before it writes or removes a file of the run for this many times."""
+    count = itertools.count(1)
+
+    def dying(work: Callable[..., Any]) -> Callable[..., Any]:
+        def maybe(*arguments: Any, **options: Any) -> Any:
+            if next(count) == number:
+                raise Halt
+            return work(*arguments, **options)
+
+        return maybe
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((runs, "write_atomic"), (snapshots, "write_atomic"), (runs.Run, "append_log"),
+                            (runs.Path, "unlink")):  # fmt: skip
+            patch.setattr(owner, name, dying(getattr(owner, name)))
+        yield
+
+
+@pytest.mark.parametrize("number", [9, 15, 16, *range(20, 34), 41])
+def test_killed_at_any_write_about_a_setback_a_run_ends_in_the_same_bits(
+    source: Path, recovered: latlas.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    troubled(monkeypatch)
+    with killed_at_write(number), pytest.raises(Halt):
+        train_troubled(source, tmp_path / "run")
+    assert_recovered_alike(latlas.resume(tmp_path / "run", quiet=True), recovered)
+
+
+def test_a_run_that_fails_at_any_learning_rate_stops_with_one_line_and_does_so_again(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, range(8, 12))
+    message = r"^step 10: the loss is not finite.*learning rate"
+    with pytest.raises(LatlasError, match=message):
+        train_troubled(source, tmp_path / "run")
+    run = runs.find(tmp_path / "run")
+    assert [(r["step"], r["lr"]) for r in run.log() if r["kind"] == "setback"] == [
+        (6, 2e-3),
+        (6, 1e-3),
+        (6, 5e-4),
+    ]
+    with pytest.raises(LatlasError, match=message):
+        latlas.resume(run.path, quiet=True)
+    monkeypatch.undo()
+    assert latlas.resume(run.path, quiet=True).metrics["setbacks"] == 3
+
+
+def test_a_setback_in_the_first_epoch_goes_to_the_start(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {1, 2, 3}, above=3e-3)
+    run = train_troubled(source, tmp_path / "run")
+    monkeypatch.undo()
+    settings = TROUBLED | {"optimizer.lr": 2e-3}
+    half = latlas.train(str(source), latent=2, epochs=4, out=tmp_path / "half", settings=settings, quiet=True)
+    assert (run.path / "model.safetensors").read_bytes() == (half.path / "model.safetensors").read_bytes()
+    assert [r["step"] for r in run.log() if r["kind"] == "setback"] == [0]
 
 
 def test_changed_data_are_refused(source: Path, tmp_path: Path) -> None:

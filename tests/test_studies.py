@@ -758,3 +758,23 @@ def test_killed_in_its_second_run_the_same_command_ends_alike(tmp_path: Path) ->
         one, other = (tmp_path / folder / name / "model.safetensors" for folder in ("cut", "whole"))
         assert one.read_bytes() == other.read_bytes()
     assert numbers(str(tmp_path / "cut")) == numbers(str(tmp_path / "whole"))
+
+
+def test_a_study_ranks_by_validation_and_shows_the_test_beside_it(latlas: Latlas) -> None:
+    code, out, err = latlas("study", "small.toml", "--seeds", 1, "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    result = told["results"]["ramps"]
+    entries = {e["name"]: e for e in result["entries"]}
+    assert {"valid_elbo", "valid_mse"} <= set(result["groups"])
+    assert not {"elbo", "mse", "distortion"} & set(result["groups"])
+    for key, better in (("valid_elbo", max), ("valid_mse", min)):
+        best = better(entries.values(), key=lambda e: e["values"][key])
+        assert key in best["best"]
+        split = runs.find(next(iter(best["runs"]))).metrics["splits"]["valid"]
+        assert best["values"][key] == split[key.removeprefix("valid_")]
+    assert entries["vae · latent 2"]["stderrs"]["valid_elbo"] > 0
+    assert "rank by validation items" in result["text"]
+    page = Path(told["page"]).read_text()
+    assert "Highest validation ELBO: " in page
+    assert " (test " in page

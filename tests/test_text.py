@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from latlas.errors import unknown
-from latlas.text import Cell, aligned, count, duration, error, listed, rounded, sentence, setting, transposed
+from latlas.errors import InputError, unknown
+from latlas.text import (
+    Cell,
+    aligned,
+    count,
+    duration,
+    error,
+    listed,
+    printable,
+    rounded,
+    sentence,
+    setting,
+    transposed,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +61,34 @@ def test_columns_are_as_wide_as_their_longest_cell() -> None:
     assert aligned([["name", "n"], ["a", "10"]], right=(1,)) == "name   n\na     10"
     assert transposed([[Cell("a"), Cell("b")], [Cell("c"), Cell("d")]])[0] == [Cell("a"), Cell("c")]
     assert [str(cell) for cell in (Cell("1.0", "± 0.1"), Cell("1.0", style="best"))] == ["1.0 ± 0.1", "1.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("plain name", "plain name"),
+        (
+            "caf\u00e9 \u4e2d\u6587 \u0645\u06cc\u200c\u062e",
+            "caf\u00e9 \u4e2d\u6587 \u0645\u06cc\u200c\u062e",
+        ),
+        ("br\udce9ken", r"br\xe9ken"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("a\u202eb", r"a\u202eb"),
+        ("\ud800", r"\ud800"),
+        (3, "3"),
+    ],
+)
+def test_names_are_printable(name: object, shown: str) -> None:
+    assert printable(name) == shown
+    assert printable(shown) == shown
+    shown.encode()
+
+
+def test_errors_are_one_printable_line() -> None:
+    error = InputError("a\nb: \x1b[31m \udce9", field="out", value="x\ny")
+    assert str(error) == r"out = x\ny: a\nb: \x1b[31m \xe9"
+    assert error.message == r"a\nb: \x1b[31m \xe9"
 
 
 @pytest.mark.parametrize(

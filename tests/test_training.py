@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import CPU, batches, image_dataset, images, made, split, table_dataset
+from helpers import CPU, batches, image_dataset, images, made, poison, split, table_dataset
 
 from latlas import config as configuration
 from latlas import training
@@ -19,11 +19,12 @@ from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.metrics.elbo import evaluate
-from latlas.models import Model
+from latlas.models import Model, Pass
 from latlas.networks import NETWORKS
+from latlas.objectives import Elbo
 from latlas.runs import Progress
 from latlas.settings import Config
-from latlas.training import EpochEnded, Logged, SnapshotDue, Stopped
+from latlas.training import EpochEnded, Logged, SetBack, Skipped, SnapshotDue, Stopped
 
 QUICK = {"model__latent": 2, "network__hidden": (16,), "training__batch_size": 32, "training__log_every": 3}
 
@@ -175,7 +176,106 @@ def test_stopping_and_going_on_gives_the_same_bits(
         assert torch.equal(tensor, model.state_dict()[name]), name
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_the_cause() -> None:
+class Steep(Elbo):
+    """An ELBO whose gradient is not finite, though its value is: the root's derivative at 0."""
+
+    def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> torch.Tensor:
+        return super().loss(p, beta, capacity) + (0 * p.z.sum()).sqrt()
+
+
+@pytest.mark.parametrize("term", ["loss", "gradient"])
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_a_step_that_is_not_finite_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, network: str, name: str, term: str
+) -> None:
+    """Neither weights nor moments nor the averages of batch normalisation; the next step takes its own batch."""
+    dataset = image_dataset(height=8, width=8)
+    settings = {"network__name": network, "network__batch_norm": True, "network__channels": (4,),
+                "optimizer__name": name, "training__steps": 7, "training__log_every": 1}  # fmt: skip
+    config, model, optimizer = begin(dataset, **settings)
+    data, steep = batches(dataset, "train", model), [Elbo(), Steep()][term == "gradient"]
+    if term == "loss":
+        poison(monkeypatch, {4})
+    progress, states, seen = Progress(), {}, []
+    for stop_at in (3, 4, 7):
+        objective = steep if stop_at == 4 else Elbo()
+        done = lambda at=stop_at: progress.step >= at  # noqa: E731
+        seen += list(training.train(model, data, objective, optimizer, config, progress, done))
+        moments = optimizer.state_dict()["state"]
+        flat = {f"{i}.{key}": value for i, state in moments.items() for key, value in state.items()}
+        states[stop_at] = {key: value.clone() for key, value in (model.state_dict() | flat).items()}
+    assert [(e.step, e.term) for e in seen if isinstance(e, Skipped)] == [(4, term)]
+    assert all(torch.equal(value, states[4][key]) for key, value in states[3].items())
+    assert not all(torch.equal(value, states[7][key]) for key, value in states[4].items())
+    assert all(value.isfinite().all() for value in states[7].values())
+    assert (progress.skipped, progress.recently_skipped, progress.setbacks) == (1, [4], 0)
+    assert [e.step for e in seen if isinstance(e, Logged)] == [1, 2, 3, 5, 6, 7]
+    # Batches, noise and schedules are those of the steps, as if the fourth had taken no time.
+    monkeypatch.undo()
+    config, other, optimizer = begin(dataset, **settings)
+    progress = Progress()
+    list(training.train(other, data, Elbo(), optimizer, config, progress, lambda: progress.step >= 3))
+    progress.step = 4
+    list(training.train(other, data, Elbo(), optimizer, config, progress))
+    assert all(torch.equal(value, states[7][key]) for key, value in other.state_dict().items())
+
+
+def test_a_skipped_step_is_in_no_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = image_dataset()
+    settings = {"optimizer__lr": 1e-30, "training__epochs": 1, "training__batch_size": 40, "training__log_every": 50,
+                "training__snapshot_every": 50, "optimizer__weight_decay": 0.0}  # fmt: skip
+    losses = {}
+    for log_every in (1, 50):
+        config, model, optimizer = begin(dataset, **(settings | {"training__log_every": log_every}))
+        with monkeypatch.context() as context:
+            if log_every == 50:
+                poison(context, {2})
+            found = list(events(dataset, config, model, optimizer))
+        losses[log_every] = [e.values["loss"] for e in found if isinstance(e, Logged)]
+    first, _, *rest = losses[1]
+    assert losses[50] == [pytest.approx(np.mean([first, *rest]), rel=1e-6)]
+
+
+def test_an_epoch_without_a_finite_step_has_no_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = image_dataset()
+    config, model, optimizer = begin(
+        dataset, training__batch_size=160, training__steps=3, training__log_every=1
+    )
+    poison(monkeypatch, {2})
+    seen = list(events(dataset, config, model, optimizer))
+    assert [e.values["loss"] is None for e in seen if isinstance(e, EpochEnded)] == [False, True, False]
+    assert [e.step for e in seen if isinstance(e, Logged)] == [1, 3]
+
+
+def test_steps_skipped_close_together_are_a_setback_and_others_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = image_dataset()
+    monkeypatch.setattr(training, "WITHIN", 5)
+    for bad, back in (({3, 6, 9, 12}, None), ({3, 4, 8}, None), ({3, 4, 7, 9}, 7), ({10, 11, 12}, 12)):
+        config, model, optimizer = begin(dataset, training__steps=12, training__log_every=50)
+        with monkeypatch.context() as context:
+            poison(context, bad)
+            seen = list(events(dataset, config, model, optimizer))
+        assert [e.step for e in seen if isinstance(e, SetBack)] == ([back] if back else [])
+        assert not back or isinstance(seen[-1], SetBack)
+        assert [e.step for e in seen if isinstance(e, Skipped)] == sorted(
+            s for s in bad if not back or s <= back
+        )
+
+
+def test_each_setback_halves_the_learning_rate() -> None:
+    dataset, rates = image_dataset(), []
+    for setbacks in (0, 1, 3):
+        config, model, optimizer = begin(dataset, training__steps=5)
+        seen = list(events(dataset, config, model, optimizer, Progress(setbacks=setbacks)))
+        rates.append(np.array([e.lr for e in seen if isinstance(e, Logged)]))
+    assert np.array_equal(rates[0], 2 * rates[1])
+    assert np.array_equal(rates[0], 8 * rates[2])
+
+
+def test_after_the_last_setback_the_error_names_the_step_and_the_cause() -> None:
     dataset = image_dataset()
     config, model, optimizer = begin(
         dataset,
@@ -184,8 +284,10 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_cause() -> None:
         training__log_every=50,
         optimizer__schedule="constant",
     )
+    assert isinstance(list(events(dataset, config, model, optimizer))[-1], SetBack)
+    progress = Progress(setbacks=training.SETBACKS)
     with pytest.raises(LatlasError, match=r"step [2-5]: the (loss|gradient) is not finite.*learning rate"):
-        list(events(dataset, config, model, optimizer))
+        list(events(dataset, config, model, optimizer, progress))
 
 
 LONG = training.Plan(steps=1000, per_epoch=5, warmup=0)  # 200 epochs
@@ -353,7 +455,7 @@ def test_numbers_that_are_not_finite_are_refused_with_the_cause() -> None:
     dataset = image_dataset()
     _, model = made(dataset, model__latent=3)
     with torch.no_grad():
-        model.encoder[-1].bias.fill_(200.0)
+        model.encoder[-1].bias.fill_(math.inf)
     with pytest.raises(LatlasError, match=r"not finite: the model has diverged.*lower learning rate"):
         evaluate(model, batches(dataset, "test", model))
 

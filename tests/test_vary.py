@@ -37,8 +37,8 @@ def test_without_noise_all_are_the_reconstruction(family: str, channels: int) ->
     item = data.test.take(np.array([2]))
     arrays = inference.vary(model, item, 4, scale=0, **extra)
     assert arrays["images"].shape == (4, 9, 7, channels)
-    np.testing.assert_allclose(arrays["images"], np.repeat(model.reconstruct(item.x), 4, 0), atol=1e-6)
-    np.testing.assert_array_equal(arrays["original"], item.x / np.float32(255))
+    np.testing.assert_allclose(arrays["images"], np.repeat(model.reconstruct(item.x), 4, 0), rtol=1e-5)
+    np.testing.assert_array_equal(arrays["original"], item.x)
     np.testing.assert_array_equal(arrays["reconstruction"], model.reconstruct(item.x))
 
 
@@ -126,7 +126,8 @@ def test_a_photograph_is_varied(
     result = json.loads(capsys.readouterr().out)
     assert (result["samples"], result["scale"], result["seed"]) == (3, 1, 0)
     arrays = np.load(tmp_path / "v.npz")
-    assert {k: arrays[k].shape for k in arrays} == {
+    assert arrays["units"] == "data"
+    assert {k: arrays[k].shape for k in arrays if k != "units"} == {
         "images": (3, 13, 11, 3), "z": (3, 2), "original": (1, 13, 11, 3), "reconstruction": (1, 13, 11, 3)
     }  # fmt: skip
     assert cli.run([*arguments, "--out", str(tmp_path / "v.png")]) == 0
@@ -172,7 +173,7 @@ BAD = [
     ("vary W/photos W/none.png", "neither a named set"),
     ("vary W/photos W/broken.png", "broken.png: not an image that Pillow can read"),
     ("vary W/photos W/text.txt", "files of type .txt cannot be read"),
-    ("vary W/photos W/ramps.npz --row 1", "items of 8x6x1, but the model was trained on 13x11x3"),
+    ("vary W/photos W/ramps.npz --row 1", "items of shape (8, 6, 1), and this model takes (13, 11, 3)"),
     ("vary W/photos --row 1 -n 0", "-n 0: at least 1 is needed"),
     ("vary W/photos --row 1 -n 1001", "at most 1,000"),
     ("vary W/photos --row 1 --scale -1", "--scale -1: expected a number from 0"),

@@ -175,9 +175,9 @@ def expost(work: Work) -> list[Row]:
         assert judge is not None
         real = judge.features(as_tensor(dataset, np.asarray(dataset.test.x[:n])))
         pictures = {
-            "reconstructions": model.reconstruct(np.asarray(dataset.test.x[:n])),
-            "codes from N(0, I)": model.decode(noise),
-            "codes from the mixture": model.decode(mixture.sample(n)),
+            "reconstructions": model.reconstruct(dataset.test.take(slice(0, n)), units="model"),
+            "codes from N(0, I)": model.decode(noise, units="model"),
+            "codes from the mixture": model.decode(mixture.sample(n), units="model"),
         }
         if not rows:
             real_too = judge.features(as_tensor(dataset, np.asarray(dataset.train.x[:n])))

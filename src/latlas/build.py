@@ -21,8 +21,8 @@ from latlas.priors import PRIORS
 from latlas.settings import Config
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
-# A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at most:
-# by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
+# A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
+# most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
 MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
 SMALL_IMAGE = 32 * 32
@@ -55,24 +55,25 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         changes[key] = value
         notes.append(f"{key} = {value} ({reason})")
 
-    binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
-    if config.likelihood.name == "auto":
-        sigma_given = config.likelihood.sigma != "learned"
-        bernoulli = not sigma_given and (binary or (grey and dataset.kind == "image"))
-        reason = "0/1 data" if binary else "grey images" if grey else f"{dataset.kind} data"
-        reason = "sigma is given" if sigma_given else reason
-        choose("likelihood.name", "bernoulli" if bernoulli else "gaussian", reason)
-    likelihood = LIKELIHOODS[changes.get("likelihood.name", config.likelihood.name)]
+    table, grey = dataset.kind == "table", len(dataset.shape) == 3 and dataset.shape[0] == 1
+    name: str = config.likelihood.name
+    if name == "auto":
+        name, reason = _likelihood_for(config, dataset)
+        choose("likelihood.name", name, reason)
+    likelihood = LIKELIHOODS[name]
+    if not likelihood.has_sigma and config.likelihood.sigma != "learned":
+        notes.append(
+            f"likelihood.sigma = {config.likelihood.sigma} has no effect: a {likelihood.title} has no sigma"
+        )
     if config.likelihood.output == "auto":
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
         small = len(dataset.shape) == 1 or (grey and math.prod(dataset.shape) <= SMALL_IMAGE)
         shape = "x".join(map(str, dataset.shape))
         choose("network.name", "mlp" if small else "conv", f"items of shape {shape}")
-    if config.network.hidden is None and dataset.kind == "table":
+    if config.network.hidden is None and table:
         changes["network.hidden"] = (128, 128)
     if config.model.latent is None:
-        table = dataset.kind == "table"
         choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
     if config.training.epochs is None and config.training.steps is None:
         epochs = _good_epochs(dataset, config.training.batch_size)
@@ -83,7 +84,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
         raise InputError(refusal)
-    if not likelihood.normalised(binary):
+    if not likelihood.normalised(dataset.binary):
         notes.append(
             f"{likelihood.title} on grey values is a cross-entropy, not a normalised likelihood: "
             "no bits per dimension, and no ranking against Gaussians"
@@ -103,6 +104,19 @@ def _ranks_epochs(config: Config, dataset: Dataset) -> bool:
     """Whether validation tells which epoch is the best."""
     ranks = objective_of(config, dataset.shape).score(0.0, 0.0, 0.0) is not None
     return ranks and len(dataset.valid) > 0 and config.training.method == "gradient"
+
+
+def _likelihood_for(config: Config, dataset: Dataset) -> tuple[str, str]:
+    """The likelihood that suits the data unless one is set, and why."""
+    if config.likelihood.sigma != "learned":
+        return "gaussian", "sigma is given"
+    if dataset.binary:
+        return "bernoulli", "0/1 data"
+    if dataset.scaling.kind == "minmax":
+        return "gaussian", "values with a range of their own"
+    if dataset.kind == "image" and dataset.shape[0] == 1:
+        return "bernoulli", "grey images"
+    return "gaussian", f"{dataset.kind} data"
 
 
 def steps_of(config: Config, n: int) -> int:

@@ -15,6 +15,7 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 
 from latlas.errors import InputError, unknown
+from latlas.files import refuse_special
 from latlas.settings import Config
 
 
@@ -28,7 +29,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
     except ValidationError as error:
         reasons: dict[str, list[str]] = {}
         for place, reason in (_explain(dict(e)) for e in error.errors()):
-            reasons.setdefault(place, []).append(reason)
+            said = reasons.setdefault(place, [])
+            said += [reason] if reason not in said else []
         lines = "; ".join(place + ", or ".join(messages) for place, messages in reasons.items())
         raise InputError(lines, field=where) from None
 
@@ -41,6 +43,8 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
     # pydantic appends the branch of a union to the place ("sigma.float"): keep the part that is a key.
     while len(place) > 1 and ".".join(place) not in keys:
         place.pop()
+    if error["type"] == "tuple_type":
+        return f"{'.'.join(place)} = {error['input']!r}: ", "expected a list, as [1, 2]"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
     return (f"{'.'.join(place)} = {error['input']!r}: " if place else ""), message
 
@@ -121,6 +125,7 @@ def read(path: Path, base: Config | None = None) -> Config:
     Missing keys are taken from `base`. A file with a [recipe] section is complete: its missing keys have their
     defaults. Raises InputError if the file is missing, is not TOML, or holds an unknown key or a wrong value.
     """
+    refuse_special(path)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -9,14 +9,17 @@ from types import TracebackType
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from latlas.text import printable
+
 PLAIN_EVERY = 5.0  # seconds between plain lines of one piece of work
 
 
 class Console:
-    """An Observer for people. `quiet` leaves out everything but what went wrong."""
+    """An Observer for people. `quiet` leaves out everything but what went wrong; `notes` keeps all notes."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
+        self.notes: list[str] = []
         self.rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
         self.bars: Progress | None = None
         self.tasks: dict[str, TaskID] = {}
@@ -46,13 +49,17 @@ class Console:
 
     def note(self, text: str) -> None:
         """A line worth reading."""
+        self.notes.append(printable(text))
+        self._print(self.notes[-1])
+
+    def _print(self, line: str) -> None:
         if not self.quiet:
-            self.rich.print(text, markup=False)
+            self.rich.print(line, markup=False)
 
     def epoch(self, text: str) -> None:
         """A line at the end of an epoch."""
         self.spoken["training"] = time.monotonic()
-        self.note(text)
+        self._print(text)
 
     def progress(self, what: str, done: int, total: int, detail: str = "") -> None:
         """Moves the bar of that work; plain: a line every few seconds, none for work that is over at once."""

@@ -87,7 +87,9 @@ def begin(run: Run, config: Config, model: Model, optimizer: torch.optim.Optimiz
         weights = "best"
         if (run.path / runs.BEST).exists():
             runs.load_checkpoint(run.path / runs.BEST, model, optimizer)
-    progress = replace(progress, start=progress.step, epochs_without_better=0)
+    progress = replace(
+        progress, start=progress.step, epochs_without_better=0, setbacks=0, recently_skipped=[]
+    )
     info, before = run.info, settings_of(config_of(run), ())
     part = {
         "step": progress.step,

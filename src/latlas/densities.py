@@ -184,7 +184,7 @@ def check(names: Sequence[str]) -> None:
     """Raises InputError for a name that is no density, and for flow if zuko is not installed."""
     for name in names:
         if name not in FITS:
-            raise InputError(f"density {name!r}: expected {', '.join(FITS)}")
+            raise InputError(f"expected {', '.join(FITS)}", field="density", value=name)
     if "flow" in names:
         _zuko()
 

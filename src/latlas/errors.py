@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
+
+from latlas.text import printable
 
 MOST_NAMES = 24  # that are listed beside a hint
 
 
 class LatlasError(Exception):
-    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code
-    1.
+    """Something failed that is not the caller's mistake (a full disk, a loss that is not finite); exit code 1.
+
+    The message is one printable line, whatever names of files or columns it quotes.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 Settings = Mapping[str, object]
@@ -34,7 +41,7 @@ class InputError(LatlasError):
         self, message: str, *, field: str = "", value: object = None, remedy: Sequence[Settings] = ()
     ) -> None:
         super().__init__(message)
-        self.message, self.field, self.value, self.remedy = message, field, value, remedy
+        self.message, self.field, self.value, self.remedy = printable(message), field, value, remedy
 
     def __str__(self) -> str:
         return self.about(self.field)
@@ -43,7 +50,7 @@ class InputError(LatlasError):
         """The error's line, with the field called by that name, and the settings that mend it in these words."""
         value = self.value
         if value is not None:
-            name += equals + (f"{value:g}" if isinstance(value, float) else str(value))
+            name += equals + (f"{value:g}" if isinstance(value, float) else printable(value))
         line = f"{name}: {self.message}" if name else self.message
         return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
 
@@ -59,3 +66,25 @@ def unknown(what: str, value: object, known: Iterable[str]) -> InputError:
     near = near or get_close_matches(text, names, n=1, cutoff=0.5)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     return InputError(f"unknown {what} {text!r}{hint}{listed}")
+
+
+def check_number(value: object, field: str, whole: bool = True) -> None:
+    """Raises InputError for a value that is no number, or no whole one."""
+    types = numbers.Integral if whole else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, types):
+        expected = "a whole number" if whole else "a number"
+        raise InputError(f"expected {expected}, got {type(value).__name__}", field=field, value=repr(value))
+
+
+def one_or_many(names: object, field: str) -> list[str]:
+    """One name, or a list of names, as a list.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(names, str):
+        return [names]
+    if isinstance(names, Iterable) and not isinstance(names, bytes | Mapping):
+        given = list(names)
+        if all(isinstance(name, str) for name in given):
+            return given
+    raise InputError(f"expected a name or a list of names, got {type(names).__name__}", field=field)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from latlas import inference, metrics, report
 from latlas.build import has_prior, unit_of
-from latlas.errors import InputError
+from latlas.errors import InputError, check_number
 from latlas.metrics import Annealing, Context, named
 from latlas.metrics.ais import AIS, check
 from latlas.metrics.context import EVALUATION_SEED
@@ -22,16 +23,17 @@ from latlas.runs import Run, dataset_of
 class Request:
     """The numbers to measure, and the items to measure them on.
 
-    `measures` are names of METRICS or of groups; None takes the groups of the run's configuration. `source` is other
-    data than the run's `split`; `limit` takes so many items, evenly spaced. `draws` is the number of draws of z per
-    item for log p(x), which is then measured on every item. `samples` is the number for the ELBO, with their `seed`.
-    `ais` is the number of evenly spaced items for annealed importance sampling with so many `chains` and
-    `temperatures`. `corrupt` and `strength` are the corruption of items to restore; by default it is that of training.
+    `measures` are names of METRICS or of groups; None takes the groups of the run's configuration. The items are those
+    of a `split` of the run's own data, by default test, or of another `source`, whose `split` it then is; `limit` takes
+    so many items, evenly spaced. `draws` is the number of draws of z per item for log p(x), which is then measured on
+    every item. `samples` is the number for the ELBO, with their `seed`. `ais` is the number of evenly spaced items for
+    annealed importance sampling with so many `chains` and `temperatures`. `corrupt` and `strength` are the corruption
+    of items to restore; by default it is that of training.
     """
 
-    measures: Sequence[str] | None = None
-    source: str = ""
-    split: str = "test"
+    measures: Sequence[str] | str | None = None
+    source: Any = ""
+    split: str = ""
     limit: int | None = None
     draws: int | None = None
     samples: int = 1
@@ -43,17 +45,29 @@ class Request:
     strength: float | None = None
 
     @property
+    def own_split(self) -> str:
+        """The split of the run's own data; empty with a source."""
+        return "" if inference.has_source(self.source) else self.split or "test"
+
+    @property
     def annealing(self) -> Annealing | None:
         return None if self.ais is None else Annealing(self.ais, self.chains, self.temperatures, self.seed)
 
     def check(self, run: Run) -> None:
         """Raises InputError for values that contradict each other or do not fit the run."""
-        if self.source and self.split != "test":
-            raise InputError(
-                "a split is of the run's own data; leave out the split or the source",
-                field="split",
-                value=self.split,
-            )
+        for name in ("limit", "draws", "samples", "seed", "ais", "chains", "temperatures"):
+            if getattr(self, name) is not None:
+                check_number(getattr(self, name), name)
+        if self.strength is not None:
+            check_number(self.strength, "strength", whole=False)
+        if self.ais is None:
+            for name in ("chains", "temperatures"):
+                if getattr(self, name) != getattr(Annealing, name):
+                    raise InputError(
+                        "has no effect without annealed importance sampling; give the number of items for it as ais",
+                        field=name,
+                        value=getattr(self, name),
+                    )
         if self.limit is not None and self.limit < 1:
             raise InputError("at least 1 item is needed", field="limit", value=self.limit)
         if self.annealing is not None:
@@ -75,7 +89,7 @@ def evaluate(
     and data that are missing, have changed or do not fit.
     """
     request.check(run)
-    if not request.source:
+    if request.own_split:
         request = replace(request, split=inference.split_of(run, request.split, observer))
     if not run.finished:
         observer.note("the run is unfinished: these are the numbers of its best weights so far")
@@ -88,23 +102,28 @@ def evaluate(
     if context.corruption.name != "none":
         values["corruption"] = context.corruption.model_dump()
     values |= _measured(context, request, names)
-    whole = not request.source and request.split == run.measured and request.limit is None
+    whole = request.own_split == run.measured and request.limit is None
     if keep and whole and run.finished and "numbers" in values:
         metrics.keep(run, values["numbers"])
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
     about = {
         "run": str(run.path),
-        "split": None if request.source else request.split,
-        "source": request.source or None,
+        "split": request.own_split or request.split or None,
+        "source": _name_of(request.source) if inference.has_source(request.source) else None,
     }
+    values |= inference.outside(context.test, model, scored=True)
     return {**about, **values}
+
+
+def _name_of(source: Any) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else type(source).__name__
 
 
 def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
     """The names of the requested numbers; with `draws` these are the likelihood's, unless measures are named."""
     groups = ["likelihood"] if request.draws else run.config.evaluation.groups
     names = named(groups if request.measures is None else request.measures)
-    without_tasks = names if request.source else metrics.of_unseen(names, request.split)
+    without_tasks = metrics.of_unseen(names, request.own_split) if request.own_split else names
     if without_tasks != names:
         observer.note("downstream tasks are left out: they need items that the model was not trained on")
     return without_tasks
@@ -123,7 +142,11 @@ def _context(
         seed=request.seed,
         annealing=request.annealing,
     )
-    data = dataset_of(run, data_dir, observer.progress) if numbers or not request.source else None
+    data = (
+        dataset_of(run, data_dir, observer.progress)
+        if numbers or not inference.has_source(request.source)
+        else None
+    )
     items = inference.items(run, model, request.split, request.source, data_dir, observer, data)
     items = items if request.limit is None else items.evenly(request.limit)
     return metrics.context_of(run, model, data, items, effort, observer, corruption)

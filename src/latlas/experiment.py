@@ -36,7 +36,7 @@ from latlas.diagnosis.wording import described
 from latlas.errors import InputError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.machine import environment, interruptible, prepare
-from latlas.metrics import Context
+from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation, evaluate
 from latlas.metrics.importance import trained_bound
 from latlas.models import Model
@@ -71,11 +71,19 @@ class Session:
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
     scores: list[tuple[int, float]] = field(default_factory=list)
+    explained: bool = False
 
     @property
     def seconds(self) -> float:
         """How long the run has taken, in this process and `before` it was resumed."""
         return self.before + time.perf_counter() - self.started
+
+    def explain(self, numbers: Mapping[str, Any]) -> None:
+        """Notes, once, what a number means whose sign surprises."""
+        sign = display.on_sign(numbers)
+        if sign and not self.explained:
+            self.observer.note(sign)
+        self.explained = self.explained or bool(sign)
 
     def batches(self, split: str) -> Batches:
         return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
@@ -189,15 +197,16 @@ def _run(session: Session, further: bool = False) -> Run:
     with exclusively(session.run.path), _resumable(session):
         with interruptible() as stop:
             _restore(session, further)
-            session.run.cut_back(session.progress.step)
+            now = session.progress
+            session.run.cut_back(now.step, now.setbacks, start=now.start)
             if session.progress.step:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
             session.before = session.progress.wall
-            with contextlib.closing(Board(session.run.path, session.progress.step)) as board:
-                if session.config.training.method == "pca":
-                    _solve(session)
-                else:
-                    _train(session, board, stop)
+            if session.config.training.method == "pca":
+                _solve(session)
+            else:
+                while (step := _train(session, stop)) is not None:
+                    _go_back(session, step)
             if stop():
                 raise Interrupted(session.run, session.progress.step)
         finish(session)
@@ -241,40 +250,88 @@ def _solve(session: Session) -> None:
     runs.save_checkpoint(session.run, session.model, session.optimizer, session.progress)
 
 
-def _train(session: Session, board: Board, stop: Callable[[], bool]) -> None:
+def _train(session: Session, stop: Callable[[], bool]) -> int | None:
+    """Trains to the end, or to a setback, whose step it gives."""
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
     objective = objective_of(config, session.dataset.shape)
     session.scores = _scores(run, progress.start)
     if _patience_is_over(session, length):
-        return
-    for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
-        progress.wall = session.seconds
-        if isinstance(event, training.SnapshotDue):
-            snapshots.keep(run, config, session.model, session.dataset, event.step)
-        elif isinstance(event, training.Logged):
-            row = {
-                "kind": "step",
-                "step": event.step,
-                "epoch": round(event.epoch, 4),
-                **event.values,
-                "beta": event.beta,
-                "lr": event.lr,
-                "images_per_second": event.images_per_second,
-            }
-            run.append_log(row)
-            board.terms(row)
-            detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"
-            session.observer.progress("training", event.step, length.steps, detail)
-        elif isinstance(event, training.EpochEnded):
-            _end_epoch(session, board, event, length)
-            if reason := _patience_is_over(session, length):
-                session.observer.note(f"{reason}: stopped early")
-                return
-        else:
-            runs.save_checkpoint(run, session.model, session.optimizer, progress)
-            raise Interrupted(run, event.step)
+        return None
+    with contextlib.closing(Board(run.path, progress.step)) as board:
+        for event in training.train(
+            session.model, data, objective, session.optimizer, config, progress, stop
+        ):
+            progress.wall = session.seconds
+            if isinstance(event, training.SnapshotDue):
+                snapshots.keep(run, config, session.model, session.dataset, event.step)
+            elif isinstance(event, training.Logged):
+                _log_step(session, board, event, length)
+            elif isinstance(event, training.Skipped):
+                _log_skipped(session, event, length)
+            elif isinstance(event, training.SetBack):
+                return event.step
+            elif isinstance(event, training.EpochEnded):
+                _end_epoch(session, board, event, length)
+                if reason := _patience_is_over(session, length):
+                    session.observer.note(f"{reason}: stopped early")
+                    return None
+            else:
+                runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
+                raise Interrupted(run, event.step)
+    return None
+
+
+def _log_step(session: Session, board: Board, event: training.Logged, length: training.Plan) -> None:
+    row = {
+        "kind": "step",
+        "step": event.step,
+        "epoch": round(event.epoch, 4),
+        **event.values,
+        "beta": event.beta,
+        "lr": event.lr,
+        "images_per_second": event.images_per_second,
+    }
+    session.run.append_log(row)
+    board.terms(row)
+    detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"
+    session.observer.progress("training", event.step, length.steps, detail)
+
+
+def _log_skipped(session: Session, event: training.Skipped, length: training.Plan) -> None:
+    """Logs a skipped step; of many, the 1st, 2nd, 4th, 8th and so on are noted as well."""
+    epoch = round(event.step / length.per_epoch, 4)
+    session.run.append_log({"kind": "skipped", "step": event.step, "epoch": epoch, "term": event.term})
+    so_far = session.progress.skipped
+    if so_far & (so_far - 1) == 0:
+        count = f" ({so_far:,} steps so far)" if so_far > 1 else ""
+        session.observer.note(f"step {event.step:,} is skipped: its {event.term} is not finite{count}")
+
+
+def _go_back(session: Session, step: int) -> None:
+    """Goes back to the checkpoint of the last whole epoch, or to the start, and halves the learning rate.
+
+    The log is written before the checkpoint that counts the setback: a process killed between them does it again.
+    """
+    config, dataset, run, before = session.config, session.dataset, session.run, session.progress
+    model = build(config, item_of(dataset), statistics(dataset))
+    session.model, session.optimizer = _on_device(model, config, session.device)
+    kept = runs.restore_checkpoint(run, session.model, session.optimizer, (runs.LAST,))
+    session.progress = now = replace(
+        kept, seconds=before.seconds, images=before.images, wall=before.wall, skipped=before.skipped,
+        recently_skipped=[], setbacks=before.setbacks + 1,
+    )  # fmt: skip
+    lr = config.optimizer.lr * 0.5**now.setbacks
+    epoch = round(now.step / training.plan(config, len(dataset.train)).per_epoch, 4)
+    counts = {"skipped": now.skipped, "setbacks": now.setbacks, "lr": lr}
+    row = {"kind": "setback", "step": now.step, "epoch": epoch, "from": step, **counts}
+    run.cut_back(now.step, now.setbacks, row, start=now.start)
+    runs.save_checkpoint(run, session.model, session.optimizer, now)
+    session.observer.note(
+        f"{training.REPEATED} of the last {training.WITHIN} steps were skipped, the last at step {step:,}: back to step"
+        f" {now.step:,} with half the learning rate, {lr:.3g}"
+    )
 
 
 def _scores(run: Run, start: int) -> list[tuple[int, float]]:
@@ -325,6 +382,8 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
+    if valid is not None:
+        session.explain(valid.to_dict())
 
 
 def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
@@ -343,7 +402,8 @@ def _score(session: Session, valid: Evaluation | None, warming: bool) -> float |
 def _epoch_line(
     event: training.EpochEnded, length: training.Plan, valid: Evaluation | None, speed: float, left: float
 ) -> str:
-    parts = [f"epoch {event.epoch}/{length.epochs}", f"loss {event.values['loss']:.2f}"]
+    loss = event.values["loss"]
+    parts = [f"epoch {event.epoch}/{length.epochs}", "no step taken" if loss is None else f"loss {loss:.2f}"]
     if valid is not None:
         name, value = ("distortion", valid.distortion) if valid.elbo is None else ("ELBO", valid.elbo)
         parts.append(f"validation {name} {value:.2f}")
@@ -383,6 +443,7 @@ def finish(session: Session) -> None:
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
     _note_result(run, values, observer)
+    session.explain(splits[dataset.measured])
 
 
 def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -399,6 +460,8 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "parameters": model.parameter_count,
         "epochs": round(progress.step / per_epoch, 3),
         "steps": progress.step,
+        "skipped_steps": progress.skipped,
+        "setbacks": progress.setbacks,
         "best_step": progress.best_step,
         "seconds": None,
         "training_seconds": round(progress.seconds, 3),
@@ -426,6 +489,8 @@ def _findings(run: Run, dataset: Dataset, context: Context) -> list[dict[str, An
 
 def _note_result(run: Run, values: dict[str, Any], observer: Observer) -> None:
     split, test = runs.measured_numbers(values)
+    for sentence in display.skipped(values):
+        observer.note(sentence)
     if values.get("findings") == []:
         observer.note("diagnosis: nothing wrong was found")
     for finding in values.get("findings", []):

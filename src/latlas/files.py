@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Raises LatlasError naming the file when it cannot be written (full disk, no permission); what was there
     stays.
     """
-    data = content.encode() if isinstance(content, str) else content
+    # A name that is not UTF-8 becomes an escape, as a page or a log must never fail for it.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -36,6 +38,29 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         if isinstance(error, OSError):
             raise LatlasError(f"{path}: cannot be written: {error.strerror or error}") from None
         raise
+
+
+_SPECIAL = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def special_kind(mode: int) -> str:
+    """What a file of this mode is if it is neither a file nor a folder, and so never to be waited for; else empty."""
+    return _SPECIAL.get(stat.S_IFMT(mode), "")
+
+
+def refuse_special(path: Path) -> None:
+    """Raises InputError for a pipe, a socket or a device, from which reading may never end."""
+    try:
+        kind = special_kind(path.stat().st_mode)
+    except (OSError, ValueError):
+        return  # whoever opens it says what is wrong
+    if kind:
+        raise InputError(f"{path}: {kind}, not a file; write its contents to a file and give that")
 
 
 def usual_mode(path: Path) -> None:

@@ -8,12 +8,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
+from latlas.data.items import Units
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -73,6 +75,11 @@ class Drawing:
         return self.data.kind == "table"
 
     @property
+    def units(self) -> Units:
+        """The units that items are drawn in: a table's own, else the model's scale, on which images lie in [0, 1]."""
+        return "data" if self.table else "model"
+
+    @property
     def pictorial(self) -> bool:
         """Whether items are images."""
         return self.data.kind == "image"
@@ -113,12 +120,29 @@ class Drawing:
 
     def reconstruction(self, rows: np.ndarray) -> np.ndarray:
         """Reconstructions of these rows of `items`, as images (N, H, W, C)."""
-        return self.images(np.asarray(self.model.reconstruct(self.items.x[rows])))
+        return self.images(np.asarray(self.model.reconstruct(self.items.take(rows), self.units)))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decodes codes (..., D) into items (..., item)."""
-        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32))
+        flat = self.model.decode(codes.reshape(-1, codes.shape[-1]).astype(np.float32), self.units)
         return np.asarray(flat).reshape(*codes.shape[:-1], *flat.shape[1:])
+
+    @property
+    def drawn(self) -> str:
+        """What samples are: means of p(x | z); of a table draws, as means are narrower than the data by their noise."""
+        return "Draws from p(x|z), with its noise," if self.table else "Means of p(x|z)"
+
+    def sample(self, count: int, seed: int = 0) -> np.ndarray:
+        """Samples of items from the prior: `drawn` says what they are."""
+        return self.model.sample(count, seed, self.table, self.units)
+
+    def samples_at(self, codes: np.ndarray) -> np.ndarray:
+        """Samples of items at codes (N, D): `drawn` says what they are."""
+        if not self.table:
+            return self.decode(codes)
+        z = torch.from_numpy(codes).to(self.model.device, self.model.dtype)
+        noise = torch.Generator(self.model.device).manual_seed(self.settings.seed + 1)
+        return self.model.to_numpy(self.model.means(z, noise), self.units)
 
     def class_names(self, rows: np.ndarray) -> list[str] | None:
         """The class names of these rows of `items`, a dash for an item without a label; None without classes."""
@@ -172,9 +196,9 @@ def caption(name: str, kind: Kind) -> str:
 
 def _reconstructions(drawing: Drawing) -> Figure:
     if drawing.table:
-        x = drawing.items.x[:1000]
-        reconstruction = np.asarray(drawing.model.reconstruct(x))
-        return figures.column_reconstructions(drawing.scaled(x), reconstruction, drawing.column_names)
+        shown = drawing.items.take(slice(0, 1000))
+        reconstruction = np.asarray(drawing.model.reconstruct(shown, drawing.units))
+        return figures.column_reconstructions(drawing.scaled(shown.x), reconstruction, drawing.column_names)
     rows = drawing.varied_rows(2 * drawing.columns)
     return figures.image_rows(
         [("original", drawing.original(rows)), ("reconstruction", drawing.reconstruction(rows))],
@@ -190,7 +214,8 @@ def _restored(drawing: Drawing) -> Figure | None:
     if corruption.name == "none" or drawing.table:
         return None
     rows = drawing.varied_rows(drawing.columns)
-    corrupted, restored = map(drawing.images, restore(drawing.model, drawing.items.x[rows], corruption))
+    pair = restore(drawing.model, drawing.items.x[rows], corruption, units=drawing.units)
+    corrupted, restored = map(drawing.images, pair)
     return figures.image_rows(
         [("clean", drawing.original(rows)), ("corrupted", corrupted), ("restored", restored)],
         "Clean, corrupted and restored",
@@ -203,13 +228,13 @@ def _restored(drawing: Drawing) -> Figure | None:
 def _samples(drawing: Drawing) -> Figure | None:
     if not drawing.settings.prior:
         return None
-    samples = np.asarray(drawing.model.sample(drawing.sample_count, seed=drawing.settings.seed))
-    subtitle = "Means of p(x|z) for codes z drawn from the prior."
+    samples = np.asarray(drawing.sample(drawing.sample_count, drawing.settings.seed))
+    subtitle = f"{drawing.drawn} for codes z drawn from the prior."
     return _sample_figure(drawing, samples, "Samples from the prior", subtitle)
 
 
 def _pseudo_inputs(drawing: Drawing) -> Figure | None:
-    inputs = drawing.model.pseudo_inputs()
+    inputs = drawing.model.pseudo_inputs(drawing.units)
     if inputs is None or drawing.table:
         return None
     shown = inputs[figures.evenly_spaced(len(inputs), drawing.sample_count)]
@@ -230,10 +255,10 @@ def _density_samples(drawing: Drawing, name: str) -> Figure | None:
     fitted_to = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{len(codes):,}"
     score = f"{density.log_prob(test_codes).mean():.2f}".replace("-", "−")
     subtitle = (
-        f"Means of p(x|z) for z from {density.what}, fitted to the codes of {fitted_to} training items."
+        f"{drawing.drawn} for z from {density.what}, fitted to the codes of {fitted_to} training items."
     )
     subtitle += f" Log-density of test codes: {score} nats per code."
-    samples = drawing.decode(density.sample(drawing.sample_count, drawing.settings.seed))
+    samples = drawing.samples_at(density.sample(drawing.sample_count, drawing.settings.seed))
     return _sample_figure(drawing, samples, f"Samples from {density.what}", subtitle)
 
 
@@ -376,7 +401,8 @@ def _density_entry(name: str, caption: str) -> FigureEntry:
 
 
 SAMPLED_COLUMNS = (
-    "Where the line leaves the grey area, the samples follow another distribution than the data."
+    "Samples are draws with the likelihood's noise, as the data have theirs: where the line leaves the grey area, they"
+    " follow another distribution than the data."
 )
 MOVED_COLUMNS = (
     "A steep line is a column that this dimension changes; a dimension with only flat lines is unused."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,15 @@ from matplotlib.figure import Figure
 
 from latlas import densities, figures
 from latlas.build import has_prior
-from latlas.data import Dataset, Split, load_items
+from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
 from latlas.data.dataset import SPLITS
-from latlas.errors import InputError
-from latlas.files import write_atomic
+from latlas.data.items import as_items
+from latlas.data.load import drawn_as
+from latlas.data.ranges import beyond, beyond_note, narrow_note
+from latlas.data.splits import as_split
+from latlas.errors import InputError, check_number
+from latlas.files import refuse_special, write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -45,19 +50,22 @@ class Output:
 def items(
     run: Run,
     model: Model,
-    split: str = "test",
-    source: str = "",
+    split: str = "",
+    source: Any = "",
     data_dir: str = "",
     observer: Observer = SILENT,
     dataset: Dataset | None = None,
 ) -> Split:
-    """A split of the run's own data in its order, or all items of another source that fits the model.
+    """A split of the run's own data in its order, by default `test`, or items of another source that fits the model.
 
-    The run's data are read unless `dataset` holds them. Raises InputError if data are missing, have changed or do not
-    fit.
+    A source is a path, or whatever `Model.encode` takes. Of one with official splits these are its `split`, or `all`;
+    by default its test split. The run's data are read unless `dataset` holds them. Raises InputError if data are
+    missing, have changed or do not fit.
     """
-    if source:
-        return load_items(source, model.item, run.data_options(data_dir), observer.progress)
+    if has_source(source):
+        found = _from_source(source, model, run.data_options(data_dir), observer, split)
+        note_range(found, model, observer)
+        return found
     split = split_of(run, split, observer)
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
@@ -67,13 +75,48 @@ def items(
 
 
 def split_of(run: Run, split: str, observer: Observer = SILENT) -> str:
-    """The split of the run's own data that a call means: where no test items are held out, what stands in their place,
-    with a note.
+    """The split of the run's own data that a call means, by default `test`: where no test items are held out, what
+    stands in their place, with a note.
     """
+    split = split or "test"
     if split != "test" or run.measured == "test":
         return split
     observer.note(f"nothing is held out for testing in this run: these are its {SPLITS[run.measured]} items")
     return run.measured
+
+
+def has_source(source: Any) -> bool:
+    """Whether other data than the run's own are given: anything but None and an empty text."""
+    return source is not None and not (isinstance(source, str) and not source)
+
+
+def _from_source(source: Any, model: Model, options: DataOptions, observer: Observer, split: str) -> Split:
+    if isinstance(source, str | os.PathLike):
+        return load_items(as_source(source), model.item, options, observer, split)
+    if split:
+        raise InputError("an array has no splits; leave it out", field="split", value=split)
+    given = as_items(source, model.item)
+    for note in given.notes:
+        observer.note(note)
+    return drawn_as(as_split(given.x), model.item, options)
+
+
+def note_range(items: Split, model: Model, observer: Observer) -> None:
+    """Notes values that lie beyond the training range, and data that hardly use it."""
+    x, scaling = np.asarray(items.x), model.item.scaling
+    for note in (beyond_note(x, scaling, model.item.columns), narrow_note(x, scaling)):
+        if note:
+            observer.note(note)
+
+
+def outside(items: Split, model: Model, scored: bool = False) -> dict[str, int]:
+    """How many values lie `outside` the training range, in how many items, and how many are `clipped`.
+
+    Values are clipped only where they are `scored` by a likelihood of values inside [0, 1]; elsewhere never.
+    """
+    found = beyond(np.asarray(items.x), model.item.scaling)
+    clipped = found.values if scored and model.likelihood.bounded else 0
+    return {"outside": found.values, "items_outside": found.items, "clipped": clipped}
 
 
 def encode(model: Model, items: Split) -> Arrays:
@@ -81,7 +124,7 @@ def encode(model: Model, items: Split) -> Arrays:
 
     The label of an item without one is -1, among real labels NaN.
     """
-    posterior = model.posterior(np.asarray(items.x))
+    posterior = model.posterior(items)
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
         arrays["std"] = posterior.stddev.cpu().numpy()
@@ -91,10 +134,9 @@ def encode(model: Model, items: Split) -> Arrays:
 
 
 def reconstruct(model: Model, items: Split) -> Arrays:
-    """`original` and `reconstruction` at the posterior's mean: images (N, H, W, C) in [0, 1], tables in data units."""
-    x = np.asarray(items.x)
-    original = x if model.item.kind == "table" else model.item.scaling.apply(x).astype(np.float32)
-    return {"original": original, "reconstruction": model.reconstruct(x), "index": items.index}
+    """`original` and `reconstruction` at the posterior's mean: (N, H, W, C) or (N, D), both in data units."""
+    reconstruction = model.reconstruct(items)
+    return {"original": np.asarray(items.x), "reconstruction": reconstruction, "index": items.index}
 
 
 def read_codes(path: Path) -> np.ndarray:
@@ -102,6 +144,7 @@ def read_codes(path: Path) -> np.ndarray:
 
     Raises InputError for anything else.
     """
+    refuse_special(path)
     try:
         loaded = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -126,12 +169,14 @@ def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> 
 
     Raises InputError for a row outside the split.
     """
+    check_number(steps, "steps")
     for name, row in (("start", start), ("end", end)):
+        check_number(row, name)
         if not 0 <= row < len(items):
             raise InputError(f"rows of this split are 0 to {len(items) - 1}", field=name, value=row)
     if steps < 2:
         raise InputError("at least 2 are needed", field="steps", value=steps)
-    ends = np.asarray(items.x[np.array([start, end])])
+    ends = items.take(np.array([start, end]))
     first, last = model.encode(ends)
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
     codes = (1 - share) * first + share * last
@@ -139,7 +184,7 @@ def morph(model: Model, items: Split, start: int, end: int, steps: int = 11) -> 
         "images": model.decode(codes),
         "z": codes,
         "t": share[:, 0],
-        "ends": model.to_numpy(model.to_tensor(ends)),
+        "ends": np.asarray(ends.x),
     }
 
 
@@ -217,6 +262,8 @@ def single_item(items: Split, row: int | None = None, what: str = "this split") 
 
     Raises InputError if the row is missing or out of range.
     """
+    if row is not None:
+        check_number(row, "row")
     if row is None and len(items) > 1:
         raise InputError(
             f"{what} has {len(items):,} items; say which one, or give an image file", field="row"
@@ -241,7 +288,7 @@ def vary(
     InputError if the spread is missing or a number is out of range.
     """
     check_variations(n, scale, seed)
-    posterior = model.posterior(np.asarray(item.x))
+    posterior = model.posterior(item)
     noise = np.random.default_rng(seed).standard_normal((n, 1, model.latent)) * scale
     with torch.no_grad():
         codes = posterior.rsample(torch.from_numpy(noise).to(posterior.mean))[:, 0].cpu().numpy()
@@ -254,7 +301,9 @@ def vary(
 
 
 def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
-    """Raises InputError if the number of samples or the seed is out of range."""
+    """Raises InputError if the number of samples or the seed is no whole number, or out of range."""
+    check_number(n, "n")
+    check_number(seed, "seed")
     if not 1 <= n <= most:
         raise InputError(f"at least 1 is needed, and at most {most:,} come at once", field="n", value=n)
     if not 0 <= seed < 2**63:
@@ -264,6 +313,7 @@ def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
 def check_variations(n: int, scale: float, seed: int) -> None:
     """Raises InputError if an argument of `vary` is out of range."""
     check_count(n, seed, MOST_VARIATIONS)
+    check_number(scale, "scale", whole=False)
     if not 0 <= scale <= MOST_SCALE:
         raise InputError(f"expected a number from 0 to {MOST_SCALE:g}", field="scale", value=scale)
 
@@ -279,18 +329,22 @@ def check_path(path: Path, picture: bool = True, images: bool = True) -> None:
         raise InputError("these items are not images; use .npz", field="out", value=path)
 
 
-def save(
-    path: Path, arrays: Arrays, picture: str = "", title: str = "", draw: Callable[[], Figure] | None = None
-) -> Path:
-    """Writes the arrays as .npz, or a picture of them as .png.
+def shown(model: Model, items: np.ndarray) -> np.ndarray:
+    """Images in data units as they are drawn: inside [0, 1]."""
+    return model.item.scaling.apply(items).clip(0, 1)
 
-    `picture` names the array of images that is drawn as a grid, unless `draw` gives another figure. Raises InputError
-    for another ending and for a folder that does not exist.
+
+def save(path: Path, arrays: Arrays, picture: str = "", draw: Callable[[], Figure] | None = None) -> Path:
+    """Writes the arrays as .npz, or the figure that `draw` makes of them as .png.
+
+    `picture` names the array of items, if there is one; its file says that `units` are "data". Raises InputError for
+    another ending and for a folder that does not exist.
     """
-    check_path(path, bool(picture), not picture or arrays[picture].ndim == 4)
-    if path.suffix.lower() == ".png":
-        return figures.save(draw() if draw else figures.image_grid(arrays[picture], title=title), path)
+    check_path(path, draw is not None, not picture or arrays[picture].ndim == 4)
+    if draw is not None and path.suffix.lower() == ".png":
+        return figures.save(draw(), path)
     content = io.BytesIO()
-    np.savez(content, **arrays)  # type: ignore[arg-type]
+    units = {"units": np.array("data")} if picture else {}
+    np.savez(content, **arrays, **units)  # type: ignore[arg-type]
     write_atomic(path, content.getvalue())
     return path

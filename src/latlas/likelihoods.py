@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from latlas.data import Dataset
+from latlas.scales import log_scale
 from latlas.settings import LikelihoodConfig
 
 LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
 HALF_STEP = 1 / 510  # between neighbouring 8-bit values on [0, 1]
+LOG_SIGMAS = (-30.0, 30.0)  # beyond them a learned sigma's logarithm is bent, so that no sigma overflows
 SMALLEST_SIGMA = {"image": 1 / 255, "vector": 1 / 255, "table": 1e-3}
 
 Scale = Literal["density", "probability"]
@@ -29,11 +31,13 @@ class Likelihood(Protocol):
 
     `title` is what people call it. `scale` says whether exp(log_prob) is a density over values or a probability of
     them; numbers of one scale rank beside each other. `has_sigma`: whether `likelihood.sigma` means something to it.
+    `bounded`: whether it is one of values inside [0, 1] alone, so that others are clipped to it.
     """
 
     title: ClassVar[str]
     scale: ClassVar[Scale]
     has_sigma: ClassVar[bool]
+    bounded: ClassVar[bool]
 
     @staticmethod
     def normalised(binary: bool) -> bool:
@@ -98,6 +102,7 @@ class Bernoulli(nn.Module):
     title: ClassVar[str] = "Bernoulli"
     scale: ClassVar[Scale] = "probability"
     has_sigma: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
     sigma: ClassVar[None] = None
 
     @staticmethod
@@ -118,7 +123,8 @@ class Bernoulli(nn.Module):
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-probability in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
-        loss = functional.binary_cross_entropy_with_logits(raw, x.expand_as(raw), reduction="none")
+        target = x.clamp(0, 1).expand_as(raw)
+        loss = functional.binary_cross_entropy_with_logits(raw, target, reduction="none")
         return -loss.flatten(2).sum(2)
 
     def mean(self, raw: Tensor) -> Tensor:
@@ -153,6 +159,7 @@ class ContinuousBernoulli(nn.Module):
     title: ClassVar[str] = "continuous Bernoulli"
     scale: ClassVar[Scale] = "density"
     has_sigma: ClassVar[bool] = False
+    bounded: ClassVar[bool] = True
     sigma: ClassVar[None] = None
 
     @staticmethod
@@ -173,7 +180,7 @@ class ContinuousBernoulli(nn.Module):
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-density in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
-        return (raw * (x - 0.5) - _LogSinhc.apply(raw / 2)).flatten(2).sum(2)
+        return (raw * (x.clamp(0, 1) - 0.5) - _LogSinhc.apply(raw / 2)).flatten(2).sum(2)
 
     def mean(self, raw: Tensor) -> Tensor:
         """The mean of p(x | z), same shape as raw."""
@@ -216,6 +223,7 @@ class LocationScale(nn.Module, ABC):
     title: ClassVar[str]
     scale: ClassVar[Scale] = "density"
     has_sigma: ClassVar[bool] = True
+    bounded: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -264,7 +272,9 @@ class LocationScale(nn.Module, ABC):
 
     def _log_sigma(self) -> Tensor:
         # A sum, not a clamp: below a clamp there is no gradient, and sigma could never come back.
-        return torch.log(self.smallest + self.log_sigma.exp()) if self.learned else self.log_sigma
+        if not self.learned:
+            return self.log_sigma
+        return torch.log(self.smallest + log_scale(self.log_sigma, *LOG_SIGMAS).exp())
 
     @abstractmethod
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
@@ -370,6 +380,7 @@ class DiscretisedLogistic(LocationScale):
 
     title: ClassVar[str] = "discretised logistic"
     scale: ClassVar[Scale] = "probability"
+    bounded: ClassVar[bool] = True
 
     @staticmethod
     def default_output(kind: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from latlas import posteriors
 from latlas.data import Like
-from latlas.data.ranges import check_fit, check_numeric
-from latlas.errors import InputError
+from latlas.data.items import Given, Units, as_codes, as_items, check_units
+from latlas.data.ranges import native
+from latlas.errors import InputError, check_number
 from latlas.likelihoods import Likelihood
 from latlas.posteriors import Posterior, PosteriorValue, joined
 from latlas.priors import Prior, PriorValue
 
-Array = TypeVar("Array", np.ndarray, Tensor)
 MOST_SAMPLES = 1_000_000
 CHUNK_VALUES = 2**22  # values per batch in encode, decode and so on: bounds memory for images of any size
 
@@ -88,9 +88,12 @@ class Pass:
 class Model(nn.Module):
     """An autoencoder or variational autoencoder: q(z | x), p(z) and p(x | z) in one module.
 
-    Tensors are (N, C, H, W) or (N, D), on the model's scale: images in [0, 1], tables standardised. Numpy arrays are
-    (N, H, W, C) or (N, D); inputs are in the data's own units, outputs are images in [0, 1] or tables in data units.
-    `encode`, `decode`, `reconstruct`, `posterior` and `sample` run without gradients, in evaluation mode, in chunks.
+    `encode`, `decode`, `reconstruct`, `posterior` and `sample` take items in the units of the training data and give
+    them in these units, whatever type holds them. `units="model"` is the model's scale instead, both ways: images
+    inside [0, 1], tables standardised. Items are arrays or tensors, (N, H, W, C) or (N, C, H, W) or (N, D), data
+    frames, lists, pictures, or the path of a source; results have the type and the axes of what was given, and are
+    arrays (N, H, W, C) or (N, D) otherwise. These methods run without gradients, in evaluation mode, in chunks.
+    `forward` is for training: it takes tensors (N, C, H, W) or (N, D) on the model's scale.
     """
 
     def __init__(
@@ -131,8 +134,11 @@ class Model(nn.Module):
         """The pass x -> q(z | x) -> z -> p(target | z): x (B, *shape), K = `samples` draws; the default target is x.
 
         `q` and `prior` are q(z | x) and p(z) if they are already known, so that items are encoded only once.
-        `prior_draws` adds one draw from the prior per image.
+        `prior_draws` adds one draw from the prior per image. Tensors are on the model's scale; anything else is taken
+        in data units, as in `encode`.
         """
+        x = self._on_scale(x)
+        target = None if target is None else self._on_scale(target)
         q = self.infer(x) if q is None else q
         prior = self.prior_value() if prior is None else prior
         shape = (samples, len(x), self.latent)
@@ -188,56 +194,57 @@ class Model(nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
-    def posterior(self, x: np.ndarray | Tensor) -> PosteriorValue:
+    def posterior(self, x: Any, units: Units = "data") -> PosteriorValue:
         """The distribution q(z | x) of each item, with mean and stddev (N, D) as tensors."""
-        if not len(x):
+        return self._posterior(as_items(x, self.item, units), units)
+
+    def _posterior(self, given: Given, units: Units) -> PosteriorValue:
+        if not len(given.x):
             raise InputError("no items: at least one is needed")
         with torch.no_grad(), evaluating(self):
-            parts = [self.infer(self._items(x[rows])) for rows in self.chunks(len(x))]
+            parts = [self.infer(self.to_tensor(given.x[rows], units)) for rows in self.chunks(len(given.x))]
         return joined(parts)
 
-    def _codes(self, x: np.ndarray | Tensor) -> Tensor:
-        posterior = self.posterior(x)
+    def _codes(self, given: Given, units: Units) -> Tensor:
+        posterior = self._posterior(given, units)
         with torch.no_grad(), evaluating(self):
             return posterior.mean
 
-    def encode(self, x: Array) -> Array:
-        """The posterior's mean (N, D): a numpy array for a numpy array, a tensor for a tensor."""
-        mean = self._codes(x)
-        return mean.cpu().numpy() if isinstance(x, np.ndarray) else mean.to(x.device)
+    def encode(self, x: Any, units: Units = "data") -> Any:
+        """The posterior's mean (N, D): a tensor for a tensor, else a numpy array."""
+        given = as_items(x, self.item, units)
+        return given.codes(self._codes(given, units).cpu().numpy())
 
-    def decode(self, z: Array) -> Array:
-        """The mean of p(x | z): z (N, D) -> images in [0, 1], or table rows (numpy: in data units)."""
-        # A copy, because torch takes neither negative strides nor foreign byte orders.
-        plain = np.array(z, dtype=np.float64) if isinstance(z, np.ndarray) else z
-        codes = torch.as_tensor(plain, dtype=self.dtype, device=self.device)
-        if codes.ndim != 2 or codes.shape[1] != self.latent:
-            raise InputError(f"codes of shape {tuple(codes.shape)}: this model's are (N, {self.latent})")
-        if not len(codes):
-            raise InputError("codes: an empty array; at least one code is needed")
-        if not codes.isfinite().all():
-            raise InputError("codes: values that are not finite")
-        mean = self.means(codes)
-        return self.to_numpy(mean) if isinstance(z, np.ndarray) else mean.to(z.device)
+    def decode(self, z: Any, units: Units = "data") -> Any:
+        """The mean of p(x | z): z (N, D) -> (N, H, W, C) or (N, D), for a tensor a tensor with the channels first."""
+        check_units(units)
+        given = as_codes(z, self.latent)
+        codes = torch.as_tensor(np.array(given.x, np.float64), dtype=self.dtype, device=self.device)
+        items = self.to_numpy(self.means(codes), units)
+        first = isinstance(z, Tensor) and self.item.kind == "image"
+        return given.back(np.moveaxis(items, -1, 1) if first else items)
 
     def means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
-        """The means of p(x | z), or draws from it with a generator's noise: z (N, D) -> (N, *shape)."""
+        """The means of p(x | z), or draws with a generator's noise, on the model's scale: z (N, D) -> (N, *shape)."""
         with torch.no_grad(), evaluating(self):
             raws = (self.decoder(codes[rows]) for rows in self.chunks(len(codes)))
             if noise is None:
                 return torch.cat([self.likelihood.mean(raw) for raw in raws])
             return torch.cat([self.likelihood.sample(raw, noise) for raw in raws])
 
-    def reconstruct(self, x: Array) -> Array:
-        """The mean of p(x | z) at the posterior's mean, shaped as x; numpy images in [0, 1], tables in data units."""
-        mean = self.means(self._codes(x))
-        return self.to_numpy(mean) if isinstance(x, np.ndarray) else mean.to(x.device)
+    def reconstruct(self, x: Any, units: Units = "data") -> Any:
+        """The mean of p(x | z) at the posterior's mean, in the units, type and axes of x."""
+        given = as_items(x, self.item, units)
+        return given.back(self.to_numpy(self.means(self._codes(given, units)), units))
 
-    def sample(self, n: int = 64, seed: int = 0, noise: bool = False) -> np.ndarray:
+    def sample(self, n: int = 64, seed: int = 0, noise: bool = False, units: Units = "data") -> np.ndarray:
         """n items from the prior, (n, H, W, C) or (n, D): means of p(x | z), or draws from it with `noise`.
 
         A seed gives the same codes on every device.
         """
+        check_units(units)
+        check_number(n, "n")
+        check_number(seed, "seed")
         if not 1 <= n <= MOST_SAMPLES:
             raise InputError(f"{n} samples: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once")
         if not 0 <= seed < 2**63:
@@ -246,46 +253,38 @@ class Model(nn.Module):
             like = next(self.parameters())
             codes = self.prior_value().sample(n, torch.Generator().manual_seed(seed), like)
         generator = torch.Generator(self.device).manual_seed(seed + 1) if noise else None
-        return self.to_numpy(self.means(codes, generator))
+        return self.to_numpy(self.means(codes, generator), units)
 
-    def pseudo_inputs(self) -> np.ndarray | None:
+    def pseudo_inputs(self, units: Units = "data") -> np.ndarray | None:
         """The pseudo-inputs of a VampPrior, (C, H, W, C') or (C, D); None for any other prior."""
         with torch.no_grad():
             inputs = self.prior.pseudo_inputs
-            return None if inputs is None else self.to_numpy(inputs)
+            return None if inputs is None else self.to_numpy(inputs, units)
 
-    def to_tensor(self, x: np.ndarray) -> Tensor:
-        """Converts stored data (N, H, W, C) or (N, D) to the model's scale and layout, on its device."""
-        real = torch.as_tensor(self.item.scaling.apply(np.asarray(x)), dtype=self.dtype, device=self.device)
+    def to_tensor(self, x: np.ndarray, units: Units = "data") -> Tensor:
+        """Converts items (N, H, W, C) or (N, D) to the model's scale and layout, on its device, without a check."""
+        plain = np.asarray(x)
+        plain = self.item.scaling.apply(plain) if units == "data" else native(plain)
+        real = torch.as_tensor(plain, dtype=self.dtype, device=self.device)
         return real.permute(0, 3, 1, 2) if self.item.kind == "image" and real.ndim == 4 else real
 
-    def to_numpy(self, x: Tensor) -> np.ndarray:
-        """Converts from the model's scale and layout to (N, H, W, C) in [0, 1], or table rows in data units."""
+    def to_numpy(self, x: Tensor, units: Units = "data") -> np.ndarray:
+        """Converts from the model's scale and layout to (N, H, W, C) or (N, D), by default in data units."""
         array = (x.permute(0, 2, 3, 1) if self.item.kind == "image" else x).contiguous().cpu().numpy()
-        return self.item.scaling.invert(array)
+        return self.item.scaling.invert(array) if units == "data" else array
 
-    def _items(self, x: np.ndarray | Tensor) -> Tensor:
-        scaling = self.item.scaling
-        if isinstance(x, np.ndarray):
-            if self.item.kind == "image" and x.ndim == 3 and self.item.shape[0] == 1:
-                x = x[..., None]
-            check_numeric(x, "items")
-            items = self.to_tensor(check_fit(x, scaling, "items"))
-        elif x.is_complex():
-            raise InputError("items: complex numbers; give real ones")
-        else:
-            items = x.to(self.device, self.dtype)
-            if scaling.kind == "integer" and not x.is_floating_point():
-                items = items / scaling.scale[0]
-            bounded = scaling.kind in ("none", "integer")
-            if not items.isfinite().all() or (bounded and (items.min() < 0 or items.max() > 1)):
-                inside = " inside [0, 1]" if bounded else ""
-                raise InputError(f"items: tensors are on the model's scale, with finite values{inside}")
-        if tuple(items.shape[1:]) != self.item.shape:
-            first, *rest = self.item.shape
-            expected = (*rest, first) if isinstance(x, np.ndarray) else self.item.shape
-            raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {tuple(expected)}")
-        return items
+    def _on_scale(self, x: Any) -> Tensor:
+        """Items as tensors on the model's scale: tensors are there already."""
+        if not isinstance(x, Tensor):
+            return self.to_tensor(as_items(x, self.item).x)
+        if not x.is_floating_point():
+            raise InputError(
+                f"items: a tensor of type {str(x.dtype).removeprefix('torch.')}; to call the model, give floats on its"
+                " scale, or an array in data units"
+            )
+        if tuple(x.shape[1:]) != self.item.shape:
+            raise InputError(f"items of shape {tuple(x.shape[1:])}: this model takes {self.item.shape}")
+        return x
 
     def chunks(self, n: int, samples: int = 1) -> list[slice]:
         """Rows 0 to n in parts that bound memory for any size of an item and any number of draws."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from latlas import divergences
 from latlas.likelihoods import LOG_2PI
+from latlas.scales import log_deviation, log_scale
 
 CONTEXT = 16  # encoder outputs on which a flow is conditioned
 FLOW_WORK = 2**9  # cost of one log-density of a flow, in values
@@ -104,7 +105,7 @@ class FullGaussianPosterior:
         """log q(z | x) = log N(noise; 0, I) - sum_d log L_dd at noise = L^-1 (z - mean), in nats: (K, B)."""
         # All draws of an item are columns of one system: L is not copied for each.
         centred = (z - self.mean).permute(1, 2, 0)
-        noise = torch.linalg.solve_triangular(self.factor, centred, upper=False).permute(2, 0, 1)
+        noise = Whitened.apply(self.factor, centred).permute(2, 0, 1)
         return -(0.5 * (noise.square() + LOG_2PI) + self._log_diagonal()).sum(-1)
 
     def kl_standard_normal(self) -> Tensor:
@@ -115,6 +116,33 @@ class FullGaussianPosterior:
 
     def _log_diagonal(self) -> Tensor:
         return self.factor.diagonal(dim1=-2, dim2=-1).log()
+
+
+FAR = 1e9  # standard deviations; no density there differs from nothing
+
+
+class Whitened(torch.autograd.Function):
+    """L^-1 c for L (B, D, D), lower triangular, and c (B, D, K), within +-FAR, and so are its gradients.
+
+    Substitution multiplies by L_ij / L_jj once for each dimension: a few large ratios leave the range of numbers.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, centred: Tensor) -> Tensor:
+        noise = _within(torch.linalg.solve_triangular(factor, centred, upper=False))
+        ctx.save_for_backward(factor, noise)
+        return noise
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        factor, noise = ctx.saved_tensors
+        gradient = torch.where(noise.abs() < FAR, gradient, 0.0)
+        centred = _within(torch.linalg.solve_triangular(factor.mT, gradient, upper=True))
+        return -(centred @ noise.mT).tril(), centred
+
+
+def _within(values: Tensor) -> Tensor:
+    return values.nan_to_num(FAR, FAR, -FAR).clamp(-FAR, FAR)
 
 
 @dataclass(frozen=True)
@@ -228,7 +256,7 @@ class DiagonalGaussian(nn.Module):
 
     def forward(self, raw: Tensor) -> GaussianPosterior:
         mean, log_var = raw.chunk(2, dim=-1)
-        return GaussianPosterior(mean, 0.5 * log_var)
+        return GaussianPosterior(mean, 0.5 * log_scale(log_var))
 
 
 class FullGaussian(nn.Module):
@@ -245,7 +273,7 @@ class FullGaussian(nn.Module):
         below = self.outputs - 2 * self.latent
         mean, log_diagonal, lower = raw.split([self.latent, self.latent, below], dim=-1)
         rows, columns = torch.tril_indices(self.latent, self.latent, offset=-1, device=raw.device)
-        factor = torch.diag_embed(log_diagonal.exp())
+        factor = torch.diag_embed(log_deviation(log_diagonal).exp())
         factor[:, rows, columns] = lower
         return FullGaussianPosterior(mean, factor)
 
@@ -263,7 +291,7 @@ class FlowedGaussian(nn.Module):
 
     def forward(self, raw: Tensor) -> FlowPosterior:
         mean, log_var, context = raw.split(self.sizes, dim=-1)
-        return FlowPosterior(mean, 0.5 * log_var, context, self.flow)
+        return FlowPosterior(mean, 0.5 * log_scale(log_var), context, self.flow)
 
 
 Posterior = Point | DiagonalGaussian | FullGaussian | FlowedGaussian

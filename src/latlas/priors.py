@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from latlas.data import Like
 from latlas.likelihoods import LOG_2PI
 from latlas.posteriors import PosteriorValue
+from latlas.scales import log_deviation
 from latlas.settings import PriorConfig
 
 Infer = Callable[[Tensor], PosteriorValue]
@@ -117,12 +118,14 @@ class Mixture(Prior):
         """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
         weights = self.logits.softmax(0).to(generator.device)
         chosen = torch.multinomial(weights, n, replacement=True, generator=generator).to(like.device)
-        return self.means[chosen] + self.log_stds[chosen].exp() * _noise((n, self.latent), generator, like)
+        stds = log_deviation(self.log_stds)[chosen].exp()
+        return self.means[chosen] + stds * _noise((n, self.latent), generator, like)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: z (K, B, D) -> (K, B)."""
-        scaled = (z[..., None, :] - self.means) * torch.exp(-self.log_stds)
-        each = -(0.5 * (scaled.square() + LOG_2PI) + self.log_stds).sum(-1)
+        log_stds = log_deviation(self.log_stds)
+        scaled = (z[..., None, :] - self.means) * torch.exp(-log_stds)
+        each = -(0.5 * (scaled.square() + LOG_2PI) + log_stds).sum(-1)
         return torch.logsumexp(each + self.logits.log_softmax(0), -1)
 
     def kl(self, posterior: PosteriorValue) -> None:

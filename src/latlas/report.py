@@ -53,7 +53,7 @@ def page(path: Path) -> str:
         groups=display.tables(metrics.get("numbers", {})),
         film=_film(path),
         commands=_commands(name, metrics, config),
-        notes=[*(info.get("notes") or []), *continuing.history(info)],
+        notes=[*(info.get("notes") or []), *continuing.history(info), *display.skipped(metrics)],
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
     )

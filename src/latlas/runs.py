@@ -9,14 +9,15 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
@@ -33,6 +34,7 @@ from latlas.settings import Config
 ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
+STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
@@ -41,7 +43,9 @@ class Progress:
     """The progress of training, which a checkpoint holds beside the weights, with the sums of the current epoch.
 
     `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
-    training, `wall` counts all time.
+    training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
+    `recently_skipped` has the last of them, and `setbacks` counts how often training went back because of them since
+    `start`.
     """
 
     step: int = 0
@@ -54,6 +58,9 @@ class Progress:
     best_step: int | None = None
     best_score: float | None = None
     epochs_without_better: int = 0
+    skipped: int = 0
+    recently_skipped: list[int] = field(default_factory=list)
+    setbacks: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,16 @@ class Run:
         except OSError as error:
             raise LatlasError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from None
 
-    def cut_back(self, step: int) -> None:
-        """Removes log rows and snapshots of steps after the checkpoint, which training will write again."""
-        rows = [row for row in self.log() if row["step"] <= step]
+    def cut_back(self, step: int, setbacks: int, *more: dict[str, Any], start: int = 0) -> None:
+        """Removes log rows and snapshots after a checkpoint of that step and number of setbacks since `start`, which
+        training will write again; `more` are rows to add.
+        """
+        rows = [
+            row
+            for row in self.log()
+            if row["step"] <= step and (row["step"] < start or row.get("setbacks", 0) <= setbacks)
+        ]
+        rows += more
         write_atomic(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         for at, path in self.snapshot_files():
             if at > step:
@@ -167,11 +181,7 @@ class Run:
 
         Raises InputError if the file is damaged.
         """
-        if (path := self.path / LAST).exists():
-            return _progress_in(_read_tensors(path)[1].get("progress", ""), path)
-        if (path := self.path / END).exists():
-            return _progress_in(path.read_text("utf-8", "replace"), path)
-        return Progress()
+        return _newest(self, (LAST, STOPPED))[1]
 
     @property
     def has_weights(self) -> bool:
@@ -264,7 +274,14 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
 
     Raises InputError if they are missing or have changed.
     """
-    dataset = read_data(run.data_options(data_dir), progress)
+    options = run.data_options(data_dir)
+    try:
+        dataset = read_data(options, progress)
+    except InputError as error:
+        if {"data.header": "no"} not in error.remedy:
+            raise
+        # Runs from before this was asked took a first row of numbers for values.
+        dataset = read_data(options.model_copy(update={"header": "no"}), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
         raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
     return dataset
@@ -316,11 +333,14 @@ def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
             number += 1
 
 
-def save_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save_checkpoint(
+    run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, stopped: bool = False
+) -> None:
     """Writes checkpoints/last.safetensors: weights, optimiser state and progress in one file.
 
-    If this step is the best so far, best.safetensors gets the same bytes and model.safetensors the weights. Raises
-    LatlasError if the disk is full; earlier checkpoints stay.
+    If this step is the best so far, best.safetensors gets the same bytes and model.safetensors the weights. A run that
+    is `stopped` inside an epoch writes stopped.safetensors instead: a setback goes to the end of an epoch, whether the
+    run was stopped or not. Raises LatlasError if the disk is full; earlier checkpoints stay.
     """
     content = checkpoint(model, optimizer, progress)
     folder = run.path / "checkpoints"
@@ -328,7 +348,9 @@ def save_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer, pr
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
-    write_atomic(run.path / LAST, content)
+    write_atomic(run.path / (STOPPED if stopped else LAST), content)
+    if not stopped:
+        (run.path / STOPPED).unlink(missing_ok=True)
     if progress.best_step == progress.step:
         write_atomic(run.path / BEST, content)
     # Before the first validation the newest weights are the best there are.
@@ -348,18 +370,21 @@ def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> byt
     return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
 
 
-def restore_checkpoint(run: Run, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
-    """Loads the newest checkpoint into model and optimiser, and gives its progress; without one, that of step 0.
+def restore_checkpoint(
+    run: Run, model: Model, optimizer: torch.optim.Optimizer, names: Sequence[str] = (LAST, STOPPED)
+) -> Progress:
+    """Loads the newest checkpoint of these names into model and optimiser, and gives its progress; without one, that of
+    step 0.
 
     If a process was killed between writing `last` and `best`, the best checkpoint is written again. A run whose
     training is over may have its best weights alone, without the optimiser's state.
     """
-    progress = run.progress
-    if not (run.path / LAST).exists():
+    path, progress = _newest(run, names)
+    if path is None:
         if (run.path / END).exists():
             _load_weights(model, _read_tensors(run.path / WEIGHTS)[0], run.path / WEIGHTS)
         return progress
-    load_checkpoint(run.path / LAST, model, optimizer)
+    load_checkpoint(path, model, optimizer)
     if progress.best_step == progress.step:
         save_checkpoint(run, model, optimizer, progress)
     return progress
@@ -385,6 +410,20 @@ def load_checkpoint(path: Path, model: Model, optimizer: torch.optim.Optimizer) 
             # Fused optimisers read memory linearly: moments need the memory format of their parameter.
             like = parameter if value.shape == parameter.shape else value
             state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+
+
+def _newest(run: Run, names: Sequence[str]) -> tuple[Path | None, Progress]:
+    """The newest checkpoint of these names, and how far training is by it; without one, None and what is kept of it
+    after the end, else step 0.
+    """
+    end, found = run.path / END, []
+    for name in names:
+        if (path := run.path / name).exists():
+            found.append((path, _progress_in(_read_tensors(path, names=())[1].get("progress", ""), path)))
+    # A process that was killed may have left a stopped.safetensors from before the last whole epoch or setback.
+    if found:
+        return max(found, key=lambda pair: (pair[1].setbacks, pair[1].step))
+    return None, _progress_in(end.read_text("utf-8", "replace"), end) if end.exists() else Progress()
 
 
 def _progress_in(text: str, path: Path) -> Progress:
@@ -449,11 +488,18 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     return _read_tensors(run.path / WEIGHTS)[0]
 
 
-def _read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def _read_tensors(
+    path: Path, names: Sequence[str] | None = None
+) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors of these names, or all, and the metadata."""
     try:
-        with safe_open(path, framework="pt") as stream:
-            return {key: stream.get_tensor(key) for key in stream.keys()}, stream.metadata() or {}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        # Not safe_open, which takes no path that is not UTF-8.
+        content = path.read_bytes()
+        tensors = load_tensors(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        chosen = tensors if names is None else {name: tensors[name] for name in names}
+        return chosen, header.get("__metadata__", {})
+    except (SafetensorError, OSError, KeyError) as error:
         raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
 
 

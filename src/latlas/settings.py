@@ -5,11 +5,12 @@ Values that may be left to the data are None or "auto" here; `latlas.build.resol
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from latlas.data.options import DataOptions, Positive, Section
 
@@ -21,6 +22,17 @@ Group = Annotated[
     Literal["likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement"],
     BeforeValidator(lambda name: OLD_GROUPS.get(name, name) if isinstance(name, str) else name),
 ]
+
+
+def _listed(names: object) -> object:
+    """A text as a list of one name."""
+    return (names,) if isinstance(names, str) else names
+
+
+def _device_name(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name):
+        raise ValueError("expected auto, cpu, cuda, cuda:1 or mps")
+    return name
 
 
 class RecipeInfo(Section):
@@ -88,7 +100,9 @@ class LikelihoodConfig(Section):
 
     name: Annotated[
         Literal["auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "discretised-logistic"],
-        Field(description="auto: bernoulli for 0/1 data and grey images, else gaussian"),
+        Field(
+            description="auto: bernoulli for 0/1 data and grey images of bytes or inside [0, 1], else gaussian"
+        ),
     ] = "auto"
     sigma: Annotated[
         Annotated[float, Field(gt=0)] | Literal["learned", "per-pixel"],
@@ -216,9 +230,9 @@ class TrainingConfig(Section):
         int, Field(ge=1, description="images per step; batch normalisation needs 2 at least")
     ] = 128
     precision: Annotated[Literal["float32", "float64"], Field(description="of all numbers")] = "float32"
-    device: Annotated[
-        str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto: cuda, mps, else cpu")
-    ] = "auto"
+    device: Annotated[str, AfterValidator(_device_name), Field(description="auto: cuda, mps, else cpu")] = (
+        "auto"
+    )
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; none given: torch's choice")] = None
     deterministic: Annotated[bool, Field(description="on CUDA: equal runs, equal bits, at a cost")] = False
     patience: Annotated[
@@ -254,7 +268,9 @@ class EvaluationConfig(Section):
     """Numbers that are measured on the test split after training, in addition to the ELBO and errors."""
 
     groups: Annotated[
-        tuple[Group, ...], Field(description="groups of numbers; none: the ELBO and its terms alone")
+        tuple[Group, ...],
+        BeforeValidator(_listed),
+        Field(description="groups of numbers; none: the ELBO and its terms alone"),
     ] = ("likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement")
     draws: Annotated[int, Field(ge=1, le=1_000_000, description="draws of z per item for log p(x)")] = 100
     items: Annotated[
@@ -278,6 +294,7 @@ class PicturesConfig(Section):
     ] = None
     densities: Annotated[
         tuple[Literal["factored", "full", "mixture", "flow"], ...],
+        BeforeValidator(_listed),
         Field(description="densities fitted to the training codes, each with a picture of its samples"),
     ] = ()
 

@@ -12,6 +12,7 @@ from latlas import gallery
 from latlas.build import has_prior
 from latlas.data import Dataset
 from latlas.data.dataset import Split
+from latlas.data.items import Units
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.models import Model
@@ -32,15 +33,16 @@ def keep(run: Run, config: Config, model: Model, dataset: Dataset, step: int) ->
     holds `manifold` (R, C, H, W, C'), the decoded plane. Images are uint8. Raises LatlasError if it cannot be written.
     """
     items, arrays = _items(dataset, model.latent), {}
-    arrays["codes"] = codes = model.encode(items.x).astype(np.float32)
+    units: Units = "data" if dataset.kind == "table" else "model"
+    arrays["codes"] = codes = model.encode(items).astype(np.float32)
     if has_prior(config):
-        arrays["samples"] = _stored(model.sample(SAMPLES, seed=config.seed), dataset)
+        arrays["samples"] = _stored(model.sample(SAMPLES, seed=config.seed, units=units), dataset)
     if model.latent == 2 and dataset.kind == "image" and np.isfinite(codes).all():
         side = min(GRID, max(4, math.isqrt(GRID_VALUES // math.prod(dataset.shape))))
         rows, columns = (min(side, n) for n in config.pictures.grid)
         settings = replace(gallery.settings_of(config), size=(rows, columns))
         plane = gallery.manifold_grid(settings, codes)[0].codes
-        decoded = _stored(model.decode(plane.reshape(-1, 2)), dataset)
+        decoded = _stored(model.decode(plane.reshape(-1, 2), units), dataset)
         arrays["manifold"] = decoded.reshape(rows, columns, *decoded.shape[1:])
     folder = run.path / "snapshots"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ class Board:
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # purge_step hides events that an interrupted process wrote after the checkpoint.
-            self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+            # TensorBoard takes no path that is not UTF-8.
+            with contextlib.suppress(UnicodeEncodeError):
+                # purge_step hides events that an interrupted process wrote after the checkpoint.
+                self.writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     def terms(self, row: dict[str, Any]) -> None:
         """Writes the terms of the loss at a step."""
@@ -52,7 +55,7 @@ class Board:
         self._scalars("valid", row["valid"] or {}, row["step"])
         if model.item.kind == "image" and model.item.shape[0] in (1, 3):
             x = test(np.arange(min(SHOWN, len(test))))
-            rows = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x))]
+            rows = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x, units="model"))]
             picture = torch.cat(rows, dim=1).clamp(0, 1).cpu()
             self.writer.add_image("originals over reconstructions", picture, row["step"])
         self.writer.flush()

@@ -6,6 +6,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
 MOST_NAMES = 6  # most names in the list of a sentence
+# Wide and unbreakable spaces, and what joins letters and emoji: not printable by Python's word, and no danger.
+_HARMLESS = frozenset("\u00a0\u2002\u2003\u2009\u202f\u3000\u200c\u200d")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,21 @@ class Table:
     head: Sequence[Cell]
     rows: Sequence[Row]
     numeric: Container[int] = ()
+
+
+def printable(text: object) -> str:
+    """The text on one line as it can be shown and stored anywhere: control and unknown characters become escapes.
+
+    Bytes of a file name that are not UTF-8 read \\xe9, a line break reads \\n.
+    """
+    return "".join(c if c.isprintable() or c in _HARMLESS else _escape(c) for c in str(text))
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # what Python makes of a byte of a file name that is not UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,13 +103,33 @@ class SnapshotDue:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """The loss or the gradient (`term`) of a step was not finite: it changed nothing but the number of the step."""
+
+    step: int
+    term: str
+
+
+@dataclass(frozen=True)
+class SetBack:
+    """Too many steps were skipped, the last of them `step`: the caller has to go back to the checkpoint of the last
+    whole epoch, or the start, and to halve the learning rate. No event follows.
+    """
+
+    step: int
+
+
+@dataclass(frozen=True)
 class Stopped:
     """The caller requested a stop; the state is that after `step` whole steps."""
 
     step: int
 
 
-Event = Logged | EpochEnded | SnapshotDue | Stopped
+Event = Logged | EpochEnded | SnapshotDue | Skipped | SetBack | Stopped
+
+REPEATED, WITHIN = 3, 100  # so many skipped steps within so many steps are a setback
+SETBACKS = 3  # after so many, the next one ends training
 
 
 def plan(config: Config, images: int, start: int = 0) -> Plan:
@@ -143,8 +163,10 @@ def train(
 ) -> Iterator[Event]:
     """Trains from `progress.step` to the end of the plan, keeping `progress` up to date before each event.
 
-    The clock stops while the caller handles an event. Raises LatlasError that names the step if a loss or a gradient is
-    not finite.
+    A step whose loss or gradient is not finite is skipped: weights, optimiser state and running averages stay, while
+    batches and schedules go on. REPEATED of them within WITHIN steps are a SetBack; each one that the progress counts
+    halves the learning rate. The clock stops while the caller handles an event. Raises LatlasError that names the step
+    where the setbacks are used up.
     """
     length, generator = plan(config, len(data), progress.start), torch.Generator(data.device)
     step_once = _stepper(model, objective, optimizer, config)
@@ -156,7 +178,7 @@ def train(
         batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
         for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
-            lr, beta, capacity = scheduled(config, length, progress.step)
+            lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
             x = binarised(data(rows), config.data, progress.step, generator)
             generator.manual_seed(step_seed(config.seed, progress.step))
             meter.add(len(rows), step_once(x, (lr, beta, capacity), generator))
@@ -164,13 +186,14 @@ def train(
             step, stopping = progress.step, stop()
             ended = step % length.validated == 0 or step == length.steps
             logging = step % config.training.log_every == 0 or ended
-            if logging or stopping or step in due:
-                meter.flush(progress)
+            skipped = meter.flush(progress) if logging or stopping or step in due else []
             progress.seconds += time.perf_counter() - start
-            if logging:
+            if (yield from _count(skipped, progress)):
+                return
+            if logging and progress.log_sums["images"]:
                 speed = progress.images / progress.seconds
-                yield Logged(step, step / length.per_epoch, means(progress.log_sums), lr, beta, speed)
-                progress.log_sums = {}
+                values, progress.log_sums = means(progress.log_sums), {}
+                yield Logged(step, step / length.per_epoch, values, lr, beta, speed)
             if step in due:
                 yield SnapshotDue(step)
             if ended:
@@ -181,11 +204,26 @@ def train(
                 return
 
 
+def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None, bool]:
+    """Counts skipped steps and passes them on; whether they are a setback."""
+    for event in skipped:
+        progress.skipped += 1
+        progress.recently_skipped = [s for s in progress.recently_skipped if s > event.step - WITHIN]
+        progress.recently_skipped.append(event.step)
+        yield event
+        if len(progress.recently_skipped) >= REPEATED:
+            if progress.setbacks >= SETBACKS:
+                raise LatlasError(_not_finite(event))
+            yield SetBack(event.step)
+            return True
+    return False
+
+
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
 ) -> Callable[[Tensor, tuple[float, float, float], torch.Generator], Tensor]:
     """A function that takes one optimiser step on a batch and gives TERMS, as means; NaN for a missing term."""
-    parameters, clip = list(model.parameters()), config.optimizer.clip
+    parameters, buffers, clip = list(model.parameters()), list(model.buffers()), config.optimizer.clip
     options = objective.needs
     model.train()
 
@@ -193,6 +231,7 @@ def _stepper(
         lr, beta, capacity = scheduled
         for group in optimizer.param_groups:
             group["lr"] = lr
+        before = [buffer.clone() for buffer in buffers]
         inputs = corrupt(x, config.corruption, generator)
         p = model(inputs, target=x, generator=generator, **options)
         loss = objective.loss(p, beta, capacity)
@@ -201,8 +240,13 @@ def _stepper(
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
         if clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-        optimizer.step()
         with torch.no_grad():
+            # Decided on the device, as gradient scalers do: to ask here would make every step wait.
+            bad = 0 * loss + 0 * norm != 0  # NaN where one of them is not finite
+            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+            optimizer.step()
+            for buffer, old in zip(buffers, before, strict=True):
+                buffer.copy_(torch.where(bad, old, buffer))
             missing = torch.full_like(loss, math.nan)
             terms = (p.distortion, p.rate, p.log_pz, p.log_qz)
             return torch.stack([loss, norm, *(missing if t is None else t.mean() for t in terms)])
@@ -225,46 +269,52 @@ class Meter:
         self.rows.append(row)
         self.images.append(images)
 
-    def flush(self, progress: Progress) -> None:
+    def flush(self, progress: Progress) -> list[Skipped]:
         """Adds the collected terms to the progress's sums, each step weighted by its images.
 
-        Raises LatlasError that names the first step whose loss or gradient is not finite.
+        Gives the steps that were skipped, which the sums leave out.
         """
         table = torch.stack(self.rows).cpu().double().numpy()
         first = progress.step - len(table) + 1
-        for at, (loss, norm) in enumerate(table[:, :2]):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise LatlasError(_not_finite(first + at, loss))
-        weights = np.asarray(self.images, np.float64)
-        sums = dict(zip(TERMS, weights @ table, strict=True))
+        finite = np.isfinite(table[:, :2])
+        taken, images = finite.all(1), np.asarray(self.images, np.float64)
+        weights = images[taken]
+        sums = dict(zip(TERMS, weights @ table[taken], strict=True))
         sums["images"] = float(weights.sum())
         for total in (progress.epoch_sums, progress.log_sums):
             for key, value in sums.items():
                 total[key] = total.get(key, 0.0) + float(value)
-        progress.images += int(weights.sum())
+        progress.images += int(images.sum())
         self.rows, self.images = [], []
+        return [
+            Skipped(first + int(at), "gradient" if finite[at, 0] else "loss") for at in np.flatnonzero(~taken)
+        ]
 
 
-def _not_finite(step: int, loss: float) -> str:
-    what = "gradient" if math.isfinite(loss) else "loss"
+def _not_finite(event: Skipped) -> str:
     return (
-        f"step {step}: the {what} is not finite; most likely the learning rate is too high"
-        " (try half of optimizer.lr) or gradients need a bound (optimizer.clip = 100);"
-        " the last good checkpoint is kept"
+        f"step {event.step}: the {event.term} is not finite, even after {SETBACKS} setbacks, each with half the"
+        " learning rate; most likely it is too high (try a tenth of optimizer.lr) or gradients need a bound"
+        " (optimizer.clip = 100); the last good checkpoint is kept"
     )
 
 
 def means(sums: dict[str, float]) -> dict[str, float | None]:
-    """Means per image from sums over images; rate and ELBO are None if the rate is NaN."""
-    terms = {k: None if math.isnan(v) else v / sums["images"] for k, v in sums.items() if k != "images"}
+    """Means per image from sums over images; None for a term that is missing or not finite, all without images."""
+    images = sums["images"]
+    terms = {k: v / images if images and math.isfinite(v) else None for k, v in sums.items() if k != "images"}
     distortion, rate = terms["distortion"], terms["rate"]
     return {**terms, "elbo": None if distortion is None or rate is None else -(distortion + rate)}
 
 
-def scheduled(config: Config, length: Plan, step: int) -> tuple[float, float, float]:
-    """The learning rate, the weight beta, and the capacity in nats at a step, counted from 0."""
+def scheduled(config: Config, length: Plan, step: int, setbacks: int = 0) -> tuple[float, float, float]:
+    """The learning rate, the weight beta, and the capacity in nats at a step, counted from 0.
+
+    Each setback halves the learning rate.
+    """
     factor = LR_SCHEDULES[config.optimizer.schedule]
-    lr = config.optimizer.lr * factor(step, length.steps, length.per_epoch, length.start)
+    peak = config.optimizer.lr * 0.5**setbacks
+    lr = peak * factor(step, length.steps, length.per_epoch, length.start)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
     capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
     return lr, beta, capacity

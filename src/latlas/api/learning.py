@@ -9,8 +9,9 @@ from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
-from latlas.api.opening import PathLike, RunLike, Where, run_of
+from latlas.api.opening import PathLike, RunLike, Where, check, path_of, run_of
 from latlas.console import Console
+from latlas.data import as_source
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
 from latlas.runs import Run
@@ -28,6 +29,7 @@ SHORT = {
     "limit": "data.limit",
     "image_size": "data.image_size",
     "layout": "data.layout",
+    "kind": "data.kind",
     "pages": "data.pages",
     "label": "data.label",
     "header": "data.header",
@@ -67,14 +69,21 @@ def configure(
     changes = _by_key(options)
     if source:
         changes["data.source"] = source
-    return configuration.override(changed, changes, ", ".join(options) or "source") if changes else changed
+    try:
+        return (
+            configuration.override(changed, changes, ", ".join(options) or "source") if changes else changed
+        )
+    except InputError as error:
+        # Of several options only those are blamed whose settings are named.
+        blamed = [name for name in options if f"{SHORT[name]} = " in error.message]
+        raise InputError(error.message, field=", ".join(blamed) or error.field) from None
 
 
 def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options by short name as settings by dotted key; those that are None are not given."""
     given = {SHORT[name]: value for name, value in options.items() if value is not None}
     if "data.data_dir" in given:
-        given["data.data_dir"] = str(Path(given["data.data_dir"]).expanduser().absolute())
+        given["data.data_dir"] = str(Path(path_of(given["data.data_dir"], "data_dir") or "").absolute())
     return given
 
 
@@ -110,11 +119,11 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run
-    whose weights training starts from, with its model and objective unless others are given. `settings` takes any key
-    of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder,
-    which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers
-    but the ELBO, its terms and the squared error, which is enough to try things out.
+    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a
+    run whose weights training starts from, with its model and objective unless others are given. `settings` takes any
+    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
+    folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
+    numbers but the ELBO, its terms and the squared error, which is enough to try things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -125,12 +134,13 @@ def train(
         raise InputError(
             f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
         )
-    file = None if config is None else Path(config)
+    _check_settings(settings)
+    file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", source, shown)):
         settings = (QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(os.fspath(source), recipe, file, settings, options)
-        return experiment.train(resolved, Path(out) if out is not None else None, console)
+        resolved = configure(as_source(source), recipe, file, settings, options)
+        return experiment.train(resolved, folder, console)
 
 
 def resume(
@@ -148,12 +158,22 @@ def resume(
     for name in options:
         if name not in known:
             raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
+    _check_settings(settings)
     where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
+    check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    folder = path.path if isinstance(path, Run) else Path(path)
+    folder = run_of(path).path
     with Console(quiet) as console, invoked_by(_call("resume", folder, {"settings": settings} | options)):
         return experiment.resume(
             folder, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
+        )
+
+
+def _check_settings(settings: object) -> None:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InputError(
+            f'expected keys with values, as {{"likelihood.sigma": 0.1}}, got {type(settings).__name__}',
+            field="settings",
         )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
 from latlas import animation, compare, diagnosis, evaluation, experiment, html, metrics, report
-from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, run_of
+from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, run_of
 from latlas.console import Console
+from latlas.errors import InputError, check_number, one_or_many
 from latlas.files import write_atomic
-from latlas.runs import dataset_of
+from latlas.runs import Run, dataset_of
 
 COMPARISON = "compare.html"
 
@@ -20,7 +21,7 @@ COMPARISON = "compare.html"
 class EvaluateOptions(Where, total=False):
     """The options of `Where`, and the fields of `latlas.evaluation.Request`."""
 
-    source: PathLike
+    source: Any
     split: str
     limit: int | None
     draws: int | None
@@ -34,17 +35,18 @@ class EvaluateOptions(Where, total=False):
 
 
 def evaluate(
-    run: RunLike, measures: Sequence[str] | None = ("all",), **options: Unpack[EvaluateOptions]
+    run: RunLike, measures: Sequence[str] | str | None = ("all",), **options: Unpack[EvaluateOptions]
 ) -> dict[str, dict[str, Any]]:
     """Measures a run: numbers by name, each with `value`, `stderr`, `unit`, the numbers of `items` and `draws`, and the
     values of other models or baselines `beside` it.
 
     `measures` are names of `latlas.metrics.METRICS` or of groups; None takes the groups of the run's configuration, and
     "bound" is the group of the ELBO and its terms. The items are those of the test split, of another `split`, or of
-    another `source`; `limit` takes so many of them, evenly spaced. `draws` is the number of draws of z per item for
-    log p(x), which is then measured on every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number
-    of items for annealed importance sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and
-    `strength` are the corruption of items to restore. Further options are those of `Where`.
+    another `source`: of its test split where it has official splits, or of its `split`, which may be all; `limit` takes
+    so many of them, evenly spaced. `draws` is the number of draws of z per item for log p(x), which is then measured on
+    every item; `samples` is that for the ELBO, drawn by `seed`. `ais` is the number of items for annealed importance
+    sampling with `chains` and `temperatures`. `corrupt` ("gaussian" or "masking") and `strength` are the corruption of
+    items to restore. Further options are those of `Where`.
 
     Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
     fit.
@@ -54,7 +56,7 @@ def evaluate(
 
 def evaluation_of(
     run: RunLike,
-    measures: Sequence[str] | None = None,
+    measures: Sequence[str] | str | None = None,
     *,
     keep: bool = False,
     **options: Unpack[EvaluateOptions],
@@ -67,7 +69,6 @@ def evaluation_of(
     """
     names = {field.name for field in fields(evaluation.Request)}
     given = {key: value for key, value in options.items() if key in names and value is not None}
-    given["source"] = os.fspath(options.get("source", ""))
     with open_run(run, options, EvaluateOptions) as call:
         request = evaluation.Request(measures, **given)  # type: ignore[arg-type]
         return evaluation.evaluate(call.run, call.model, request, call.data_dir, keep, call.observer)
@@ -104,10 +105,35 @@ def write_report(
     latent manifold. Raises InputError if the data are missing.
     """
     opened = run_of(run)
+    _check_manifold(opened, grid, span)
     if redraw or grid or span:
         with Console(quiet) as console:
             experiment.redraw(opened, grid, span, data_dir, console)
     return report.write_report(opened.path)
+
+
+def _check_manifold(run: Run, grid: tuple[int, int] | None, span: tuple[float, float] | None) -> None:
+    """Raises InputError for a grid or a span that is none, or of a run whose latent manifold is not drawn."""
+    for field, pair, whole in (("grid", grid, True), ("span", span, False)):
+        if pair is None:
+            continue
+        if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+            raise InputError("expected two numbers", field=field, value=pair)
+        for number in pair:
+            check_number(number, field, whole)
+        latent, kind = run.config.model.latent or 0, run.info["data"]["kind"]
+        if latent > 2 or kind != "image":
+            why = (
+                f"this run has {latent} latent dimensions" if latent > 2 else f"this run's items are {kind}s"
+            )
+            raise InputError(
+                f"has no effect: the manifold is drawn of images with 1 or 2 latent dimensions, and {why}",
+                field=field,
+            )
+    if span is not None and not span[0] < span[1]:
+        raise InputError("expected the lower end first, as (-4, 4)", field="span", value=span)
+    if grid is not None and min(grid) < 1:
+        raise InputError("expected at least one row and one column", field="grid", value=grid)
 
 
 def animate(
@@ -127,7 +153,9 @@ def animate(
     Raises InputError for a run with fewer than two snapshots or without the requested panel.
     """
     opened = run_of(run)
-    path = Path(out).expanduser() if out else None
+    check_number(seconds, "seconds", whole=False)
+    check_number(size, "size")
+    path = path_of(out or None, "out")
     with Console(quiet) as console:
         film = animation.animate(opened, path, what, seconds, size, console)
     if film.path.parent.resolve() == opened.path.resolve() and (opened.path / "report.html").exists():
@@ -136,11 +164,11 @@ def animate(
 
 
 def compare_runs(
-    runs: Sequence[RunLike],
+    runs: Sequence[RunLike] | RunLike,
     out: PathLike | None = None,
     *,
     pca: bool = True,
-    measures: Sequence[str] = (),
+    measures: Sequence[str] | str = (),
     data_dir: str = "",
     quiet: bool = False,
 ) -> compare.Comparison:
@@ -150,8 +178,20 @@ def compare_runs(
     `measures` are names of `latlas.metrics.METRICS`. Raises InputError for an `out` that exists, an unfinished run, a
     run given twice, an unknown measure, and missing data.
     """
-    path = None if out is None else html.new_page(out) if os.fspath(out) else Path(COMPARISON)
+    wanted = path_of(out, "out")
+    path = (
+        None
+        if out is None or wanted is None
+        else html.new_page(wanted)
+        if os.fspath(out)
+        else Path(COMPARISON)
+    )
+    if isinstance(runs, str | os.PathLike | Run):
+        runs = [runs]
+    if not isinstance(runs, Iterable):
+        raise InputError(f"expected runs, got {type(runs).__name__}", field="runs")
     opened = [run_of(run) for run in runs]
+    measures = one_or_many(measures, "measures")
     with Console(quiet) as console:
         result = compare.gather(
             compare.by_name(opened), pca=pca, measures=measures, data_dir=data_dir, pictures=path is not None,

@@ -6,13 +6,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypedDict
 
 from latlas import machine
 from latlas.console import Console
+from latlas.errors import InputError, check_number
 from latlas.models import Model
 from latlas.runs import Run, find
 
+_TEXTS = ("data_dir", "device", "split")  # options that are texts
 PathLike = str | os.PathLike[str]
 RunLike = Run | PathLike
 
@@ -28,7 +31,8 @@ class Where(TypedDict, total=False):
 
 
 class ItemOptions(Where, total=False):
-    """The options of `Where`, and the `split` of the run's own data: train, valid or test."""
+    """The options of `Where`, and the `split`: train, valid or test, of the run's own data or of a source with such
+    splits; of a source also all. By default test, and everything of a source without."""
 
     split: str
 
@@ -49,17 +53,37 @@ def open_run(run: RunLike, options: Mapping[str, Any], allowed: type = Where) ->
     check(options, allowed)
     with Console(options.get("quiet", False)) as console:
         opened = run_of(run)
-        yield Call(opened, model_of(opened, options), options.get("data_dir", ""), console)
+        yield Call(opened, model_of(opened, options), os.fspath(options.get("data_dir") or ""), console)
 
 
 def check(options: Mapping[str, Any], allowed: type) -> None:
-    for name in options:
+    for name, value in options.items():
         if name not in allowed.__annotations__:
             raise TypeError(f"unknown option {name!r} (known: {', '.join(allowed.__annotations__)})")
+        if name in _TEXTS and not isinstance(value, str | os.PathLike | None):
+            raise InputError(f"expected a text, got {type(value).__name__}", field=name)
+    if options.get("threads") is not None:
+        check_number(options["threads"], "threads")
 
 
 def run_of(run: RunLike) -> Run:
-    return run if isinstance(run, Run) else find(run)
+    if isinstance(run, Run):
+        return run
+    if not isinstance(run, str | os.PathLike):
+        raise InputError(f"expected a Run, its folder or its name, got {type(run).__name__}", field="run")
+    return find(run)
+
+
+def path_of(path: PathLike | None, field: str) -> Path | None:
+    """The path with a leading ~ expanded; None for None.
+
+    Raises InputError for something that is no path.
+    """
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"expected a path, got {type(path).__name__}", field=field)
+    return Path(path).expanduser()
 
 
 def model_of(run: Run, options: Mapping[str, Any]) -> Model:

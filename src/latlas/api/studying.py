@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Unpack
 
 from latlas import studies
-from latlas.api.opening import PathLike, Where, check
+from latlas.api.opening import PathLike, Where, check, path_of
 from latlas.console import Console
-from latlas.errors import InputError
+from latlas.errors import InputError, check_number, one_or_many
 from latlas.studies import budget as budgets
 from latlas.studies import execute, prepare, results
 
@@ -59,12 +57,17 @@ def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[Stud
 def _plan(
     name: PathLike, data: Sequence[str] | str, options: StudyOptions, console: Console, measure: bool = False
 ) -> prepare.Plan:
-    budget, seeds, out = options.get("budget"), options.get("seeds"), options.get("out")
+    budget, seeds, out = options.get("budget"), options.get("seeds"), path_of(options.get("out"), "out")
+    for field in ("seeds", "limit"):
+        if options.get(field) is not None:
+            check_number(options[field], field)
+    if budget is not None and not isinstance(budget, str):
+        check_number(budget, "budget", whole=False)
     if seeds is not None and seeds < 1:
         raise InputError("at least 1 is needed", field="seeds", value=seeds)
     requested = prepare.Options(
-        data=(data,) if isinstance(data, str) else tuple(data),
-        out=None if out is None else Path(out),
+        data=tuple(one_or_many(data, "data")),
+        out=out,
         budget=budgets.parse_duration(budget) if isinstance(budget, str) else budget,
         seeds=seeds,
         limit=options.get("limit"),
@@ -73,4 +76,4 @@ def _plan(
         data_dir=options.get("data_dir", ""),
         measure=measure,
     )
-    return prepare.plan(studies.read(os.fspath(name)), requested, console)
+    return prepare.plan(studies.read(str(path_of(name, "name"))), requested, console)

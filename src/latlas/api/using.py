@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -12,31 +11,33 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from latlas import figures, inference
-from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, open_run
+from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, open_run, path_of
 from latlas.data import Split
+from latlas.data.items import as_codes
 from latlas.inference import Arrays, Output
 from latlas.runs import Run
 
 
-def _items(call: Call, source: PathLike, options: ItemOptions) -> Split:
-    split = options.get("split", "test")
-    return inference.items(call.run, call.model, split, os.fspath(source), call.data_dir, call.observer)
+def _items(call: Call, source: Any, options: ItemOptions) -> Split:
+    split = options.get("split", "")
+    return inference.items(call.run, call.model, split, source, call.data_dir, call.observer)
 
 
 def _path(out: PathLike | None, run: Run, default: str) -> Path | None:
     """The file for arrays; None if none is to be written."""
-    if out is None:
-        return None
-    return Path(out).expanduser() if os.fspath(out) else run.path / default
+    path = path_of(out, "out")
+    return path if path is None or os.fspath(out or "") else run.path / default
 
 
 def _output(
-    run: Run, arrays: Arrays, path: Path | None, picture: str = "", title: str = "",
-    draw: Callable[[], Figure] | None = None,
+    call: Call, arrays: Arrays, path: Path | None, picture: str = "", title: str = "",
+    draw: Callable[[], Figure] | None = None, about: Mapping[str, Any] | None = None,
 ) -> Output:  # fmt: skip
     if path is not None:
-        inference.save(path, arrays, picture, title, draw)
-    return Output(run, arrays, path, title)
+        grid = lambda: figures.image_grid(inference.shown(call.model, arrays[picture]), title=title)  # noqa: E731
+        inference.save(path, arrays, picture, (draw or grid) if picture else None)
+    notes = {"notes": list(call.observer.notes)} if call.observer.notes and about is not None else {}
+    return Output(call.run, arrays, path, title, {**(about or {}), **notes})
 
 
 def _default_name(stem: str, items: np.ndarray) -> str:
@@ -55,7 +56,7 @@ def sample(
     out: PathLike | None = None,
     **where: Unpack[Where],
 ) -> Output:
-    """Draws codes and decodes them to `samples` (n, ...): means of p(x | z), or draws from it with `noise`.
+    """Draws codes and decodes them to `samples` (n, ...), in data units: means of p(x | z), or draws with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
     codes. With a density the output also has the codes `z`, and its `about` the number of training `codes` and the
@@ -80,54 +81,57 @@ def sample(
         else:
             arrays = inference.sample(call.run, call.model, n, seed, noise)
         if plausible:
-            about["plausible_share"] = inference.plausible(
-                call.run, arrays["samples"], call.data_dir, call.observer
-            )
-    return replace(_output(call.run, arrays, path, "samples", title), about=about)
+            scaled = call.model.item.scaling.apply(arrays["samples"])
+            about["plausible_share"] = inference.plausible(call.run, scaled, call.data_dir, call.observer)
+    return _output(call, arrays, path, "samples", title, about=about)
 
 
 def encode(
-    run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
+    run: RunLike, source: Any = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
-    """Encodes a split of the run's own data, or all items of another source.
+    """Encodes a split of the run's own data, or another source: a path, or what `Model.encode` takes.
 
-    The arrays are `mean` (N, D), `std` (N, D) if the posterior has one, `labels` if the data have any, and `index`,
-    each item's row. `out` ends in .npz.
+    Of a source with official splits it is the test split, or `split`. The arrays are `mean` (N, D), `std` (N, D) if the
+    posterior has one, `labels` if the data have any, and `index`, each item's row. `about` counts the values `outside`
+    the training range and those `clipped`, which are none, and has the `notes` on how the data were read. `out` ends in
+    .npz.
 
     Raises InputError for data that are missing, have changed or do not fit.
     """
     with open_run(run, options, ItemOptions) as call:
-        arrays = inference.encode(call.model, _items(call, source, options))
-    return _output(call.run, arrays, _path(out, call.run, "codes.npz"))
+        items = _items(call, source, options)
+        arrays = inference.encode(call.model, items)
+    about = inference.outside(items, call.model)
+    return _output(call, arrays, _path(out, call.run, "codes.npz"), about=about)
 
 
 def reconstruct(
-    run: RunLike, source: PathLike = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
+    run: RunLike, source: Any = "", *, out: PathLike | None = None, **options: Unpack[ItemOptions]
 ) -> Output:
-    """Reconstructs the items of a split or of another source at the posterior's mean.
+    """Reconstructs the items of a split or of another source, as `encode` takes it, at the posterior's mean.
 
-    The arrays are `original` and `reconstruction`: images (N, H, W, C) in [0, 1], tables in data units. `out` ends in
-    .npz or .png.
+    The arrays are `original` and `reconstruction`, (N, H, W, C) or (N, D), both in data units; `about` is that of
+    `encode`. `out` ends in .npz or .png.
 
     Raises InputError for data that are missing, have changed or do not fit.
     """
     with open_run(run, options, ItemOptions) as call:
-        arrays = inference.reconstruct(call.model, _items(call, source, options))
-    path = _path(out, call.run, "reconstructions.npz")
-    return _output(call.run, arrays, path, "reconstruction", "Reconstructions")
+        items = _items(call, source, options)
+        arrays = inference.reconstruct(call.model, items)
+    path, about = _path(out, call.run, "reconstructions.npz"), inference.outside(items, call.model)
+    return _output(call, arrays, path, "reconstruction", "Reconstructions", about=about)
 
 
-def decode(
-    run: RunLike, codes: PathLike | np.ndarray, *, out: PathLike | None = None, **where: Unpack[Where]
-) -> Output:
-    """Decodes codes (N, D), an array or a file, into `decoded` (N, ...), the means of p(x | z).
+def decode(run: RunLike, codes: Any, *, out: PathLike | None = None, **where: Unpack[Where]) -> Output:
+    """Decodes codes (N, D), an array or a file, into `decoded` (N, ...), the means of p(x | z) in data units.
 
     A file is an .npy, or an .npz with `mean` or `z`; `out` ends in .npz or .png. Raises InputError for other codes.
     """
     with open_run(run, where) as call:
-        array = codes if isinstance(codes, np.ndarray) else inference.read_codes(Path(codes))
+        given = inference.read_codes(Path(codes)) if isinstance(codes, str | os.PathLike) else codes
+        array = as_codes(given, call.model.latent).x
         arrays = {"decoded": call.model.decode(array)}
-    return _output(call.run, arrays, _path(out, call.run, "decoded.npz"), "decoded", "Decoded codes")
+    return _output(call, arrays, _path(out, call.run, "decoded.npz"), "decoded", "Decoded codes")
 
 
 def morph(
@@ -135,15 +139,15 @@ def morph(
     start: int,
     end: int,
     *,
-    source: PathLike = "",
+    source: Any = "",
     steps: int = 11,
     out: PathLike | None = None,
     **options: Unpack[ItemOptions],
 ) -> Output:
     """Decodes codes on the straight line between the codes of two rows, in so many `steps`, both ends included.
 
-    The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals. `out` ends in .npz
-    or .png.
+    The arrays are `images` decoded at codes `z`, at `t` from 0 to 1, and `ends`, the two originals, in data units.
+    `out` ends in .npz or .png.
 
     Raises InputError for a row outside the split, and as `encode` does.
     """
@@ -151,13 +155,14 @@ def morph(
         items = _items(call, source, options)
     arrays = inference.morph(call.model, items, start, end, steps)
     path = _path(out, call.run, _default_name(f"morph-{start}-{end}", arrays["images"]))
-    draw = lambda: figures.morph(arrays["images"][None], arrays["t"], arrays["ends"][None])  # noqa: E731
-    return _output(call.run, arrays, path, "images", f"Morph from {start} to {end}", draw)
+    seen = lambda key: inference.shown(call.model, arrays[key])[None]  # noqa: E731
+    draw = lambda: figures.morph(seen("images"), arrays["t"], seen("ends"))  # noqa: E731
+    return _output(call, arrays, path, "images", f"Morph from {start} to {end}", draw, {})
 
 
 def vary(
     run: RunLike,
-    image: PathLike = "",
+    image: Any = "",
     row: int | None = None,
     *,
     n: int = 8,
@@ -177,7 +182,9 @@ def vary(
     inference.check_variations(n, scale, seed)
     with open_run(run, options, ItemOptions) as call:
         items = _items(call, image, options)
-        what = os.fspath(image) or f"the {options.get('split', 'test')} split"
+        own = f"the {inference.split_of(call.run, options.get('split', ''))} split"
+        what = os.fspath(image) if isinstance(image, str | os.PathLike) else "what was given"
+        what = what if inference.has_source(image) else own
         item = inference.single_item(items, row, what)
         point = call.run.config.posterior.name == "point"
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
@@ -187,7 +194,14 @@ def vary(
         if point
         else f"draws from its posterior, the noise times {scale:g}"
     )
-    pair, subtitle = (arrays["original"][0], arrays["reconstruction"][0]), f"On the right, decoded: {codes}."
-    draw = lambda: figures.variations(*pair, arrays["images"], "Variations on an image", subtitle)  # noqa: E731
+    subtitle = f"On the right, decoded: {codes}."
+
+    def draw() -> Figure:
+        first, second, many = (
+            inference.shown(call.model, arrays[key]) for key in ("original", "reconstruction", "images")
+        )
+        return figures.variations(first[0], second[0], many, "Variations on an image", subtitle)
+
     path = _path(out, call.run, _default_name("vary", arrays["images"]))
-    return _output(call.run, arrays, path, "images", f"{n} variation{'s' * (n > 1)}, {codes}", draw)
+    title = f"{n} variation{'s' * (n > 1)}, {codes}"
+    return _output(call, arrays, path, "images", title, draw, {})

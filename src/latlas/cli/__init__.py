@@ -16,6 +16,7 @@ from latlas._version import __version__
 from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, studies, train, use
 from latlas.errors import InputError, LatlasError, Settings, in_words
 from latlas.invocation import invoked_by
+from latlas.text import printable
 
 app = typer.Typer(
     name="latlas",
@@ -55,6 +56,9 @@ def main() -> None:
     """Runs the command line: exit code 0 good, 1 failed, 2 wrong usage or input, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no failure
+            stream.reconfigure(errors="backslashreplace")
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run([a for a in arguments if a != "--debug"], debug))
@@ -133,5 +137,5 @@ def _flag(key: str, value: Any, option: Any) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
-    print(prefix + " ".join(text.split()), file=sys.stderr)
+    print(prefix + printable(" ".join(text.split())), file=sys.stderr)
     return code

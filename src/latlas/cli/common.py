@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from latlas.text import printable
+
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name under runs/.")]
 SourceArgument = Annotated[
     str,
@@ -26,7 +28,13 @@ def option(*names: str, **about: Any) -> Any:
     return typer.Option(*names, show_default=False, **about)
 
 
-Split = Annotated[str, typer.Option(help="Split of the run's own data: train, valid or test.")]
+Split = Annotated[
+    str,
+    option(
+        metavar="NAME",
+        help="train, valid or test, of the run's data or of SOURCE; of SOURCE also all. [default: test]",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progress.")]
 DataDir = Annotated[str, option(metavar="DIR", help="Where named sets are (else LATLAS_DATA).")]
@@ -40,7 +48,8 @@ Out = Annotated[str, option(metavar="FILE", help="The file to write; by default 
 
 def show(value: Any, as_json: bool, text: str) -> None:
     """Prints the result on standard output, as JSON or as text."""
-    print(json.dumps(value, indent=2, allow_nan=False) if as_json else text)
+    lines = (printable(line) for line in text.split("\n"))
+    print(json.dumps(value, indent=2, allow_nan=False) if as_json else "\n".join(lines))
     sys.stdout.flush()
 
 

@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     measures: Annotated[
         list[str] | None,
         option(
@@ -102,6 +102,7 @@ def evaluate(
 
 
 def _text(values: dict[str, Any]) -> str:
+    from latlas.metrics.display import on_sign
     from latlas.metrics.display import text as numbers_text
 
     what = values["source"] or values["split"]
@@ -115,4 +116,6 @@ def _text(values: dict[str, Any]) -> str:
             f"\n{corruption['name']} {corruption['strength']:g}: corrupted mse {values['corrupted_mse']:.5f},"
             f" restored mse {values['restored_mse']:.5f}"
         )
-    return "\n\n".join(filter(None, [text, numbers_text(values.get("numbers", {}))]))
+    numbers = values.get("numbers", {})
+    sign = on_sign(values | {name: about.get("value") for name, about in numbers.items()})
+    return "\n\n".join(filter(None, [text, sign, numbers_text(numbers)]))

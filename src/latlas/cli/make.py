@@ -97,7 +97,7 @@ def morph(
     start: Annotated[int, typer.Option("--from", metavar="ROW", help="First row of the split.")],
     end: Annotated[int, typer.Option("--to", metavar="ROW", help="Last row of the split.")],
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     steps: Annotated[int, typer.Option(metavar="N", help="Images on the way, both ends included.")] = 11,
     out: Out = "",
     data_dir: DataDir = "",
@@ -127,7 +127,7 @@ def vary(
     row: Annotated[
         int | None, option(metavar="N", help="Row of the split, or of IMAGE if it holds many.")
     ] = None,
-    split: Split = "test",
+    split: Split = "",
     n: Count = 8,
     scale: Annotated[
         float,
@@ -152,6 +152,7 @@ def vary(
         run, image, row, split=split, n=n, scale=scale, seed=seed, out=out,
         data_dir=data_dir, device=device, quiet=quiet,
     )  # fmt: skip
-    result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row, "split": split,
+    result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row,
+              "split": split or (None if image else output.run.measured),
               "samples": n, "scale": scale, "seed": seed}  # fmt: skip
     show(result, as_json, f"{output.title}: {output.path}")

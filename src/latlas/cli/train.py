@@ -64,6 +64,9 @@ def train(
     layout: Annotated[
         str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")
     ] = None,
+    kind: Annotated[
+        str | None, option(metavar="NAME", help="Of an array or a table: image, vector or table.")
+    ] = None,
     pages: Annotated[
         str | None, option(metavar="WHICH", help="Of files with several pages: all, each an item, or first.")
     ] = None,
@@ -102,7 +105,8 @@ def train(
     options: dict[str, Any] = {
         "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
         "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size, "image_size"),
-        "layout": layout, "pages": pages, "label": label, "header": header, "drop": drop or None, "columns": columns,
+        "layout": layout, "kind": kind, "pages": pages, "label": label, "header": header, "drop": drop or None,
+        "columns": columns,
         "strict": strict or None,
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}

@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 def reconstruct(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -44,14 +44,14 @@ def reconstruct(
 
     output = api.reconstruct(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
     items = len(output.arrays["index"])
-    result = {"run": str(output.run.path), "out": str(output.path), "items": items}
+    result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
     show(result, as_json, f"{items:,} reconstructions: {output.path}")
 
 
 def encode(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "test",
+    split: Split = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -63,7 +63,13 @@ def encode(
 
     output = api.encode(run, source, split=split, out=out, data_dir=data_dir, device=device, quiet=quiet)
     items, latent = output.arrays["mean"].shape
-    result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
+    result = {
+        "run": str(output.run.path),
+        "out": str(output.path),
+        "items": items,
+        "latent": latent,
+        **output.about,
+    }
     show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
 
 

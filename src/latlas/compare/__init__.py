@@ -1,6 +1,6 @@
 """Comparison of several runs: a table that ranks only comparable numbers, and a page of pictures."""
 
-from latlas.compare.collect import by_name, gather
+from latlas.compare.collect import by_name, by_validation, gather
 from latlas.compare.page import page, title_of
 from latlas.compare.ranking import Column, Comparison, Entry, Picture
 from latlas.compare.summary import text_table, to_dict
@@ -11,6 +11,7 @@ __all__ = [
     "Entry",
     "Picture",
     "by_name",
+    "by_validation",
     "gather",
     "page",
     "text_table",

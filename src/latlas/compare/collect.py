@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from latlas.build import items, unit_of
 from latlas.compare import pictures as drawing
-from latlas.compare.ranking import Column, Comparison, Entry, Value
+from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry, Value
 from latlas.config import settings_of
 from latlas.data import Dataset
 from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, context_of, measure, named
+from latlas.metrics.display import on_sign
 from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
@@ -25,6 +26,7 @@ from latlas.runs import Run, dataset_of, measured_numbers
 from latlas.text import listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
+OF_VALIDATION = ("elbo", "distortion", "mse")
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the measured split
 
 Names = tuple[Sequence[str], tuple[str, ...]]  # of further columns, and of measures
@@ -81,9 +83,34 @@ def gather(
     if pictures:
         shown = [drawing.shown(s.entry, s.context) for s in subjects]
         drawings = drawing.draw(shown, lambda n, total: observer.progress("drawing", n, total))
-    return Comparison(
-        title, unit, entries, _columns(entries, unit, kind, (columns, measure_names)), drawings, tuple(notes)
+    shown_columns = _columns(entries, unit, kind, (columns, measure_names))
+    signs = [on_sign(entry.values) for entry in entries]
+    notes += dict.fromkeys(filter(None, signs))
+    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes))
+
+
+def by_validation(comparison: Comparison) -> Comparison:
+    """The comparison, in which ELBO, distortion and squared error rank by validation items where every run has some.
+
+    The columns of the test split stand after those; a note says which split ranks.
+    """
+    runs = comparison.runs
+    if any(entry.number(f"{VALIDATION}mse") is None for entry in runs):
+        note = "Ranked by the test items: not every run has a validation split."
+        return replace(comparison, notes=(*comparison.notes, note))
+    # Where every run has an ELBO, its distortion alone ranks nothing.
+    chosen = {"elbo", "mse"} | (set() if all(e.number("elbo") is not None for e in runs) else {"distortion"})
+    split: list[Column] = []
+    for column in comparison.columns:
+        if column.key in chosen:
+            title = f"Validation {column.title if column.title.isupper() else column.title.lower()}"
+            split.append(replace(column, key=f"{VALIDATION}{column.key}", title=title, why=""))
+        split.append(replace(column, better="") if column.key in OF_VALIDATION else column)
+    note = (
+        "ELBO, distortion and squared error rank by validation items, so that the test items beside them choose"
+        " nothing; other numbers are of test items alone, and rank by them."
     )
+    return replace(comparison, columns=tuple(split), notes=(*comparison.notes, note))
 
 
 def by_name(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -144,7 +171,8 @@ def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, obs
     for run in runs:
         own = context if run is first else context_of(run, run.model(), dataset, observer=observer)
         rows.append(_numbers(run, columns) | _measured(own, measures))
-    test = measured_numbers(first.metrics)[1]
+    valid = first.metrics["splits"].get("valid", {})
+    known = {**measured_numbers(first.metrics)[1], **_of_validation(valid, True)}
     settings = settings_of(config)
     values = {key: _mean([row[key] for row in rows]) for key in rows[0] if not key.endswith("_stderr")}
     spread: dict[str, float] = {}
@@ -160,7 +188,7 @@ def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, obs
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
         scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
         scaling=context.model.item.scaling, spread=spread, likelihood=likelihood.title,
-        stderrs=_errors({**test, **rows[0]}, values) if len(runs) == 1 else {},
+        stderrs=_errors({**known, **rows[0]}, values) if len(runs) == 1 else {},
         runs=tuple(str(run.path) for run in runs), settings=settings,
     )  # fmt: skip
     return _Subject(entry, context)
@@ -172,6 +200,7 @@ def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
     test = measured_numbers(metrics)[1]
     return {
         **{key: test.get(key) for key in (*NUMBERS, *columns)},
+        **_of_validation(metrics["splits"].get("valid", {})),
         "latent": config.model.latent,
         "parameters": metrics.get("parameters"),
         "training_seconds": metrics.get("training_seconds"),
@@ -180,6 +209,12 @@ def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
         "recipe": config.recipe.name,
         "seed": config.seed,
     }
+
+
+def _of_validation(numbers: Mapping[str, Any], errors: bool = False) -> dict[str, Value]:
+    """The numbers of a validation split that may rank, or all of its numbers with standard errors, as valid_NAME."""
+    keys = numbers if errors else [key for key in OF_VALIDATION if key in numbers]
+    return {f"{VALIDATION}{key}": numbers[key] for key in keys}
 
 
 def _errors(numbers: Mapping[str, Any], keys: Iterable[str]) -> dict[str, float]:
@@ -244,8 +279,12 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     name = f"PCA (latent {latent})"
     context = Context(model, dataset, prior=False, observer=observer)
     measured = _measured(context, measures)
-    summary = context.once(terms_of_items).summary.to_dict()
+    summary: dict[str, Any] = context.once(terms_of_items).summary.to_dict()
+    held = replace(context, items_given=dataset.valid)
+    if len(dataset.valid):
+        summary |= _of_validation(held.once(terms_of_items).summary.to_dict(), True)
     values: dict[str, Value] = {
+        **({f"{VALIDATION}mse": summary[f"{VALIDATION}mse"]} if len(dataset.valid) else {}),
         "mse": summary["mse"],
         "latent": latent,
         "parameters": model.parameter_count,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from latlas import html
-from latlas.compare.ranking import Column, Comparison, Entry
+from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry
 from latlas.compare.summary import cells, legend, shown
 from latlas.html import Embedded
 from latlas.text import Cell, Row, Table, listed, setting, transposed
@@ -92,17 +92,24 @@ def _section(comparison: Comparison, number: int) -> Section:
 
 
 def headline(comparison: Comparison) -> str:
-    """The best row by ELBO and by squared error, with those not distinguishable from it; or that nothing is ranked."""
-    parts = []
+    """The best row by ELBO and by squared error, with those not distinguishable from it; or that nothing is ranked.
+
+    Rows that rank by validation are named with their test number as well.
+    """
+    parts, titles = [], {column.key: column for column in comparison.columns}
     for column in comparison.ranked:
+        key = column.key.removeprefix(VALIDATION)
         groups = [group for group in comparison.groups(column.key) if len(group) > 1]
-        if column.key not in ("elbo", "mse") or len(groups) != 1:
+        if key not in ("elbo", "mse") or len(groups) != 1:
             continue
         first = next(e for e in groups[0] if e.name in comparison.best(column.key))
-        word = "Highest test ELBO" if column.key == "elbo" else "Smallest test error"
+        split = "test" if key == column.key else "validation"
+        word = f"Highest {split} ELBO" if key == "elbo" else f"Smallest {split} error"
+        beside = f" (test {shown(first, titles[key])})" if key != column.key else ""
         within = [e.name for e in groups[0] if e.name in comparison.within(column.key)]
         near = f"; not distinguishable from it: {listed(within)}" if within else ""
-        parts.append(f"{word}: {first.name}, {shown(first, column)} {column.unit}".rstrip() + near + ".")
+        number = f"{shown(first, column)} {column.unit}".rstrip()
+        parts.append(f"{word}: {first.name}, {number}{beside}{near}.")
     return " ".join(parts) or "Side by side, not ranked."
 
 

@@ -96,8 +96,7 @@ def _samples(group: Sequence[Shown]) -> Figure:
     without_prior = [row.entry.name for row in group if not row.drawing.settings.prior]
     count = SAMPLES if with_prior[0].drawing.pictorial else SAMPLES // 2
     panels = [
-        (row.entry.name, row.drawing.images(np.asarray(row.drawing.model.sample(count, seed=0))))
-        for row in with_prior
+        (row.entry.name, row.drawing.images(np.asarray(row.drawing.sample(count)))) for row in with_prior
     ]
     subtitle = "Means of p(x|z) for codes z from the prior, all from the same noise."
     if without_prior:

@@ -26,6 +26,9 @@ SCALES = {
 }
 
 
+VALIDATION = "valid_"  # before the name of a number: that of the validation split
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of the table: its `key` in the values, its title and unit, and which end is better."""
@@ -43,7 +46,8 @@ class Entry:
     """A row: the mean over runs that differ in their seed only, or PCA.
 
     `values` by column: elbo, distortion, rate (nats per item), mse, latent, parameters, training_seconds,
-    images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. `spread` is the
+    images_per_second, likelihood, recipe, seed and the measures; None where one has no meaning. They are of the test
+    split; valid_elbo, valid_distortion and valid_mse of the validation split. `spread` is the
     sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
     the test items. `data` is the fingerprint of the data, `scale` the kind of the likelihood: density, probability or
     cross-entropy ("" for PCA), `likelihood` its title. `settings` is the configuration by dotted key.
@@ -111,6 +115,11 @@ class Comparison:
     columns: tuple[Column, ...]
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def by_validation(self) -> bool:
+        """Whether rows rank by the validation split where they have numbers of it."""
+        return any(column.key.startswith(VALIDATION) for column in self.columns)
 
     @property
     def runs(self) -> list[Entry]:
@@ -195,6 +204,7 @@ class Comparison:
 
 def _comparable_by(entry: Entry, key: str) -> tuple[Any, ...]:
     """A key that is equal for rows in which this number is comparable."""
+    key = key.removeprefix(VALIDATION)
     group = _group(key)
     if key in ("elbo", "distortion", "rate") or (group == "likelihood" and key != "bits_per_dim"):
         # A distortion trained without a rate is not comparable with one trained with it.

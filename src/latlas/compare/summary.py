@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from latlas.compare.ranking import Column, Comparison, Entry
+from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry
 from latlas.compare.significance import Source
 from latlas.text import Cell, aligned, duration, error, rounded
 
@@ -73,7 +73,7 @@ def uncertainty(entry: Entry, column: Column) -> str:
         return ""
     if column.key == "training_seconds":
         return f"± {duration(number)}"
-    return f"± {error(number) if column.key in NATS else rounded(number, column.decimals)}"
+    return f"± {error(number) if column.key.removeprefix(VALIDATION) in NATS else rounded(number, column.decimals)}"
 
 
 def legend(comparison: Comparison) -> str:

@@ -3,7 +3,7 @@
 from latlas.data.catalogue import cache_home, data_home
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split, is_labelled
 from latlas.data.fetch import fetch
-from latlas.data.load import Like, load, load_items
+from latlas.data.load import Like, as_source, load, load_items
 from latlas.data.named import source_info, sources
 from latlas.data.options import DataOptions
 
@@ -15,6 +15,7 @@ __all__ = [
     "Like",
     "Scaling",
     "Split",
+    "as_source",
     "cache_home",
     "data_home",
     "fetch",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +12,57 @@ import numpy as np
 from latlas.data.dataset import Split
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
+from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
+from latlas.data.ranges import are_bytes
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError
 
+MOST_GREY_ASPECT = 4  # the longer side over the shorter, where values do not tell whether they are pixels
 MOST_VALUES = 256  # of one factor; more is a row's number or a measured value
-_PARTS = ("train", "valid", "test")
+_ROLES = {
+    "items": frozenset(
+        ("x", "data", "image", "images", "img", "imgs", "features", "input", "inputs", "samples", "items")
+    ),
+    "labels": frozenset(("y", "label", "labels", "target", "targets", "lbl", "lbls")),
+    "factors": frozenset(("factors",)),
+}
+_GLUED = re.compile(r"(?i)([xy])?(train|valid|val|dev|test)([xy]|labels?|targets?)?")  # xtrain, testY
 _NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
 
 
 def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     """An .npy file, or an .npz file with `x`[, `y`] or `train`[, `valid`, `test`] and labels `train_y` ...
 
-    Known factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
+    Other usual names do as well: `data`, `images`, `labels`, `target`, `x_train`, `X_val`, `test_labels`. Known
+    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
 
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
     arrays = _arrays(path)
-    xs, ys, unused = _roles(arrays, path)
-    factors, names, unused = _factors(arrays, unused, xs, path)
-    labels, classes = code_labels([ys.get(part) for part in xs], str(path))
+    roles = _roles(arrays, path)
+    factors, names = _factors(arrays, roles, path)
+    columns = {part: _column(arrays[key]) for part, key in roles.labels.items()}
+    labels, classes = code_labels([columns.get(part) for part in roles.items], str(path))
     parts = {}
-    for (part, x), y in zip(xs.items(), labels, strict=True):
-        items = orient(x, options.layout, options.image_size, str(path))
+    for (part, key), y in zip(roles.items.items(), labels, strict=True):
+        items = orient(arrays[key], options.layout, options.image_size, str(path))
         if y is not None and len(y) != len(items):
-            raise InputError(f"{path}: {len(items):,} items in {part!r} but {len(y):,} labels")
+            raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
-    notes = (f"arrays not used: {', '.join(unused)}",) if unused else ()
+    part, key = next(iter(roles.items.items()))
+    notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
     return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
+
+
+def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
+    if array.ndim == items.ndim:
+        return []
+    height, width, _ = items.shape[1:]
+    return [f"an array of {shape_text(array.shape)} read as {len(items):,} grey images of {height}x{width}"]
+
+
+def _column(labels: np.ndarray) -> np.ndarray:
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
@@ -58,44 +84,113 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: {why}") from None
 
 
-def _roles(
-    arrays: Mapping[str, np.ndarray], path: Path
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
-    """Items by part, labels by part, and the names of the other arrays."""
+@dataclass(frozen=True)
+class _Roles:
+    """The names of the arrays of items, labels and factors of each split, and of the others."""
+
+    items: Mapping[str, str]
+    labels: Mapping[str, str]
+    factors: Mapping[str, str]
+    others: Sequence[str]
+
+
+def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """What each array was taken for, where its name leaves a doubt, and what is not used."""
+    notes = []
+    if len(roles.items) > 1 or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
+        read = (
+            f"{part} {len(arrays[key]):,} from {key}"
+            + (f" with labels {roles.labels[part]}" if part in roles.labels else "")
+            for part, key in roles.items.items()
+        )
+        notes.append("arrays: " + ", ".join(read))
+    if roles.others:
+        notes.append(f"arrays not used: {', '.join(roles.others)}")
+    return tuple(notes)
+
+
+def _roles(arrays: Mapping[str, np.ndarray], path: Path) -> _Roles:
+    """What the array of each name is for.
+
+    Raises InputError for names that leave no items, or more than one array for the same.
+    """
     if not arrays:
         raise InputError(f"{path}: holds no arrays")
-    if len(arrays) == 1 and not set(arrays) & {"x", *_PARTS}:
-        arrays = {"x": next(iter(arrays.values()))}
-    if "x" in arrays and "train" in arrays:
-        raise InputError(f"{path}: has both 'x' and 'train'; keep one of them")
-    if "x" in arrays:
-        xs, ys = {"train": arrays["x"]}, {"train": arrays["y"]} if "y" in arrays else {}
-        used = {"x", "y"}
-    elif "train" in arrays:
-        xs = {part: arrays[part] for part in _PARTS if part in arrays}
-        ys = {part: arrays[f"{part}_y"] for part in xs if f"{part}_y" in arrays}
-        used = {*xs, *(f"{part}_y" for part in xs)}
-    else:
+    try:
+        found = _by_role(arrays)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    items, labels, factors = (found[role] for role in _ROLES)
+    if not items:
         raise InputError(
             f"{path}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
         )
-    return (
-        xs,
-        {k: y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for k, y in ys.items()},
-        sorted(set(arrays) - used),
-    )
+    for part, key in (*labels.items(), *factors.items()):
+        if part not in items:
+            raise InputError(
+                f"{path}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
+            )
+    used = {*items.values(), *labels.values(), *factors.values()} | ({"factor_names"} if factors else set())
+    others = sorted(set(arrays) - used)
+    count = len(np.atleast_1d(arrays[next(iter(items.values()))]))
+    unclear = [key for key in others if _may_be_labels(key) and len(np.atleast_1d(arrays[key])) == count]
+    if unclear and not labels:
+        raise InputError(
+            f"{path}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
+        )
+    return _Roles({part: items[part] for part in ORDER if part in items}, labels, factors, others)
+
+
+def _by_role(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
+    """The name of each split's array, by role and split; what names no split is for training."""
+    read = {key: meant for key in sorted(arrays) if (meant := _role_of(key))}
+    if len(arrays) == 1 and not read:
+        read = dict.fromkeys(arrays, ("", "items"))
+    split_of = one_each({part: part for part, _ in read.values() if part}) | {"": "train"}
+    found: dict[str, dict[str, str]] = {role: {} for role in _ROLES}
+    for role in _ROLES:
+        for part in ORDER:
+            keys = [key for key, (own, what) in read.items() if what == role and split_of[own] == part]
+            plain = [key for key in keys if key in ("x", "y")]
+            if len(keys) > 1 and (not plain or any(read[key][0] for key in keys)):
+                raise InputError(f"has both {keys[-1]!r} and {keys[0]!r}; keep one of them")
+            if keys:
+                found[role][part] = (plain or keys)[0]
+    return found
+
+
+def _role_of(key: str) -> tuple[str, str] | None:
+    """The split (empty without one) and the role of an array called so; None where the name says neither."""
+    parts, roles = set(), set()
+    glued = _GLUED.fullmatch(key)
+    for piece in pieces("_".join(filter(None, glued.groups())) if glued else key):
+        if part := part_word(piece):
+            parts.add(part)
+        elif role := next((role for role, words in _ROLES.items() if piece in words), ""):
+            roles.add(role)
+        elif not (piece in FILLERS or piece.isdecimal()):
+            return None
+    roles = roles if roles in ({"items"}, {"labels"}, {"factors"}) else roles - {"items"}
+    if len(parts) > 1 or len(roles) > 1 or not (parts or roles):
+        return None
+    return "".join(parts), roles.pop() if roles else "items"
+
+
+def _may_be_labels(key: str) -> bool:
+    words = set(pieces(key))
+    return bool(words & _ROLES["labels"]) and not words & {"name", "names"}
 
 
 def _factors(
-    arrays: Mapping[str, np.ndarray], others: Sequence[str], xs: Mapping[str, np.ndarray], path: Path
-) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None, list[str]]:
-    """Factors by part, the names of their columns, and the names of the other arrays that hold no factors."""
-    keys = {part: "factors" if "x" in arrays else f"{part}_factors" for part in xs}
-    keys = {part: key for part, key in keys.items() if key in others}
+    arrays: Mapping[str, np.ndarray], roles: _Roles, path: Path
+) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
+    """Factors by part, and the names of their columns."""
+    keys = roles.factors
     if not keys:
-        return {}, None, list(others)
+        return {}, None
     factors = {
-        part: _whole_numbers(arrays[key], len(xs[part]), f"{path}: {key}") for part, key in keys.items()
+        part: _whole_numbers(arrays[key], len(arrays[roles.items[part]]), f"{path}: {key}")
+        for part, key in keys.items()
     }
     widths = {x.shape[1] for x in factors.values()}
     if len(widths) > 1:
@@ -103,13 +198,12 @@ def _factors(
             f"{path}: {', '.join(keys.values())} have different numbers of columns; give all the same"
         )
     width = widths.pop()
-    names = arrays["factor_names"] if "factor_names" in others else np.arange(width).astype(str)
+    names = arrays.get("factor_names", np.arange(width).astype(str))
     if names.shape != (width,) or names.dtype.kind != "U" or len(np.unique(names)) != width:
         raise InputError(
             f"{path}: factor_names must be {width} different texts, one for each column of the factors"
         )
-    used = {*keys.values(), "factor_names"}
-    return factors, tuple(names.tolist()), [name for name in others if name not in used]
+    return factors, tuple(names.tolist())
 
 
 def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
@@ -132,8 +226,8 @@ def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
 def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
     """The array as images (N, H, W, C) or vectors (N, D).
 
-    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images; (N, H*W) with an
-    `image_size` are grey images too.
+    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images, unless a short axis makes
+    signals of them as likely; (N, H*W) with an `image_size` are grey images too.
 
     Raises InputError where the axes are ambiguous, do not fit the layout or the image size.
     """
@@ -157,12 +251,9 @@ def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where
 def _guess(x: np.ndarray, shape: str, where: str) -> str:
     if x.ndim == 2:
         return "ND"
-    if x.ndim == 3 and x.shape[2] > 4:
-        return "NHW"
     if x.ndim == 3:
-        raise InputError(
-            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
-        )
+        _check_grey(x, shape, where)
+        return "NHW"
     if x.ndim != 4:
         raise InputError(
             f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W) or (N, H, W, C)"
@@ -173,6 +264,22 @@ def _guess(x: np.ndarray, shape: str, where: str) -> str:
     if not first and not last:
         raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = NCHW or NHWC")
     return "NCHW" if first else "NHWC"
+
+
+def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
+    """Raises InputError for three axes that may be something else than grey images (N, H, W)."""
+    _, height, width = x.shape
+    if width <= 4:
+        raise InputError(
+            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
+        )
+    # Bytes are pixels of however long an image; other numbers in long rows are more often signals.
+    long = max(height, width) > MOST_GREY_ASPECT * min(height, width) and not are_bytes(x)
+    if height <= 4 or long:
+        raise InputError(
+            f"{where}: {shape} may be signals of {height} channels or grey images of {height}x{width}; say"
+            f" data.layout = NHW for images, or reshape the array to (N, {height * width}) for vectors of values"
+        )
 
 
 def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.ndarray:

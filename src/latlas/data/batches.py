@@ -40,7 +40,7 @@ class Batches:
             x = self._read(rows).to(self.device, non_blocking=True)
         x = x.to(self.dtype)
         if self.bytes and self.scaling.kind == "integer":
-            x = x.div_(255)
+            x = x.div_(self.scaling.scale[0])
         return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
     def _read(self, rows: np.ndarray | slice) -> torch.Tensor:

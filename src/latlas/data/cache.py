@@ -21,6 +21,7 @@ from latlas.data.image_files import decode, decode_pages
 from latlas.data.image_plan import ImageFormat, Plan, Scale, parallel, plan_of
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import printable
 
 _VERSION = 2  # part of the key: raise it when decoding changes
 _DAY = 86_400.0
@@ -101,7 +102,7 @@ def _pixels(plan: Plan, progress: OnProgress | None) -> Iterator[list[np.ndarray
             path = plan.files[i]
             return list(decode_pages(path, *how)) if plan.takes_all_pages(i) else [decode(path, *how)]
         except InputError as error:
-            return [str(error).removeprefix(f"{path}: ")]
+            return [str(error).removeprefix(f"{printable(path)}: ")]
 
     decoded = parallel(one, range(len(plan.files)), "decoding images", progress)
     for i, results in enumerate(decoded):

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import platformdirs
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from latlas.data.options import Positive, Section
+from latlas.data.options import Positive, Section, path_of
 from latlas.errors import InputError, unknown
 
 Count = Annotated[int, Field(ge=0)]
@@ -87,4 +87,4 @@ def cache_home() -> Path:
 def data_home(data_dir: str = "") -> Path:
     """Where named sets are: the folder given, else LATLAS_DATA, else the user's cache folder."""
     given = data_dir or os.environ.get("LATLAS_DATA")
-    return Path(given).expanduser().absolute() if given else cache_home().absolute()
+    return path_of(given).expanduser().absolute() if given else cache_home().absolute()

@@ -17,12 +17,12 @@ SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # the spl
 
 @dataclass(frozen=True)
 class Scaling:
-    """Maps stored values to the model's scale by (x - shift) / scale, along the last axis.
+    """Maps data units, those of the training data, to the model's scale by (x - shift) / scale, along the last axis.
 
-    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by the largest
-    value of their scale, which of 8-bit ones is always 255. `minmax`: floats by the least and greatest value of the
-    training split, values beyond them clipped. `standard`: table columns by the training split's means and standard
-    deviations.
+    `none`: 0/1 data, and floats inside [0, 1], taken as they are. `integer`: unsigned integers divided by
+    their largest value. `minmax`: numbers by the least and greatest value of the training split. `standard`: table
+    columns by the training split's means and standard deviations. Nothing is clipped: what lies beyond the
+    training range lies outside [0, 1].
     """
 
     kind: ScalingKind = "none"
@@ -30,36 +30,30 @@ class Scaling:
     scale: tuple[float, ...] = (1.0,)
 
     def apply(self, x: np.ndarray) -> np.ndarray:
-        """Stored values to the model's scale, as float32 (float64 stays float64).
-
-        For `none` and `integer`, floats are taken to be on [0, 1] already and refused outside it.
-
-        Raises InputError for values outside what the scaling was made for.
-        """
-        real = x.astype(np.float64 if x.dtype == np.float64 else np.float32)
-        if self.kind == "integer" and np.issubdtype(x.dtype, np.integer):
-            return real / np.asarray(self.largest(x.dtype), real.dtype)
-        if self.kind in ("none", "integer"):
-            if x.size and (real.min() < 0 or real.max() > 1):
-                raise InputError(
-                    f"values from {real.min():g} to {real.max():g}: this model takes floats inside [0, 1]"
-                    + (" or unsigned integers" if self.kind == "integer" else "")
-                )
+        """Data units to the model's scale, as float32 (float64 stays float64); uint8 are always bytes."""
+        double = x.dtype.kind == "f" and x.dtype.itemsize == 8
+        real = x.astype(np.float64 if double else np.float32)
+        if self.kind == "none":
             return real
-        scaled = (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
-        return np.clip(scaled, 0, 1) if self.kind == "minmax" else scaled
+        if self.kind == "integer":
+            return real / np.asarray(self.largest(x.dtype), real.dtype)
+        return (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
 
     def largest(self, dtype: np.dtype) -> float:
         """The stored value of this dtype that is 1 on the model's scale, of `none` and `integer`."""
-        if self.kind != "integer" or not np.issubdtype(dtype, np.integer):
+        if self.kind != "integer":
             return 1.0
         return 255.0 if dtype == np.uint8 else self.scale[0]
 
     def invert(self, x: np.ndarray) -> np.ndarray:
-        """The model's scale back to data units: tables only; images stay on [0, 1]."""
-        if self.kind != "standard":
+        """The model's scale back to data units: the inverse of `apply`; table rows as float64."""
+        if self.kind == "none":
             return x
-        return x * np.asarray(self.scale, x.dtype) + np.asarray(self.shift, x.dtype)
+        if self.kind == "integer":
+            return x * np.asarray(self.scale[0], x.dtype)
+        # A column's offset may be large beside its spread: in float32 nothing of it would be left.
+        real = x.astype(np.float64) if self.kind == "standard" else x
+        return real * np.asarray(self.scale, real.dtype) + np.asarray(self.shift, real.dtype)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -153,5 +147,5 @@ class Dataset:
     def split(self, name: str) -> Split:
         """The split called train, valid or test."""
         if name not in SPLITS:
-            raise InputError(f"split {name!r}: expected train, valid or test")
+            raise InputError("expected train, valid or test", field="split", value=name)
         return getattr(self, name)

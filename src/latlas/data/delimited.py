@@ -150,12 +150,13 @@ def _decoded(path: Path, encoding: str) -> tuple[str, list[str]]:
         raise InputError(
             f"{path}: cannot be read as a table (it is not {error.encoding}: {error.reason})"
         ) from None
-    zeros = [raw[start:4096:2].count(0) for start in (0, 1)]
-    if any(zeros):
+    if b"\0" in raw:
+        zeros = [raw[start::2].count(0) for start in (0, 1)]
         guess = f"utf-16-{'le' if zeros[1] > zeros[0] else 'be'}"
+        wide = sum(zeros) > len(raw) / 4
         raise InputError(
-            f"{path}: cannot be read as a table (it holds zero bytes); if it is UTF-16, read it",
-            remedy=[{"data.encoding": guess}],
+            f"{path}: cannot be read as a table (it holds zero bytes){'; if it is UTF-16, read it' if wide else ''}",
+            remedy=[{"data.encoding": guess}] if wide else [],
         )
     try:
         return raw.decode("utf-8"), []

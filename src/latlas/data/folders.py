@@ -2,121 +2,331 @@
 
 from __future__ import annotations
 
-import os
-import re
+import unicodedata
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from latlas.data.cache import Decoded, decode_files
-from latlas.data.dataset import Split
+from latlas.data.dataset import UNLABELLED, Split
+from latlas.data.idx import shape_text
+from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES
 from latlas.data.image_plan import ImageFormat
-from latlas.data.options import DataOptions
-from latlas.data.splits import Raw
+from latlas.data.parts import ORDER, split_word, splits_among
+from latlas.data.splits import Raw, check_trainable, wanted
+from latlas.data.walk import Found, natural_key, walk
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import printable
 
-_PARTS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
-_ORDER = ("train", "valid", "test")
+Steps = tuple[str, ...]  # the folders on the way from the root to some files
+MOST_COUNTED = 12  # classes whose files are counted in a note
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a folder; `parts` and `classes` per file, None where the folder does not say."""
+    """The image files of a folder; `parts` and `classes` per file, None where the folder does not say.
+
+    Within `classes`, None stands for the files of a split without classes. `notes` are printable lines on what was
+    taken for what and what was passed over.
+    """
 
     files: tuple[Path, ...]
     parts: tuple[str, ...] | None
-    classes: tuple[str, ...] | None
+    classes: tuple[str | None, ...] | None
     others: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    broken_links: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of files of each official split, in order; of all files, as `train`, where there are none."""
+        counts = Counter(self.parts or ["train"] * len(self.files))
+        return {part: counts[part] for part in ORDER if counts[part]}
 
 
-def natural_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], ...]:
-    """Sorts img2 before img10, folder by folder."""
-    return tuple(
-        (*map(_number_or_text, re.findall(r"\d+|\D+", part.lower())), (2, 0, part)) for part in path.parts
-    )
+@dataclass(frozen=True)
+class _Layout:
+    """What folders stand for: `places`, (split, class) of each that holds images, None for one beside the splits."""
 
-
-def _number_or_text(piece: str) -> tuple[int, int, str]:
-    return (0, int(piece), "") if piece.isdecimal() else (1, 0, piece)
+    places: Mapping[Steps, tuple[str, str | None] | None]
+    names: Mapping[str, Sequence[str]]
+    notes: tuple[str, ...] = ()
 
 
 def list_images(root: Path) -> Listing:
     """All image files under a folder in natural order, training before validation before test.
 
-    Sub-folders named train, valid and test (train and another of them, and nothing else) are official splits;
-    two or more other sub-folders that hold all images are classes. Hidden files and folders are passed over.
+    Folders named as splits (train, val, test_set ...) are official splits, at the top, below folders that hold nothing
+    else, or inside each class; two or more other folders that hold all images are classes. Links are followed; hidden
+    files and folders are passed over.
 
-    Raises InputError where there are no image files.
+    Raises InputError where there are no image files, and for folders that look like splits but cannot be used so.
     """
-    images: list[Path] = []
-    others: list[Path] = []
-    for folder, folders, names in os.walk(root):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        for path in (Path(folder, n).relative_to(root) for n in names if not n.startswith(".")):
-            (images if path.suffix.lower() in SUFFIXES else others).append(path)
+    found = walk(root)
+    paths = [Path(name) for name in found.files]
+    others = sorted(path.as_posix() for path in paths if path.suffix.lower() not in SUFFIXES)
+    images = sorted((path for path in paths if path.suffix.lower() in SUFFIXES), key=natural_key)
+    passed_over = _passed_over(found)
     if not images:
-        suffixes = ", ".join(sorted({p.suffix or p.name for p in others})[:5]) or "nothing"
-        raise InputError(f"{root}: no image files in this folder or below it (found: {suffixes})")
-    images.sort(key=natural_key)
-    tops = {p.parts[0] if len(p.parts) > 1 else "" for p in images}
-    roles = {_PARTS.get(t.lower(), "") for t in tops}
-    official = "train" in roles and "" not in roles and len(roles) == len(tops) > 1
-    if official:
-        images.sort(key=lambda p: _ORDER.index(_PARTS[p.parts[0].lower()]))
+        seen = "; ".join([f"found: {_kinds(others) or 'nothing'}", *passed_over])
+        raise InputError(f"{root}: no image files in this folder or below it ({seen})")
+    steps = [path.parent.parts for path in images]
+    try:
+        layout = _read_layout(Counter(steps))
+        if not layout.names:
+            _refuse_splits_of_files(images)
+    except InputError as error:
+        raise InputError(f"{root}: {error}") from None
+    beside, placed = [], []
+    for path, place in zip(images, map(layout.places.get, steps), strict=True):
+        if place is None:
+            beside.append(path.as_posix())
+        else:
+            placed.append((path, *place))
+    placed.sort(key=lambda each: ORDER.index(each[1]))
+    files, parts, classes = zip(*placed, strict=True)
+    notes = [*_counted(layout, parts, classes), *layout.notes]
+    if beside:
+        notes.append(f"left out {len(beside):,} images beside the splits: {_first_names(beside)}")
+    if others:
+        notes.append(f"{len(others):,} other files not read ({_kinds(others)})")
+    full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
+    empty = sorted(folder for folder in found.folders if Path(folder) not in full)
+    if empty:
+        notes.append(f"no images in {len(empty):,} folders: {_first_names(empty)}")
     return Listing(
-        files=tuple(root / p for p in images),
-        parts=tuple(_PARTS[p.parts[0].lower()] for p in images) if official else None,
-        classes=_classes([p.parts[1:] if official else p.parts for p in images]),
-        others=tuple(p.as_posix() for p in others),
+        files=tuple(root / path for path in files),
+        parts=parts if layout.names else None,
+        classes=classes if any(name is not None for name in classes) else None,
+        others=tuple(others),
+        notes=(*notes, *passed_over),
+        broken_links=tuple(found.broken_links),
     )
 
 
-def _classes(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
-    """The first folder of each path, where all have one and there are several."""
-    names = [parts[0] if len(parts) > 1 else "" for parts in paths]
-    return tuple(names) if "" not in names and len(set(names)) > 1 else None
+def _read_layout(folders: Mapping[Steps, int]) -> _Layout:
+    base: Steps = ()
+    while True:
+        level = len(base)
+        below = {steps for steps in folders if steps[:level] == base and len(steps) > level}
+        names = sorted({steps[level] for steps in below})
+        deep = {steps[level] for steps in below if len(steps) > level + 1}
+        loose = {steps: folders[steps] for steps in folders if steps not in below}
+        if parts := splits_among(names, deep):
+            return _official(
+                parts, {steps: (steps[level], steps[level + 1 :]) for steps in below}, loose, level
+            )
+        if len(names) != 1:
+            break
+        base += (names[0],)
+    if inside := _splits_of_classes(below, level, loose):
+        return inside
+    _refuse_deeper_splits(folders, ())
+    if len(names) < 2:
+        return _Layout(dict.fromkeys(folders, ("train", None)), {})
+    taken = [name for name in names if split_word(name) and not (split_word(name) or ("", ()))[1]]
+    notes = (f"{_first_names(taken)} is taken for a class, as no other folder is a split",) if taken else ()
+    places = {steps: ("train", _same(steps[level]) if steps in below else None) for steps in folders}
+    return _Layout(places, {}, notes)
 
 
-def read_folder(root: Path, name: str, options: DataOptions, progress: OnProgress | None = None) -> Raw:
-    """A folder of images, decoded.
+def _official(
+    parts: Mapping[str, str], below: Mapping[Steps, tuple[str, Steps]], loose: Iterable[Steps], level: int
+) -> _Layout:
+    """Folders named as splits: `below` holds each folder's split by name, and the folders on the way from there."""
+    _refuse_deeper_splits(below, {steps[: level + 1] for steps in below})
+    ways = _without_wrappers({steps: (parts[name], way) for steps, (name, way) in below.items()})
+    places = {steps: (part, _same(way[0]) if way else None) for steps, (part, way) in ways.items()}
+    return _Layout({**places, **dict.fromkeys(loose)}, _names_of(parts))
 
-    Raises InputError where there are none, or with `strict` where one is broken.
+
+def _names_of(parts: Mapping[str, str]) -> dict[str, list[str]]:
+    """The folders of each split, from the split of each folder."""
+    return {part: sorted(name for name, own in parts.items() if own == part) for part in set(parts.values())}
+
+
+def _without_wrappers(ways: Mapping[Steps, tuple[str, Steps]]) -> dict[Steps, tuple[str, Steps]]:
+    """The ways into each split without the single folders that hold all of it, unless another split shows that they are
+    classes.
+    """
+    current = dict(ways)
+    while True:
+        tops: dict[str, set[str]] = {}
+        for part, way in current.values():
+            tops.setdefault(part, set()).add(way[0] if way else "")
+        classes = {name for names in tops.values() if len(names) > 1 for name in names}
+        single = {part for part, names in tops.items() if len(names) == 1 and not names & (classes | {""})}
+        if not single:
+            return current
+        current = {
+            steps: (part, way[1:] if part in single else way) for steps, (part, way) in current.items()
+        }
+
+
+def _splits_of_classes(below: Collection[Steps], level: int, loose: Mapping[Steps, int]) -> _Layout | None:
+    """cat/train, cat/test, dog/train ...: each class with its own splits; None where the folders are not so."""
+    inner = {steps[level + 1] for steps in below if len(steps) > level + 1}
+    words = {word[0] for name in inner if (word := split_word(name))}
+    if len(words) < 2:
+        return None
+    parts = splits_among(inner)
+    if not parts:
+        return None
+    stray = sorted({steps[level] for steps in below if len(steps) == level + 1})
+    if stray:
+        raise InputError(
+            f"{_first_names(sorted(parts))} inside the other folders look like splits, but {_first_names(stray)} holds"
+            " images in none of them; put them into the splits"
+        )
+    places = {steps: (parts[steps[level + 1]], _same(steps[level])) for steps in below}
+    return _Layout({**places, **dict.fromkeys(loose)}, _names_of(parts))
+
+
+def _refuse_deeper_splits(folders: Iterable[Steps], known: Collection[Steps]) -> None:
+    """Raises InputError for folders deeper down that are two splits by their names, and would be trained on."""
+    children: dict[Steps, set[str]] = {}
+    for steps in folders:
+        for depth in range(len(steps)):
+            if steps[: depth + 1] not in known:
+                children.setdefault(steps[:depth], set()).add(steps[depth])
+    for above, names in sorted(children.items()):
+        words: dict[tuple[str, ...], set[str]] = {}
+        for name in names:
+            if word := split_word(name):
+                words.setdefault(word[1], set()).add(word[0])
+        if any(len(parts) > 1 for parts in words.values()):
+            raise InputError(
+                f"the folders in {'/'.join(above)} look like splits, but not of all images here; give that folder, or"
+                " have the splits at the top"
+            )
+
+
+def _refuse_splits_of_files(images: Sequence[Path]) -> None:
+    """Raises InputError where most files are named as splits themselves: train_1.png, test_1.png."""
+    found = [(word[0], path.as_posix()) for path in images if (word := split_word(path.stem))]
+    first = dict(reversed(found))
+    if len(first) > 1 and 2 * len(found) > len(images):
+        raise InputError(
+            f"the names of files look like splits ({_first_names(sorted(first.values()))}); put the files of each split"
+            " into a folder of its name"
+        )
+
+
+def _same(name: str) -> str:
+    """One spelling of a class's name: file systems write accents in two ways."""
+    return printable(unicodedata.normalize("NFC", name))
+
+
+def _counted(layout: _Layout, parts: Sequence[str], classes: Sequence[str | None]) -> list[str]:
+    """What was taken for splits and classes, with the number of files of each."""
+    counts: dict[str, Counter[str | None]] = {part: Counter() for part in ORDER}
+    for (part, name), count in Counter(zip(parts, classes, strict=True)).items():
+        counts[part][name] = count
+    notes = []
+    if layout.names:
+        sizes = [
+            f"{part} {counts[part].total():,}"
+            + (f" ({_first_names(layout.names[part])})" if list(layout.names[part]) != [part] else "")
+            for part in ORDER
+            if counts[part]
+        ]
+        notes.append("official splits from sub-folders: " + ", ".join(sizes))
+    names = sorted({name for name in classes if name is not None}, key=natural_key)
+    if names:
+        notes.append(f"{len(names)} classes from sub-folders: {first_few(names)}")
+    for part in ORDER:
+        own = [name for name in names if counts[part][name]]
+        if own:
+            listed = first_few([f"{name} {counts[part][name]:,}" for name in own], MOST_COUNTED)
+            notes.append(f"files{f' of {part}' if layout.names else ''}: {listed}")
+            if counts[part][None]:
+                notes.append(f"{counts[part][None]:,} images beside these folders have no label")
+            missing = [name for name in names if not counts["train"][name] and counts[part][name]]
+            if missing and counts["train"] and None not in counts["train"]:
+                notes.append(f"{part} has classes that train lacks: {first_few(missing)}")
+    return notes
+
+
+def _passed_over(found: Found) -> list[str]:
+    """What of a folder is no data, one line for each reason."""
+    notes = []
+    if found.hidden:
+        names = sorted({Path(name).name for name in found.hidden})
+        notes.append(
+            f"passed over {len(found.hidden):,} hidden or system files and folders ({_first_names(names)})"
+        )
+    if found.broken_links:
+        notes.append(f"left out {len(found.broken_links):,} broken links: {_first_names(found.broken_links)}")
+    for what, pairs in (("special files", found.special), ("folders that cannot be read", found.unreadable)):
+        if pairs:
+            named = _first_names([f"{name} ({why})" for name, why in pairs])
+            notes.append(f"left out {len(pairs):,} {what}: {named}")
+    if found.again:
+        named = _first_names([f"{name} (the same as {first})" for name, first in found.again])
+        notes.append(f"passed over {len(found.again):,} links to what is read already: {named}")
+    return notes
+
+
+def _kinds(names: Sequence[str]) -> str:
+    return first_few(sorted({Path(name).suffix.lower() or Path(name).name for name in names}))
+
+
+def _first_names(names: Sequence[str]) -> str:
+    return first_few([printable(name) for name in names])
+
+
+def read_folder(
+    root: Path,
+    name: str,
+    image_format: ImageFormat,
+    strict: bool = False,
+    progress: OnProgress | None = None,
+    split: str | None = None,
+) -> Raw:
+    """A folder of images, decoded: all of them, or those of a `split` (see `wanted`).
+
+    Raises InputError where there are none, where there is none to train on (without `split`), or with `strict` where
+    one is broken.
     """
     listing = list_images(root)
-    image_format = ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
-    decoded = decode_files(root, listing.files, image_format, progress)
-    refuse_broken(root, decoded, options.strict)
-    labels, classes = label_codes(listing, decoded.rows)
-    notes = [*decoded.notes, *broken_notes(decoded), *_other_notes(listing)]
-    if classes is not None:
-        notes.append(f"{len(classes)} classes from sub-folders: {first_few(classes)}")
-    everything = Split(decoded.x, labels, decoded.rows)
-    if listing.parts is None:
-        return Raw(name, str(root), {"train": everything}, classes, notes=tuple(notes), bits=decoded.bits)
-    part_of = np.asarray(listing.parts)[decoded.rows]
-    counts = Counter(part_of.tolist())
-    if not counts["train"]:
-        raise InputError(f"{root}: no readable image in the sub-folder train")
-    notes.append(
-        "official splits from sub-folders: " + ", ".join(f"{p} {counts[p]:,}" for p in _ORDER if counts[p])
-    )
-    # Files are ordered by part, so each part is a slice and stays memory-mapped.
-    starts = {p: int(np.argmax(part_of == p)) for p in counts}
-    parts = {p: everything.take(slice(starts[p], starts[p] + counts[p])) for p in counts}
-    return Raw(name, str(root), parts, classes, notes=tuple(notes), bits=decoded.bits)
+    sizes = listing.sizes
+    if split is None:
+        lost = [link for link in listing.broken_links if split_word(Path(link).name)]
+        check_trainable(sizes, f"{root} ({_first_names(lost)} is a broken link)" if lost else str(root))
+    parts = tuple(sizes) if split is None else wanted(sizes, split, str(root))
+    of_file = np.asarray(listing.parts or ["train"] * len(listing.files))
+    places = np.flatnonzero(np.isin(of_file, parts))
+    decoded = decode_files(root, [listing.files[i] for i in places], image_format, progress)
+    refuse_broken(root, decoded, strict)
+    rows = places[decoded.rows]
+    codes, classes = _label_codes(listing, rows)
+    notes = (*listing.notes, *decoded.notes, *broken_notes(decoded))
+    if split is not None:
+        notes += fitted_notes([root / listing.files[i] for i in np.unique(rows)], image_format)
+    read = {}
+    for part in parts:
+        # Files are ordered by part, so each part is a slice and stays memory-mapped.
+        own = np.flatnonzero(of_file[rows] == part)
+        if not len(own):
+            raise InputError(f"{root}: no readable image in its split {part}")
+        chosen = slice(int(own[0]), int(own[-1]) + 1)
+        labels = codes[chosen]
+        read[part] = Split(decoded.x[chosen], labels if (labels != UNLABELLED).any() else None, rows[chosen])
+    return Raw(name, str(root), read, classes, notes=notes, bits=decoded.bits, sizes=sizes)
 
 
-def label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray | None, tuple[str, ...] | None]:
-    """Codes (N,) of the files at `rows`, and the class names in natural order."""
+def _label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Codes (N,) of the files at `rows`, UNLABELLED without a class, and the class names in natural order."""
     if listing.classes is None:
-        return None, None
-    classes = tuple(sorted(set(listing.classes), key=lambda c: natural_key(Path(c))))
-    code = {c: i for i, c in enumerate(classes)}
+        return np.full(len(rows), UNLABELLED), None
+    classes = tuple(sorted({name for name in listing.classes if name is not None}, key=natural_key))
+    code: dict[str | None, int] = {None: UNLABELLED} | {name: i for i, name in enumerate(classes)}
     return np.asarray([code[listing.classes[i]] for i in rows], dtype=np.int64), classes
 
 
@@ -131,18 +341,30 @@ def broken_notes(decoded: Decoded) -> list[str]:
     return [f"left out {_broken_text(decoded)}"] if decoded.broken else []
 
 
+def fitted_notes(files: Sequence[Path], image_format: ImageFormat) -> tuple[str, ...]:
+    """Lines on how many image files are resized, and made grey or RGB, to fit a trained model."""
+    size, grey = image_format.size, image_format.grey
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+        headers = [inspect(file) for file in files]
+    resized = sum((h.height, h.width) != size for h in headers)
+    recoloured = sum(h.grey != grey for h in headers)
+    how = "resized (short side, then centre crop)" if image_format.resize == "crop" else "squashed"
+    notes = []
+    if size is not None and resized:
+        text = f"{resized:,} of {len(files):,} image files {how} to {shape_text(size)}"
+        notes.append(f"{text}, the size that the model takes")
+    if grey is not None and recoloured:
+        colour = "made grey" if grey else "in grey taken as RGB"
+        notes.append(f"{recoloured:,} of {len(files):,} image files {colour}, as the model takes them")
+    return tuple(notes)
+
+
 def _broken_text(decoded: Decoded) -> str:
     count = len(decoded.broken)
     return f"{count:,} broken file{'s' * (count > 1)}: " + first_few(
         [f"{n} ({why})" for n, why in decoded.broken]
     )
-
-
-def _other_notes(listing: Listing) -> list[str]:
-    if not listing.others:
-        return []
-    kinds = Counter(Path(n).suffix.lower() or "no suffix" for n in listing.others)
-    return [f"{len(listing.others):,} other files not read ({first_few(sorted(kinds))})"]
 
 
 def first_few(names: Sequence[str], count: int = 5) -> str:

@@ -91,6 +91,22 @@ def decode(path: Path, size: tuple[int, int] | None, resize: str, grey: bool) ->
         raise InputError(f"{path}: {reason(error, path)}") from None
 
 
+def decode_image(image: Image.Image, size: tuple[int, int], resize: str, grey: bool) -> np.ndarray:
+    """The pixels of a picture in memory, as `decode` gives those of a file of 8 bits; the picture stays as it is.
+
+    Raises InputError for a picture that cannot be decoded, or has more bits.
+    """
+    if image.mode.startswith(("I", "F")):
+        raise InputError(f"picture of mode {image.mode}: its values have no known range; give it as an array")
+    try:
+        plain = _plain(image.copy()).convert("L" if grey else "RGB")
+        if plain.size != (size[1], size[0]):
+            plain = _resized(plain, (size[1], size[0]), resize)
+        return np.asarray(plain).reshape(plain.height, plain.width, -1)
+    except Exception as error:  # as above
+        raise InputError(f"picture: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
 def decode_pages(
     path: Path, size: tuple[int, int] | None, resize: str, grey: bool
 ) -> Iterator[np.ndarray | str]:
@@ -170,14 +186,19 @@ def _draft_size(image: ImageFile, size: tuple[int, int]) -> tuple[int, int]:
     return (math.ceil(image.width * need), math.ceil(image.height * need))
 
 
-def _plain(image: ImageFile) -> Image.Image:
+def _plain(image: Image.Image) -> Image.Image:
     """The decoded image, upright, of 8 bits a channel and without transparency."""
     if image.mode in ("I", "F"):
         kind = "integers" if image.mode == "I" else "floats"
         raise ValueError(
             f"32-bit {kind} have no known range; save them with 8 or 16 bits, or as an .npy array"
         )
-    if image.format == "PNG" and rawmode(image) in ("L;2", "L;4") and "transparency" in image.info:
+    if (
+        isinstance(image, ImageFile)
+        and image.format == "PNG"
+        and rawmode(image) in ("L;2", "L;4")
+        and "transparency" in image.info
+    ):
         # Pillow brings the values to 8 bits, and not the one that is transparent.
         image.info["transparency"] *= {"L;2": 85, "L;4": 17}[rawmode(image)]
     no_alpha = isinstance(image, TiffImageFile) and tiff_tags.alpha_is_a_band(image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,22 +17,22 @@ from latlas.data.binarise import drawn_once
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
-from latlas.data.folders import broken_notes, label_codes, list_images, read_folder, refuse_broken
-from latlas.data.idx import idx_files, read_idx, read_idx_folder, shape_text
+from latlas.data.folders import broken_notes, first_few, fitted_notes, read_folder, refuse_broken
+from latlas.data.idx import idx_files, read_idx, read_idx_folder
 from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
-from latlas.data.options import DataOptions
-from latlas.data.ranges import check_fit, check_numeric
-from latlas.data.splits import Raw, as_split, assemble, code_labels
+from latlas.data.options import DataOptions, path_of, path_text
+from latlas.data.ranges import check_fit, check_numeric, native
+from latlas.data.splits import Raw, as_split, assemble, code_labels, taken
 from latlas.data.tables import OPTIONS as TABLE_OPTIONS
 from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
 from latlas.data.tables import read_table
 from latlas.errors import InputError
-from latlas.progress import OnProgress
-
-_NO_TABLE = {field: DataOptions.model_fields[field].default for field in TABLE_OPTIONS}
+from latlas.files import refuse_special
+from latlas.progress import SILENT, Observer, OnProgress
+from latlas.text import printable
 
 
 @dataclass(frozen=True)
@@ -45,60 +46,155 @@ class Like:
     classes: tuple[str, ...] | None = None
 
 
+@dataclass(frozen=True)
+class _Request:
+    """A source to read and how: to train on where `like` and `split` are None, else for a trained model."""
+
+    path: Path
+    options: DataOptions
+    like: Like | None = None
+    split: str | None = None
+    progress: OnProgress | None = None
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """One kind of source: its name, the options without a meaning for it, how it is read, and if it is image files."""
+
+    what: str
+    unused: tuple[str, ...]
+    read: Callable[[_Request], Raw]
+    image_files: bool = False
+
+
 def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
     """The data set that `options.source` names: a named set, a folder, an array or a table.
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
     """
-    return assemble(_read(options, progress), options)
+    return assemble(_read(_reader(options.source), options, progress=progress), options)
 
 
-def _read(options: DataOptions, progress: OnProgress | None) -> Raw:
-    if options.source in NAMED:
-        _refuse_unused(options, (*TABLE_OPTIONS, "layout"), "a named set")
-        return read_named(options, progress)
+def load_items(
+    source: str, like: Like, options: DataOptions, observer: Observer = SILENT, split: str = ""
+) -> Split:
+    """Items of a source, in its order, read so that they fit a trained model.
+
+    Of a source with official splits these are the items of `split`, or of `all`; where `split` is empty, of its test
+    split. Image files are resized to the model's height and width and made grey or RGB as it needs; arrays must have
+    its shape; a table's columns are matched by name. Labels are coded by the model's classes where they all occur
+    there, and left out otherwise. Where the model's data were binarised, so are these, as a test split.
+
+    What was decided is noted. Raises InputError for a source that cannot be read or does not fit, and for a split that
+    it does not have.
+    """
+    changes = {"source": source, "limit": None, "image_size": None, "binarise": "none"}
+    reader = _reader(source)
+    raw = _read(reader, options.model_copy(update=changes), like, split, observer.progress)
+    items, notes = taken(raw, split)
+    x = pixels(items.x, like, raw.source) if reader.image_files else fit(items.x, like, raw.source)[0]
+    labels = _recode(items.labels, raw.classes, like.classes)
+    if items.labels is not None and labels is None:
+        unknown = [name for name in raw.classes or () if name not in (like.classes or ())]
+        notes.append(
+            f"labels are left out: the model was trained without classes called {first_few(unknown)}"
+        )
+    for note in (*raw.notes, *notes):
+        observer.note(printable(note))
+    return drawn_as(replace(items, x=x, labels=labels), like, options)
+
+
+def drawn_as(items: Split, like: Like, options: DataOptions) -> Split:
+    """Items binarised as a test split, where the model's data were binarised."""
+    if options.binarise == "none":
+        return items
+    return drawn_once(items, like.scaling, options.binarise_seed, "test")
+
+
+def _read(
+    reader: _Reader,
+    options: DataOptions,
+    like: Like | None = None,
+    split: str | None = None,
+    progress: OnProgress | None = None,
+) -> Raw:
+    """A source as its reader gives it; what has no meaning for it is refused, but for a run's settings in later use."""
+    for field in reader.unused:
+        value, default = getattr(options, field), DataOptions.model_fields[field].default
+        if like is None and value != default:
+            raise InputError(
+                f"has no meaning for {reader.what}; leave it out", field=f"data.{field}", value=value
+            )
+        options = options.model_copy(update={field: default})
+    if reader is NAMED_SET:
+        raw = reader.read(_Request(Path(), options, like, split, progress))
+        return replace(raw, notes=(*_shadowed(options.source), *raw.notes))
     path = find(options.source)
-    name = safe_name(path)
+    return replace(reader.read(_Request(path, options, like, split, progress)), source=path_text(str(path)))
+
+
+def _reader(source: str) -> _Reader:
+    """The reader for a source's kind: named set, folder or file.
+
+    Raises InputError as `find` does, and for files of another type.
+    """
+    if source in NAMED:
+        return NAMED_SET
+    path = find(source)
     suffix = path.suffix.lower()
     if path.is_dir():
-        _refuse_unused(options, (*TABLE_OPTIONS, "layout"), "a folder")
-        folder = _idx_home(path)
-        if folder is not None:
-            return _read_idx_folder(folder, name, options)
-        return read_folder(path, name, options, progress)
+        return IMAGE_FOLDER if _idx_home(path) is None else IDX_FOLDER
     if suffix in (".npy", ".npz"):
-        _refuse_unused(options, TABLE_OPTIONS, "an array (labels are its y)")
-        return read_array(path, name, options)
+        return ARRAY
     if suffix in TABLE_SUFFIXES:
-        _refuse_unused(options, ("layout",), "a table")
-        return read_table(path, name, options)
+        return TABLE
     if suffix in IMAGE_SUFFIXES:
-        _refuse_unused(options, ("label", "layout"), "image files")
-        return _read_stack(path, name, options, progress)
+        return IMAGE_FILE
     if "idx" in path.name:
-        x = _idx_items(read_idx(path), options, path)
-        return Raw(name, str(path), {"train": as_split(x)})
+        return IDX_FILE
     raise InputError(
         f"{path}: files of type {suffix or '(none)'} cannot be read;"
         " expected .npy, .npz, .csv, .tsv, .parquet, an IDX file or a folder of images"
     )
 
 
+def as_source(source: str | os.PathLike[str]) -> str:
+    """A source as text; a path object is always a path, even where a named set has its name."""
+    if isinstance(source, str):
+        return source
+    text = os.fsdecode(source)
+    return f"./{text}" if text in NAMED else text
+
+
 def find(source: str) -> Path:
     """The absolute path of a source that is not a named set.
 
-    Raises InputError, with the nearest name as a hint, where nothing is there.
+    Raises InputError, with the nearest name as a hint, where nothing is there, and for what is neither file nor folder.
     """
-    path = Path(source).expanduser().absolute()
-    if source and path.exists():
+    try:
+        path = path_of(source).expanduser().absolute()
+        there = bool(source) and path.exists()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{source!r}: not a path ({getattr(error, 'strerror', None) or error})") from None
+    if there:
+        refuse_special(path)
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             raise InputError(f"{path}: cannot be read (Permission denied)")
         return path
+    if path.is_symlink():
+        raise InputError(f"{path}: a link to {path.readlink()}, which is not there")
     near = get_close_matches(source, NAMED, n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise InputError(
         f"{source!r} is neither a named set ({', '.join(NAMED)}) nor an existing file or folder{hint}"
     )
+
+
+def _shadowed(source: str) -> tuple[str, ...]:
+    """A note where a named set hides a file or folder of its name."""
+    return (f"{source} is the named set; what lies here under that name is ./{source}",) * Path(
+        source
+    ).exists()
 
 
 def safe_name(path: Path) -> str:
@@ -109,11 +205,55 @@ def safe_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")[:40] or "data"
 
 
-def _refuse_unused(options: DataOptions, fields: tuple[str, ...], what: str) -> None:
-    for field in fields:
-        if getattr(options, field) != DataOptions.model_fields[field].default:
-            value = getattr(options, field)
-            raise InputError(f"has no meaning for {what}; leave it out", field=f"data.{field}", value=value)
+def _read_named(request: _Request) -> Raw:
+    options, like = request.options, request.like
+    if like is not None and named(options.source).images and like.kind == "image":
+        options = options.model_copy(update={"image_size": like.shape[1:]})
+    return read_named(options, request.progress)
+
+
+def _image_format(request: _Request) -> ImageFormat:
+    options = request.options
+    if request.like is not None:
+        return image_needs(request.like, options, str(request.path))
+    return ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
+
+
+def _read_image_folder(request: _Request) -> Raw:
+    path, strict = request.path, request.options.strict
+    return read_folder(path, safe_name(path), _image_format(request), strict, request.progress, request.split)
+
+
+def _read_image_file(request: _Request) -> Raw:
+    """The pages of one image file, each an item; to train on, it must have several."""
+    path = request.path
+    if request.like is None:
+        _refuse_single(path, request.options.pages)
+    keep = request.like is None
+    decoded = decode_files(path.parent, [path], _image_format(request), request.progress, keep)
+    refuse_broken(path, decoded, request.options.strict)
+    notes = (*decoded.notes, *broken_notes(decoded))
+    if request.like is not None:
+        notes += fitted_notes([path], _image_format(request))
+    return Raw(safe_name(path), str(path), {"train": as_split(decoded.x)}, notes=notes, bits=decoded.bits)
+
+
+def _refuse_single(path: Path, pages: str | None) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+        header = inspect(path)
+    if pages == "first" or header.pages == 1 or not (header.stack or pages):
+        hint = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        raise InputError(f"{path}: a single image; give the folder that holds all of them{hint}")
+
+
+def _read_array(request: _Request) -> Raw:
+    return read_array(request.path, safe_name(request.path), request.options)
+
+
+def _read_table(request: _Request) -> Raw:
+    columns = request.like.columns if request.like else None
+    return read_table(request.path, safe_name(request.path), request.options, columns)
 
 
 def _idx_home(path: Path) -> Path | None:
@@ -127,93 +267,39 @@ def _idx_items(x: np.ndarray, options: DataOptions, path: Path) -> np.ndarray:
     return orient(x, layout, options.image_size, str(path))
 
 
-def _read_idx_folder(folder: Path, name: str, options: DataOptions) -> Raw:
+def _read_idx_file(request: _Request) -> Raw:
+    path = request.path
+    x = _idx_items(read_idx(path), request.options, path)
+    return Raw(safe_name(path), str(path), {"train": as_split(x)})
+
+
+def _read_idx_folder(request: _Request) -> Raw:
+    folder = _idx_home(request.path) or request.path
     arrays = read_idx_folder(folder)
     labels, classes = code_labels([y for _, y in arrays.values()], str(folder))
     parts = {
-        part: as_split(_idx_items(x, options, folder), y)
+        part: as_split(_idx_items(x, request.options, folder), y)
         for (part, (x, _)), y in zip(arrays.items(), labels, strict=True)
     }
     counts = ", ".join(f"{part} {len(split):,}" for part, split in parts.items())
-    return Raw(name, str(folder), parts, classes, notes=(f"IDX files: {counts}",))
+    return Raw(safe_name(request.path), str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-def _read_stack(path: Path, name: str, options: DataOptions, progress: OnProgress | None) -> Raw:
-    """The pages of one image file, each an item."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
-        header = inspect(path)
-    if options.pages == "first" or header.pages == 1 or not (header.stack or options.pages):
-        pages = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
-        raise InputError(f"{path}: a single image; give the folder that holds all of them{pages}")
-    image_format = ImageFormat(options.image_size, options.resize, pages=options.pages, bits=options.bits)
-    decoded = decode_files(path.parent, [path], image_format, progress)
-    refuse_broken(path, decoded, options.strict)
-    notes = (*decoded.notes, *broken_notes(decoded))
-    return Raw(name, str(path), {"train": as_split(decoded.x)}, notes=notes, bits=decoded.bits)
+_NO_TABLE = (*TABLE_OPTIONS, "layout", "kind")
+NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
+IMAGE_FOLDER = _Reader("a folder", _NO_TABLE, _read_image_folder, image_files=True)
+IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, image_files=True)
+IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
+IDX_FILE = _Reader("an IDX file", TABLE_OPTIONS, _read_idx_file)
+ARRAY = _Reader("an array (labels are its y)", TABLE_OPTIONS, _read_array)
+TABLE = _Reader("a table", ("layout",), _read_table)
 
 
-def load_items(source: str, like: Like, options: DataOptions, progress: OnProgress | None = None) -> Split:
-    """Every item of a source, in its order, read so that it fits a trained model.
+def image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
+    """The format that a model needs image files in.
 
-    Of a source with an official test split, that split. Image files are resized to the model's height and
-    width and made grey or RGB as it needs; arrays must have its shape; a table's columns are matched by name.
-    Labels are coded by the model's classes where they all occur there, and left out otherwise.
-
-    Where the model's data were binarised, so are these, as a test split.
-
-    Raises InputError for a source that cannot be read or does not fit.
+    Raises InputError for a model of something else.
     """
-    changes = {"source": source, "limit": None, "image_size": None, "binarise": "none"}
-    items = _items(source, like, options.model_copy(update=changes), progress)
-    if options.binarise == "none":
-        return items
-    return drawn_once(items, like.scaling, options.binarise_seed, "test")
-
-
-def _items(source: str, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
-    if source in NAMED:
-        return _named_items(options, like, progress)
-    path = find(source)
-    if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES:
-        decoded = decode_files(path.parent, [path], _image_needs(like, options, str(path)), keep=False)
-        x = _fit(decoded.x, like, str(path), image_files=True)
-        return Split(x, None, np.arange(len(x)))
-    if path.is_dir() and _idx_home(path) is None:
-        return _folder_items(path, like, options, progress)
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        raw = read_table(path, safe_name(path), options, like.columns)
-    else:
-        # The run's layout holds for arrays only.
-        layout = "auto" if path.is_dir() else options.layout
-        raw = _read(options.model_copy(update={**_NO_TABLE, "layout": layout}), progress)
-    split = raw.parts.get("test", raw.parts["train"])
-    x = _fit(split.x, like, str(path))
-    return replace(split, x=x, labels=_recode(split.labels, raw.classes, like.classes))
-
-
-def _named_items(options: DataOptions, like: Like, progress: OnProgress | None) -> Split:
-    size = like.shape[1:] if named(options.source).images and like.kind == "image" else None
-    dataset = load(options.model_copy(update={**_NO_TABLE, "image_size": size, "layout": "auto"}), progress)
-    x = _fit(dataset.test.x, like, options.source)
-    return replace(dataset.test, x=x, labels=_recode(dataset.test.labels, dataset.classes, like.classes))
-
-
-def _folder_items(path: Path, like: Like, options: DataOptions, progress: OnProgress | None) -> Split:
-    image_format = _image_needs(like, options, str(path))
-    listing = list_images(path)
-    has_test = listing.parts is not None and "test" in listing.parts
-    rows = np.flatnonzero(np.asarray(listing.parts) == "test") if has_test else np.arange(len(listing.files))
-    files = [listing.files[i] for i in rows]
-    decoded = decode_files(path, files, image_format, progress)
-    refuse_broken(path, decoded, options.strict)
-    index = rows[decoded.rows]
-    labels, classes = label_codes(listing, index)
-    x = _fit(decoded.x, like, str(path), image_files=True)
-    return Split(x, _recode(labels, classes, like.classes), index)
-
-
-def _image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
     if like.kind != "image" or like.shape[0] not in (1, 3) or like.scaling.kind == "minmax":
         shape = "x".join(map(str, like.shape))
         units = " in units of its own" if like.scaling.kind == "minmax" else ""
@@ -236,18 +322,61 @@ def _recode(
     return np.asarray([*map(model.index, own), UNLABELLED], dtype=np.int64)[labels]
 
 
-def _fit(x: np.ndarray, like: Like, where: str, image_files: bool = False) -> np.ndarray:
-    """Items with the shape and range that the model takes; pixels of image files are scaled to [0, 1] where it
-    takes floats.
+def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
+    """Pixels of image files, whose range is known, in the units of the model's data."""
+    scaling = like.scaling
+    if x.dtype == np.uint8 and scaling.kind == "none":
+        x = x.astype(np.float32) / 255
+    elif x.dtype == np.uint8 and scaling.scale[0] != 255:
+        x = np.rint(x * (scaling.scale[0] / 255)).astype(np.uint16)
+    return fit(x, like, where)[0]
+
+
+def fit(
+    x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Items as the model takes them, (N, H, W, C) or (N, D), and what brings such arrays back to the axes of `x`.
+
+    Images may have their channels last or first: the one that fits the model, and where both do, the last unless
+    `channels_first`. Grey images may leave out the channel, or be flat. `units` are those of the data, or "model".
+
+    Raises InputError for another shape, values that are not finite, and values on another scale.
     """
-    check_numeric(x, where)
-    shape = (*like.shape[1:], like.shape[0]) if like.kind == "image" else like.shape
-    if like.kind == "image" and like.shape[0] == 1 and x.shape[1:] == (shape[0] * shape[1],):
-        x = x.reshape(len(x), *shape)
-    if x.shape[1:] != shape:
-        raise InputError(
-            f"{where}: items of {shape_text(x.shape[1:])}, but the model was trained on {shape_text(shape)}"
-        )
-    if x.dtype == bool or (image_files and like.scaling.kind == "none"):
-        x = x.astype(np.float32) / (255 if image_files else 1)
-    return check_fit(x, like.scaling, where)
+    x = native(x)
+    items, back = _fit_axes(x, like, where, channels_first)
+    if not len(items):
+        raise InputError(f"{where}: no items; at least one is needed")
+    check_numeric(items, where)
+    if units == "data":
+        return check_fit(items, like.scaling, where), back
+    if like.scaling.kind in ("none", "integer"):
+        items = check_fit(items, Scaling(), where)
+    return items if items.dtype.kind == "f" else items.astype(np.float32), back
+
+
+def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
+    """Why an array fits none of the ways in which a model takes its items."""
+    if x.shape in ways.values():
+        return f"a single item of shape {x.shape}; give a batch of one, x[None]"
+    taken = list(ways.values())[:2] if channels_first else [ways["plain"]]
+    found = f"items of shape {x.shape[1:]}" if x.ndim > 1 else f"an array of shape {x.shape}"
+    return f"{found}, and this model takes {' or '.join(map(str, taken))}"
+
+
+def _fit_axes(
+    x: np.ndarray, like: Like, where: str, channels_first: bool
+) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    own, shape = x.shape[1:], like.shape
+    ways: dict[str, tuple[int, ...]] = {"plain": shape}
+    if like.kind == "image":
+        channels, height, width = shape
+        ways = {"plain": (height, width, channels), "first": shape}
+        if channels == 1:
+            ways |= {"grey": (height, width), "flat": (height * width,)}
+    fitting = [way for way, axes in ways.items() if axes == own and x.ndim]
+    if not fitting:
+        raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")
+    if "first" in fitting and (channels_first or "plain" not in fitting):
+        return np.moveaxis(x, 1, -1), lambda items: np.moveaxis(items, -1, 1)
+    items = x.reshape(len(x), *ways["plain"])
+    return items, lambda y: y.reshape(len(y), *own)

@@ -129,7 +129,7 @@ def missing_files(entry: Named, folder: Path) -> str:
         ]
         return f"no {', '.join(missing)}" if missing else ""
     images = entry.image_files(folder)
-    count = len(set(images).intersection(images[0].parent.glob("*")))
+    count = sum(path.is_file() for path in images)
     if count != len(images):
         return f"{count:,} of {len(images):,} images ({images[0].relative_to(folder).as_posix()} ...)"
     tables = [file for file in entry.files if not is_archive(file)]

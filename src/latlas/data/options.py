@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import csv
+import os
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
+KindOption = Literal["auto", "image", "vector", "table"]
+
+
+def path_text(path: str) -> str:
+    """A path as it can be written down: one that is not UTF-8 becomes a file:// address, which holds any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Path(path).expanduser().absolute().as_uri()
+    return path
+
+
+def path_of(text: str) -> Path:
+    """The path that `path_text` wrote down."""
+    return Path(os.fsdecode(unquote_to_bytes(text[7:])) if text.startswith("file:///") else text)
 
 
 class Section(BaseModel):
@@ -45,6 +63,13 @@ class DataOptions(Section):
         str, Field(description="a text table's encoding; empty: by its byte-order mark, else UTF-8")
     ] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
+    kind: Annotated[
+        KindOption,
+        Field(
+            description="of an array or a table file; vector: values on one scale, as pixels; table: standardised"
+            " columns; auto: by the values"
+        ),
+    ] = "auto"
     image_size: Annotated[
         tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
     ] = None
@@ -136,3 +161,8 @@ class DataOptions(Section):
     def _nothing_is_none(cls, how: object) -> object:
         # A command line's "none" stands for no value everywhere else.
         return "none" if how is None else how
+
+    @field_validator("source", "data_dir", mode="before")
+    @classmethod
+    def _can_be_written(cls, path: object) -> object:
+        return path_text(path) if isinstance(path, str) else path

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from latlas.data.dataset import Kind, Scaling
+from latlas.data.options import DataOptions, KindOption
 from latlas.errors import InputError
 
 _HINT = "; bring all items to one range"
+_DEFAULT = DataOptions()
+_OTHERWISE = "data.kind = table standardises the columns"
+_ON_ONE_SCALE = "data.kind = vector keeps them on one scale, and data.image_size = HxW makes images of them"
+LEAST_PIXELS = 64  # values of an item that may be a flattened image
+FAR = 10.0  # standard deviations of a column beyond which a table's value is counted
+_ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
 MOST_NAMED = 40  # names that an error tells to leave out
 _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
@@ -24,6 +31,11 @@ class Range:
     scaling: Scaling
     dtype: np.dtype
     note: str = ""
+
+
+def native(x: np.ndarray) -> np.ndarray:
+    """The array in this machine's byte order."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
@@ -76,39 +88,96 @@ def decide(
     x: np.ndarray,
     where: str,
     columns: Sequence[str] | None = None,
-    dropped: Sequence[str] = (),
+    options: DataOptions = _DEFAULT,
     bits: int | None = None,
     pool: np.ndarray | None = None,
 ) -> Range:
-    """The range of training data `x`, (N, H, W, C) or (N, D).
+    """The range of training data `x`, (N, H, W, C) or (N, D); `columns` are the names of a table file's columns.
 
     0/1 and bool: binary, unscaled. uint8 / 255. uint16 / (2^bits - 1), without `bits` the fewest that hold the values
     of the `pool` that the splits without official items are drawn from. Float images inside [0, 1] unscaled, other
-    images by their least and greatest value. Any other (N, D) is a table, standardised; `dropped` are the columns that
-    it was read without.
+    images by their least and greatest value. Any other (N, D) is a table, standardised, unless it looks like flattened
+    8-bit images (`_like_pixels`) or `options.kind` is "vector": its values are then scaled as those of images. What
+    type holds the values of (N, D) is all the same.
 
-    Raises InputError where all values, or all values of a table's column, are the same, and for values of more than
-    `bits`.
+    Raises InputError where all values, or those of a table's column, are the same, for a kind that does not fit, and
+    for values of more than `bits`.
     """
+    kind = options.kind
     low, high = limits(x)
+    _check_kind(x, kind, where)
     if low == high:
         raise InputError(f"{where}: every training value is {low:g}: there is nothing to learn")
-    kind: Kind = "image" if x.ndim == 4 else "vector"
+    if x.ndim == 4:
+        return _decide_shared(x, "image", where, bits, pool)
+    width = x.shape[1]
+    if kind != "table" and is_binary(x):
+        found = _decide_shared(x, "vector", where)
+        return replace(found, note=f"{width} columns of 0 and 1, taken as they are; {_OTHERWISE}")
+    pixels = kind == "auto" and columns is None and _like_pixels(x)
+    if kind != "vector" and not pixels:
+        return _decide_table(x, where, columns, options.drop)
+    found = _decide_shared(_small_whole(x, low, high), "vector", where, bits, pool)
+    why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
+    notes = [f"vectors of {width} values {why}" + (f"; {_OTHERWISE}" if pixels else ""), found.note]
+    return replace(found, note="; ".join(filter(None, notes)))
+
+
+def _decide_shared(
+    x: np.ndarray, kind: Kind, where: str, bits: int | None = None, pool: np.ndarray | None = None
+) -> Range:
+    """The range of values that share one scale: those of images, and of vectors."""
+    low, high = limits(x)
     if is_binary(x):
         return Range(kind, True, Scaling(), np.dtype(np.uint8))
     if x.dtype == np.uint8:
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8))
     if x.dtype.kind == "u" and x.dtype.itemsize == 2:
         return _decide_deep(kind, limits(x if pool is None else pool)[1], where, bits)
-    if kind == "vector":
-        return _decide_table(x, where, columns, dropped)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
         note = f"{x.dtype} images with values from {low:g} to {high:g} read as uint8, divided by 255"
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
     if x.dtype.kind == "f" and low >= 0 and high <= 1:
         return Range(kind, False, Scaling(), np.dtype(np.float32))
-    note = f"values from {low:g} to {high:g} in training: scaled to [0, 1] by that range, values beyond it clipped"
+    note = f"values from {low:g} to {high:g} in training: scaled to [0, 1] by that range, values beyond it not clipped"
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
+
+
+def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
+    if x.ndim == 4 and kind in ("vector", "table"):
+        raise InputError(f"{where}: the items are images; leave it out", field="data.kind", value=kind)
+    if x.ndim == 2 and kind == "image":
+        message = f"{where}: {x.shape[1]} values an item are no image yet; say data.image_size = HxW"
+        raise InputError(message, field="data.kind", value=kind)
+
+
+def _like_pixels(x: np.ndarray) -> bool:
+    """Whether vectors look like flattened 8-bit images: 64 values or more, whole, from 0 to 255, and the greatest of
+    at least half the values beyond the middle of that range.
+    """
+    if x.shape[1] < LEAST_PIXELS or not are_bytes(x):
+        return False
+    return bool(np.mean(np.max([b.max(axis=0) for b in blocks(x)], axis=0) >= 128) >= 0.5)
+
+
+def _whole(x: np.ndarray) -> bool:
+    """Whether every value is a whole number."""
+    return x.dtype.kind != "f" or all(bool((b == np.rint(b)).all()) for b in blocks(x))
+
+
+def are_bytes(x: np.ndarray) -> bool:
+    """Whether all values are whole numbers from 0 to 255, whatever type holds them, and reach half of that."""
+    if x.dtype.kind not in "buif" or not x.size:
+        return False
+    low, high = limits(native(x))
+    return low >= 0 and 128 <= high <= 255 and _whole(x)
+
+
+def _small_whole(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Whole numbers from 0 to 255 as uint8, whatever type holds them; others unchanged."""
+    bytes_ = low >= 0 and 1 < high <= 255 and _whole(x)
+    # Of 16 bits `_decide_deep` says what it reads them as.
+    return x.astype(np.uint8, copy=False) if bytes_ and x.dtype != np.uint16 else x
 
 
 def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range:
@@ -142,14 +211,12 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, drop
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
-    dtype = np.dtype(np.float32 if x.dtype in (np.float16, np.float32) else np.float64)
-    return Range(
-        "table",
-        False,
-        scaling,
-        dtype,
-        f"a table of {x.shape[1]} columns, standardised by training statistics",
-    )
+    # Whole numbers are stored as float64 whatever held them, so that they are one and the same data set.
+    single = x.dtype in (np.float16, np.float32) and not _whole(x)
+    note = f"a table of {x.shape[1]} columns, standardised by training statistics"
+    if columns is None:
+        note += f"; {_ON_ONE_SCALE}"
+    return Range("table", False, scaling, np.dtype(np.float32 if single else np.float64), note)
 
 
 def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
@@ -171,33 +238,138 @@ def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
     if training_range.scaling.kind == "integer":
         hint = "; data.bits = 16 takes all" if 255 < training_range.scaling.scale[0] < 65535 else _HINT
         top = training_range.scaling.scale[0]
-        if x.dtype.kind == "f" or low < 0 or high > top:
+        if low < 0 or high > top or not _whole(x):
             raise InputError(
                 f"{where}: {x.dtype} values from {low:g} to {high:g},"
                 f" training has integers from 0 to {top:g}{hint}"
             )
+    if training_range.scaling.kind == "minmax":
+        _check_minmax(x, low, high, training_range.scaling, where)
     return x.astype(training_range.dtype, copy=False)
 
 
 def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
-    """`x` as a trained model's scaling takes it: unsigned integers, or floats in the units of its training.
+    """`x` in data units, those that the scaling was made for: integers as they are stored, or floats.
 
-    Raises InputError for values that the scaling was not made for.
+    Raises InputError for values on another scale.
     """
-    if scaling.kind in ("minmax", "standard"):
-        return x if x.dtype.kind == "f" else x.astype(np.float64)
     low, high = limits(x)
-    if scaling.kind == "integer" and x.dtype.kind in "iu":
-        top = scaling.scale[0]
-        if low < 0 or high > top:
-            raise InputError(
-                f"{where}: values from {low:g} to {high:g}; this model takes integers from 0 to {top:g}"
-            )
-        # 8-bit images fit a 16-bit model as they are: each depth is divided by its own largest value.
-        return x if x.dtype == np.uint8 else x.astype(np.uint8 if top == 255 else np.uint16, copy=False)
-    if low < 0 or high > 1:
-        also = f" or integers from 0 to {scaling.scale[0]:g}" if scaling.kind == "integer" else ""
+    if scaling.kind == "none":
+        return _check_unit(x, low, high, where)
+    if scaling.kind == "integer":
+        return _check_integer(x, low, high, scaling.scale[0], where)
+    if scaling.kind == "minmax":
+        _check_minmax(x, low, high, scaling, where)
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        outside = sum(int(((b < 0) | (b > 1)).sum()) for b in blocks(x))
+        hint = "; divide them by 255" if low >= 0 and 128 <= high <= 255 and _whole(x) else ""
         raise InputError(
-            f"{where}: values from {low:g} to {high:g}; this model takes floats inside [0, 1]{also}"
+            f"{where}: values from {low:g} to {high:g}, {outside:,} of {x.size:,} outside;"
+            f" this model takes values inside [0, 1]{hint}"
         )
     return x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
+
+
+def _check_integer(x: np.ndarray, low: float, high: float, top: float, where: str) -> np.ndarray:
+    takes = f"this model takes whole numbers from 0 to {top:g}"
+    if low < 0 or high > top * (1 + _ROUNDING):
+        raise InputError(f"{where}: values from {low:g} to {high:g}; {takes}")
+    whole = _whole(x)
+    if x.dtype == bool or (0 < high <= 1 and not whole):
+        found = "True and False" if x.dtype == bool else "floats inside [0, 1]"
+        raise InputError(f"{where}: {found}; {takes}: multiply them by {top:g}")
+    if x.dtype == np.uint8 and top > 255:
+        raise InputError(f"{where}: 8-bit values; {takes}: multiply them by {top / 255:g}")
+    if x.dtype.kind == "f":
+        return x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
+    return x.astype(np.uint8 if top <= 255 else np.uint16, copy=False)
+
+
+def _check_minmax(x: np.ndarray, low: float, high: float, scaling: Scaling, where: str) -> None:
+    """Raises InputError for values that are on another scale than those of training; single ones far out are not."""
+    least, most = training_limits(scaling)
+    reach, size = max(abs(low), abs(high)), max(abs(least), abs(most))
+    larger = reach >= 10 * size and (_whole(x) or 2 * beyond(x, scaling).values > x.size)
+    # Training about zero, and nothing below it here: images in [0, 1] for a model of images in [-1, 1].
+    within = 0 < high <= 1 and low >= 0 and not _whole(x)
+    lifted = within and low == 0 and len(x) > 1 and most <= 1 and least <= -0.9 * most
+    smaller = within and most >= 50
+    if larger or lifted or smaller:
+        raise InputError(
+            f"{where}: values from {low:g} to {high:g} are on another scale than those that this model was trained on,"
+            f" from {least:g} to {most:g}; bring them to that scale"
+        )
+
+
+def training_limits(scaling: Scaling) -> tuple[float, float]:
+    """The least and greatest value of the training split of a `minmax` scaling."""
+    return scaling.shift[0], scaling.shift[0] + scaling.scale[0]
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Values beyond the range of training: how many, in how many items, and the one farthest out (None without any)."""
+
+    values: int
+    items: int
+    farthest: float | None = None
+    column: int | None = None
+
+
+def beyond(x: np.ndarray, scaling: Scaling) -> Beyond:
+    """The values of `x`, in data units, that lie beyond the least and greatest value of training, or in a table more
+    than 10 standard deviations from a column's mean; none for a scaling that allows no others.
+    """
+    if scaling.kind not in ("minmax", "standard"):
+        return Beyond(0, 0)
+    allowed = 0.5 + _ROUNDING if scaling.kind == "minmax" else FAR
+    centre = 0.5 if scaling.kind == "minmax" else 0.0
+    values = items = 0
+    farthest, most = None, allowed
+    column = None
+    for block in blocks(x):
+        far = np.abs(scaling.apply(block) - centre)
+        out = (far > allowed).reshape(len(far), -1)
+        values, items = values + int(out.sum()), items + int(out.any(axis=1).sum())
+        if out.any() and far.max() > most:
+            most, at = float(far.max()), np.unravel_index(far.argmax(), far.shape)
+            farthest, column = float(block[at]), int(at[-1]) if scaling.kind == "standard" else None
+    return Beyond(values, items, farthest, column)
+
+
+def narrow_note(x: np.ndarray, scaling: Scaling) -> str:
+    """A line on items that leave much of the training range unused, as values on another scale would; else ""."""
+    if scaling.kind not in ("minmax", "integer") or len(x) < 2:
+        return ""
+    least, most = training_limits(scaling) if scaling.kind == "minmax" else (0.0, scaling.scale[0])
+    low, high = limits(x)
+    if not 0 < high - low <= (0.55 if scaling.kind == "minmax" else 0.02) * (most - least):
+        return ""
+    return (
+        f"values from {low:g} to {high:g} only, and this model's data go from {least:g} to {most:g}: if these are on"
+        " another scale, bring them to that one"
+    )
+
+
+def beyond_note(
+    x: np.ndarray, scaling: Scaling, columns: Sequence[str] | None = None, where: str = ""
+) -> str:
+    """A line on the values beyond the range of training; "" where there are none."""
+    found = beyond(x, scaling)
+    if not found.values:
+        return ""
+    count = f"{found.values:,} value{'s' * (found.values > 1)} in {found.items:,} of {len(x):,} items"
+    if scaling.kind == "minmax":
+        least, most = training_limits(scaling)
+        text = f"{count} beyond the training range {least:g} to {most:g} (farthest: {found.farthest:g})"
+    else:
+        name = repr(columns[found.column]) if columns and found.column is not None else found.column
+        text = (
+            f"{count} more than {FAR:g} standard deviations from the training mean (farthest: {found.farthest:g} in"
+            f" column {name})"
+        )
+    return f"{where}: {text}; not clipped" if where else f"{text}; not clipped"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from numbers import Integral, Real
@@ -15,8 +15,10 @@ from latlas.data.binarise import binarise
 from latlas.data.dataset import UNLABELLED, Dataset, Split, is_labelled
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
-from latlas.data.ranges import blocks, check_numeric, convert, decide
+from latlas.data.parts import ORDER
+from latlas.data.ranges import beyond_note, blocks, check_numeric, convert, decide, native
 from latlas.errors import InputError
+from latlas.text import printable
 
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
@@ -25,7 +27,8 @@ _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not ch
 class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
-    Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so.
+    Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so. `sizes` are the
+    numbers of items of all official splits, where only some of them were read.
     """
 
     name: str
@@ -36,6 +39,74 @@ class Raw:
     notes: tuple[str, ...] = ()
     factor_names: tuple[str, ...] | None = None
     bits: int | None = None
+    sizes: Mapping[str, int] | None = None
+
+
+def wanted(sizes: Mapping[str, int], split: str, where: str) -> tuple[str, ...]:
+    """The official splits that a use of a source takes, of those in `sizes`: `split`, or `all` of them.
+
+    Where `split` is empty it is the test split, or everything where there is none. A source that only has `train` has
+    no splits.
+
+    Raises InputError for a split that the source does not have.
+    """
+    parts = tuple(part for part in ORDER if part in sizes)
+    if split in ("", "all"):
+        return ("test",) if split == "" and "test" in parts else parts
+    if parts == ("train",):
+        raise InputError(f"{where} has no splits of its own; leave it out", field="split", value=split)
+    if split not in parts:
+        known = ", ".join(f"{part} ({sizes[part]:,} items)" for part in parts)
+        raise InputError(f"{where} has the splits {known}; or all", field="split", value=split)
+    return (split,)
+
+
+def check_trainable(parts: Collection[str], where: str) -> None:
+    """Raises InputError where none of a source's splits is for training."""
+    if "train" not in parts:
+        raise InputError(
+            f"{where}: nothing to train on: by name it only has {' and '.join(parts)}; rename it if that is not so"
+        )
+
+
+def taken(raw: Raw, split: str) -> tuple[Split, list[str]]:
+    """The items of a source that a use takes (see `wanted`), in the source's order, and a note where others are left.
+
+    Raises InputError as `wanted` does.
+    """
+    sizes = raw.sizes or {part: len(items) for part, items in raw.parts.items()}
+    parts = wanted(sizes, split, raw.source)
+    items = _joined([raw.parts[part] for part in parts])
+    if len(parts) == len(sizes):
+        return items, []
+    others = ", ".join(f"{part} {sizes[part]:,}" for part in ORDER if part in sizes and part not in parts)
+    return items, [
+        f"{raw.source}: its {parts[0]} split, {len(items):,} items; split = "
+        f"{' or '.join(p for p in sizes if p not in parts)} or all takes others ({others})"
+    ]
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    """Several splits as one; rows that would count twice are counted anew."""
+    if len(splits) == 1:
+        return splits[0]
+    index = np.concatenate([split.index for split in splits])
+    if len(np.unique(index)) < len(index):
+        index = np.arange(len(index))
+    factors = [split.factors for split in splits if split.factors is not None]
+    every = np.concatenate(factors) if len(factors) == len(splits) else None
+    return Split(np.concatenate([split.x for split in splits]), _joined_labels(splits), index, every)
+
+
+def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
+    """The labels of several splits, missing for those without; None where no split has any."""
+    dtype = next((split.labels.dtype for split in splits if split.labels is not None), None)
+    if dtype is None:
+        return None
+    missing = np.nan if dtype.kind == "f" else UNLABELLED
+    return np.concatenate(
+        [np.full(len(split), missing, dtype) if split.labels is None else split.labels for split in splits]
+    )
 
 
 def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
@@ -69,7 +140,7 @@ def code_labels(
         codes = np.full(len(present), np.nan if real else UNLABELLED, np.float64 if real else np.int64)
         codes[present] = values if real else np.searchsorted(names, values)
         found.append(codes)
-    return found, None if real or not any(filter(None, read)) else tuple(str(n) for n in names)
+    return found, None if real or not any(filter(None, read)) else tuple(map(printable, names))
 
 
 def _label_values(labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -113,19 +184,27 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
 
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
+    check_trainable(raw.parts, raw.source)
+    raw = replace(raw, parts={part: replace(s, x=native(s.x)) for part, s in raw.parts.items()})
     for part, split in raw.parts.items():
         check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     raw = _with_labels_counted(raw)
+    bare = [part for part in ORDER if part in raw.parts and raw.parts[part].labels is None]
     parts, notes = split_parts(raw, options)
+    if 0 < len(bare) < len(raw.parts):
+        notes.insert(0, f"no labels of {' and '.join(bare)}: numbers that need them are left out")
     if options.bits is not None and raw.bits is None and parts["train"].x.dtype.str[1:] != "u2":
         what = f"{raw.source}: only unsigned 16-bit values have it; leave it out"
         raise InputError(what, field="data.bits", value=options.bits)
     bits = options.bits if raw.bits is None else raw.bits
-    training_range = decide(
-        parts["train"].x, raw.source, raw.columns, options.drop, bits, raw.parts["train"].x
-    )
+    training_range = decide(parts["train"].x, raw.source, raw.columns, options, bits, raw.parts["train"].x)
     parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
+    held_out = [
+        beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
+        for k in ("valid", "test")
+        if len(parts[k])
+    ]
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -138,7 +217,9 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         classes=raw.classes,
         columns=raw.columns,
         fingerprint=fingerprint(parts),
-        notes=(*raw.notes, *filter(None, (training_range.note, binarised)), *notes),
+        notes=tuple(
+            map(printable, filter(None, (*raw.notes, training_range.note, binarised, *notes, *held_out)))
+        ),
         factor_names=raw.factor_names,
         **parts,
     )
@@ -158,11 +239,9 @@ def _check_shapes(raw: Raw) -> None:
 
 def _with_labels_counted(raw: Raw) -> Raw:
     """With a note on how many items have no label, where some have; without labels where none has."""
-    known = [
-        np.zeros(len(s), bool) if s.labels is None else is_labelled(s.labels) for s in raw.parts.values()
-    ]
+    known = [is_labelled(split.labels) for split in raw.parts.values() if split.labels is not None]
     count, total = sum(int(part.sum()) for part in known), sum(map(len, known))
-    if count == total or all(split.labels is None for split in raw.parts.values()):
+    if count == total:
         return raw
     if not count:
         parts = {part: replace(split, labels=None) for part, split in raw.parts.items()}

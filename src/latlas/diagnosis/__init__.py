@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from latlas.data import Dataset
 from latlas.diagnosis import latent_rules, likelihood_rules, network_rules, training_rules
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding
 from latlas.diagnosis.measurements import gather
+from latlas.diagnosis.precedence import ordered
+from latlas.diagnosis.rule import Rule
 from latlas.metrics import Context
 from latlas.runs import Run
 
-__all__ = ["LOOKED_AT", "RULES", "Evidence", "Finding", "diagnose", "gather", "of"]
-
-Rule = Callable[[Evidence], Finding | None]
+__all__ = ["LOOKED_AT", "RULES", "Evidence", "Finding", "Rule", "diagnose", "gather", "of"]
 
 RULES: tuple[Rule, ...] = (
     training_rules.not_finite,
@@ -48,9 +46,10 @@ LOOKED_AT = (
 
 
 def diagnose(evidence: Evidence) -> list[Finding]:
-    """The findings of all rules, the most serious first; empty if nothing is wrong."""
-    findings = [finding for rule in RULES if (finding := rule(evidence)) is not None]
-    return sorted(findings, key=lambda finding: -finding.weight)
+    """The findings of all rules, the most serious first, without those that follow from another; empty if nothing is
+    wrong."""
+    findings = [finding for rule in RULES if (finding := rule(evidence)) is not None and finding.finite]
+    return ordered(findings, evidence.config)
 
 
 def of(run: Run, dataset: Dataset, context: Context | None, finished: bool) -> list[Finding]:

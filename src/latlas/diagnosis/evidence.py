@@ -69,7 +69,8 @@ class Noise:
     `variance` is the variance of the likelihood. `residual` is the mean of (x - m)^2 at draws of z, where m is the mean
     of p(x | z); `spread` is the same with the training mean as m. `best_sigma` is the sigma of maximum likelihood for
     these residuals, and `excess` the nats per value that the model's own sigma costs more; both are None without a
-    closed form.
+    closed form. `unseen` is the residual of test items; None for fewer than 5. A model that knows its training items by
+    heart leaves no residual there, and a sigma that fits unseen items is not too large.
     """
 
     variance: float
@@ -77,6 +78,12 @@ class Noise:
     spread: float
     best_sigma: float | None = None
     excess: float | None = None
+    unseen: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """The larger residual of training and unseen items."""
+        return max(self.residual, self.unseen or 0.0)
 
     @property
     def factor(self) -> float:
@@ -159,6 +166,23 @@ class Evidence:
     def weight(self) -> float:
         """The weight of the rate in the loss after warm-up; 0 without a rate."""
         return self.objective.rate_weight
+
+    @property
+    def calibrated_weight(self) -> float:
+        """The weight that the rate would have with the sigma that fits: beta * sigma^2 / best sigma^2.
+
+        A fixed sigma scales the distortion by 1 / sigma^2, so that beta alone does not say how heavy the rate is.
+        """
+        best = self.noise.best_sigma if self.noise is not None else None
+        if self.fixed_sigma is None or not best:
+            return self.weight
+        return self.weight * (self.fixed_sigma / best) ** 2
+
+    @property
+    def trained_steps(self) -> int:
+        """The steps of training that the log shows; of a finished run without a log, those that were planned."""
+        logged = [int(row["step"]) for row in (*self.steps, *self.epochs)]
+        return max(logged, default=self.plan.steps if self.finished else 0)
 
     @property
     def gradient(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +16,8 @@ class Finding:
     """One fault of a run. Its `weight` from 0 to 1 orders the findings and gives their `level`.
 
     `evidence` states the numbers, `cause` explains them, `remedy` says what to do. `settings` are the configuration's
-    dotted keys to change, with their new values. `command` is a command that helps without training again.
+    dotted keys to change, with their new values. `command` is a command that helps without training again. `settled`
+    says whether the settings alone explain it, so that longer training would not change it.
     """
 
     name: str
@@ -25,6 +28,14 @@ class Finding:
     remedy: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    settled: bool = False
+
+    @property
+    def finite(self) -> bool:
+        """Whether it was made from finite numbers; others show nothing, and JSON cannot hold them."""
+        numbers = [self.weight, *(v for v in self.settings.values() if isinstance(v, float))]
+        words = re.findall(r"[\w.]+", f"{self.title} {self.evidence} {self.remedy}")
+        return all(map(math.isfinite, numbers)) and not {"nan", "inf"} & set(words)
 
     @property
     def level(self) -> str:

@@ -8,7 +8,8 @@ import numpy as np
 
 from latlas.diagnosis.evidence import ACTIVE, Evidence, Latents
 from latlas.diagnosis.finding import Finding, rounded, short
-from latlas.diagnosis.training_rules import rate_too_low, underfits
+from latlas.diagnosis.rule import FEW_STEPS, SOME_STEPS, rule, standard_errors
+from latlas.diagnosis.training_rules import moved, underfits
 
 COLLAPSED = 0.25  # least share of inactive dimensions that is reported where a setting explains them
 TOO_MANY = 0.6  # the same where no setting does: they do no harm, and half of a default run's are inactive
@@ -17,19 +18,26 @@ CLEAR = 2.0  # a mode this many times the weight is encoded in theory; if it is 
 BELOW_LIMIT = 0.9  # share of the largest beta that encodes a mode: at the limit itself the mode's rate is 0
 LEAST_GAIN = 0.1  # nats of distortion per nat of rate: a decoder that uses its codes gains more than 1
 LEAST_RATE = 0.5  # nats per item: with less there is nothing to decode
-SIGNIFICANT = 3.0  # standard errors that a difference needs
+OF_SPREAD = (
+    0.01  # of the distortion of the mean item, where there is no rate: a decoder that reads codes saves more
+)
 HOLE, HOLE_SHARE = 1.0, 0.15  # nats per code, and share of the rate, by which a density must beat the prior
 LIGHT = 0.5  # below this weight, codes that leave the prior cost little
+AS_GOOD = (
+    0.8  # share of PCA's explained variance that a trained model reaches; its residuals are at draws of z
+)
 PLOTTED = 2  # dimensions that are chosen for plots, however much they leave out
 TOO_FEW = 0.75  # share of the active modes' variance; Fashion-MNIST: 0.68 with 1 dimension, 0.91 with 2, 1.08 with 16
 
 
+@rule("activity 0.01, which an active dimension does not fall below by chance", test=20, steps=FEW_STEPS)
 def collapsed(e: Evidence) -> Finding | None:
     """Posterior collapse: q(z | x) is the prior in every dimension."""
     if e.latents is None or not e.variational or (e.latents.activity > ACTIVE).any():
         return None
-    if rate_too_low(e) is not None:
-        return None  # codes carry nothing before training
+    settled = _explained(e, 0)
+    if not settled and (e.trained_steps < SOME_STEPS or not moved(e)):
+        return None  # before training codes carry nothing
     rate = e.scores["test"].rate or 0.0
     cause, remedy, settings = _why_inactive(e, 0)
     return Finding(
@@ -41,9 +49,11 @@ def collapsed(e: Evidence) -> Finding | None:
         cause,
         remedy,
         settings,
+        settled=settled,
     )
 
 
+@rule("activity 0.01, as above", test=20, steps=FEW_STEPS)
 def partly_collapsed(e: Evidence) -> Finding | None:
     """Several dimensions are inactive because of the weight, the noise or a missing warm-up."""
     if e.latents is None or not _some_inactive(e, e.latents):
@@ -60,6 +70,7 @@ def partly_collapsed(e: Evidence) -> Finding | None:
         cause,
         remedy,
         settings,
+        settled=_explained(e, active),
     )
 
 
@@ -82,12 +93,17 @@ def _collapsed_early(e: Evidence, active: int) -> bool:
 def _why_inactive(e: Evidence, active: int) -> tuple[str, str, dict[str, Any]]:
     """Cause, remedy and settings for inactive dimensions, by the theory of linear VAEs where it explains them."""
     size = len(e.latents.activity) if e.latents is not None else 1
-    if len(e.modes) <= active or e.modes[active] > CLEAR * e.weight:
+    if not _explained(e, active):
         return _training_failed(e)
     most = min(size, len(e.modes))
     if e.fixed_sigma is not None:
         return _lower_sigma(e, active, most, e.fixed_sigma)
     return _lower_beta(e, active, most)
+
+
+def _explained(e: Evidence, active: int) -> bool:
+    """Whether by the theory of linear VAEs the settings allow no further dimension than the active ones."""
+    return len(e.modes) > active and bool(e.modes[active] <= CLEAR * e.weight)
 
 
 def _threshold(e: Evidence, active: int, numbers: str) -> str:
@@ -165,6 +181,7 @@ def _training_failed(e: Evidence) -> tuple[str, str, dict[str, Any]]:
     )  # fmt: skip
 
 
+@rule("the rise plus 3 standard errors has to stay small", test=20, steps=FEW_STEPS)
 def ignored(e: Evidence) -> Finding | None:
     """The decoder does as well with shuffled codes as with the right ones."""
     if e.latents is None or "test" not in e.scores or not e.gradient:
@@ -172,7 +189,8 @@ def ignored(e: Evidence) -> Finding | None:
     rise, error, rate = e.latents.shuffled, e.latents.shuffled_stderr, e.scores["test"].rate
     if e.has_density and (rate or 0) < LEAST_RATE:
         return None  # there is nothing to decode: that is collapse
-    if rise > max(SIGNIFICANT * error, LEAST_GAIN * rate if e.has_density and rate else 0):
+    # A rise that is not significant is no evidence that there is none: the largest one that fits has to be small.
+    if rise + standard_errors(e.scores["test"].items) * error > _least_rise(e, rate):
         return None
     at_rate = f", at a rate of {short(rate)} nats" if e.has_density and rate else ""
     lr = rounded(e.config.optimizer.lr / 5)
@@ -189,16 +207,29 @@ def ignored(e: Evidence) -> Finding | None:
     )
 
 
+def _least_rise(e: Evidence, rate: float | None) -> float:
+    """The rise of the distortion, in nats, below which the decoder does not read the codes."""
+    if e.has_density and rate:
+        return LEAST_GAIN * rate
+    return OF_SPREAD * e.values * e.noise.spread / (2 * e.noise.variance) if e.noise is not None else 0.0
+
+
+@rule(
+    "3 standard errors, over half the test items",
+    test=50,
+    steps=SOME_STEPS,
+)
 def holes(e: Evidence) -> Finding | None:
     """A density fitted to training codes describes test codes much better than the prior does."""
     if e.gap is None or not e.gradient:
         return None
     rate = e.scores["test"].rate if "test" in e.scores else None
     share = e.gap.nats / rate if rate else 1.0
-    if e.gap.nats < max(HOLE, SIGNIFICANT * e.gap.stderr) or share < HOLE_SHARE:
+    measured = e.scores["test"].items // 2 if "test" in e.scores else 0
+    if e.gap.nats < max(HOLE, standard_errors(measured) * e.gap.stderr) or share < HOLE_SHARE:
         return None
     cause, remedy, settings = _why_holes(e)
-    of_rate = f", {share:.0%} of the rate" if rate else ""
+    of_rate = f", {share:.0%} of the rate" if rate and share < 1 else ""
     return Finding(
         "prior-mismatch",
         "The codes do not follow the prior: samples come from holes in the latent space",
@@ -245,6 +276,7 @@ def _why_holes(e: Evidence) -> tuple[str, str, dict[str, Any]]:
     )
 
 
+@rule("activity 0.01, as above", test=20, steps=SOME_STEPS)
 def too_many(e: Evidence) -> Finding | None:
     """Many dimensions are inactive, and no setting is to blame."""
     if e.latents is None or not e.gradient or not e.prior.standard_normal:
@@ -265,17 +297,22 @@ def too_many(e: Evidence) -> Finding | None:
     )
 
 
+@rule(
+    "PCA with as many dimensions: a model that does worse is not at its limit",
+    train=200,
+    test=20,
+    steps=SOME_STEPS,
+)
 def too_few(e: Evidence) -> Finding | None:
     """All dimensions are active, and the reconstructions miss much of the active modes' variance."""
     if e.latents is None or e.noise is None or not e.gradient or not e.latents.active.all():
         return None
-    if underfits(e) is not None:  # a model that is still learning does not show how much it can hold
-        return None
-    count, possible = len(e.latents.activity), _share_of_active_modes(e)
-    explained = 1 - e.noise.residual / e.noise.spread if e.noise.spread else 1.0
+    count, possible = len(e.latents.activity), _share_of_modes(e, e.active_modes)
+    explained = 1 - e.noise.largest / e.noise.spread if e.noise.spread else 1.0
     if count == PLOTTED or e.active_modes <= count or explained >= TOO_FEW * possible:
         return None
-    more = min(e.active_modes, max(2 * count, int(np.sqrt(e.active_modes * count))))
+    if explained < AS_GOOD * _share_of_modes(e, count):
+        return None
     return Finding(
         "too-few-dimensions",
         f"{count} latent {'dimension is' if count == 1 else 'dimensions are'} too few for these data",
@@ -285,14 +322,14 @@ def too_few(e: Evidence) -> Finding | None:
         " noise.",
         "What the codes cannot hold is left to the likelihood's noise: reconstructions blur.",
         "Give the model more latent dimensions; those that the data do not need stay inactive at no cost.",
-        {"model.latent": more},
+        {"model.latent": min(e.active_modes, 2 * count)},
     )
 
 
-def _share_of_active_modes(e: Evidence) -> float:
-    """The share of the data's variance that lies in the active modes, in units of the noise."""
+def _share_of_modes(e: Evidence, count: int) -> float:
+    """The share of the data's variance that its first `count` modes hold, in units of the noise."""
     total = float(e.modes.sum())
-    return float(e.modes[: e.active_modes].sum()) / total if total > 0 else 0.0
+    return float(e.modes[:count].sum()) / total if total > 0 else 0.0
 
 
 def _listed(values: np.ndarray, most: int = 8) -> str:

@@ -26,6 +26,7 @@ from latlas.posteriors import PosteriorValue, selected
 from latlas.settings import Config
 
 MOST_ITEMS = 1000  # items of a split that are passed through the model
+FEW_ITEMS = 5  # test items whose mean residual is worth knowing
 MOST_ROWS = 4000  # training items for the principal axes
 MOST_CODES = 2000  # training codes that a density is fitted to
 MOST_VALUES = 2**22  # values read for each of these: bounds time and memory for items of any size
@@ -46,12 +47,14 @@ def gather(
     The context is None if the run broke off before it had weights.
     """
     rows = [dict(row) for row in log]
+    # Where nothing is held out for testing, the rules read what is measured in its place.
+    measured = len(dataset.split(dataset.measured))
     evidence = Evidence(
         config=config,
         kind=dataset.kind,
         values=math.prod(dataset.shape),
         binary=dataset.binary,
-        counts={name: len(dataset.split(name)) for name in ("train", "valid", "test")},
+        counts={name: len(dataset.split(name)) for name in ("train", "valid")} | {"test": measured},
         plan=training.plan(config, len(dataset.train)),
         finished=finished,
         steps=tuple(row for row in rows if row["kind"] == "step"),
@@ -64,13 +67,12 @@ def gather(
     if not finite:
         return replace(evidence, finite=False)
     average = torch.from_numpy(statistics(dataset).mean).to(model.device, model.dtype)
-    # Where nothing is held out for testing, the rules read what is measured in its place.
     test = outputs.setdefault("test", outputs[dataset.measured])
     evidence = replace(
         evidence,
         scores={name: _scores(evidence.weight, model, p, average) for name, p in outputs.items()},
-        noise=_noise(model, outputs["train"], average),
-        latents=_latents(model, test),
+        noise=_noise(model, outputs["train"], test, average),
+        latents=_latents(model, test) if len(test.x) > 1 else None,
         outside=test.outside,
         layers=layers(model, test.x, test.z),
     )
@@ -174,11 +176,13 @@ def _error(values: Tensor) -> float:
     return math.inf if stderr is None else stderr
 
 
-def _noise(model: Model, p: Outputs, average: Tensor) -> Noise:
+def _noise(model: Model, p: Outputs, test: Outputs, average: Tensor) -> Noise:
     spread = (p.x - average).square().mean().item()
     residual = p.squared.mean().item()
     best = model.likelihood.calibration(p.error.double()) if residual > 0 else None
-    return Noise(p.variance.mean().item(), residual, spread, *(best or ()))
+    unseen = test.squared.mean().item() if len(test.x) >= FEW_ITEMS else None
+    best_sigma, excess = best or (None, None)
+    return Noise(p.variance.mean().item(), residual, spread, best_sigma, excess, unseen)
 
 
 def _latents(model: Model, p: Outputs) -> Latents:
@@ -284,6 +288,8 @@ def spectrum(white: Tensor) -> tuple[np.ndarray, Tensor]:
     white = white - white.mean(0)
     axes = principal_axes(white[::2])
     projected = white[1::2] @ axes
+    if len(projected) < 2:  # one item does not vary
+        return np.zeros(0), axes[:, :0]
     variance = projected.var(0)
     order = variance.argsort(descending=True)
     return variance[order].numpy(), axes[:, order]

@@ -6,13 +6,16 @@ import math
 
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
+from latlas.diagnosis.rule import rule
 
 MANY_DEAD, MOST_DEAD = 0.2, 0.5  # shares of a layer's units: a few dead ones are usual with ReLU
 SIGNIFICANT = 5.0  # standard errors, over only ten blocks: their distribution has wide tails
+FEW = 50  # items of a split whose standard error is trusted that far out
 UNLIKE_MMD = 0.02  # MMD^2 along standardised axes: about that of one axis shifted by a standard deviation
 UNLIKE_COST = 0.15  # share of validation's gain by which test items must cost more
 
 
+@rule("a ten-thousandth of the widest range in the layer", test=50)
 def dead_units(e: Evidence) -> Finding | None:
     """Units that give the same value for every item."""
     worst = max(e.layers, key=lambda layer: layer.dead / layer.units, default=None)
@@ -35,6 +38,7 @@ def dead_units(e: Evidence) -> Finding | None:
     )
 
 
+@rule("5 standard errors", test=50)
 def unlike_test(e: Evidence) -> Finding | None:
     """Test items follow another distribution than the training items."""
     if e.drift is None or not e.gradient:
@@ -65,5 +69,7 @@ def _extra_cost(e: Evidence) -> float | None:
         return None
     valid, test = e.scores["valid"], e.scores["test"]
     more = test.cost - valid.cost
-    significant = more > SIGNIFICANT * math.hypot(valid.stderr, test.stderr)
+    significant = min(valid.items, test.items) >= FEW and more > SIGNIFICANT * math.hypot(
+        valid.stderr, test.stderr
+    )
     return more if significant and more > UNLIKE_COST * max(valid.gain, 0.0) else None

@@ -28,14 +28,28 @@ class Curve:
         """The cost after a share of the steps, interpolated between rows."""
         return float(np.interp(share * self.steps[-1], self.steps, self.cost))
 
-    def late(self, start: float) -> float:
-        """The share of the decrease from `start` to the end that the last quarter of the steps brought."""
-        return (self.at(0.75) - float(self.cost[-1])) / max(start - float(self.cost[-1]), 1e-9)
+    @property
+    def noise(self) -> float:
+        """The standard deviation of a point from a smooth curve, by second differences over the later half.
 
-    def worsened(self, start: float) -> float:
-        """The final cost above the least cost, as a share of the decrease from `start` to the least."""
-        least = float(self.cost.min())
-        return (float(self.cost[-1]) - least) / max(start - least, 1e-9)
+        By their median, so that single spikes do not hide themselves.
+        """
+        bends = np.abs(np.diff(self.cost[len(self.cost) // 2 :], 2))
+        return float(np.median(bends) / (0.6745 * np.sqrt(6))) if len(bends) else 0.0
+
+    def late(self, start: float, since: float = 0.75) -> float:
+        """The share of the decrease from `start` to the end that came after a share `since` of the steps; 0 if the cost
+        did not decrease."""
+        whole = start - float(self.cost[-1])
+        return self.late_nats(since) / whole if whole > 0 else 0.0
+
+    def late_nats(self, since: float = 0.75) -> float:
+        """The decrease after a share `since` of the steps."""
+        return self.at(since) - float(self.cost[-1])
+
+    def worsened(self) -> float:
+        """The final cost above the least cost, in nats."""
+        return float(self.cost[-1] - self.cost.min())
 
 
 def training(e: Evidence) -> Curve:
@@ -79,10 +93,11 @@ def _averaged(rows: list[tuple[int, Mapping[str, Any]]]) -> Mapping[str, Any]:
 
 
 def validation(e: Evidence) -> Curve:
-    """The validation cost of each epoch; empty with a capacity, whose rate rises on purpose."""
+    """The validation cost of each epoch after warm-up; empty with a capacity, whose rate rises on purpose."""
     if e.config.objective.capacity is not None:
         return _curve(e, [])
-    return _curve(e, [(row["step"], row["valid"]) for row in e.epochs if row.get("valid")])
+    rows = [row for row in e.epochs if row.get("valid") and row["step"] > e.plan.warmup]
+    return _curve(e, [(row["step"], row["valid"]) for row in rows])
 
 
 def _curve(e: Evidence, rows: list[Row]) -> Curve:

@@ -10,23 +10,29 @@ from latlas.build import GOOD_STEPS
 from latlas.diagnosis import training_curves
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
+from latlas.diagnosis.rule import FEW_STEPS, SIGNIFICANT, SOME_STEPS, rule, standard_errors
 from latlas.networks import HIDDEN
 
 OVERFIT = 0.15  # least share of the training gain that unseen items miss; 8,000 images of Fashion-MNIST: 0.05
-SIGNIFICANT = 3.0  # standard errors that a difference needs
 WORSE = 0.05  # least share of validation's gain that was lost again by the last epoch
-FALLING = 0.06  # least share of the gain in the last quarter; under 0.03 for a cosine that has levelled off
+FALLING = (
+    0.1  # least share of the gain in the last quarter; up to 0.08 where twice the steps gain nothing more
+)
+ENOUGH = 20  # held-out items whose curve tells a trend
 FEW_ROWS = 4  # epochs that a trend needs
 STRAIGHT = 0.5  # least bend (`training_curves.bend`) of a cost that has not begun to level off
 TRAVEL = 0.02  # least sum of learning rates: half the initial weights of a layer with 784 inputs, 1/28
+MOVED = 0.1  # least sum of learning rates after which a VAE has left the state that it starts in, where codes are idle
 USUAL_LR = 1e-3  # from this learning rate on, Adam is not too slow
 SHORT_STEPS = GOOD_STEPS // 5  # with fewer steps, a straight curve means short training, not slow training
 SPIKE = 0.2  # share of the gain by which a row exceeds the best before it: more than the noise of batches
+SCATTER = 5.0  # times the scatter of the rows that a spike exceeds
 USELESS = 0.02  # share of the cost without codes: a smaller gain, on data with clear directions, is no gain
 CLIPPED = 20.0  # median gradient norm over the bound: Adam tolerates a bound that scales all steps alike
 CLEAR = 2.0  # a mode this many times the weight is clear enough for any model to encode
 
 
+@rule("one number that is not finite is enough")
 def not_finite(e: Evidence) -> Finding | None:
     """The model's outputs are not finite, or training broke off before there was a model."""
     diverged = not e.finite
@@ -52,6 +58,7 @@ def not_finite(e: Evidence) -> Finding | None:
     )
 
 
+@rule("none: it reads the log")
 def unfinished(e: Evidence) -> Finding | None:
     """The run stopped before its end."""
     if e.finished or not e.weights or not e.gradient:
@@ -84,31 +91,32 @@ def _smaller_steps(e: Evidence) -> str:
     return f"Lower the learning rate{clip}."
 
 
+@rule("3 standard errors of the gains; of a validation that gets worse, that of its gain", train=5)
 def overfits(e: Evidence) -> Finding | None:
     """The model does better on training items than on unseen ones, or validation has got worse."""
-    held_out = "valid" if "valid" in e.scores else "test"
-    if not e.gradient or "train" not in e.scores or held_out not in e.scores:
+    held_out = _held_out(e)
+    if not e.gradient or not held_out or not gained(e):
         return None
     train, unseen = e.scores["train"], e.scores[held_out]
     gap = train.gain - unseen.gain
-    share = gap / train.gain if train.gain > 0 else 0.0
-    significant = gap > SIGNIFICANT * float(np.hypot(train.gain_stderr, unseen.gain_stderr))
-    lost, since = _worsening(e)
-    if not (significant and share > OVERFIT) and lost < WORSE:
+    share = gap / train.gain
+    significant = gap > _least(train.items, unseen.items) * float(
+        np.hypot(train.gain_stderr, unseen.gain_stderr)
+    )
+    worse = _worsening(e)
+    if not (significant and share > OVERFIT) and not worse:
         return None
     name = "validation" if held_out == "valid" else "test"
     limit = e.config.data.limit
     limited = "" if limit is None else f" data.limit = {limit:,} leaves out the others."
-    worse = (
-        f" Validation has got worse since epoch {since}, by {lost:.0%} of its gain." if lost >= WORSE else ""
-    )
+    lost = f": {share:.0%} less" if 0 < unseen.gain < train.gain else ""
     return Finding(
         "overfitting",
         "The model overfits: it does better on training data than on unseen data",
-        0.4 + min(0.5, max(share, lost)),
+        0.4 + min(0.5, max(share, 0.0)),
         f"Over the mean {e.unit}, training {e.unit}s gain {short(train.gain)} nats each and {name} {e.unit}s"
-        f" {short(unseen.gain)} ± {short(unseen.gain_stderr)}: {max(0.0, share):.0%} less.{worse}",
-        f"The model saw {e.counts['train']:,} training {e.unit}s {e.plan.epochs:,} times each: too few {e.unit}s for"
+        f" {short(unseen.gain)} ± {short(unseen.gain_stderr)}{lost}.{worse}",
+        f"The model saw {e.counts['train']:,} training {e.unit}s {_passes(e):,} times each: too few {e.unit}s for"
         f" its size, or too many passes.{limited}",
         "More data help most. Otherwise stop at the best validation score, use a smaller network, or raise"
         " optimizer.weight_decay; corrupted inputs (corruption.name=gaussian) help too.",
@@ -117,13 +125,38 @@ def overfits(e: Evidence) -> Finding | None:
     )
 
 
-def _worsening(e: Evidence) -> tuple[float, int]:
-    """The share of validation's gain that was lost again, and the epoch after which it was lost."""
+def _passes(e: Evidence) -> int:
+    return -(-e.trained_steps // e.plan.per_epoch)
+
+
+def _held_out(e: Evidence) -> str:
+    """The split of unseen items to compare training items with: validation, unless it is small and test is larger."""
+    if "train" not in e.scores:
+        return ""
+    counts = {name: e.scores[name].items for name in ("valid", "test") if name in e.scores}
+    if counts.get("valid", 0) >= ENOUGH:
+        return "valid"
+    return max(counts, key=lambda name: counts[name], default="")
+
+
+def _least(*items: int) -> float:
+    """The standard errors that a difference between means over so many items needs."""
+    return standard_errors(min(items))
+
+
+def _worsening(e: Evidence) -> str:
+    """That validation has got worse, and since which epoch; empty where it has not, or not by more than chance."""
     curve = training_curves.validation(e)
-    if len(curve) < FEW_ROWS:
-        return 0.0, 0
-    rows = [row for row in e.epochs if row.get("valid")]
-    return curve.worsened(training_curves.baseline(e, "valid")), int(rows[int(curve.cost.argmin())]["epoch"])
+    if len(curve) < FEW_ROWS or "valid" not in e.scores:
+        return ""
+    valid = e.scores["valid"]
+    lost, gain = curve.worsened(), training_curves.baseline(e, "valid") - float(curve.cost.min())
+    # The same items twice differ by less than their cost varies, so this asks for more than it needs to.
+    noise = max(SIGNIFICANT * np.sqrt(2) * curve.noise, _least(valid.items) * valid.gain_stderr / SIGNIFICANT)
+    if gain <= _least(valid.items) * valid.gain_stderr or lost < WORSE * gain or lost < noise:
+        return ""
+    epoch = next(row["epoch"] for row in e.epochs if row["step"] == curve.steps[curve.cost.argmin()])
+    return f" Validation has got worse since epoch {epoch}, by {lost / gain:.0%} of its gain."
 
 
 def _smaller_network(e: Evidence) -> dict[str, Any]:
@@ -133,24 +166,31 @@ def _smaller_network(e: Evidence) -> dict[str, Any]:
     return {"network.hidden": [max(16, width // 4) for width in hidden]}
 
 
+@rule("3 times the scatter of the curve")
 def underfits(e: Evidence) -> Finding | None:
-    """The score was still improving at the end of training."""
-    if not e.gradient or not e.finished or rate_too_low(e) is not None:
+    """Training was too short to have an effect, or the score was still improving at its end."""
+    if not e.gradient or not e.finished:
         return None
-    by_epoch = training_curves.validation(e)
+    if e.trained_steps < FEW_STEPS or (e.trained_steps < SOME_STEPS and gained(e)):
+        return _few_steps(e)
+    if e.trained_steps < SHORT_STEPS and not moved(e):
+        return _few_steps(e)
+    by_epoch, items = training_curves.validation(e), e.scores["valid"].items if "valid" in e.scores else 0
     curve, split = (
-        (by_epoch, "valid") if len(by_epoch) >= FEW_ROWS else (training_curves.training(e), "train")
+        (by_epoch, "valid")
+        if len(by_epoch) >= FEW_ROWS and items >= ENOUGH
+        else (training_curves.training(e), "train")
     )
     if len(curve) < FEW_ROWS:
-        return _few_steps(e)
+        return _few_steps(e) if e.trained_steps < SHORT_STEPS and gained(e) else None
     share = curve.late(training_curves.baseline(e, split))
-    if share < FALLING or not gained(e):
+    if share < FALLING or not gained(e) or curve.late_nats() < SIGNIFICANT * np.sqrt(2) * curve.noise:
         return None
     return Finding(
         "underfitting",
         "Training ended too early: the score was still improving",
         0.4 + min(0.4, share),
-        f"The last quarter of the {e.plan.steps:,} steps brought {share:.0%} of the whole gain on"
+        f"The last quarter of the {e.trained_steps:,} steps brought {share:.0%} of the whole gain on"
         f" {'validation' if split == 'valid' else 'training'} {e.unit}s.",
         "A converged model gains almost nothing in the last quarter.",
         "Train for longer.",
@@ -161,29 +201,42 @@ def underfits(e: Evidence) -> Finding | None:
 def gained(e: Evidence) -> bool:
     """Whether the gain of training is significant; shares of no gain are noise."""
     train = e.scores.get("train")
-    return train is None or train.gain > SIGNIFICANT * train.gain_stderr
+    return train is None or train.gain > _least(train.items) * train.gain_stderr
 
 
-def _few_steps(e: Evidence) -> Finding | None:
-    if e.plan.steps >= SHORT_STEPS:
-        return None
+def moved(e: Evidence) -> bool:
+    """Whether the weights could leave their initial values; True where the log does not tell."""
+    return not e.steps or training_curves.travel(e) >= MOVED
+
+
+def _few_steps(e: Evidence) -> Finding:
+    none = e.trained_steps < FEW_STEPS
     return Finding(
         "underfitting",
-        "Training ended too early",
-        0.4,
-        f"Training took {e.plan.steps:,} steps, too few for the log to show a trend.",
-        f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off.",
+        "This is hardly any training" if none else "Training ended too early",
+        0.9 if none else 0.5,
+        f"Training took {e.trained_steps:,} step{'s' * (e.trained_steps != 1)}: too few to tell anything of the model."
+        if none
+        else f"Training took {e.trained_steps:,} steps, too few for a gain or a trend to show.",
+        f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off."
+        " Until then codes, reconstructions and samples say nothing about the settings.",
         "Train for longer.",
         {"training.epochs": max(2, round(GOOD_STEPS / e.plan.per_epoch))},
     )
 
 
+@rule(
+    "5 times the scatter of the curve; of a gain that is missing, 3 standard errors",
+    train=5,
+    steps=FEW_STEPS,
+)
 def rate_too_high(e: Evidence) -> Finding | None:
     """The cost has spikes, or the model has learned nothing from data with clear directions."""
     if not e.gradient or not e.finite or "train" not in e.scores:
         return None
-    spikes = int((training_curves.rises(e) > SPIKE).sum()) if gained(e) else 0
-    failed = _learned_nothing(e) and rate_too_low(e) is None and (e.latents is None or not e.variational)
+    spikes = _spikes(e) if gained(e) else 0
+    # Of a VAE that learned nothing, collapse says more; at a small rate, steps are not too large.
+    failed = _learned_nothing(e) and not e.variational and e.config.optimizer.lr >= USUAL_LR
     if not spikes and not failed:
         return None
     evidence = (
@@ -206,12 +259,23 @@ def rate_too_high(e: Evidence) -> Finding | None:
     )
 
 
+def _spikes(e: Evidence) -> int:
+    """How many rows lie above the best before them by more than a share of the gain, and more than they scatter."""
+    curve = training_curves.training(e)
+    gain = training_curves.baseline(e) - float(curve.cost.min()) if len(curve) else 0.0
+    least = max(SPIKE, SCATTER * curve.noise / gain) if gain > 0 else np.inf
+    return int((training_curves.rises(e) > least).sum())
+
+
 def _learned_nothing(e: Evidence) -> bool:
     clear = len(e.modes) > 0 and e.modes[0] > CLEAR * max(e.weight, 1.0)
     train = e.scores["train"]
-    return clear and train.gain < USELESS * abs(train.baseline)
+    # That nothing was gained is known only where a gain would have shown.
+    most = train.gain + _least(train.items) * train.gain_stderr
+    return clear and e.trained_steps >= SHORT_STEPS and most < USELESS * abs(train.baseline)
 
 
+@rule("the median of the log's rows", steps=FEW_STEPS)
 def clipped(e: Evidence) -> Finding | None:
     """Gradient clipping acts on most steps."""
     clip, norms = e.config.optimizer.clip, training_curves.norms(e)
@@ -232,9 +296,10 @@ def clipped(e: Evidence) -> Finding | None:
     )
 
 
+@rule("none for the sum of learning rates; six rows for the bend of the curve", steps=SHORT_STEPS)
 def rate_too_low(e: Evidence) -> Finding | None:
     """Weights could hardly move, or the cost fell along a straight line, although training was not short."""
-    if not e.gradient or e.plan.steps < SHORT_STEPS or not e.steps:
+    if not e.gradient or not e.steps:
         return None
     travel, bend = training_curves.travel(e), training_curves.bend(e)
     if travel < TRAVEL:
@@ -265,9 +330,11 @@ def _straight(e: Evidence, bend: float | None) -> bool:
     """Whether the cost fell along a straight line to the end, at a learning rate that can be raised."""
     if bend is None or bend < STRAIGHT or e.config.optimizer.lr >= USUAL_LR or not gained(e):
         return False
-    return training_curves.training(e).late(training_curves.baseline(e)) > FALLING
+    # A schedule that ends at 0 leaves nothing to the last quarter, so that the whole second half is looked at.
+    return training_curves.training(e).late(training_curves.baseline(e), 0.5) > FALLING
 
 
+@rule("none: it counts")
 def nothing_held_out(e: Evidence) -> Finding | None:
     """There is no validation split."""
     if e.counts["valid"] or not e.gradient:

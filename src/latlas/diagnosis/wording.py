@@ -37,7 +37,7 @@ def _setting(value: Any) -> str:
 def described(finding: Finding, run: Path) -> dict[str, Any]:
     """The finding as JSON values, with its level and its command lines."""
     plain = asdict(finding) | {"settings": _plain(finding.settings)}
-    del plain["command"]
+    del plain["command"], plain["settled"]
     return plain | {"level": finding.level, "commands": commands(finding, run)}
 
 

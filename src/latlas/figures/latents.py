@@ -278,9 +278,9 @@ def manifold_codes(
     Raises InputError for a size below 1 or an empty span.
     """
     if min(size) < 1:
-        raise InputError(f"manifold size {size}: expected at least one row and one column")
+        raise InputError("expected at least one row and one column", field="grid", value=size)
     if span is not None and not span[0] < span[1]:
-        raise InputError(f"manifold span {span}: expected the lower end first, as (-4, 4)")
+        raise InputError("expected the lower end first, as (-4, 4)", field="span", value=span)
     across = _axis(size[1], span, None if codes is None else codes[:, 0])
     if latent == 1:
         return Grid(across[None, :, None], across, np.zeros(0))

@@ -10,7 +10,7 @@ from latlas.build import has_prior
 from latlas.config import override
 from latlas.data import Dataset, Split
 from latlas.data.binarise import settled
-from latlas.errors import InputError, LatlasError, unknown
+from latlas.errors import InputError, LatlasError, one_or_many, unknown
 from latlas.files import write_json
 from latlas.metrics.ais import AIS
 from latlas.metrics.codes import CODES
@@ -50,13 +50,13 @@ OLD_NAMES = {"reconstruction_mse": "mse", "effective_draws": "effective_sample_s
 MOST_DRAWS, MOST_SAMPLES = 1_000_000, 10_000
 
 
-def named(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of METRICS, each once. A group means all its members, "all" every metric but the terms of the
-    evidence lower bound. Old names are accepted.
+def named(names: Sequence[str] | str) -> tuple[str, ...]:
+    """Names of METRICS, each once; a text is one name. A group means all its members, "all" every metric but the terms
+    of the evidence lower bound. Old names are accepted.
 
     Raises InputError with the nearest known name.
     """
-    current = [OLD_GROUPS.get(name, OLD_NAMES.get(name, name)) for name in names]
+    current = [OLD_GROUPS.get(name, OLD_NAMES.get(name, name)) for name in one_or_many(names, "measures")]
     for name in current:
         if name not in (*METRICS, *GROUPS, "all"):
             raise unknown("measure", name, [*METRICS, *GROUPS, "all"])

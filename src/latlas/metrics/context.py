@@ -131,12 +131,12 @@ class Context:
     def encoded(self) -> PosteriorValue | None:
         """The posterior of every test item, each encoded once; None where there are too many to cache."""
         outputs = self.model.posterior_family.outputs
-        return self.model.posterior(self.test.x) if 0 < len(self.test) * outputs <= MOST_ENCODED else None
+        return self.model.posterior(self.test) if 0 < len(self.test) * outputs <= MOST_ENCODED else None
 
     def posteriors(self, rows: np.ndarray) -> PosteriorValue:
         """The posteriors of these test items."""
         if self.encoded is None:
-            return self.model.posterior(np.asarray(self.test.x[rows]))
+            return self.model.posterior(self.test.take(rows))
         return selected(self.encoded, torch.from_numpy(rows).to(self.model.device))
 
     def codes_of(self, rows: np.ndarray) -> np.ndarray:
@@ -193,7 +193,7 @@ class Context:
     @cached_property
     def training_codes(self) -> np.ndarray:
         """Mean codes of `training_rows`: (N, D) in double precision."""
-        q = self.model.posterior(np.asarray(self.dataset.train.x[self.training_rows]))
+        q = self.model.posterior(self.dataset.train.take(self.training_rows))
         with torch.no_grad():
             return finite(q.mean.cpu().double(), "codes").numpy()
 
@@ -253,7 +253,9 @@ class Context:
 
     def decode(self, codes: Tensor) -> Tensor:
         """Means of p(x | z) on the model's scale, on the CPU: codes (N, D) -> (N, *shape)."""
-        return finite(self.model.decode(codes.to(self.model.dtype)).float(), "decoded items")
+        return finite(
+            self.model.means(codes.to(self.model.device, self.model.dtype)).cpu().float(), "decoded items"
+        )
 
 
 def finite(values: Tensor, what: str) -> Tensor:

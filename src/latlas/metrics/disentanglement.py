@@ -6,7 +6,7 @@ value, are used. Constant dimensions count as dimensions without information.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,12 @@ ITEMS_TO_A_VALUE = 4  # least average number of items per value of a factor
 BINS = 20
 TREES, MOST_IN_A_TREE = 50, 1000
 VOTES, GROUP, FEWEST_IN_A_GROUP = 800, 64, 10
+SHUFFLES = 3  # of the codes, for what pure noise scores on as many items
+MOST_IN_NOISE = (
+    1000  # items up to which forests are grown on noise: with more it scores 0.02 at most, and takes minutes
+)
+NOISE = "pure noise"
+ABOVE_NOISE = 3.0  # standard deviations of that by which a score must exceed it to say anything
 COLLAPSED = 0.05  # of the largest standard deviation
 
 
@@ -224,30 +230,55 @@ def pca_codes_of(context: Context) -> np.ndarray | None:
     return None if pca is None else pca.test
 
 
-def both_dci(context: Context) -> tuple[Dci | None, Dci | None]:
-    """`dci` of the codes and of PCA's codes; None where it is not defined."""
+def shuffled_codes(context: Context) -> list[np.ndarray]:
+    """The codes (N, D) of `rows`, each time in another order, so that they tell nothing of the factors."""
+    rng = np.random.default_rng(context.seed)
+    return [rng.permutation(context.codes) for _ in range(SHUFFLES)]
+
+
+class Scored(NamedTuple):
+    """The scores of the codes, of PCA's codes, and of codes that tell nothing: None where one is not defined."""
+
+    own: float | None
+    of_pca: float | None
+    of_noise: tuple[float, ...]
+
+
+def every_dci(context: Context) -> list[Dci | None]:
+    """`dci` of the codes, of PCA's codes and of shuffled codes; None where it is not defined."""
     factors = factors_of(context)
     if factors is None:
-        return None, None
-    pca_codes = pca_codes_of(context)
-    of_pca = None if pca_codes is None else dci(pca_codes, factors, context.seed)
-    return dci(context.codes, factors, context.seed), of_pca
+        return [None, None]
+    noise = context.once(shuffled_codes) if len(context.codes) <= MOST_IN_NOISE else []
+    sets = [context.codes, pca_codes_of(context), *noise]
+    return [None if codes is None else dci(codes, factors, context.seed) for codes in sets]
 
 
-def _described(context: Context, value: float | None, of_pca: float | None) -> Value | None:
-    """A score of a context's codes, beside that of PCA's codes; the warning names the factors that are left out."""
+def _described(context: Context, scored: Scored) -> Value | None:
+    """A score of a context's codes, beside those of PCA's codes and of pure noise.
+
+    The warning names the factors that are left out, and says where noise scores as much.
+    """
     factors = factors_of(context)
-    if factors is None or value is None:
+    if factors is None or scored.own is None:
         return None
     names = context.dataset.factor_names or tuple(map(str, range(factors.shape[1])))
     unused = ", ".join(name for name, use in zip(names, _is_usable(factors), strict=True) if not use)
-    warning = (
-        f"without {unused}: only one value, or fewer than {ITEMS_TO_A_VALUE} items per value"
-        if unused
-        else ""
+    beside, spread = {} if scored.of_pca is None else {"PCA": scored.of_pca}, {}
+    warnings = []
+    if unused:
+        warnings.append(f"without {unused}: only one value, or fewer than {ITEMS_TO_A_VALUE} items per value")
+    if scored.of_noise:
+        mean, sd = float(np.mean(scored.of_noise)), float(np.std(scored.of_noise, ddof=1))
+        beside, spread = beside | {NOISE: mean}, {NOISE: sd}
+        if scored.own <= mean + ABOVE_NOISE * sd:
+            warnings.append(
+                f"no more than shuffled codes may score, which tell nothing: it shows nothing on {len(context.codes):,}"
+                " items"
+            )
+    return Value(
+        scored.own, None, len(context.codes), beside=beside, beside_sd=spread, warning="; ".join(warnings)
     )
-    beside = {} if of_pca is None else {"PCA": of_pca}
-    return Value(value, None, len(context.codes), beside=beside, warning=warning)
 
 
 def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable[[Context], Value | None]:
@@ -257,17 +288,24 @@ def _scored(score: Callable[[np.ndarray, np.ndarray], float | None]) -> Callable
             return None
         pca_codes = pca_codes_of(context)
         of_pca = None if pca_codes is None else score(pca_codes, factors)
-        return _described(context, score(context.codes, factors), of_pca)
+        noise = (score(codes, factors) for codes in context.once(shuffled_codes))
+        return _described(context, Scored(score(context.codes, factors), of_pca, _known(noise)))
 
     return compute
 
 
 def _part_of_dci(part: str) -> Callable[[Context], Value | None]:
     def compute(context: Context) -> Value | None:
-        own, of_pca = (None if scores is None else getattr(scores, part) for scores in context.once(both_dci))
-        return _described(context, own, of_pca)
+        own, of_pca, *noise = (
+            None if scores is None else getattr(scores, part) for scores in context.once(every_dci)
+        )
+        return _described(context, Scored(own, of_pca, _known(noise)))
 
     return compute
+
+
+def _known(scores: Iterable[float | None]) -> tuple[float, ...]:
+    return tuple(score for score in scores if score is not None)
 
 
 DISENTANGLEMENT: dict[str, Metric] = {

@@ -15,6 +15,21 @@ Numbers = Mapping[str, Mapping[str, Any]]
 MOST_PARTS = 16  # numbers per dimension that a row shows
 
 
+# Said where such a number first appears.
+OF_DENSITY = (
+    "The likelihood is a density, which can exceed 1 where a probability cannot: an ELBO or log p(x) above 0, and a"
+    " distortion below 0, are as they should be."
+)
+OF_DENSITIES = ("elbo", "log_px", "iwae_5", "iwae_50", "annealed_log_px")
+
+
+def on_sign(numbers: Mapping[str, Any]) -> str:
+    """`OF_DENSITY` where one of the numbers, by name, is a positive log-density or a negative distortion; else ""."""
+    known = {name: value for name, value in numbers.items() if isinstance(value, int | float)}
+    positive = any(known.get(name, 0.0) > 0 for name in OF_DENSITIES)
+    return OF_DENSITY if positive or known.get("distortion", 0.0) < 0 else ""
+
+
 def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> str:
     """The result of a run in one sentence; for an unfinished run, how far it came."""
     split, test = measured_numbers(metrics)
@@ -32,15 +47,32 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
     items = f"{test['images']:,} {unit.rpartition(' ')[2]}s"
     if test.get("elbo") is None:
         value = rounded(test["distortion"], 1)
-        return (
+        result = (
             f"{split.capitalize()} distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
         )
+        return " ".join(filter(None, [result, on_sign(test)]))
     stderr = test.get("elbo_stderr")
     spread = f"± {error(stderr)}, " if stderr is not None else ""
     elbo, distortion, rate = (rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
-    return (
+    result = (
         f"{split.capitalize()} ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
     )
+    return " ".join(filter(None, [result, on_sign(test)]))
+
+
+def skipped(metrics: Mapping[str, Any]) -> list[str]:
+    """Sentences on the steps that training skipped and on its setbacks; none where there were none."""
+    steps, setbacks = metrics.get("skipped_steps"), metrics.get("setbacks")
+    sentences = []
+    if steps:
+        count = "1 step was" if steps == 1 else f"{steps:,} steps were"
+        sentences.append(f"{count} skipped, as loss or gradient was not finite")
+    if setbacks:
+        count = "once" if setbacks == 1 else f"{setbacks} times"
+        sentences.append(
+            f"training went back to a checkpoint {count}, to end at {0.5**setbacks:g} of the learning rate"
+        )
+    return sentences
 
 
 def text(numbers: Numbers) -> str:
@@ -88,9 +120,13 @@ def _value(about: Mapping[str, Any]) -> str:
 
 
 def beside(about: Mapping[str, Any]) -> str:
-    """The values that the number is compared with: PCA 0.81, raw values 0.95."""
-    decimals = int(about.get("decimals", 3))
-    return ", ".join(f"{name} {rounded(value, decimals)}" for name, value in about.get("beside", {}).items())
+    """The values that the number is compared with: PCA 0.81, pure noise 0.04 ± 0.01."""
+    decimals, spread = int(about.get("decimals", 3)), about.get("beside_sd", {})
+    parts = {name: rounded(value, decimals) for name, value in about.get("beside", {}).items()}
+    return ", ".join(
+        f"{name} {value}" + (f" ± {rounded(spread[name], decimals)}" if name in spread else "")
+        for name, value in parts.items()
+    )
 
 
 def _origin(about: Mapping[str, Any]) -> str:

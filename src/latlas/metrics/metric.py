@@ -29,7 +29,8 @@ class Value:
     """One number of one model: its `value`, the standard error over `items` (None where unknown), the `draws` of z per
     item (None without draws); `what` the items are called.
 
-    `beside` holds the same number for what it is compared with, by name ("PCA", "raw values"); `by` names the
+    `beside` holds the same number for what it is compared with, by name ("PCA", "raw values"), and `beside_sd` the
+    standard deviation of those that are means of several ("pure noise"); `by` names the
     classifier or the settings that it depends on; `warning` says why not to trust it; `parts` has a value for each
     latent dimension.
     """
@@ -43,11 +44,18 @@ class Value:
     by: str = ""
     warning: str = ""
     parts: tuple[float, ...] = ()
+    beside_sd: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def finite(self) -> bool:
         """Whether all its numbers are finite."""
-        numbers = (self.value, self.stderr or 0.0, *self.beside.values(), *self.parts)
+        numbers = (
+            self.value,
+            self.stderr or 0.0,
+            *self.beside.values(),
+            *self.beside_sd.values(),
+            *self.parts,
+        )
         return all(math.isfinite(number) for number in numbers)
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,6 +67,7 @@ class Value:
             "draws": self.draws,
         }
         details: dict[str, Any] = {"beside": dict(self.beside), "by": self.by, "warning": self.warning}
+        details |= {"beside_sd": dict(self.beside_sd)}
         details |= {"parts": list(self.parts), "what": self.what if self.what != "items" else ""}
         return {k: v for k, v in numbers.items() if v is not None} | {k: v for k, v in details.items() if v}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latlas.corruption import corrupt
 from latlas.data.batches import Batches
+from latlas.data.items import Units
 from latlas.errors import LatlasError
 from latlas.metrics.context import EVALUATION_SEED, Context, finite
 from latlas.metrics.elbo import (
@@ -78,13 +79,18 @@ def restoration(
 
 
 def restore(
-    model: Model, x: np.ndarray, corruption: CorruptionConfig, seed: int = EVALUATION_SEED
+    model: Model,
+    x: np.ndarray,
+    corruption: CorruptionConfig,
+    seed: int = EVALUATION_SEED,
+    units: Units = "data",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Stored items, corrupted and restored: two arrays like those of `Model.reconstruct`, the first not clipped."""
+    """Stored items, corrupted and restored: two arrays like those of `Model.reconstruct`."""
     with torch.no_grad(), evaluating(model):
         clean = model.to_tensor(x)
         corrupted = corrupt(clean, corruption, torch.Generator(clean.device).manual_seed(seed))
-        return model.to_numpy(corrupted), model.to_numpy(reconstructed(model, model.infer(corrupted)))
+        restored = reconstructed(model, model.infer(corrupted))
+        return model.to_numpy(corrupted, units), model.to_numpy(restored, units)
 
 
 def psnr(squared: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
     comparisons: dict[str, Comparison] = {}
     for data, groups in groups_of(plan, failed).items():
         observer.note(f"comparing {len(groups)} on {data}")
-        comparisons[data] = compare.gather(
+        gathered = compare.gather(
             groups,
             pca=info.pca,
             measures=names,
@@ -40,6 +40,7 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
             data_dir=plan.options.data_dir,
             observer=observer,
         )
+        comparisons[data] = compare.by_validation(gathered)
     if not comparisons:
         raise LatlasError(f"{plan.out}: every run failed; {notes[0] if notes else ''}")
     claims = [f"To be checked here: {claim}" for claim in info.claims]

@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 from latlas import config as configuration
 from latlas.data.options import Section
 from latlas.errors import InputError, unknown
+from latlas.files import refuse_special
 from latlas.settings import Config
 
 # Settings that [settings], [[runs]] and [grid] may not have, and what decides them.
@@ -123,6 +124,7 @@ def read(name_or_path: str | Path) -> Study:
     if not text.endswith(".toml") and "/" not in text:
         return parse(source_text(text), f"study {text}", None)
     path = Path(name_or_path).expanduser()
+    refuse_special(path)
     try:
         return parse(path.read_text(encoding="utf-8"), str(path), path.parent)
     except (OSError, UnicodeDecodeError) as error:
