@@ -234,7 +234,7 @@ def test_lists_are_tables_and_json(
 COMMANDS = (
     "train", "evaluate", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph", "vary", "report",
     "animate", "compare", "diagnose", "study",
-    "runs", "data", "data list", "data info", "data fetch", "recipes", "recipes list", "recipes show",
+    "runs", "prune", "data", "data list", "data info", "data fetch", "recipes", "recipes list", "recipes show",
 )  # fmt: skip
 
 
@@ -276,7 +276,6 @@ BAD: list[tuple[str, str]] = [
     ("train W/ramps.npz --epochs 0", "training.epochs = 0"),
     ("train W/ramps.npz --lr -1", "optimizer.lr = -1"),
     ("train W/ramps.npz --lr nan", "optimizer.lr = nan"),
-    ("train W/ramps.npz --batch-size 1", "training.batch_size = 1"),
     ("train W/ramps.npz --image-size 9by9", "--image-size 9by9: expected two whole numbers"),
     ("train W/ramps.npz --image-size 9x9", "arrays are not resized"),
     ("train W/ramps.npz --layout XYZ", "data.layout = 'XYZ'"),
@@ -296,6 +295,19 @@ BAD: list[tuple[str, str]] = [
     ("train W/ramps.npz --set training.batch_size=many", "training.batch_size = 'many'"),
     ("train W/ramps.npz --out W/photos", "exists already"),
     ("train W/ramps.npz --limit 1", "at least 2 are needed"),
+    ("train W/ramps.npz --batch-size 1 --set network.name=conv --set network.batch_norm=true",
+     "--batch-size 1: batch normalisation needs the variance of a batch"),
+    ("train W/ramps.npz --batch-size 0", "training.batch_size = 0"),
+    ("train --from W/run-images", "name the data to train on"),
+    ("train W/ramps.npz --from T/none", "--from: run"),
+    ("train W/ramps.npz --from W/run-table", "do not fit: encoder.1.weight is"),
+    ("train W/ramps.npz --from W/run-images --recipe ae", "--recipe ae: the model is that of the run"),
+    ("train --resume W/run-images --from W/run-images", "leave out from"),
+    ("train --resume W/run-images --epochs 1", "--epochs 1: the run has trained"),
+    ("train --resume W/run-images --latent 7", "--latent 7: cannot change while a run is trained further"),
+    ("train --resume W/run-images --set network.hidden=[3]", "network.hidden = 3: cannot change"),
+    ("prune", "Missing argument"),
+    ("prune T/none", "neither a folder nor a name under runs/"),
     ("train W/ramps.npz --resume W/run-images", "leave out DATA"),
     ("train --resume T/none", "neither a folder nor a name under runs/"),
     ("train --resume W/photos", "not a run folder"),

@@ -200,7 +200,7 @@ def test_settings_are_read_as_people_write_them(text: str, value: Any) -> None:
         ("objective.beta=nan", "objective.beta = nan: expected a finite number"),
         ("likelihood.sigma=-1", "likelihood.sigma = -1: expected greater than 0, or expected 'learned'"),
         ("likelihood.sigma=big", "likelihood.sigma = 'big'"),
-        ("training.batch_size=1", "training.batch_size = 1: expected greater than or equal to 2"),
+        ("training.batch_size=0", "training.batch_size = 0: expected greater than or equal to 1"),
         ("training.epochs=2.5", "training.epochs = 2.5: expected a valid integer"),
         ("network.hidden=[0]", "network.hidden"),
         ("optimizer.betas=[0.9, 1.0]", "optimizer.betas"),

@@ -51,6 +51,23 @@ def test_a_pool_is_split_whole_and_disjoint(n: int, validation: float | None, te
         np.testing.assert_array_equal(split.labels, split.index)
 
 
+def test_nothing_is_held_out_for_testing_where_none_is_asked_for() -> None:
+    """What stands in the place of the test split is said, and the other splits cover the pool."""
+    parts, notes = split_parts(raw(train=40), options(test=0))
+    assert [len(parts[part]) for part in ("train", "valid", "test")] == [36, 4, 0]
+    assert any(
+        "nothing is held out; numbers and pictures are of the validation items" in note for note in notes
+    )
+    dataset = assemble(raw(train=40), options(test=0, validation=0))
+    assert (len(dataset.train), dataset.measured) == (40, "train")
+    assert any("of the training items" in note for note in dataset.notes)
+    assert assemble(raw(train=40), options(test=0)).measured == "valid"
+    assert assemble(raw(train=40), options()).measured == "test"
+    official, notes = split_parts(raw(train=40, test=9), options(test=0))
+    assert len(official["test"]) == 9
+    assert any("stay out whatever data.test is" in note for note in notes)
+
+
 def test_seeds_repeat_and_differ_and_test_ignores_validation() -> None:
     a, b, c = (split_parts(raw(train=200), options(seed=s))[0] for s in (0, 0, 1))
     np.testing.assert_array_equal(a["train"].index, b["train"].index)

@@ -81,16 +81,15 @@ def untimed(line: str) -> dict[str, Any]:
 
 def assert_same_run(run: Path, other: Path) -> None:
     assert (run / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
-    assert (run / "checkpoints" / "best.safetensors").exists()
+    assert (run / "checkpoints" / "end.json").exists()
+    assert not list((run / "checkpoints").glob("*.safetensors"))
     logs = [[untimed(line) for line in (f / "log.jsonl").read_text().splitlines()] for f in (run, other)]
     assert logs[0] == logs[1]
     kept = [{p.name: p.read_bytes() for p in (f / "snapshots").glob("[!.]*")} for f in (run, other)]
     assert len(kept[0]) > 3
     assert kept[0] == kept[1]
     leftovers = [p for p in run.rglob(".*") if p.name != ".lock"]
-    assert all(
-        p.name.startswith((".last.", ".best.", ".model.", ".log.", ".items.", ".0")) for p in leftovers
-    )
+    assert all(p.name.startswith((".end.", ".model.", ".log.", ".items.", ".0")) for p in leftovers)
 
 
 def test_killed_and_resumed_a_run_ends_in_the_same_bits(

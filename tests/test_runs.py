@@ -54,7 +54,8 @@ def tree(folder: Path) -> dict[str, bytes]:
 def test_a_finished_run_has_everything(finished: latlas.Run) -> None:
     names = set(tree(finished.path))
     assert {"config.toml", "run.json", "model.json", "log.jsonl", "metrics.json", "report.html"} <= names
-    assert {"model.safetensors", "checkpoints/last.safetensors", "checkpoints/best.safetensors"} <= names
+    assert {"model.safetensors", "checkpoints/end.json"} <= names
+    assert not [n for n in names if n.startswith("checkpoints/") and n.endswith(".safetensors")]
     pictures = ("reconstructions", "samples", "snapshots", "latent", "manifold", "morph", "losses")
     assert {f"figures/{name}.png" for name in pictures} <= names
     assert not [n for n in names if n.endswith((".pt", ".pth", ".pkl", ".pickle"))]
@@ -150,6 +151,13 @@ class Stopper:
             raise Halt
 
 
+class Unheard(Stopper):
+    """Ends the process at its first note, before it trains."""
+
+    def note(self, text: str) -> None:
+        raise Halt
+
+
 def begun(source: Path, out: Path, epochs: int) -> runs.Run:
     """A run whose process ended after so many epochs."""
     config = learning.configure(str(source), options={"latent": 2, "epochs": 4}, settings=QUICK)
@@ -199,8 +207,10 @@ def test_a_best_checkpoint_lost_between_two_writes_is_written_again(
     assert best.read_bytes() == (run.path / "checkpoints" / "last.safetensors").read_bytes()
     best.unlink()
     (run.path / "model.safetensors").unlink()
+    with pytest.raises(Halt):
+        experiment.resume(run.path, Unheard(1))
+    assert best.read_bytes() == (run.path / "checkpoints" / "last.safetensors").read_bytes()
     latlas.resume(run.path, quiet=True)
-    assert best.exists()
     assert (run.path / "model.safetensors").read_bytes() == (finished.path / "model.safetensors").read_bytes()
 
 
@@ -235,7 +245,7 @@ def assert_recovered_alike(run: latlas.Run, other: latlas.Run) -> None:
         assert not name.startswith(files[:2]) or content == (other.path / name).read_bytes(), name
     same = ("splits", "steps", "best_step", "epochs", "skipped_steps", "setbacks")
     assert {k: run.metrics[k] for k in same} == {k: other.metrics[k] for k in same}
-    assert {p.name for p in (run.path / "checkpoints").iterdir()} == {"last.safetensors", "best.safetensors"}
+    assert [p.name for p in (run.path / "checkpoints").iterdir()] == ["end.json"]
 
 
 def test_skipped_steps_and_setbacks_are_in_log_numbers_and_report(recovered: latlas.Run) -> None:
@@ -282,21 +292,27 @@ def test_skipped_steps_and_setbacks_are_said(
     ]
 
 
+@contextlib.contextmanager
+def stopped_at(number: int) -> Iterator[None]:
+    """Training is asked to stop at so many of its steps."""
+
+    @contextlib.contextmanager
+    def stopping() -> Iterator[Callable[[], bool]]:
+        asked = itertools.count(1)
+        yield lambda: next(asked) >= number
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "interruptible", stopping)
+        yield
+
+
 @pytest.mark.parametrize("stop_at", [2, 3, 7, 9, 10, 14])
 def test_stopped_and_resumed_about_a_setback_a_run_ends_in_the_same_bits(
     source: Path, recovered: latlas.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_at: int
 ) -> None:
     troubled(monkeypatch)
-
-    @contextlib.contextmanager
-    def stopping() -> Iterator[Callable[[], bool]]:
-        asked = itertools.count(1)
-        yield lambda: next(asked) >= stop_at
-
-    with monkeypatch.context() as patch:
-        patch.setattr(experiment, "interruptible", stopping)
-        with pytest.raises(experiment.Interrupted):
-            train_troubled(source, tmp_path / "run")
+    with stopped_at(stop_at), pytest.raises(experiment.Interrupted):
+        train_troubled(source, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoints" / "stopped.safetensors").exists()
     assert_recovered_alike(latlas.resume(tmp_path / "run", quiet=True), recovered)
 

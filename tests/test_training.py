@@ -12,8 +12,9 @@ import pytest
 import torch
 from helpers import CPU, batches, image_dataset, images, made, poison, split, table_dataset
 
+from latlas import config as configuration
 from latlas import training
-from latlas.build import objective_of, steps_per_epoch
+from latlas.build import objective_of, resolve, steps_per_epoch
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
@@ -287,6 +288,94 @@ def test_after_the_last_setback_the_error_names_the_step_and_the_cause() -> None
     progress = Progress(setbacks=training.SETBACKS)
     with pytest.raises(LatlasError, match=r"step [2-5]: the (loss|gradient) is not finite.*learning rate"):
         list(events(dataset, config, model, optimizer, progress))
+
+
+LONG = training.Plan(steps=1000, per_epoch=5, warmup=0)  # 200 epochs
+
+
+def stops_at(scores: np.ndarray, length: training.Plan = LONG) -> int:
+    """The number of validations, one an epoch, after which training stops by itself; all of them if it does not."""
+    rows = [(length.per_epoch * (i + 1), float(score)) for i, score in enumerate(scores)]
+    for count in range(1, len(rows) + 1):
+        if training.clearly_worse(rows[:count], length):
+            return count
+    return len(rows)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("noise", ["normal", "heavy"])
+def test_validation_that_is_only_noisy_never_stops_training(seed: int, noise: str) -> None:
+    """On a plateau, and on one that rises at its end as it does where the learning rate falls."""
+    rng = np.random.default_rng(seed)
+    jitter = rng.normal(size=200) if noise == "normal" else rng.standard_t(3, size=200)
+    rise = 5 * (1 - np.exp(-np.arange(200) / 20)) + 3 / (1 + np.exp(-(np.arange(200) - 160) / 5))
+    assert stops_at(rise + jitter) == 200
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_validation_that_gets_worse_for_good_stops_it_soon(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    at = np.arange(200)
+    scores = np.where(at < 60, at, 60 - 0.5 * (at - 60)) + rng.normal(size=200)
+    assert 60 + 40 < stops_at(scores) < 60 + 60
+    assert stops_at(np.where(at < 60, at, 60.0) + rng.normal(size=200)) == 200
+
+
+def test_a_part_is_judged_by_its_own_length() -> None:
+    """A fifth of the 400 steps of the part, from step 600 on, and not of all 1,000."""
+    part, falling = replace(LONG, start=600), np.concatenate([np.arange(40.0), 40 - np.arange(40.0)])
+    rows = [(600 + 5 * (i + 1), float(score)) for i, score in enumerate(falling)]
+    stopped = [n for n in range(1, 80) if training.clearly_worse(rows[:n], part)]
+    assert 40 + 16 <= stopped[0] <= 40 + 24
+    assert not training.clearly_worse([], part)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "start", "every"),
+    [(1, 0, 1), (500, 0, 1), (501, 0, 2), (2500, 0, 5), (2500, 2400, 1), (0.5, 0, 1)],
+)
+def test_a_run_is_validated_at_most_five_hundred_times(epochs: float, start: int, every: int) -> None:
+    length = training.Plan(steps=int(4 * epochs), per_epoch=4, warmup=0, start=4 * start)
+    assert length.validated == 4 * every
+
+
+def test_rare_validations_have_the_means_of_all_epochs_since_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = image_dataset()
+    settings = {"training__epochs": 6, "optimizer__lr": 1e-30, "training__precision": "float64"}
+    monkeypatch.setattr(training, "MOST_VALIDATIONS", 3)
+    config, model, optimizer = begin(
+        dataset, posterior__name="point", objective__name="reconstruction", **settings
+    )
+    ends = [e for e in events(dataset, config, model, optimizer) if isinstance(e, EpochEnded)]
+    assert [(e.step, e.epoch) for e in ends] == [(10, 2), (20, 4), (30, 6)]
+    whole = evaluate(model, batches(dataset, "train", model)).distortion
+    assert all(e.values["distortion"] == pytest.approx(whole, rel=1e-9) for e in ends)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "steps"),
+    [
+        (486, "table", 5000),
+        (60, "table", 5000),
+        (50_000, "table", 5000),
+        (7200, "image", 2500),
+        (113, "image", 200),
+    ],
+)
+def test_the_default_length_is_one_of_steps_and_ends_by_validation(rows: int, kind: str, steps: int) -> None:
+    dataset = (
+        table_dataset(np.random.default_rng(0).normal(size=(20, 3))) if kind == "table" else image_dataset(40)
+    )
+    dataset = replace(dataset, train=split(np.repeat(dataset.train.x[:1], rows, 0)))
+    config = resolve(configuration.recipe("vae"), dataset)[0]
+    assert training.plan(config, rows).steps == pytest.approx(steps, rel=0.03)
+    assert config.training.patience == "clearly-worse"
+    given = configuration.override(configuration.recipe("vae"), {"training.epochs": 3}, "test")
+    assert resolve(given, dataset)[0].training.patience is None
+    unheld = replace(dataset, valid=dataset.valid.take(slice(0, 0)))
+    assert resolve(configuration.recipe("vae"), unheld)[0].training.patience is None
 
 
 def test_clipping_bounds_the_gradient_but_logs_its_norm() -> None:

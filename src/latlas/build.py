@@ -21,8 +21,13 @@ from latlas.priors import PRIORS
 from latlas.settings import Config
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
+# A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
+# most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
+TABLE_STEPS = 5000
+MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
+NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
@@ -50,7 +55,7 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         changes[key] = value
         notes.append(f"{key} = {value} ({reason})")
 
-    binary, grey = dataset.binary, len(dataset.shape) == 3 and dataset.shape[0] == 1
+    table, grey = dataset.kind == "table", len(dataset.shape) == 3 and dataset.shape[0] == 1
     name: str = config.likelihood.name
     if name == "auto":
         name, reason = _likelihood_for(config, dataset)
@@ -66,25 +71,39 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         small = len(dataset.shape) == 1 or (grey and math.prod(dataset.shape) <= SMALL_IMAGE)
         shape = "x".join(map(str, dataset.shape))
         choose("network.name", "mlp" if small else "conv", f"items of shape {shape}")
-    if config.network.hidden is None and dataset.kind == "table":
+    if config.network.hidden is None and table:
         changes["network.hidden"] = (128, 128)
     if config.model.latent is None:
-        table = dataset.kind == "table"
         choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
     if config.training.epochs is None and config.training.steps is None:
-        per_epoch = steps_per_epoch(len(dataset.train), config.training.batch_size)
-        epochs = min(200, max(6, round(GOOD_STEPS / per_epoch)))
+        epochs = _good_epochs(dataset, config.training.batch_size)
         choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
+        if config.training.patience is None and _ranks_epochs(config, dataset):
+            choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
         raise InputError(refusal)
-    if not likelihood.normalised(binary):
+    if not likelihood.normalised(dataset.binary):
         notes.append(
             f"{likelihood.title} on grey values is a cross-entropy, not a normalised likelihood: "
             "no bits per dimension, and no ranking against Gaussians"
         )
     return resolved, notes
+
+
+def _good_epochs(dataset: Dataset, batch_size: int) -> int:
+    """The epochs after which a model of these data improves slowly."""
+    per_epoch = steps_per_epoch(len(dataset.train), batch_size)
+    if dataset.kind == "table":
+        return max(6, round(TABLE_STEPS / per_epoch))
+    return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
+
+
+def _ranks_epochs(config: Config, dataset: Dataset) -> bool:
+    """Whether validation tells which epoch is the best."""
+    ranks = objective_of(config, dataset.shape).score(0.0, 0.0, 0.0) is not None
+    return ranks and len(dataset.valid) > 0 and config.training.method == "gradient"
 
 
 def _likelihood_for(config: Config, dataset: Dataset) -> tuple[str, str]:
@@ -167,6 +186,13 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     model = Model(item, networks, posterior, prior, likelihood)
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
+    if config.training.batch_size == 1 and any(isinstance(m, NORMALISING) for m in model.modules()):
+        raise InputError(
+            "batch normalisation needs the variance of a batch, and one item has none: take 2 items or more, or"
+            " network.batch_norm = false where the network reads it",
+            field="training.batch_size",
+            value=1,
+        )
     model = model.to(torch.float64 if config.training.precision == "float64" else torch.float32)
     # Convolutions run faster with the channels last; other parameters do not change.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from latlas import inference, metrics, report
 from latlas.build import has_prior, unit_of
 from latlas.errors import InputError, check_number
-from latlas.metrics import METRICS, Annealing, Context, named
+from latlas.metrics import Annealing, Context, named
 from latlas.metrics.ais import AIS, check
 from latlas.metrics.context import EVALUATION_SEED
 from latlas.metrics.likelihood import importance
@@ -89,6 +89,8 @@ def evaluate(
     and data that are missing, have changed or do not fit.
     """
     request.check(run)
+    if request.own_split:
+        request = replace(request, split=inference.split_of(run, request.split, observer))
     if not run.finished:
         observer.note("the run is unfinished: these are the numbers of its best weights so far")
     names = _names(run, request, observer)
@@ -100,7 +102,7 @@ def evaluate(
     if context.corruption.name != "none":
         values["corruption"] = context.corruption.model_dump()
     values |= _measured(context, request, names)
-    whole = request.own_split == "test" and request.limit is None
+    whole = request.own_split == run.measured and request.limit is None
     if keep and whole and run.finished and "numbers" in values:
         metrics.keep(run, values["numbers"])
         observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
@@ -121,9 +123,7 @@ def _names(run: Run, request: Request, observer: Observer) -> tuple[str, ...]:
     """The names of the requested numbers; with `draws` these are the likelihood's, unless measures are named."""
     groups = ["likelihood"] if request.draws else run.config.evaluation.groups
     names = named(groups if request.measures is None else request.measures)
-    if request.own_split != "train":
-        return names
-    without_tasks = tuple(name for name in names if METRICS[name].group != "downstream")
+    without_tasks = metrics.of_unseen(names, request.own_split) if request.own_split else names
     if without_tasks != names:
         observer.note("downstream tasks are left out: they need items that the model was not trained on")
     return without_tasks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,16 +13,29 @@ from typing import Any, TypeVar
 
 import torch
 
+from latlas import (
+    continuing,
+    densities,
+    diagnosis,
+    gallery,
+    invocation,
+    metrics,
+    pca,
+    report,
+    runs,
+    snapshots,
+    training,
+)
 from latlas import data as sources
-from latlas import densities, diagnosis, gallery, metrics, pca, report, runs, snapshots, training
 from latlas._version import __version__
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
 from latlas.config import override, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.diagnosis.wording import described
-from latlas.files import exclusively, write_json
-from latlas.machine import interruptible, prepare
+from latlas.errors import InputError
+from latlas.files import exclusively, write_atomic, write_json
+from latlas.machine import environment, interruptible, prepare
 from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation, evaluate
 from latlas.metrics.importance import trained_bound
@@ -58,6 +70,7 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
+    scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
 
     @property
@@ -93,25 +106,30 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     if config.training.method == "pca":
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset))
-    contents: dict[str, str | dict[str, Any]] = {
+    contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, item_of(dataset), dataset.binary),
-        "run.json": _info(dataset, device, [*dataset.notes, *notes]),
+        "run.json": (info := _info(dataset, device, [*dataset.notes, *notes])),
     }
+    if config.training.start:
+        info["start"] = continuing.load_start(config, model)
+        observer.note(continuing.start_text(info["start"]))
+    model, optimizer = _on_device(model, config, device)
+    if config.training.start:
+        # The run has to go on from here even where the other one is gone.
+        contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
     run = runs.create(out, f"{dataset.name}-{config.recipe.name}", contents)
     observer.note(f"run folder: {run.path}")
-    model, optimizer = _on_device(model, config, device)
     return _run(Session(run, config, dataset, model, optimizer, observer, device, started=started))
 
 
 def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
-    """run.json: versions, machine and data at the start of the run, and the notes on its configuration."""
+    """run.json: command, versions, machine and data at the start of the run, and the notes on its configuration."""
     return {
         "format": 1,
+        "command": invocation.command(),
         "latlas": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
+        **environment(),
         "device": device.type,
         "threads": torch.get_num_threads(),
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -136,18 +154,22 @@ def resume(
     threads: int | None = None,
     device: str = "",
     data_dir: str = "",
+    changes: Mapping[str, Any] | None = None,
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    A finished run is returned unchanged. Raises InputError when the run's data are missing or have changed.
+    With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
+    returned unchanged. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
+    change.
     """
     run = runs.find(path)
-    if run.finished:
+    further = continuing.further(run, changes or {})
+    if run.finished and further is None:
         observer.note(f"{run.path}: finished already; nothing to resume")
         if not (run.path / "report.html").exists():
             report.write_report(run.path)
         return run
-    config, info = run.config, run.info
+    config, info = further or continuing.config_of(run), run.info
     machine = {
         "training.threads": threads or info["threads"],
         "training.device": device or config.training.device,
@@ -162,7 +184,8 @@ def resume(
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
     dataset = runs.dataset_of(run, data_dir, observer.progress)
     model = build(config, item_of(dataset), statistics(dataset))
-    return _run(Session(run, config, dataset, *_on_device(model, config, on), observer, on))
+    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on)
+    return _run(session, further is not None)
 
 
 def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
@@ -170,11 +193,12 @@ def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Mode
     return moved, training.optimizer_for(config, moved)
 
 
-def _run(session: Session) -> Run:
+def _run(session: Session, further: bool = False) -> Run:
     with exclusively(session.run.path), _resumable(session):
         with interruptible() as stop:
-            session.progress = runs.restore_checkpoint(session.run, session.model, session.optimizer)
-            session.run.cut_back(session.progress.step, session.progress.setbacks)
+            _restore(session, further)
+            now = session.progress
+            session.run.cut_back(now.step, now.setbacks, start=now.start)
             if session.progress.step:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
             session.before = session.progress.wall
@@ -187,6 +211,22 @@ def _run(session: Session) -> Run:
                 raise Interrupted(session.run, session.progress.step)
         finish(session)
     return session.run
+
+
+def _restore(session: Session, further: bool) -> None:
+    """Brings the session to where the run stands; `further` makes it one that is trained further."""
+    run, config = session.run, session.config
+    if further:
+        session.progress, what = continuing.begin(run, config, session.model, session.optimizer)
+        session.observer.note(what)
+        return
+    session.progress = runs.restore_checkpoint(run, session.model, session.optimizer)
+    if config.training.start and session.progress == Progress() and not (run.path / runs.LAST).exists():
+        raise InputError(
+            f"{run.path / runs.LAST}: missing, and with it the weights that this run started from; begin a new run"
+        )
+    if config != run.config:  # a process was killed between writing run.json and config.toml
+        write_atomic(run.path / "config.toml", to_toml(config))
 
 
 @contextlib.contextmanager
@@ -214,9 +254,10 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     """Trains to the end, or to a setback, whose step it gives."""
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
-    length = training.plan(config, len(data))
+    length = training.plan(config, len(data), progress.start)
     objective = objective_of(config, session.dataset.shape)
-    if _patience_is_over(config, progress):
+    session.scores = _scores(run, progress.start)
+    if _patience_is_over(session, length):
         return None
     with contextlib.closing(Board(run.path, progress.step)) as board:
         for event in training.train(
@@ -233,10 +274,8 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
                 return event.step
             elif isinstance(event, training.EpochEnded):
                 _end_epoch(session, board, event, length)
-                if _patience_is_over(config, progress):
-                    session.observer.note(
-                        f"validation no better for {config.training.patience} epochs: stopped early"
-                    )
+                if reason := _patience_is_over(session, length):
+                    session.observer.note(f"{reason}: stopped early")
                     return None
             else:
                 runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
@@ -287,7 +326,7 @@ def _go_back(session: Session, step: int) -> None:
     epoch = round(now.step / training.plan(config, len(dataset.train)).per_epoch, 4)
     counts = {"skipped": now.skipped, "setbacks": now.setbacks, "lr": lr}
     row = {"kind": "setback", "step": now.step, "epoch": epoch, "from": step, **counts}
-    run.cut_back(now.step, now.setbacks, row)
+    run.cut_back(now.step, now.setbacks, row, start=now.start)
     runs.save_checkpoint(run, session.model, session.optimizer, now)
     session.observer.note(
         f"{training.REPEATED} of the last {training.WITHIN} steps were skipped, the last at step {step:,}: back to step"
@@ -295,9 +334,20 @@ def _go_back(session: Session, step: int) -> None:
     )
 
 
-def _patience_is_over(config: Config, progress: Progress) -> bool:
-    patience = config.training.patience
-    return patience is not None and progress.epochs_without_better >= patience
+def _scores(run: Run, start: int) -> list[tuple[int, float]]:
+    """(step, score) of each validation since the run was trained further from a step, as its log has them."""
+    rows = (row for row in run.log() if row["kind"] == "epoch" and row["step"] > start)
+    return [(row["step"], row["score"]) for row in rows if row.get("score") is not None]
+
+
+def _patience_is_over(session: Session, length: training.Plan) -> str:
+    """Why training stops early, "" where it does not."""
+    patience, progress = session.config.training.patience, session.progress
+    if patience == "clearly-worse":
+        worse = training.clearly_worse(session.scores, length)
+        return "validation stays clearly worse than at its best" if worse else ""
+    over = patience is not None and progress.epochs_without_better >= patience
+    return f"validation no better for {patience} epochs" if over else ""
 
 
 def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
@@ -308,7 +358,10 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
     score = _score(session, valid, event.step < length.warmup)
     better = score is None or progress.best_score is None or score > progress.best_score
-    progress.epochs_without_better = 0 if better else progress.epochs_without_better + 1
+    passed = length.validated // length.per_epoch
+    progress.epochs_without_better = 0 if better else progress.epochs_without_better + passed
+    if score is not None:
+        session.scores.append((event.step, score))
     if better:
         progress.best_step, progress.best_score = event.step, score
     speed = progress.images / progress.seconds
@@ -325,7 +378,7 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
         "best": better,
     }
     run.append_log(row)
-    board.epoch(row, session.model, session.batches("test"))
+    board.epoch(row, session.model, session.batches(session.dataset.measured))
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
@@ -362,8 +415,8 @@ def finish(session: Session) -> None:
     run, dataset, observer = session.run, session.dataset, session.observer
     config, model = session.config, run.model().to(session.device)
     context = metrics.context_of(run, model, dataset, observer=observer)
-    contexts = {"valid": replace(context, items_given=dataset.valid), "test": context}
-    splits = {name: metrics.of_split(own) for name, own in contexts.items() if len(own.test)}
+    contexts = {"valid": replace(context, items_given=dataset.valid)} if len(dataset.valid) else {}
+    splits = {name: metrics.of_split(own) for name, own in (contexts | {dataset.measured: context}).items()}
     values = _metrics(session, model, splits)
 
     def keep(**more: Any) -> None:
@@ -373,7 +426,8 @@ def finish(session: Session) -> None:
 
     keep()
     if config.evaluation.groups:
-        compute = lambda: metrics.numbers(context, config.evaluation.groups)  # noqa: E731
+        names = metrics.of_unseen(config.evaluation.groups, dataset.measured)
+        compute = lambda: metrics.numbers(context, names)  # noqa: E731
         failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
         keep(numbers=_or_note(compute, failure, command, observer) or {})
     if config.evaluation.diagnose:
@@ -384,10 +438,12 @@ def finish(session: Session) -> None:
         draw = lambda: gallery.draw(run, context, gallery.settings_of(config))  # noqa: E731
         failure, command = "the pictures could not be drawn", f"latlas report --redraw {run.path}"
         _or_note(draw, failure, command, observer)
+    if config.training.keep == "best":
+        runs.drop_checkpoints(run)
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
-    _note_result(run, splits["test"], values, observer)
-    session.explain(splits["test"])
+    _note_result(run, values, observer)
+    session.explain(splits[dataset.measured])
 
 
 def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -412,6 +468,7 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "images_per_second": round(progress.images / progress.seconds, 1) if progress.seconds else None,
         "unit": unit_of(dataset.kind),
         "normalised": model.likelihood.normalised(dataset.binary),
+        "measured": dataset.measured,
         "splits": {name: dict(numbers) for name, numbers in splits.items()},
         "finished": True,
     }
@@ -430,7 +487,8 @@ def _findings(run: Run, dataset: Dataset, context: Context) -> list[dict[str, An
     return [described(finding, run.path) for finding in diagnosis.of(run, dataset, context, True)]
 
 
-def _note_result(run: Run, test: Mapping[str, Any], values: dict[str, Any], observer: Observer) -> None:
+def _note_result(run: Run, values: dict[str, Any], observer: Observer) -> None:
+    split, test = runs.measured_numbers(values)
     for sentence in display.skipped(values):
         observer.note(sentence)
     if values.get("findings") == []:
@@ -438,7 +496,7 @@ def _note_result(run: Run, test: Mapping[str, Any], values: dict[str, Any], obse
     for finding in values.get("findings", []):
         observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
     score = f"distortion {test['distortion']:.2f}" if test["elbo"] is None else f"ELBO {test['elbo']:.2f}"
-    observer.note(f"test {score} {values['unit']}  report: {run.path / 'report.html'}")
+    observer.note(f"{split} {score} {values['unit']}  report: {run.path / 'report.html'}")
 
 
 def redraw(

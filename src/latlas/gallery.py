@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from latlas import densities, figures
 from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
-from latlas.data.dataset import UNLABELLED, Dataset, Kind, Split
+from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
 from latlas.data.memory import Units
 from latlas.metrics import Context
 from latlas.metrics.reconstruction import restore
@@ -103,7 +103,7 @@ class Drawing:
     @cached_property
     def density_codes(self) -> tuple[np.ndarray, np.ndarray]:
         """Training codes, to which densities are fitted, and test codes, on which they are evaluated."""
-        train, test = self.data.train.x, self.data.test.x
+        train, test = self.data.train.x, self.data.split(self.data.measured).x
         return densities.codes_of(self.model, train, test, self.settings.seed)
 
     def scaled(self, x: np.ndarray) -> np.ndarray:
@@ -270,10 +270,10 @@ def _sample_figure(drawing: Drawing, samples: np.ndarray, title: str, subtitle: 
 
 
 def _latent(drawing: Drawing) -> Figure | None:
-    codes, total = drawing.codes, len(drawing.data.test)
+    codes, total = drawing.codes, len(drawing.data.split(drawing.data.measured))
     latent, labels, classes = codes.shape[1], drawing.items.labels, drawing.data.classes
     number = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
-    subtitle = f"Mean codes of {number} items of the test split."
+    subtitle = f"Mean codes of {number} items of the {SPLITS[drawing.data.measured]} split."
     if latent == 1:
         return figures.latent_histogram(codes, labels, classes, f"{subtitle} The one latent dimension.")
     if latent == 2:
@@ -333,7 +333,8 @@ def _traversals(drawing: Drawing) -> Figure | None:
     names = [f"z{d + 1}  (var {variance[d]:{'.2f' if variance[d] < 100 else '.0f'}})" for d in shown]
     title = "What each latent dimension does"
     span = "−3 to 3" if prior else "−3 to 3 standard deviations of the codes about their mean"
-    subtitle = f"The code of one test item, one dimension at a time moved from {span}."
+    item = f"{SPLITS[drawing.data.measured]} item"
+    subtitle = f"The code of one {item}, one dimension at a time moved from {span}."
     subtitle += " In brackets: the variance of the mean codes."
     if len(shown) < latent:
         subtitle += f" The {len(shown)} of {latent} dimensions with the largest variance."
@@ -360,7 +361,7 @@ def _morph(drawing: Drawing) -> Figure | None:
         drawing.decode(paths),
         t,
         originals.reshape(-1, 2, *originals.shape[1:]),
-        "Morphs between two test images",
+        f"Morphs between two {SPLITS[drawing.data.measured]} images",
         "Codes on the straight line between the two images' mean codes, decoded.",
     )
 

@@ -18,6 +18,7 @@ from latlas import animation, densities, figures
 from latlas.build import has_prior
 from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
+from latlas.data.dataset import SPLITS
 from latlas.data.load import drawn_as
 from latlas.data.memory import as_items
 from latlas.data.ranges import beyond, beyond_note, narrow_note
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 Arrays = dict[str, np.ndarray]
 MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
-SPLITS = ("train", "valid", "test")
 PICTURES = (".png", *animation.FORMATS)
 
 
@@ -73,12 +73,23 @@ def items(
         found = _from_source(source, model, run.data_options(data_dir), observer, split)
         note_range(found, model, observer)
         return found
-    split = split or "test"
+    split = split_of(run, split, observer)
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     chosen = settled(dataset.split(split), dataset.scaling, run.config.data, split)
     if not len(chosen):
         raise InputError("empty in this run (data.validation = 0)", field="split", value=split)
     return chosen
+
+
+def split_of(run: Run, split: str, observer: Observer = SILENT) -> str:
+    """The split of the run's own data that a call means, by default `test`: where no test items are held out, what
+    stands in their place, with a note.
+    """
+    split = split or "test"
+    if split != "test" or run.measured == "test":
+        return split
+    observer.note(f"nothing is held out for testing in this run: these are its {SPLITS[run.measured]} items")
+    return run.measured
 
 
 def has_source(source: Any) -> bool:
@@ -127,7 +138,7 @@ def parts(
     """The items of `items` by the name of their split, "" for another source; "all" is every split with items."""
     if has_source(source) or split != "all":
         chosen = items(run, model, split, source, data_dir, observer, dataset)
-        return {"" if has_source(source) else split or "test": chosen}
+        return {"" if has_source(source) else split_of(run, split): chosen}
     dataset = dataset or dataset_of(run, data_dir, observer.progress)
     settle = lambda name: settled(dataset.split(name), dataset.scaling, run.config.data, name)  # noqa: E731
     return {name: settle(name) for name in SPLITS if len(dataset.split(name))}
@@ -246,7 +257,7 @@ def fit_density(
     """
     densities.check([name])
     dataset = dataset_of(run, data_dir, observer.progress)
-    train, test = dataset.train, dataset.test
+    train, test = dataset.train, dataset.split(dataset.measured)
     if class_name:
         train, test = (_of_class(dataset, items, class_name) for items in (train, test))
     if not len(train):

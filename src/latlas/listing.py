@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def list_runs(root: str | os.PathLike[str] = "runs", *, quiet: bool = False) -> list[dict[str, Any]]:
-    """The runs in a folder, oldest first: the path, data, recipe and test numbers of each.
+    """The runs in a folder, oldest first: the path, data, recipe, numbers and size in bytes of each.
 
-    Damaged runs are left out, with a note unless `quiet`.
+    Numbers are of the `split` test, or of validation or training where nothing was held out for testing. Damaged runs
+    are left out, with a note unless `quiet`.
     """
     from latlas import runs
 
@@ -34,8 +35,10 @@ def list_runs(root: str | os.PathLike[str] = "runs", *, quiet: bool = False) -> 
 
 
 def _row(run: Run) -> dict[str, Any]:
+    from latlas.runs import measured_numbers
+
     metrics, settings, info = run.metrics, run.config, run.info
-    test = metrics.get("splits", {}).get("test", {})
+    split, test = measured_numbers(metrics)
     return {
         "run": str(run.path),
         "name": run.name,
@@ -43,12 +46,14 @@ def _row(run: Run) -> dict[str, Any]:
         "recipe": settings.recipe.name,
         "latent": settings.model.latent,
         "epochs": metrics.get("epochs", "-"),
+        "split": split,
         "elbo": test.get("elbo"),
         "distortion": test.get("distortion"),
         "rate": test.get("rate"),
         "mse": test.get("mse"),
         "created": info["created"],
         "finished": run.finished,
+        "bytes": run.bytes,
     }
 
 

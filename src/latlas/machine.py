@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +60,54 @@ def choose_device(name: str) -> torch.device:
         names = ", ".join(k for k, present in available.items() if present)
         raise InputError(f"not on this machine (here: {names})", field="device", value=name)
     return torch.device(name)
+
+
+# Libraries whose versions decide what a run learns and measures.
+LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
+
+
+def environment() -> dict[str, Any]:
+    """The versions of Python and of the libraries that compute, the platform, the processor, and the commit of latlas
+    where it runs from a checkout.
+    """
+    return {
+        **{name: torch.__version__ if name == "torch" else metadata.version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "commit": commit(),
+    }
+
+
+def processor() -> str:
+    """The name of the processor, or of its kind where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The Git commit of latlas, with -dirty where files differ from it; None outside a checkout or without Git."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None  # Git would look further up, and find the checkout that a virtual environment lies in
+    git = ("git", "-C", str(root))
+    head = _output(*git, "rev-parse", "HEAD")
+    changed = head and _output(*git, "status", "-s", "-uno")
+    return f"{head}-dirty" if changed else head or None
+
+
+def _output(*command: str) -> str:
+    """What a command prints; empty where it is missing, fails or takes long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    return done.stdout.strip()
 
 
 def keep_memory() -> None:

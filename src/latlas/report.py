@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from latlas import html
+from latlas import continuing, html
+from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
-from latlas.runs import Run
+from latlas.runs import Run, measured_numbers
 from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
@@ -52,7 +53,7 @@ def page(path: Path) -> str:
         groups=display.tables(metrics.get("numbers", {})),
         film=_film(path),
         commands=_commands(name, metrics, config),
-        notes=[*(info.get("notes") or []), *display.skipped(metrics)],
+        notes=[*(info.get("notes") or []), *continuing.history(info), *display.skipped(metrics)],
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
     )
@@ -85,6 +86,7 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
         "Latent dimensions": metrics.get("latent") or config.get("model", {}).get("latent"),
         "Parameters": count(metrics.get("parameters")),
         "Epochs": count(metrics.get("epochs")),
+        "Trained further": ", ".join(f"from epoch {part['epoch']:g}" for part in info.get("parts", [])),
         "Steps": count(metrics.get("steps")),
         "Time": duration(metrics.get("seconds")),
         "Training speed": f"{speed:,.0f} items/s" if speed else None,
@@ -98,17 +100,16 @@ def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
     splits = {name: split for name, split in splits.items() if split}
     if not splits:
         return None
-    heads = [
-        Cell({"valid": "validation"}.get(name, name), f"{rounded(split.get('images'), 0)} items")
-        for name, split in splits.items()
-    ]
-    numbers, rows = metrics.get("numbers", {}), []
+    heads = [Cell(SPLITS[name], f"{rounded(split.get('images'), 0)} items") for name, split in splits.items()]
+    numbers, measured, rows = metrics.get("numbers", {}), measured_numbers(metrics)[0], []
     for key in OF_SPLITS:
         if any(split.get(key) is not None for split in splits.values()):
             metric = METRICS[key]
             cells = (_value(split, key, metric.decimals) for split in splits.values())
             beside = display.beside(numbers.get(key, {}))
-            why = f"{metric.words(metric.why, kind)}{f' On the test items: {beside}.' if beside else ''}"
+            why = (
+                f"{metric.words(metric.why, kind)}{f' On the {measured} items: {beside}.' if beside else ''}"
+            )
             rows.append(Row((Cell(metric.heading, metric.words(metric.unit, kind)), *cells), why))
     return Table((Cell("Term"), *heads), rows, numeric=range(1, len(splits) + 1))
 
@@ -137,7 +138,7 @@ def _film(run: Path) -> Embedded | None:
 def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
     """Command lines for this run, each with its purpose; they run in the folder that holds the run."""
     run = shlex.quote(name)
-    test = metrics.get("splits", {}).get("test")
+    split, test = measured_numbers(metrics)
     if not test:
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
     if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":
@@ -145,19 +146,19 @@ def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) 
     else:
         sample = {f"latlas sample {run} --density mixture": "new items from a density of the codes"}
     return sample | {
-        f"latlas reconstruct {run} --out pairs.npz": "the test items and their reconstructions",
-        f"latlas encode {run} --out codes.npz": "the codes of the test items, for your own plots",
-        f"latlas morph {run} --from 3 --to 17": "the path from one test item to another",
+        f"latlas reconstruct {run} --out pairs.npz": f"the {split} items and their reconstructions",
+        f"latlas encode {run} --out codes.npz": f"the codes of the {split} items, for your own plots",
+        f"latlas morph {run} --from 3 --to 17": f"the path from one {split} item to another",
         f"latlas evaluate {run}": "the numbers above, measured again",
         f"latlas diagnose {run}": "what is wrong, and what to change",
-        f"latlas vary {run} --row 17": "new items like one of the test items",
+        f"latlas vary {run} --row 17": f"new items like one of the {split} items",
     }
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """All values of run.json by dotted key."""
     for key, value in values.items():
-        if key == "notes" or value is None:
+        if key in ("notes", "parts") or value is None:  # parts are told among the notes
             continue
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

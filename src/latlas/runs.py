@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,25 +24,32 @@ from latlas import config as configuration
 from latlas.build import from_description
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
+from latlas.data.dataset import SPLITS
 from latlas.errors import InputError, LatlasError
-from latlas.files import write_atomic, write_json
+from latlas.files import exclusively, write_atomic, write_json
 from latlas.models import Model
 from latlas.progress import OnProgress
 from latlas.settings import Config
 
 ROOT = Path("runs")
+WEIGHTS = "model.safetensors"
+LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
+STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
+END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
 @dataclass
 class Progress:
     """The progress of training, which a checkpoint holds beside the weights, with the sums of the current epoch.
 
-    `seconds` and `images` count only training, `wall` counts all time. `skipped` counts the steps whose loss or
-    gradient was not finite, `recently_skipped` has the last of them, and `setbacks` counts how often training went back
-    because of them.
+    `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
+    training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
+    `recently_skipped` has the last of them, and `setbacks` counts how often training went back because of them since
+    `start`.
     """
 
     step: int = 0
+    start: int = 0
     seconds: float = 0.0
     wall: float = 0.0
     images: int = 0
@@ -96,9 +103,18 @@ class Run:
         findings = values.get("findings", [])
         if not isinstance(findings, list) or not all(isinstance(finding, dict) for finding in findings):
             raise InputError(f"{path}: damaged: findings must be a list; {remedy}")
-        if values.get("finished") and "test" not in values.get("splits", {}):
-            raise InputError(f"{path}: damaged: it has no numbers of the test split; {remedy}")
+        split = values.get("measured", "test")
+        if values.get("finished") and split not in values.get("splits", {}):
+            raise InputError(
+                f"{path}: damaged: it has no numbers of the {SPLITS.get(split, split)} split; {remedy}"
+            )
         return values
+
+    @property
+    def measured(self) -> str:
+        """The split that is measured and drawn, as `Dataset.measured` says."""
+        counts = self.info["data"]
+        return next((name for name in ("test", "valid") if counts.get(name)), "train")
 
     def data_options(self, data_dir: str = "") -> DataOptions:
         """The options to read the run's data; `data_dir`, if given, is where named sets are."""
@@ -129,11 +145,15 @@ class Run:
         except OSError as error:
             raise LatlasError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from None
 
-    def cut_back(self, step: int, setbacks: int, *more: dict[str, Any]) -> None:
-        """Removes log rows and snapshots after a checkpoint of that step and number of setbacks, which training will
-        write again; `more` are rows to add.
+    def cut_back(self, step: int, setbacks: int, *more: dict[str, Any], start: int = 0) -> None:
+        """Removes log rows and snapshots after a checkpoint of that step and number of setbacks since `start`, which
+        training will write again; `more` are rows to add.
         """
-        rows = [row for row in self.log() if row["step"] <= step and row.get("setbacks", 0) <= setbacks]
+        rows = [
+            row
+            for row in self.log()
+            if row["step"] <= step and (row["step"] < start or row.get("setbacks", 0) <= setbacks)
+        ]
         rows += more
         write_atomic(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         for at, path in self.snapshot_files():
@@ -158,16 +178,29 @@ class Run:
         return snapshots
 
     @property
+    def bytes(self) -> int:
+        """The size of all files."""
+        return sum(path.lstat().st_size for path in self.path.rglob("*") if path.is_file())
+
+    @property
+    def progress(self) -> Progress:
+        """How far training is, by the newest checkpoint or by what is kept of it after the end; else that of step 0.
+
+        Raises InputError if the file is damaged.
+        """
+        return _newest(self, (LAST, STOPPED))[1]
+
+    @property
     def has_weights(self) -> bool:
         """Whether the run has trained weights."""
-        return (self.path / "model.safetensors").exists()
+        return (self.path / WEIGHTS).exists()
 
     def model(self) -> Model:
         """The model on the CPU, with its best weights by validation, or the newest without validation data.
 
         Raises InputError if the folder is no run or has no weights yet.
         """
-        weights = self.path / "model.safetensors"
+        weights = self.path / WEIGHTS
         if not weights.exists():
             if self.finished:
                 raise InputError(f"{weights}: missing, though the run is finished; remove the folder")
@@ -177,6 +210,15 @@ class Run:
         model = from_description(_read_json(self.path / "model.json", "config", "item"))
         _load_weights(model, _read_tensors(weights)[0], weights)
         return model.eval()
+
+
+def measured_numbers(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Of metrics.json, what the measured split is called (test, validation or training), and its numbers; both empty
+    before the run is evaluated.
+    """
+    name = metrics.get("measured", "test")
+    numbers = metrics.get("splits", {}).get(name)
+    return (SPLITS[name], numbers) if numbers else ("", {})
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -260,7 +302,7 @@ def refuse_existing(out: Path | None) -> None:
         )
 
 
-def create(out: Path | None, stem: str, contents: dict[str, str | dict[str, Any]]) -> Run:
+def create(out: Path | None, stem: str, contents: Mapping[str, str | bytes | dict[str, Any]]) -> Run:
     """Makes a new run folder with these files, whole or not at all, at `out` or at runs/<stem>-<n>.
 
     Raises InputError if `out` exists, LatlasError if the folder cannot be written.
@@ -274,7 +316,8 @@ def create(out: Path | None, stem: str, contents: dict[str, str | dict[str, Any]
         raise LatlasError(f"{parent}: cannot be written: {error.strerror}") from None
     try:
         for name, content in contents.items():
-            write = write_atomic if isinstance(content, str) else write_json
+            (temporary / name).parent.mkdir(exist_ok=True)
+            write = write_json if isinstance(content, dict) else write_atomic
             write(temporary / name, content)  # type: ignore[arg-type]
         temporary.chmod(0o755)
         return Run(_rename(temporary, out, parent, stem))
@@ -297,9 +340,6 @@ def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
             number += 1
 
 
-LAST, STOPPED = "last.safetensors", "stopped.safetensors"
-
-
 def save_checkpoint(
     run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, stopped: bool = False
 ) -> None:
@@ -309,23 +349,28 @@ def save_checkpoint(
     is `stopped` inside an epoch writes stopped.safetensors instead: a setback goes to the end of an epoch, whether the
     run was stopped or not. Raises LatlasError if the disk is full; earlier checkpoints stay.
     """
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    content = _to_bytes(tensors, {"progress": json.dumps(vars(progress))})
+    content = checkpoint(model, optimizer, progress)
     folder = run.path / "checkpoints"
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
-    write_atomic(folder / (STOPPED if stopped else LAST), content)
+    write_atomic(run.path / (STOPPED if stopped else LAST), content)
     if not stopped:
-        (folder / STOPPED).unlink(missing_ok=True)
+        (run.path / STOPPED).unlink(missing_ok=True)
     if progress.best_step == progress.step:
-        write_atomic(folder / "best.safetensors", content)
+        write_atomic(run.path / BEST, content)
     # Before the first validation the newest weights are the best there are.
     if progress.best_step in (None, progress.step):
-        write_atomic(run.path / "model.safetensors", _to_bytes(model.state_dict(), {"format": "pt"}))
+        write_atomic(run.path / WEIGHTS, _to_bytes(model.state_dict(), {"format": "pt"}))
+
+
+def checkpoint(model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> bytes:
+    """The content of a checkpoint: weights, optimiser state and progress."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    return _to_bytes(tensors, {"progress": json.dumps(vars(progress))})
 
 
 def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
@@ -338,14 +383,26 @@ def restore_checkpoint(
     """Loads the newest checkpoint of these names into model and optimiser, and gives its progress; without one, that of
     step 0.
 
-    If a process was killed between writing `last` and `best`, the best checkpoint is written again.
+    If a process was killed between writing `last` and `best`, the best checkpoint is written again. A run whose
+    training is over may have its best weights alone, without the optimiser's state.
     """
-    paths = [path for name in names if (path := run.path / "checkpoints" / name).exists()]
-    if not paths:
-        return Progress()
-    # A process that was killed may have left a stopped.safetensors from before the last whole epoch or setback.
-    path = max(paths, key=lambda p: (_progress(p).setbacks, _progress(p).step))
-    progress, (tensors, _) = _progress(path), _read_tensors(path)
+    path, progress = _newest(run, names)
+    if path is None:
+        if (run.path / END).exists():
+            _load_weights(model, _read_tensors(run.path / WEIGHTS)[0], run.path / WEIGHTS)
+        return progress
+    load_checkpoint(path, model, optimizer)
+    if progress.best_step == progress.step:
+        save_checkpoint(run, model, optimizer, progress)
+    return progress
+
+
+def load_checkpoint(path: Path, model: Model, optimizer: torch.optim.Optimizer) -> None:
+    """Loads the weights and the optimiser's state of a checkpoint.
+
+    Raises InputError if the file is damaged or does not fit.
+    """
+    tensors = _read_tensors(path)[0]
     _load_weights(
         model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, path
     )
@@ -360,13 +417,63 @@ def restore_checkpoint(
             # Fused optimisers read memory linearly: moments need the memory format of their parameter.
             like = parameter if value.shape == parameter.shape else value
             state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
-    if progress.best_step == progress.step:
-        save_checkpoint(run, model, optimizer, progress)
-    return progress
 
 
-def _progress(path: Path) -> Progress:
-    return Progress(**json.loads(_read_tensors(path, names=())[1]["progress"]))
+def _newest(run: Run, names: Sequence[str]) -> tuple[Path | None, Progress]:
+    """The newest checkpoint of these names, and how far training is by it; without one, None and what is kept of it
+    after the end, else step 0.
+    """
+    end, found = run.path / END, []
+    for name in names:
+        if (path := run.path / name).exists():
+            found.append((path, _progress_in(_read_tensors(path, names=())[1].get("progress", ""), path)))
+    # A process that was killed may have left a stopped.safetensors from before the last whole epoch or setback.
+    if found:
+        return max(found, key=lambda pair: (pair[1].setbacks, pair[1].step))
+    return None, _progress_in(end.read_text("utf-8", "replace"), end) if end.exists() else Progress()
+
+
+def _progress_in(text: str, path: Path) -> Progress:
+    try:
+        return Progress(**json.loads(text))
+    except (ValueError, TypeError):
+        raise InputError(f"{path}: damaged: it does not say how far training is; remove it") from None
+
+
+def drop_checkpoints(run: Run) -> None:
+    """Removes the checkpoints of a run whose training is over; what they say of its progress is kept in `END`.
+
+    The best weights are in model.safetensors. Raises LatlasError if the disk is full.
+    """
+    folder, progress = run.path / "checkpoints", run.progress
+    if not folder.is_dir() or folder.is_symlink() or progress.best_step is None:
+        return
+    write_json(run.path / END, vars(progress))
+    for path in folder.iterdir():
+        if path.name != Path(END).name and path.is_file():
+            path.unlink()
+
+
+def check_prunable(run: Run) -> None:
+    """Raises InputError for a run that is unfinished or has no weights beside its checkpoints."""
+    if not run.finished:
+        raise InputError(
+            f"{run.path}: unfinished: it needs its checkpoint; finish it with: latlas train --resume {run.path}"
+        )
+    if not run.has_weights:
+        raise InputError(f"{run.path / WEIGHTS}: missing, though the run is finished; its checkpoint is kept")
+
+
+def prune(run: Run) -> tuple[int, int]:
+    """Removes what a finished run needs no longer, its checkpoints, and gives its size in bytes before and after.
+
+    Raises InputError as `check_prunable`, and for a run that is being trained.
+    """
+    check_prunable(run)
+    with exclusively(run.path):
+        before = run.bytes
+        drop_checkpoints(run)
+        return before, run.bytes
 
 
 def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -376,6 +483,16 @@ def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) ->
         raise InputError(
             f"{path}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}"
         ) from None
+
+
+def weights_of(run: Run) -> dict[str, torch.Tensor]:
+    """The weights of a trained run by name.
+
+    Raises InputError if it has none yet, or the file is damaged.
+    """
+    if not run.has_weights:
+        raise InputError(f"{run.path}: no weights yet; train them with: latlas train --resume {run.path}")
+    return _read_tensors(run.path / WEIGHTS)[0]
 
 
 def _read_tensors(

@@ -226,7 +226,9 @@ class TrainingConfig(Section):
         int | None, Field(ge=1, description="passes over the training images; none given: by size")
     ] = None
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps; overrides epochs")] = None
-    batch_size: Annotated[int, Field(ge=2, description="images per step")] = 128
+    batch_size: Annotated[
+        int, Field(ge=1, description="images per step; batch normalisation needs 2 at least")
+    ] = 128
     precision: Annotated[Literal["float32", "float64"], Field(description="of all numbers")] = "float32"
     device: Annotated[str, AfterValidator(_device_name), Field(description="auto: cuda, mps, else cpu")] = (
         "auto"
@@ -234,8 +236,22 @@ class TrainingConfig(Section):
     threads: Annotated[int | None, Field(ge=1, description="CPU threads; none given: torch's choice")] = None
     deterministic: Annotated[bool, Field(description="on CUDA: equal runs, equal bits, at a cost")] = False
     patience: Annotated[
-        int | None, Field(ge=1, description="stop after this many epochs in which validation got no better")
+        Positive | Literal["clearly-worse"] | None,
+        Field(
+            description="stop after this many epochs in which validation got no better; clearly-worse: once it"
+            " has stayed clearly below its best for a fifth of training; none given: never, or clearly-worse where the"
+            " length is by size"
+        ),
     ] = None
+    start: Annotated[
+        str, Field(description="a run whose weights training starts from; empty: random weights")
+    ] = ""
+    keep: Annotated[
+        Literal["best", "all"],
+        Field(
+            description="of a finished run; best: its weights; all: checkpoints with the optimiser's state too"
+        ),
+    ] = "best"
     log_every: Annotated[int, Field(ge=1, description="steps between log lines")] = 50
     snapshot_every: Annotated[
         int | None,
@@ -369,6 +385,17 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     yield (
         config.training.patience is not None and config.objective.name == "infovae",
         "training.patience: validation does not rank the epochs of objective.name = infovae; leave it out",
+    )
+    yield (
+        config.training.batch_size == 1
+        and config.objective.name == "infovae"
+        and config.objective.estimator == "unbiased",
+        "training.batch_size = 1: the unbiased MMD compares the codes of two items at the least; raise it, or set"
+        " objective.estimator = biased",
+    )
+    yield (
+        bool(config.training.start) and config.training.method == "pca",
+        "training.start: training.method = pca is a closed form, which starts from nothing; leave it out",
     )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (

@@ -66,8 +66,9 @@ def labels(run: Run) -> np.ndarray | None:
 def _items(dataset: Dataset, latent: int) -> Split:
     """Random test items, the same at every call; fewer if items are large or codes are long."""
     most = min(ITEMS, CODE_VALUES // latent, ITEM_VALUES // math.prod(dataset.shape))
-    rows = np.random.default_rng(0).permutation(len(dataset.test))[: max(1, most)]
-    return dataset.test.take(np.sort(rows))
+    measured = dataset.split(dataset.measured)
+    rows = np.random.default_rng(0).permutation(len(measured))[: max(1, most)]
+    return measured.take(np.sort(rows))
 
 
 def _stored(x: np.ndarray, dataset: Dataset) -> np.ndarray:

@@ -115,6 +115,15 @@ def setting(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def size(count: float) -> str:
+    """Bytes as people read them: 5.1 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
 def listed(parts: Sequence[str]) -> str:
     """The names as "a, b and c"; of many only the first few."""
     if len(parts) > MOST_NAMES:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,19 +25,50 @@ from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import Config
 
+# Of few items an epoch is a step or two, and validating and saving after each would take longer than training.
+MOST_VALIDATIONS = 500
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The length of training: `steps` in total, `per_epoch` in a pass over the data, `warmup` until beta is full."""
+    """The length of training: `steps` in total, `per_epoch` in a pass over the data, `warmup` until beta is full.
+
+    `start` is the step from which the run is trained further, 0 for one that is not.
+    """
 
     steps: int
     per_epoch: int
     warmup: int
+    start: int = 0
 
     @property
     def epochs(self) -> int:
         """The number of epochs; the last one may be incomplete."""
         return -(-self.steps // self.per_epoch)
+
+    @property
+    def validated(self) -> int:
+        """The steps between two validations: an epoch, or several where training would have more than 500 of them."""
+        return self.per_epoch * -(-(self.steps - self.start) // (MOST_VALIDATIONS * self.per_epoch))
+
+
+# Training stops by itself where the score of validation has stayed below its best for so large a share of the steps, by
+# more than so many times the usual difference between one validation and the next: what falls by chance comes back.
+# Scores are medians of a few, as a single one may be high by chance.
+PATIENT, JITTERS, RECENT, SMOOTHED = 0.2, 3.0, 20, 5
+
+
+def clearly_worse(scores: Sequence[tuple[int, float]], length: Plan) -> bool:
+    """Whether validation got worse for good: `scores` are (step, score) since the run was begun or trained further."""
+    if len(scores) < 2 * SMOOTHED:
+        return False
+    steps, values = np.array(scores).T
+    smooth = np.median(np.lib.stride_tricks.sliding_window_view(values, SMOOTHED), axis=1)
+    late = steps[SMOOTHED - 1 :] > steps[-1] - PATIENT * (length.steps - length.start)
+    if late.all():
+        return False
+    jitter = float(np.median(np.abs(np.diff(values[-RECENT - 1 :]))))
+    return bool(smooth[late].max() < smooth.max() - JITTERS * jitter)
 
 
 @dataclass(frozen=True)
@@ -54,7 +85,9 @@ class Logged:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """A pass over the data is complete, or training is; `values` are means over the images of the pass."""
+    """A pass over the data is complete, or as many as `Plan.validated` says, or training is; `values` are means over
+    the images since the last event of this kind.
+    """
 
     step: int
     epoch: int
@@ -99,14 +132,14 @@ REPEATED, WITHIN = 3, 100  # so many skipped steps within so many steps are a se
 SETBACKS = 3  # after so many, the next one ends training
 
 
-def plan(config: Config, images: int) -> Plan:
-    """The plan of a resolved configuration for a number of training images."""
+def plan(config: Config, images: int, start: int = 0) -> Plan:
+    """The plan of a resolved configuration for a number of training images, trained further from step `start`."""
     per_epoch = steps_per_epoch(images, config.training.batch_size)
     steps = steps_of(config, images)
     warmup = config.objective.warmup
     if warmup is None:
         warmup = max(1, steps // 4) if config.objective.schedule == "cyclical" else min(500, steps // 4)
-    return Plan(steps, per_epoch, warmup)
+    return Plan(steps, per_epoch, warmup, start)
 
 
 def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
@@ -135,7 +168,7 @@ def train(
     halves the learning rate. The clock stops while the caller handles an event. Raises LatlasError that names the step
     where the setbacks are used up.
     """
-    length, generator = plan(config, len(data)), torch.Generator(data.device)
+    length, generator = plan(config, len(data), progress.start), torch.Generator(data.device)
     step_once = _stepper(model, objective, optimizer, config)
     meter, due = Meter(), snapshot_steps(config, length)
     if progress.step == 0:
@@ -151,7 +184,7 @@ def train(
             meter.add(len(rows), step_once(x, (lr, beta, capacity), generator))
             progress.step += 1
             step, stopping = progress.step, stop()
-            ended = step % length.per_epoch == 0 or step == length.steps
+            ended = step % length.validated == 0 or step == length.steps
             logging = step % config.training.log_every == 0 or ended
             skipped = meter.flush(progress) if logging or stopping or step in due else []
             progress.seconds += time.perf_counter() - start
@@ -279,8 +312,9 @@ def scheduled(config: Config, length: Plan, step: int, setbacks: int = 0) -> tup
 
     Each setback halves the learning rate.
     """
+    factor = LR_SCHEDULES[config.optimizer.schedule]
     peak = config.optimizer.lr * 0.5**setbacks
-    lr = peak * LR_SCHEDULES[config.optimizer.schedule](step, length.steps, length.per_epoch)
+    lr = peak * factor(step, length.steps, length.per_epoch, length.start)
     beta = config.objective.beta * BETA_SCHEDULES[config.objective.schedule](step, length.warmup)
     capacity = (config.objective.capacity or 0.0) * BETA_SCHEDULES["linear"](step, length.warmup)
     return lr, beta, capacity
@@ -320,4 +354,4 @@ def snapshot_steps(config: Config, length: Plan) -> set[int]:
     every = every or options.snapshot_every
     if every is not None:
         return {*range(every, length.steps, every), length.steps}
-    return {round(length.steps * i / 15) for i in range(1, 16)}
+    return {length.start + round((length.steps - length.start) * i / 15) for i in range(1, 16)}

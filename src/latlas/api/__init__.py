@@ -4,7 +4,7 @@ A run is given as a `Run`, a run folder, or a name under runs/. `out` is the fil
 nothing, "" takes the default name in the run folder.
 """
 
-from latlas.api.learning import resume, train
+from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.scoring import encode, neighbours, score
 from latlas.api.studying import plan_study, study
@@ -29,6 +29,7 @@ __all__ = [
     "morph",
     "neighbours",
     "plan_study",
+    "prune",
     "reconstruct",
     "resume",
     "sample",

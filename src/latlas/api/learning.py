@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from latlas import config as configuration
-from latlas import experiment
+from latlas import continuing, experiment, runs
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of, run_of
 from latlas.api.scoring import Run
 from latlas.console import Console
 from latlas.data import as_source
 from latlas.errors import InputError
+from latlas.invocation import invoked_by
 from latlas.settings import Config
 
 # Short names of the settings that are changed most often, with the configuration's keys.
@@ -39,6 +40,7 @@ SHORT = {
     "device": "training.device",
     "threads": "training.threads",
     "patience": "training.patience",
+    "from_run": "training.start",
 }
 
 QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
@@ -50,26 +52,56 @@ def configure(
 ) -> Config:  # fmt: skip
     """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
 
-    Options that are None count as not given. Raises InputError for an unknown recipe, key or value.
+    With the option `from_run` the recipe's model and objective are those of that run. Options that are None count as
+    not given. Raises InputError for an unknown recipe, key or value.
     """
     base = configuration.recipe(recipe or "vae")
     if base.recipe.data:
         base = configuration.override(base, {"data.source": base.recipe.data}, recipe)
+    options = {name: value for name, value in (options or {}).items() if value is not None}
+    if "from_run" in options:
+        if not (source or file or "data.source" in (settings or {})):
+            raise InputError("name the data to train on; the run gives the weights alone", field="source")
+        base = continuing.base_of(_start(options.pop("from_run"), recipe), base)
     if file is not None:
         base = configuration.read(file, base)
     changed = configuration.override(base, settings, "settings") if settings else base
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    if "data_dir" in given:
-        given["data_dir"] = str(Path(path_of(given["data_dir"], "data_dir") or "").absolute())
-    changes = {SHORT[name]: value for name, value in given.items()}
+    changes = _by_key(options)
     if source:
         changes["data.source"] = source
     try:
-        return configuration.override(changed, changes, ", ".join(given) or "source") if changes else changed
+        return (
+            configuration.override(changed, changes, ", ".join(options) or "source") if changes else changed
+        )
     except InputError as error:
         # Of several options only those are blamed whose settings are named.
-        blamed = [name for name in given if f"{SHORT[name]} = " in error.message]
+        blamed = [name for name in options if f"{SHORT[name]} = " in error.message]
         raise InputError(error.message, field=", ".join(blamed) or error.field) from None
+
+
+def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by short name as settings by dotted key; those that are None are not given."""
+    given = {SHORT[name]: value for name, value in options.items() if value is not None}
+    if "data.data_dir" in given:
+        given["data.data_dir"] = str(Path(path_of(given["data.data_dir"], "data_dir") or "").absolute())
+    return given
+
+
+def _start(run: RunLike, recipe: str) -> runs.Run:
+    """The run to start from.
+
+    Raises InputError if there is none, or with a recipe of another model.
+    """
+    if recipe not in ("", "vae"):
+        raise InputError(
+            "the model is that of the run whose weights training starts from; leave the recipe out",
+            field="recipe",
+            value=recipe,
+        )
+    try:
+        return run_of(run)
+    except InputError as error:
+        raise InputError(str(error), field="training.start") from None
 
 
 def train(
@@ -87,8 +119,9 @@ def train(
 
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience. `settings` takes
-    any key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
+    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a
+    run whose weights training starts from, with its model and objective unless others are given. `settings` takes any
+    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
     folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
     numbers but the ELBO, its terms and the squared error, which is enough to try things out.
 
@@ -101,26 +134,74 @@ def train(
         raise InputError(
             f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
         )
-    if settings is not None and not isinstance(settings, Mapping):
-        raise InputError(
-            f'expected keys with values, as {{"likelihood.sigma": 0.1}}, got {type(settings).__name__}',
-            field="settings",
-        )
+    _check_settings(settings)
     file, folder = path_of(config, "config"), path_of(out, "out")
-    with Console(quiet) as console:
+    shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
+    with Console(quiet) as console, invoked_by(_call("train", source, shown)):
         settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(as_source(source), recipe, file, settings, options)
         return Run(experiment.train(resolved, folder, console).path)
 
 
-def resume(path: RunLike, **where: Unpack[Where]) -> Run:
-    """Continues a run to its end as if it had never stopped; a finished run is returned unchanged.
+def resume(
+    path: RunLike, *, settings: Mapping[str, Any] | None = None, quiet: bool = False, **options: Any
+) -> Run:
+    """Continues a run to its end as if it had never stopped, or trains it further.
 
-    Device and threads are those of the run unless others are given. Raises InputError for data that are missing or have
-    changed.
+    `options` are the short names of `train`. Device, threads and data_dir are where it is trained, by default as
+    before. With epochs, steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a
+    stopped or a finished run is trained further, from the newest or from its best weights, in a new cycle of the
+    learning rate. Without any a finished run is returned unchanged. Raises InputError for data that are missing or have
+    changed, for a setting that cannot change and for a length that is trained already.
     """
+    known = dict.fromkeys((*Where.__annotations__, *SHORT))
+    for name in options:
+        if name not in known:
+            raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
+    _check_settings(settings)
+    where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
     check(where, Where)
+    changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
     folder = run_of(path).path
-    with Console(where.get("quiet", False)) as console:
-        options = (where.get("threads"), where.get("device", ""), where.get("data_dir", ""))
-        return Run(experiment.resume(folder, console, *options).path)
+    with Console(quiet) as console, invoked_by(_call("resume", folder, {"settings": settings} | options)):
+        again = experiment.resume(
+            folder, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
+        )
+    return Run(again.path)
+
+
+def _check_settings(settings: object) -> None:
+    if settings is not None and not isinstance(settings, Mapping):
+        raise InputError(
+            f'expected keys with values, as {{"likelihood.sigma": 0.1}}, got {type(settings).__name__}',
+            field="settings",
+        )
+
+
+def _call(name: str, first: object, options: Mapping[str, Any]) -> str:
+    """A call as it is written in Python, without options at their defaults."""
+    given = [f"{key}={_written(value)}" for key, value in options.items() if value]
+    return f"latlas.{name}({', '.join([_written(first), *given])})"
+
+
+def _written(value: object) -> str:
+    value = value.path if isinstance(value, runs.Run) else value
+    return repr(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def prune(*paths: RunLike) -> list[dict[str, Any]]:
+    """Removes what finished runs need no longer, their checkpoints: `run`, `before` and `after` in bytes for each.
+
+    Weights, log, numbers and pictures stay, and the runs can still be trained further. Raises InputError, before
+    anything is removed, for no run, and for one that is unfinished or being trained.
+    """
+    if not paths:
+        raise InputError("name the runs to prune")
+    chosen = [run_of(path) for path in paths]
+    for run in chosen:
+        runs.check_prunable(run)
+    sizes = [runs.prune(run) for run in chosen]
+    return [
+        {"run": str(run.path), "before": before, "after": after}
+        for run, (before, after) in zip(chosen, sizes, strict=True)
+    ]

@@ -207,7 +207,7 @@ def vary(
     with open_run(run, options, ItemOptions) as call:
         path = _checked(out, call, f"vary.{'png' if call.model.item.kind == 'image' else 'npz'}", image)
         found = _items(call, image, options)
-        own = f"the {options.get('split') or 'test'} split"
+        own = f"the {inference.split_of(call.run, options.get('split', ''))} split"
         what = os.fspath(image) if isinstance(image, str | os.PathLike) else "what was given"
         what = what if inference.has_source(image) else own
         item = inference.single_item(found, row, what)

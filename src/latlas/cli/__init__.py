@@ -15,6 +15,7 @@ import typer
 from latlas._version import __version__
 from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, score, studies, train, use
 from latlas.errors import InputError, LatlasError, Settings, in_words
+from latlas.invocation import invoked_by
 from latlas.text import printable
 
 app = typer.Typer(
@@ -72,7 +73,10 @@ def run(arguments: list[str], debug: bool = False) -> int:
     command = typer.main.get_command(app)
     try:
         # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
-        with command.make_context("latlas", arguments) as context:
+        with (
+            invoked_by(shlex.join(["latlas", *arguments])),
+            command.make_context("latlas", arguments) as context,
+        ):
             command.invoke(context)
         sys.stdout.flush()
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,16 +36,23 @@ def runs(
 ) -> None:
     """List the runs, oldest first."""
     from latlas import listing
+    from latlas.text import size
 
     values = listing.list_runs(root)
-    head = ("run", "data", "recipe", "latent", "epochs", "test ELBO", "mse", "")
+    head = ("run", "data", "recipe", "latent", "epochs", "test ELBO", "mse", "size", "")
     rows = [
         (*(r[key] for key in ("name", "data", "recipe", "latent", "epochs")), number(r["elbo"]), number(r["mse"], 5),
-         "" if r["finished"] else "unfinished")
+         size(r["bytes"]), _remark(r))
         for r in values
     ]  # fmt: skip
     empty = f"no runs under {root}/; begin with: latlas train fashion-mini"
     show(values, as_json, table(head, rows) if rows else empty)
+
+
+def _remark(run: dict[str, Any]) -> str:
+    if not run["finished"]:
+        return "unfinished"
+    return "" if run["split"] == "test" else f"of {run['split']} items"
 
 
 def data(context: typer.Context) -> None:

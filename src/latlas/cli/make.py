@@ -204,6 +204,6 @@ def vary(
         data_dir=data_dir, device=device, threads=threads, quiet=quiet,
     )  # fmt: skip
     result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row,
-              "split": split or (None if image else "test"),
+              "split": split or (None if image else output.run.measured),
               "samples": n, "scale": scale, "seed": seed}  # fmt: skip
     show(result, as_json, f"{output.title}: {output.path}")

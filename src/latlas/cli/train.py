@@ -26,12 +26,16 @@ EXAMPLES = examples(
     "latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian",
     "latlas train table.csv --label species",
     "latlas train --resume runs/fashion-mini-vae-1",
+    "latlas train --resume runs/fashion-mini-vae-1 --epochs 80",
+    "latlas train ./my-photos --from runs/photos-vae-1 --lr 5e-4",
 )
+PRUNE = examples("latlas prune runs/fashion-mini-vae-1 runs/fashion-mini-vae-2")
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(epilog=EXAMPLES)(train)
+    app.command(epilog=PRUNE)(prune)
 
 
 def train(
@@ -86,7 +90,16 @@ def train(
     quick: Annotated[
         bool, option("--quick", help="No diagnosis, and no numbers but the ELBO, its terms and the mse.")
     ] = False,
-    resume: Annotated[str, option(metavar="RUN", help="Continue this run to its end.")] = "",
+    resume: Annotated[
+        str,
+        option(
+            metavar="RUN",
+            help="Continue this run to its end; with --epochs, --steps, --lr or --patience train it further.",
+        ),
+    ] = "",
+    from_run: Annotated[
+        str, option("--from", metavar="RUN", help="Start from this run's weights, with its model.")
+    ] = "",
     device: Device = "",
     threads: Threads = None,
     as_json: Json = False,
@@ -102,16 +115,15 @@ def train(
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:
-        arguments = {"DATA": source, "recipe": recipe, "config": config, "set": settings, "out": out,
-                  "quick": quick}  # fmt: skip
-        _refuse_with_resume(options | {name: value or None for name, value in arguments.items()})
+        _refuse_with_resume({"DATA": source, "recipe": recipe, "config": config, "out": out, "quick": quick,
+                             "from": from_run})  # fmt: skip
     from latlas import api
     from latlas.config import assignments
 
+    changes = assignments(settings or [])
     if resume:
-        run = api.resume(resume, quiet=quiet, **{key: value for key, value in where.items() if value})
+        run = api.resume(resume, settings=changes, quiet=quiet, **options, **where)
     else:
-        changes = assignments(settings or [])
         run = api.train(
             source,
             recipe,
@@ -120,6 +132,7 @@ def train(
             settings=changes,
             quick=quick,
             quiet=quiet,
+            from_run=from_run or None,
             **options,
             **where,
         )
@@ -127,10 +140,25 @@ def train(
     show(result(run.path, metrics), as_json, summary(run.path, metrics))
 
 
+def prune(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under runs/.")],
+    as_json: Json = False,
+) -> None:
+    """Remove the checkpoints of finished runs; weights, numbers and pictures stay."""
+    from latlas import api
+    from latlas.text import size
+
+    rows = api.prune(*runs)
+    lines = [f"{r['run']}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
+    show(rows, as_json, "\n".join(lines))
+
+
 def _refuse_with_resume(options: dict[str, Any]) -> None:
-    given = [name.replace("_", "-") for name, value in options.items() if value is not None]
+    given = [name for name, value in options.items() if value]
     if given:
-        raise InputError(f"--resume continues the run as it was begun; leave out {', '.join(given)}")
+        raise InputError(
+            f"--resume continues the run on its own data and model; leave out {', '.join(given)}"
+        )
 
 
 def parse_size(text: str, field: str) -> tuple[int, int] | None:
@@ -156,14 +184,16 @@ def result(path: Path, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def summary(path: Path, metrics: dict[str, Any]) -> str:
     """The same as text."""
-    test = metrics["splits"]["test"]
+    from latlas.runs import measured_numbers
+
+    split, test = measured_numbers(metrics)
     elbo = "" if test["elbo"] is None else f"ELBO {number(test['elbo'])} = -(distortion + rate), "
     rate = "" if test["rate"] is None else f", rate {number(test['rate'])}"
     restored = ""
     if "restored_mse" in test:
         restored = f", restored mse {test['restored_mse']:.5f} of corrupted {test['corrupted_mse']:.5f}"
     return (
-        f"test: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
+        f"{split}: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
         f"mse {test['mse']:.5f}{restored}\n"
         f"report: {path / 'report.html'}"
     )

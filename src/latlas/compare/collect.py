@@ -14,6 +14,7 @@ from latlas.compare import pictures as drawing
 from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry, Value
 from latlas.config import settings_of
 from latlas.data import Dataset
+from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, context_of, measure, named
@@ -21,12 +22,12 @@ from latlas.metrics.display import on_sign
 from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
-from latlas.runs import Run, dataset_of
+from latlas.runs import Run, dataset_of, measured_numbers
 from latlas.text import listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 OF_VALIDATION = ("elbo", "distortion", "mse")
-NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the test split
+NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the measured split
 
 Names = tuple[Sequence[str], tuple[str, ...]]  # of further columns, and of measures
 
@@ -66,7 +67,11 @@ def gather(
         if fingerprint not in sets:
             sets[fingerprint] = dataset_of(runs[0], data_dir, observer.progress)
         subjects.append(_subject(name, runs, sets[fingerprint], (columns, measure_names), observer))
-    notes: list[str] = []
+    notes = [
+        f"Nothing is held out for testing in {dataset.name}: its numbers are of {SPLITS[dataset.measured]} items."
+        for dataset in sets.values()
+        if dataset.measured != "test"
+    ]
     if pca:
         subjects += _baselines(subjects, measure_names, notes, observer)
     entries = tuple(s.entry for s in subjects)
@@ -135,7 +140,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
     runs = [run for group in groups.values() for run in group]
     _refuse_duplicates(runs)
     for run in runs:
-        if not run.finished or not run.metrics.get("splits", {}).get("test"):
+        if not run.finished or not measured_numbers(run.metrics)[1]:
             raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
     for name, group in groups.items():
         _check_row(name, group)
@@ -166,7 +171,8 @@ def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, obs
     for run in runs:
         own = context if run is first else context_of(run, run.model(), dataset, observer=observer)
         rows.append(_numbers(run, columns) | _measured(own, measures))
-    known = first.metrics["splits"]["test"] | _of_validation(first.metrics["splits"].get("valid", {}), True)
+    valid = first.metrics["splits"].get("valid", {})
+    known = {**measured_numbers(first.metrics)[1], **_of_validation(valid, True)}
     settings = settings_of(config)
     values = {key: _mean([row[key] for row in rows]) for key in rows[0] if not key.endswith("_stderr")}
     spread: dict[str, float] = {}
@@ -191,7 +197,7 @@ def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, obs
 def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
     """The numbers in the run's own metrics.json, and its settings that are shown."""
     metrics, config = run.metrics, run.config
-    test = metrics["splits"]["test"]
+    test = measured_numbers(metrics)[1]
     return {
         **{key: test.get(key) for key in (*NUMBERS, *columns)},
         **_of_validation(metrics["splits"].get("valid", {})),

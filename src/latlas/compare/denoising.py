@@ -128,7 +128,8 @@ def _restored(
         data.clear()  # one data set at a time: they may be large
         data[fingerprint] = dataset_of(run, data_dir, observer.progress)
     model = run.model()
-    items = Batches(data[fingerprint].test, model.item.scaling, model.device, model.dtype)
+    split = data[fingerprint].split(data[fingerprint].measured)
+    items = Batches(split, model.item.scaling, model.device, model.dtype)
     return restoration(model, items, corruption)
 
 

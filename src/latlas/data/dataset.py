@@ -12,6 +12,7 @@ from latlas.errors import InputError
 Kind = Literal["image", "vector", "table"]
 UNLABELLED = -1  # the class of an item without a label; among real labels it is NaN
 ScalingKind = Literal["none", "integer", "minmax", "standard"]
+SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # the splits, and what they are called
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,13 @@ class Dataset:
     notes: tuple[str, ...] = ()
     factor_names: tuple[str, ...] | None = None
 
+    @property
+    def measured(self) -> str:
+        """The split that is measured and drawn: test; where it is empty, valid; where that is empty too, train."""
+        return next((name for name in ("test", "valid") if len(self.split(name))), "train")
+
     def split(self, name: str) -> Split:
         """The split called train, valid or test."""
-        if name not in ("train", "valid", "test"):
+        if name not in SPLITS:
             raise InputError("expected train, valid or test", field="split", value=name)
         return getattr(self, name)

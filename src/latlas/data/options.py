@@ -101,7 +101,8 @@ class DataOptions(Section):
         Field(ge=0, lt=1, description="share of training held out; none given: the official split, else 0.1"),
     ] = None
     test: Annotated[
-        float, Field(gt=0, lt=1, description="share held out for testing where no official split is")
+        float,
+        Field(ge=0, lt=1, description="share held out for testing where no official split is; 0: nothing is"),
     ] = 0.1
     limit: Annotated[int | None, Field(ge=1, description="train on the first N images only")] = None
     seed: Annotated[int, Field(ge=0, description="seed of the splits")] = 0

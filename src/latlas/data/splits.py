@@ -258,7 +258,12 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     """
     train, notes = raw.parts["train"], []
     test = raw.parts.get("test")
-    if test is None:
+    if test is None and options.test == 0:
+        test = train.take(slice(0, 0))
+        notes.append(f"test: nothing is held out; {_measured_instead(options)}")
+    elif test is not None and options.test == 0:
+        notes.append(f"test: the source's own {len(test):,} items, which stay out whatever data.test is")
+    elif test is None:
         train, test = _hold_out(train, options.test, (options.seed, _TEST), "test", raw.source)
         notes.append(f"test: {len(test):,} items held out by seed {options.seed}")
     valid = raw.parts.get("valid") if options.validation is None else None
@@ -277,6 +282,12 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
             f"{raw.source}: {len(train)} training item{'s' * (len(train) != 1)}; at least 2 are needed"
         )
     return {"train": train, "valid": valid, "test": test}, notes
+
+
+def _measured_instead(options: DataOptions) -> str:
+    if options.validation == 0:
+        return "numbers and pictures are of the training items, which says nothing of new ones"
+    return "numbers and pictures are of the validation items, which chose the epoch that is kept"
 
 
 def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where: str) -> tuple[Split, Split]:

@@ -47,12 +47,14 @@ def gather(
     The context is None if the run broke off before it had weights.
     """
     rows = [dict(row) for row in log]
+    # Where nothing is held out for testing, the rules read what is measured in its place.
+    measured = len(dataset.split(dataset.measured))
     evidence = Evidence(
         config=config,
         kind=dataset.kind,
         values=math.prod(dataset.shape),
         binary=dataset.binary,
-        counts={name: len(dataset.split(name)) for name in ("train", "valid", "test")},
+        counts={name: len(dataset.split(name)) for name in ("train", "valid")} | {"test": measured},
         plan=training.plan(config, len(dataset.train)),
         finished=finished,
         steps=tuple(row for row in rows if row["kind"] == "step"),
@@ -65,7 +67,7 @@ def gather(
     if not finite:
         return replace(evidence, finite=False)
     average = torch.from_numpy(statistics(dataset).mean).to(model.device, model.dtype)
-    test = outputs["test"]
+    test = outputs.setdefault("test", outputs[dataset.measured])
     evidence = replace(
         evidence,
         scores={name: _scores(evidence.weight, model, p, average) for name, p in outputs.items()},

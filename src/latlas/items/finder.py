@@ -13,6 +13,7 @@ import numpy as np
 
 from latlas import inference
 from latlas.data import Dataset, Split
+from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
@@ -44,7 +45,7 @@ class Finder:
 
     @property
     def _splits(self) -> dict[str, Split]:
-        return {name: self.dataset.split(name) for name in inference.SPLITS}
+        return {name: self.dataset.split(name) for name in SPLITS}
 
     @cached_property
     def _items(self) -> Split:
@@ -61,7 +62,9 @@ class Finder:
         """
         text = os.fspath(item) if isinstance(item, os.PathLike) else str(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
-            return self._row(int(text), field), "" if self._elsewhere else self.split or "test"
+            return self._row(int(text), field), "" if self._elsewhere else inference.split_of(
+                self.run, self.split
+            )
         path = Path(text).expanduser()
         if self._elsewhere:
             return self._named({"": self._items}, text, field)

@@ -73,8 +73,8 @@ def score(
     """A line for each item of `parts`, the splits of a run's own data by name, or {"": items of other data}.
 
     Beside name, row, label and split: `place` (1 is the most unusual), `elbo`, `distortion`, `rate` and `log_px` in
-    nats, `effective_sample_size` of the latter, `squared_error` per value on the model's scale, `code_distance`, the mean
-    distance to the 10 nearest training codes in standard deviations, and `elbo_rank`, `squared_error_rank` and
+    nats, `effective_sample_size` of the latter, `squared_error` per value on the model's scale, `code_distance`, the
+    mean distance to the 10 nearest training codes in standard deviations, and `elbo_rank`, `squared_error_rank` and
     `code_distance_rank`, the share of up to 10,000 training items that are less unusual by it.
 
     The draws of z come from the same noise for every item, so that a number does not depend on the items beside it.

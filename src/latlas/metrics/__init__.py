@@ -166,6 +166,13 @@ def corruption_of(run: Run, name: str = "", strength: float | None = None) -> Co
     return override(run.config, changes, "corrupt, strength").corruption
 
 
+def of_unseen(names: Sequence[str], split: str) -> tuple[str, ...]:
+    """Names of METRICS without downstream tasks where a split is the one that the model was trained on: they need
+    unseen items.
+    """
+    return tuple(name for name in named(names) if split != "train" or METRICS[name].group != "downstream")
+
+
 def of_split(context: Context) -> dict[str, Any]:
     """The numbers that metrics.json has for each split, of a context's test items: the ELBO and its terms, and the
     errors of restored items where inputs are corrupted.

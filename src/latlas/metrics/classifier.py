@@ -109,7 +109,9 @@ def classifier_of(dataset: Dataset) -> Classifier | None:
     of any image (Hendrycks et al. 2019). None for data that are not images, have fewer than two classes or no test
     image with a label.
     """
-    if dataset.kind != "image" or not dataset.train.has_classes or not len(_labelled(dataset.test)):
+    judged = dataset.split(dataset.measured)
+    unseen = dataset.measured != "train" and len(_labelled(judged)) > 0
+    if dataset.kind != "image" or not dataset.train.has_classes or not unseen:
         return None
     key = dataset.fingerprint
     if not key or key not in _classifiers:
@@ -174,7 +176,7 @@ def fit(dataset: Dataset) -> Tensors:
     # Such a feature must not be blown up by standardising it either.
     std = features.std(0).clamp_min(1e-6 * features.std(0).max().clamp_min(1e-12))
     whiten = axes / (variance + floor).sqrt()
-    real, labels = _subset(dataset, dataset.test, MOST_REAL, rng)
+    real, labels = _subset(dataset, dataset.split(dataset.measured), MOST_REAL, rng)
     right = values[run(net, real)[1][:, :-1].argmax(1).numpy()] == labels
     confidence, distance = Classifier(net, features.mean(0), std, means, whiten, right.mean()).scores(real)
     least = float(np.quantile(confidence, UNSURE))

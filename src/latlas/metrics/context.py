@@ -88,8 +88,8 @@ class Context:
 
     @property
     def test(self) -> Split:
-        """The items that are measured: the test split, or those given in its place."""
-        return self.dataset.test if self.items_given is None else self.items_given
+        """The items that are measured: those given, else the test split, or what `Dataset.measured` has for it."""
+        return self.dataset.split(self.dataset.measured) if self.items_given is None else self.items_given
 
     @cached_property
     def binary(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from latlas.metrics import OF_SPLITS, OLD_NAMES
 from latlas.metrics.metric import GROUPS
+from latlas.runs import measured_numbers
 from latlas.settings import OLD_GROUPS
 from latlas.text import Cell, Row, Table, aligned, error, rounded, sentence
 
@@ -31,7 +32,7 @@ def on_sign(numbers: Mapping[str, Any]) -> str:
 
 def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> str:
     """The result of a run in one sentence; for an unfinished run, how far it came."""
-    test = metrics.get("splits", {}).get("test")
+    split, test = measured_numbers(metrics)
     if not test:
         steps = [row for row in log if "step" in row]
         if not steps:
@@ -46,12 +47,16 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
     items = f"{test['images']:,} {unit.rpartition(' ')[2]}s"
     if test.get("elbo") is None:
         value = rounded(test["distortion"], 1)
-        result = f"Test distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
+        result = (
+            f"{split.capitalize()} distortion {value} {unit}, mean squared error {test['mse']:.4g} ({items})."
+        )
         return " ".join(filter(None, [result, on_sign(test)]))
     stderr = test.get("elbo_stderr")
     spread = f"± {error(stderr)}, " if stderr is not None else ""
     elbo, distortion, rate = (rounded(test[key], 1) for key in ("elbo", "distortion", "rate"))
-    result = f"Test ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
+    result = (
+        f"{split.capitalize()} ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
+    )
     return " ".join(filter(None, [result, on_sign(test)]))
 
 

@@ -26,8 +26,9 @@ class Speed:
 
 @dataclass(frozen=True)
 class Size:
-    """How long a run is: optimiser steps (0 for a closed form), those in an epoch, and those between two snapshots
-    (None where their number does not grow with the run).
+    """How long a run is: optimiser steps (0 for a closed form), those between two validations, which are those of an
+    epoch unless epochs are very many, and those between two snapshots (None where their number does not grow with the
+    run).
     """
 
     steps: int

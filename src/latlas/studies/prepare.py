@@ -253,7 +253,7 @@ def _size(config: Config, data: Dataset) -> Size:
     length, options = training.plan(config, len(data.train)), config.training
     every = options.snapshot_epochs and options.snapshot_epochs * length.per_epoch
     steps = 0 if options.method == "pca" else length.steps
-    return Size(steps, length.per_epoch, every or options.snapshot_every)
+    return Size(steps, length.validated, every or options.snapshot_every)
 
 
 def _kind(config: Config, data: Dataset) -> str:
