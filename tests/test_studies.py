@@ -381,6 +381,12 @@ def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) ->
     entry = told["results"]["ramps"]["entries"][1]
     assert float(rows[1]["elbo"]) == entry["values"]["elbo"]
     assert float(rows[1]["elbo_sd"]) == entry["spread"]["elbo"]
+    runs_of = list(csv.DictReader((Path(told["folder"]) / "seeds.csv").read_text().splitlines()))
+    assert [(r["name"], r["seed"]) for r in runs_of] == [
+        (f"vae · latent {latent}", seed) for latent in "23" for seed in "01"
+    ]
+    assert fmean(float(r["elbo"]) for r in runs_of[2:]) == pytest.approx(entry["values"]["elbo"])
+    assert float(runs_of[0]["knn_accuracy_stderr"]) > 0
     assert study_json()["results"] == told["results"]
     # The same command again changes nothing; another seed trains that alone.
     before = stamps(".")
@@ -393,6 +399,14 @@ def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) ->
     after = stamps(".")
     assert {p: after[p] for p in runs_before} == runs_before
     assert len(study_json()["runs"]) == 6
+
+
+def test_further_columns_are_measures_and_unknown_ones_are_refused(latlas: Latlas) -> None:
+    text = Path("small.toml").read_text()
+    Path("more.toml").write_text(text.replace("measures =", 'columns = ["frechet"]\nmeasures =', 1))
+    code, _, err = latlas("study", "more.toml", "--dry-run")
+    assert code == 2
+    assert "unknown measure 'frechet'; did you mean 'frechet_distance'?" in err
 
 
 def test_a_dry_run_lists_the_runs_and_writes_nothing(latlas: Latlas, tmp_path: Path) -> None:

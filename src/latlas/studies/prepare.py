@@ -147,7 +147,7 @@ def measures_of(study: Study) -> tuple[str, ...]:
     Raises InputError for one that there is not.
     """
     try:
-        return metrics.named(study.info.measures)
+        return metrics.named([*study.info.measures, *study.info.columns])
     except InputError as error:
         raise InputError(f"{study.where}: study.measures: {error}") from None
 

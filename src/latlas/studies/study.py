@@ -52,7 +52,7 @@ class StudyInfo(Section):
     pca: Annotated[bool, Field(description="rows of PCA at the runs' latent sizes")] = True
     measures: Annotated[tuple[str, ...], Field(description="further measures, by name; all: every one")] = ()
     columns: Annotated[
-        tuple[str, ...], Field(description="further numbers of the test split in metrics.json")
+        tuple[str, ...], Field(description="an earlier name of measures, read as they are")
     ] = ()
     table: Annotated[
         Literal["", "restoration"],
