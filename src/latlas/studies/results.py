@@ -13,6 +13,7 @@ from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.progress import Observer
 from latlas.runs import Run
+from latlas.studies import claims
 from latlas.studies.prepare import Plan, measures_of
 from latlas.text import Table, sentence
 
@@ -42,8 +43,7 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
         comparisons[data] = compare.by_validation(gathered)
     if not comparisons:
         raise LatlasError(f"{plan.out}: every run failed; {notes[0] if notes else ''}")
-    claims = [f"To be checked here: {claim}" for claim in info.claims]
-    told = [*claims, *(sentence(line) for line in plan.cuts), *notes]
+    told = [*claims.lines(info.claims, comparisons), *(sentence(line) for line in plan.cuts), *notes]
     found = {name: {**compare.to_dict(c), "text": compare.text_table(c)} for name, c in comparisons.items()}
     restored = _restorations(plan, failed, found, observer) if info.table == "restoration" else {}
     page = compare.page(list(comparisons.values()), info.title or info.name, info.intro, told, restored)
