@@ -181,8 +181,8 @@ def test_killed_before_its_end_it_starts_again(tmp_path: Path) -> None:
     changes = {"data.source": str(tmp_path / "x.npy"), "model.latent": 2, "pictures.draw": False}
     run = experiment.train(override(recipe("pca"), changes, "test"), tmp_path / "run")
     weights = (run.path / "model.safetensors").read_bytes()
-    (run.path / "metrics.json").unlink()
-    (run.path / "model.safetensors").unlink()
+    for name in ("metrics.json", "model.safetensors", "checkpoints/end.json"):
+        (run.path / name).unlink()
     again = experiment.resume(run.path)
     assert again.finished
     assert (run.path / "model.safetensors").read_bytes() == weights
