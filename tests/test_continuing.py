@@ -401,7 +401,11 @@ def test_a_run_without_a_test_split_is_measured_drawn_and_used(
         measured,
         pytest.approx(run.metrics["splits"][measured]["elbo"]),
     )
-    assert len(latlas.encode(run, quiet=True).arrays["mean"]) == run.info["data"][measured]
+    codes = latlas.encode(run, quiet=True)
+    assert len(codes.arrays["mean"]) == run.info["data"][measured]
+    assert set(codes.frame["split"]) == set(run.score(quiet=True)["split"]) == {measured}
+    assert len(latlas.neighbours(run, 0, n=3, quiet=True).frame) == 3
+    assert latlas.morph(run, 0, 1, quiet=True).arrays["t"].shape == (11,)
     assert isinstance(latlas.diagnose(run, quiet=True), list)
     evidence = diagnosis.gather(run.config, runs.dataset_of(run), None)
     assert evidence.counts["test"] == run.info["data"][measured]

@@ -24,10 +24,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latlas import cli, compare, config, experiment, runs, studies
+from latlas.compare import Comparison, Entry
+from latlas.data import Scaling
 from latlas.errors import InputError, LatlasError
+from latlas.metrics import METRICS
 from latlas.progress import SILENT
-from latlas.studies import budget, prepare, results, study, trial
+from latlas.studies import budget, claims, prepare, read, results, study, study_names, trial
 from latlas.studies.budget import Cut, Size, Speed
+from latlas.studies.prepare import measures_of
+from latlas.studies.study import Claim
 
 GOOD = """
 [study]
@@ -38,7 +43,10 @@ seeds = [0, 1]
 pca = false
 measures = ["knn_accuracy"]
 intro = "Two networks."
-claims = ["The wider one is better."]
+claims = [
+    { text = "The wider one is better.", number = "mse", row = "vae · latent 3", than = "vae · latent 2" },
+    "Somebody looks at it.",
+]
 
 [settings]
 network.hidden = [16]
@@ -370,7 +378,8 @@ def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) ->
     for text in (
         "Small &amp; quick",
         "Two networks.",
-        "To be checked here: The wider one is better.",
+        "Claim: The wider one is better.",
+        "To be checked here: Somebody looks at it.",
         "2 seeds",
     ):
         assert text in page
@@ -381,6 +390,12 @@ def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) ->
     entry = told["results"]["ramps"]["entries"][1]
     assert float(rows[1]["elbo"]) == entry["values"]["elbo"]
     assert float(rows[1]["elbo_sd"]) == entry["spread"]["elbo"]
+    runs_of = list(csv.DictReader((Path(told["folder"]) / "seeds.csv").read_text().splitlines()))
+    assert [(r["name"], r["seed"]) for r in runs_of] == [
+        (f"vae · latent {latent}", seed) for latent in "23" for seed in "01"
+    ]
+    assert fmean(float(r["elbo"]) for r in runs_of[2:]) == pytest.approx(entry["values"]["elbo"])
+    assert float(runs_of[0]["knn_accuracy_stderr"]) > 0
     assert study_json()["results"] == told["results"]
     # The same command again changes nothing; another seed trains that alone.
     before = stamps(".")
@@ -393,6 +408,59 @@ def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) ->
     after = stamps(".")
     assert {p: after[p] for p in runs_before} == runs_before
     assert len(study_json()["runs"]) == 6
+
+
+ROWS = {
+    "one": ({"mse": 0.2, "sharpness": 1.3}, {"mse": 0.01, "sharpness": 0.01}),
+    "other": ({"mse": 0.4, "sharpness": 0.8}, {"mse": 0.01, "sharpness": 0.01}),
+    "like one": ({"mse": 0.205}, {"mse": 0.01}),
+    "of unknown variation": ({"mse": 0.5}, {}),
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [
+        ({"number": "mse", "row": "one", "than": "other"}, "confirmed"),
+        ({"number": "mse", "row": "other", "than": "one"}, "refuted"),
+        ({"number": "mse", "row": "other", "than": "one", "better": "higher"}, "confirmed"),
+        ({"number": "mse", "row": "like one", "than": "one"}, "undecided"),
+        ({"number": "sharpness", "row": "other", "than": "one", "near": 1}, "confirmed"),
+        ({"number": "sharpness", "row": "one", "than": "other", "near": 1}, "refuted"),
+        ({"number": "sharpness", "row": "like one", "than": "one", "near": 1}, "not measured"),
+        ({"number": "mse", "row": "one", "than": "nobody"}, "not measured"),
+        ({}, "not measured"),
+        ({"number": "mse", "row": "one", "than": "of unknown variation"}, "confirmed"),
+    ],
+)
+def test_a_claim_is_decided_by_its_number_and_the_variation(claim: dict[str, Any], expected: str) -> None:
+    entries = tuple(
+        Entry(name, dict(values), "data", "data", "density", Scaling(), stderrs=stderrs, runs=("run",))
+        for name, (values, stderrs) in ROWS.items()
+    )
+    word, why = claims.verdict(Claim(text="It holds.", **claim), Comparison("data", "nats", entries, ()))
+    assert word == expected
+    assert bool(why) == (expected != "not measured")
+    assert ("within the variation over items" in why) == (expected == "undecided")
+    assert ("not known" in why) == (claim.get("than") == "of unknown variation")
+
+
+def test_the_claims_of_every_study_name_rows_and_numbers_that_it_has() -> None:
+    for name in study_names():
+        study = read(name)
+        names = {entry.name for entry in study.entries}
+        for claim in study.info.claims:
+            assert not claim.number or {claim.row, claim.than} <= names, claim
+            assert not claim.number or claim.better or claim.near or METRICS[claim.number].better, claim
+        assert measures_of(study) is not None
+
+
+def test_further_columns_are_measures_and_unknown_ones_are_refused(latlas: Latlas) -> None:
+    text = Path("small.toml").read_text()
+    Path("more.toml").write_text(text.replace("measures =", 'columns = ["frechet"]\nmeasures =', 1))
+    code, _, err = latlas("study", "more.toml", "--dry-run")
+    assert code == 2
+    assert "unknown measure 'frechet'; did you mean 'frechet_distance'?" in err
 
 
 def test_a_dry_run_lists_the_runs_and_writes_nothing(latlas: Latlas, tmp_path: Path) -> None:

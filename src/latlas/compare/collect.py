@@ -29,8 +29,6 @@ MOST_PCA = 6  # latent sizes that get a row of PCA
 OF_VALIDATION = ("elbo", "distortion", "mse")
 NUMBERS = ("elbo", "distortion", "rate", "mse", "restored_mse")  # of the measured split
 
-Names = tuple[Sequence[str], tuple[str, ...]]  # of further columns, and of measures
-
 
 @dataclass(frozen=True)
 class _Subject:
@@ -45,7 +43,6 @@ def gather(
     *,
     pca: bool = True,
     measures: Sequence[str] = (),
-    columns: Sequence[str] = (),
     data_dir: str = "",
     pictures: bool = True,
     observer: Observer = SILENT,
@@ -53,10 +50,10 @@ def gather(
     """Compares groups of runs by name: a row for each group, the mean over its runs, which differ in their seed only.
 
     `pca` adds a row of PCA for each latent size, six at most, fitted to the runs' own training split.
-    `measures` are names of `latlas.metrics.METRICS`, or "all"; `columns` further numbers in metrics.json. Numbers
-    are those of each run's metrics.json, on the test split; pictures are of each group's first run. Raises InputError
-    for no run, one given twice, an unfinished one, groups that differ in more than the seed or have a seed twice, an
-    unknown measure and data that are missing or have changed.
+    `measures` are names of `latlas.metrics.METRICS`, or "all". Other numbers are those of each run's metrics.json, on
+    the test split; pictures are of each group's first run. Raises InputError for no run, one given twice, an unfinished
+    one, groups that differ in more than the seed or have a seed twice, an unknown measure and data that are missing or
+    have changed.
     """
     measure_names = named(measures)
     _check(groups)
@@ -66,7 +63,7 @@ def gather(
         fingerprint = runs[0].info["data"]["fingerprint"]
         if fingerprint not in sets:
             sets[fingerprint] = dataset_of(runs[0], data_dir, observer.progress)
-        subjects.append(_subject(name, runs, sets[fingerprint], (columns, measure_names), observer))
+        subjects.append(_subject(name, runs, sets[fingerprint], measure_names, observer))
     notes = [
         f"Nothing is held out for testing in {dataset.name}: its numbers are of {SPLITS[dataset.measured]} items."
         for dataset in sets.values()
@@ -83,7 +80,7 @@ def gather(
     if pictures:
         shown = [drawing.shown(s.entry, s.context) for s in subjects]
         drawings = drawing.draw(shown, lambda n, total: observer.progress("drawing", n, total))
-    shown_columns = _columns(entries, unit, kind, (columns, measure_names))
+    shown_columns = _columns(entries, unit, kind, measure_names)
     signs = [on_sign(entry.values) for entry in entries]
     notes += dict.fromkeys(filter(None, signs))
     return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes))
@@ -163,14 +160,15 @@ def _check_row(name: str, runs: Sequence[Run]) -> None:
         raise InputError(f"{name}: {times} runs have the seed {seed}; the spread over seeds needs each once")
 
 
-def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, observer: Observer) -> _Subject:
+def _subject(
+    name: str, runs: Sequence[Run], dataset: Dataset, measures: tuple[str, ...], observer: Observer
+) -> _Subject:
     first, config = runs[0], runs[0].config
-    columns, measures = names
     rows = []
     context = context_of(first, first.model(), dataset, observer=observer)
     for run in runs:
         own = context if run is first else context_of(run, run.model(), dataset, observer=observer)
-        rows.append(_numbers(run, columns) | _measured(own, measures))
+        rows.append(_numbers(run) | _measured(own, measures))
     valid = first.metrics["splits"].get("valid", {})
     known = {**measured_numbers(first.metrics)[1], **_of_validation(valid, True)}
     settings = settings_of(config)
@@ -189,17 +187,17 @@ def _subject(name: str, runs: Sequence[Run], dataset: Dataset, names: Names, obs
         scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
         scaling=context.model.item.scaling, spread=spread, likelihood=likelihood.title,
         stderrs=_errors({**known, **rows[0]}, values) if len(runs) == 1 else {},
-        runs=tuple(str(run.path) for run in runs), settings=settings,
+        runs=tuple(str(run.path) for run in runs), settings=settings, by_seed=tuple(rows),
     )  # fmt: skip
     return _Subject(entry, context)
 
 
-def _numbers(run: Run, columns: Sequence[str]) -> dict[str, Value]:
+def _numbers(run: Run) -> dict[str, Value]:
     """The numbers in the run's own metrics.json, and its settings that are shown."""
     metrics, config = run.metrics, run.config
     test = measured_numbers(metrics)[1]
     return {
-        **{key: test.get(key) for key in (*NUMBERS, *columns)},
+        **{key: test.get(key) for key in NUMBERS},
         **_of_validation(metrics["splits"].get("valid", {})),
         "latent": config.model.latent,
         "parameters": metrics.get("parameters"),
@@ -297,15 +295,11 @@ def _baseline(latent: int, dataset: Dataset, measures: tuple[str, ...], observer
     return _Subject(entry, context)
 
 
-def _columns(entries: Sequence[Entry], unit: str, kind: str, names: Names) -> tuple[Column, ...]:
+def _columns(entries: Sequence[Entry], unit: str, kind: str, measures: tuple[str, ...]) -> tuple[Column, ...]:
     """The columns in which at least one row has a value."""
-    further, measures = names
     columns = []
-    for key in dict.fromkeys((*NUMBERS, *further, *measures)):
-        metric = METRICS.get(key)
-        if metric is None:  # a number of metrics.json that METRICS does not define
-            columns.append(Column(key, key.replace("_", " "), "", 4, ""))
-            continue
+    for key in dict.fromkeys((*NUMBERS, *measures)):
+        metric = METRICS[key]
         shown = unit if metric.group == "bound" else "" if key in NUMBERS else metric.words(metric.unit, kind)
         why = metric.words(metric.why, kind)
         columns.append(Column(key, metric.heading, shown, metric.decimals, metric.better, why))

@@ -50,7 +50,8 @@ class Entry:
     split; valid_elbo, valid_distortion and valid_mse of the validation split. `spread` is the
     sample standard deviation over two or more runs; `stderrs` the standard errors of a single run's numbers over
     the test items. `data` is the fingerprint of the data, `scale` the kind of the likelihood: density, probability or
-    cross-entropy ("" for PCA), `likelihood` its title. `settings` is the configuration by dotted key.
+    cross-entropy ("" for PCA), `likelihood` its title. `settings` is the configuration by dotted key. `by_seed` holds
+    the values of each run, with NAME_stderr.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Entry:
     runs: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     likelihood: str = ""
+    by_seed: tuple[dict[str, Value], ...] = ()
 
     @property
     def baseline(self) -> bool:

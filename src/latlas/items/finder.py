@@ -62,9 +62,8 @@ class Finder:
         """
         text = os.fspath(item) if isinstance(item, os.PathLike) else str(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
-            return self._row(int(text), field), "" if self._elsewhere else inference.split_of(
-                self.run, self.split
-            )
+            own = "" if self._elsewhere else inference.split_of(self.run, self.split)
+            return self._row(int(text), field), own
         path = Path(text).expanduser()
         if self._elsewhere:
             return self._named({"": self._items}, text, field)

@@ -67,7 +67,7 @@ def time_left_text(seconds: float | None) -> str:
 
 
 def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
-    """Trains what is not trained yet, compares all of it, and writes study.html, results.csv and study.json.
+    """Trains what is not trained yet, compares all of it, and writes study.html, results.csv, seeds.csv and study.json.
 
     A run that fails is left out of the comparison, and the others go on. Gives what study.json holds. Raises
     Interrupted when asked to stop, LatlasError at the end where runs failed.
@@ -106,7 +106,7 @@ def _unchanged(plan: Plan, before: dict[str, Any]) -> bool:
         and all(before.get(key) == now[key] for key in keys)
         and [row["folder"] for row in before["runs"]] == [row["folder"] for row in now["runs"]]
         and all(row["state"] == "finished" for row in now["runs"])
-        and all((plan.out / name).is_file() for name in (results.PAGE, results.TABLE))
+        and all((plan.out / name).is_file() for name in (results.PAGE, results.TABLE, results.SEEDS))
     )
 
 

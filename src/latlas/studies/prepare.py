@@ -142,12 +142,13 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
 
 
 def measures_of(study: Study) -> tuple[str, ...]:
-    """The names of the measures that the study asks for.
+    """The names of the measures that the study asks for, and of those that decide its claims.
 
     Raises InputError for one that there is not.
     """
+    decisive = [claim.number for claim in study.info.claims if claim.number not in ("", *metrics.OF_SPLITS)]
     try:
-        return metrics.named(study.info.measures)
+        return metrics.named([*study.info.measures, *study.info.columns, *decisive])
     except InputError as error:
         raise InputError(f"{study.where}: study.measures: {error}") from None
 

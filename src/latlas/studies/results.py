@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latlas import compare
@@ -13,13 +13,14 @@ from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.progress import Observer
 from latlas.runs import Run
+from latlas.studies import claims
 from latlas.studies.prepare import Plan, measures_of
 from latlas.text import Table, sentence
 
 if TYPE_CHECKING:
     from latlas.compare import Comparison
 
-PAGE, TABLE = "study.html", "results.csv"
+PAGE, TABLE, SEEDS = "study.html", "results.csv", "seeds.csv"
 FIXED = ("latent", "parameters", "seed")  # columns without a spread over seeds
 
 
@@ -36,20 +37,19 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
             groups,
             pca=info.pca,
             measures=names,
-            columns=info.columns,
             data_dir=plan.options.data_dir,
             observer=observer,
         )
         comparisons[data] = compare.by_validation(gathered)
     if not comparisons:
         raise LatlasError(f"{plan.out}: every run failed; {notes[0] if notes else ''}")
-    claims = [f"To be checked here: {claim}" for claim in info.claims]
-    told = [*claims, *(sentence(line) for line in plan.cuts), *notes]
+    told = [*claims.lines(info.claims, comparisons), *(sentence(line) for line in plan.cuts), *notes]
     found = {name: {**compare.to_dict(c), "text": compare.text_table(c)} for name, c in comparisons.items()}
     restored = _restorations(plan, failed, found, observer) if info.table == "restoration" else {}
     page = compare.page(list(comparisons.values()), info.title or info.name, info.intro, told, restored)
     write_atomic(plan.out / PAGE, page)
     write_atomic(plan.out / TABLE, table(comparisons))
+    write_atomic(plan.out / SEEDS, seeds(comparisons))
     return found
 
 
@@ -80,19 +80,42 @@ def groups_of(plan: Plan, failed: set[str]) -> dict[str, dict[str, list[Run]]]:
 
 
 def table(comparisons: dict[str, Comparison]) -> str:
-    """Every row as CSV: its data set, its name, the number of its runs, and each value with its spread."""
+    """Every row as CSV: its data set, its name, the number of its runs, and each value, with its standard deviation
+    over seeds as NAME_sd, or the standard error of a single run over its items as NAME_stderr.
+    """
     entries = [(data, entry) for data, comparison in comparisons.items() for entry in comparison.entries]
     keys = list(dict.fromkeys(key for _, entry in entries for key in entry.values))
     heads = ["data", "name", "runs"]
     for key in keys:
         if any(entry.values.get(key) is not None for _, entry in entries):
             spread = key not in FIXED and any(key in entry.spread for _, entry in entries)
-            heads += [key, f"{key}_sd"] if spread else [key]
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(heads)
+            error = any(key in entry.stderrs for _, entry in entries)
+            heads += [key, *([f"{key}_sd"] if spread else []), *([f"{key}_stderr"] if error else [])]
+    rows = []
     for data, entry in entries:
-        values = {**entry.values, **{f"{key}_sd": value for key, value in entry.spread.items()}}
-        cells = (values.get(head) for head in heads[3:])
-        writer.writerow([data, entry.name, entry.seeds, *("" if c is None else c for c in cells)])
+        deviations = {f"{key}_sd": value for key, value in entry.spread.items()}
+        errors = {f"{key}_stderr": value for key, value in entry.stderrs.items()}
+        rows.append(
+            {"data": data, "name": entry.name, "runs": entry.seeds, **entry.values, **deviations, **errors}
+        )
+    return _csv(heads, rows)
+
+
+def seeds(comparisons: dict[str, Comparison]) -> str:
+    """Every run as CSV, one for each seed: its data set, the name of its row, its folder and its values."""
+    rows = [
+        {"data": data, "name": entry.name, "run": run, **values}
+        for data, comparison in comparisons.items()
+        for entry in comparison.entries
+        for run, values in zip(entry.runs, entry.by_seed, strict=True)
+    ]
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if value is not None)
+    return _csv(list(keys), rows)
+
+
+def _csv(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, heads, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return stream.getvalue()

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from latlas import config as configuration
 from latlas.data.options import Section
@@ -32,6 +32,24 @@ DECIDED_BY = {
 # Runs of a study have no pictures and no further numbers of their own: the study's page has those that it asks for.
 QUICK = {"pictures.draw": False, "evaluation.groups": (), "evaluation.diagnose": False}
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Claim(Section):
+    """A claim in words, and the comparison that decides it: `number` is better in the row `row` than in `than`."""
+
+    text: Annotated[str, Field(description="the claim, one sentence")]
+    number: Annotated[str, Field(description="the measure that decides it; empty: nothing does")] = ""
+    row: Annotated[str, Field(description="the name of the row that is claimed to be better")] = ""
+    than: Annotated[str, Field(description="the name of the row that it is better than")] = ""
+    better: Annotated[
+        Literal["", "higher", "lower"], Field(description="the better end; empty: that of the measure")
+    ] = ""
+    near: Annotated[float | None, Field(description="the value that the better row is nearer to")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words_alone(cls, given: object) -> object:
+        return {"text": given} if isinstance(given, str) else given
 
 
 class StudyInfo(Section):
@@ -52,7 +70,7 @@ class StudyInfo(Section):
     pca: Annotated[bool, Field(description="rows of PCA at the runs' latent sizes")] = True
     measures: Annotated[tuple[str, ...], Field(description="further measures, by name; all: every one")] = ()
     columns: Annotated[
-        tuple[str, ...], Field(description="further numbers of the test split in metrics.json")
+        tuple[str, ...], Field(description="an earlier name of measures, read as they are")
     ] = ()
     table: Annotated[
         Literal["", "restoration"],
@@ -61,7 +79,7 @@ class StudyInfo(Section):
         ),
     ] = ""
     intro: Annotated[str, Field(description="what is compared, and why")] = ""
-    claims: Annotated[tuple[str, ...], Field(description="what the numbers are to confirm or refute")] = ()
+    claims: Annotated[tuple[Claim, ...], Field(description="what the numbers are to confirm or refute")] = ()
 
     @field_validator("data", "seeds", "measures", "columns")
     @classmethod

@@ -81,5 +81,5 @@ def row_seconds(run: Run, info: StudyInfo) -> float:
     """
     for _ in range(2):
         started = time.perf_counter()
-        compare.gather({"short run": [run]}, pca=False, measures=info.measures, columns=info.columns)
+        compare.gather({"short run": [run]}, pca=False, measures=(*info.measures, *info.columns))
     return time.perf_counter() - started
