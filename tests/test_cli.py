@@ -302,7 +302,7 @@ BAD: list[tuple[str, str]] = [
     ("train W/ramps.npz --from T/none", "--from: run"),
     ("train W/ramps.npz --from W/run-table", "do not fit: encoder.1.weight is"),
     ("train W/ramps.npz --from W/run-images --recipe ae", "--recipe ae: the model is that of the run"),
-    ("train --resume W/run-images --from W/run-images", "leave out from"),
+    ("train --resume W/run-images --from W/run-images", "leave out --from"),
     ("train --resume W/run-images --epochs 1", "--epochs 1: the run has trained"),
     ("train --resume W/run-images --latent 7", "--latent 7: cannot change while a run is trained further"),
     ("train --resume W/run-images --set network.hidden=[3]", "network.hidden = 3: cannot change"),

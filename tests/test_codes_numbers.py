@@ -170,7 +170,7 @@ def test_a_gaussian_channel_tells_half_the_log_of_one_plus_its_signal_to_noise_r
     assert (told.warning, left.warning) == ("", "")
     assert told.value <= told.beside["upper bound"] <= told.value + 0.1
     assert 0 <= left.beside["lower bound"] <= left.value
-    assert told.beside["log of the items"] == math.log(2000)
+    assert told.beside["log of the number of items"] == math.log(2000)
     assert read(context, "active_units").parts == (1, 1, 0)
 
 

@@ -120,7 +120,7 @@ BAD = {
     "text": (
         frame(),
         {},
-        r"not numbers in column 'kind'; give numbers, or leave out what is no feature with data.label = 'kind', or"
+        r"not numbers in column 'kind'; give numbers, or leave out what is not a feature with data.label = 'kind', or"
         r" data.drop = \['kind'\]$",
     ),
     "dates": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -289,6 +290,8 @@ def test_the_most_unusual_come_first_on_the_terminal_and_on_the_page(
         assert page.count("<article") == 4
         assert page.count("data:image/png") == (8 if kind == "photo" else 0)
     assert "std. deviations" in page
+    assert "are in nats" in page
+    assert not re.search(r">-\d", page), "a minus sign, not a hyphen"
     assert latlas.score(work / "ae", quiet=True).about["by"] == "squared_error"
     assert "elbo" not in latlas.score(work / "ae", quiet=True).arrays
 

@@ -241,7 +241,21 @@ def test_a_table_speaks_of_rows(tmp_path: Path) -> None:
     text = read(run).text
     assert "10,000 rows" in text
     assert "in standardised units" in text
+    assert "Columns" in text
+    assert "Item size" not in text
+    assert "--out samples.csv" in text
     assert "image" not in text.replace("because the images are grey", "")
+
+
+@pytest.mark.parametrize(("images", "rows"), [(2000, (3, 17)), (14, (3, 13)), (3, (2, 2)), (1, (0, 0))])
+def test_the_commands_name_items_that_the_split_has(
+    tmp_path: Path, images: int, rows: tuple[int, int]
+) -> None:
+    splits = METRICS["splits"] | {"test": METRICS["splits"]["test"] | {"images": images}}
+    text = read(make(tmp_path, metrics=METRICS | {"splits": splits}, pictures=False)).text
+    assert f"--from {rows[0]} --to {rows[1]}\n" in text
+    assert f"vary garments-vae-1 --row {rows[1]}\n" in text
+    assert f"neighbours garments-vae-1 {rows[1]}\n" in text
 
 
 @pytest.mark.parametrize("missing", ["config.toml", "run.json", "metrics.json", "log.jsonl", "figures"])

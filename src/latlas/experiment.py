@@ -165,7 +165,7 @@ def resume(
     run = runs.find(path)
     further = continuing.further(run, changes or {})
     if run.finished and further is None:
-        observer.note(f"{run.path}: finished already; nothing to resume")
+        observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
         if not (run.path / "report.html").exists():
             report.write_report(run.path)
         return run
@@ -407,7 +407,7 @@ def _epoch_line(
     if valid is not None:
         name, value = ("distortion", valid.distortion) if valid.elbo is None else ("ELBO", valid.elbo)
         parts.append(f"validation {name} {value:.2f}")
-    return "  ".join([*parts, f"{speed:,.0f} images/s", f"{left:.0f} s left"])
+    return "  ".join([*parts, f"{speed:,.0f} items/s", f"{left:.0f} s left"])
 
 
 def finish(session: Session) -> None:

@@ -52,7 +52,7 @@ def page(path: Path) -> str:
         pictures=_pictures(path / "figures"),
         groups=display.tables(metrics.get("numbers", {})),
         film=_film(path),
-        commands=_commands(name, metrics, config),
+        commands=_commands(name, metrics, info, config),
         notes=[*(info.get("notes") or []), *continuing.history(info), *display.skipped(metrics)],
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
@@ -76,10 +76,10 @@ def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
 
 def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
     """Facts on the run by name: data, network, size and time."""
-    shape = info.get("data", {}).get("shape")
+    shape, table = info.get("data", {}).get("shape"), info.get("data", {}).get("kind") == "table"
     speed = metrics.get("images_per_second")
     facts = {
-        "Items": " × ".join(str(n) for n in shape) if shape else None,
+        "Columns" if table else "Item size": " × ".join(str(n) for n in shape) if shape else None,
         "Training items": count(info.get("data", {}).get("train")),
         "Network": metrics.get("network") or config.get("network", {}).get("name"),
         "Likelihood": metrics.get("likelihood") or config.get("likelihood", {}).get("name"),
@@ -135,23 +135,31 @@ def _film(run: Path) -> Embedded | None:
     return None
 
 
-def _commands(name: str, metrics: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+def _commands(
+    name: str, metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]
+) -> dict[str, str]:
     """Command lines for this run, each with its purpose; they run in the folder that holds the run."""
     run = shlex.quote(name)
     split, test = measured_numbers(metrics)
     if not test:
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
+    kind = info.get("data", {}).get("kind", "image")
+    samples = {"image": "samples.png", "table": "samples.csv"}.get(kind, "samples.npz")
     if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":
-        sample = {f"latlas sample {run} -n 64 --out samples.png": "new items from the prior"}
+        sample = {f"latlas sample {run} -n 64 --out {samples}": "new items from the prior"}
     else:
         sample = {f"latlas sample {run} --density mixture": "new items from a density of the codes"}
+    last = min(17, int(test.get("images", 18)) - 1)
+    first = min(3, last)
     return sample | {
         f"latlas reconstruct {run} --out pairs.npz": f"the {split} items and their reconstructions",
-        f"latlas encode {run} --out codes.npz": f"the codes of the {split} items, for your own plots",
-        f"latlas morph {run} --from 3 --to 17": f"the path from one {split} item to another",
+        f"latlas encode {run} --split all --out codes.csv": "the codes of all items, as a table",
+        f"latlas score {run} --out scores.csv": f"which of the {split} items are unusual",
+        f"latlas neighbours {run} {last}": f"the training items nearest to one of the {split} items",
+        f"latlas morph {run} --from {first} --to {last}": f"the path from one {split} item to another",
+        f"latlas vary {run} --row {last}": f"new items like one of the {split} items",
         f"latlas evaluate {run}": "the numbers above, measured again",
         f"latlas diagnose {run}": "what is wrong, and what to change",
-        f"latlas vary {run} --row 17": f"new items like one of the {split} items",
     }
 
 

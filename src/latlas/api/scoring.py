@@ -106,7 +106,7 @@ def score(
         "page": None if page is None else str(page),
         "most_unusual": items.lines(columns, first),
     }
-    output = Output(call.run, columns, path, f"{len(frame):,} items by {by}", about, frame)
+    output = Output(call.run, columns, path, f"scores of {len(frame):,} items, ordered by {by}", about, frame)
     return _written(output, lambda at: inference.save(at, _plain(columns)))
 
 

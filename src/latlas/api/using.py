@@ -217,7 +217,7 @@ def vary(
     codes = (
         f"its code plus noise, {scale:g} times the standard deviations of the training codes"
         if point
-        else f"draws from its posterior, the noise times {scale:g}"
+        else "draws from its posterior" + (f" with {scale:g} times its noise" if scale != 1 else "")
     )
     subtitle = f"On the right, decoded: {codes}."
 
@@ -227,5 +227,5 @@ def vary(
         )
         return figures.variations(first[0], second[0], many, "Variations on an image", subtitle)
 
-    title = f"{n} variation{'s' * (n > 1)}, {codes}"
+    title = f"{n} variation{'s' * (n > 1)}: {codes}"
     return _output(call, arrays, path, "images", title, draw, {})

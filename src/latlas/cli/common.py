@@ -32,9 +32,11 @@ Split = Annotated[
     str,
     option(
         metavar="NAME",
-        help="train, valid or test, of the run's data or of SOURCE; of SOURCE, and to encode and score, also all."
-        " [default: test]",
+        help="train, valid or test; of other data also all. [default: test]",
     ),
+]
+SplitOrAll = Annotated[
+    str, option("--split", metavar="NAME", help="train, valid, test or all. [default: test]")
 ]
 Measures = Annotated[
     list[str] | None,
@@ -52,7 +54,7 @@ Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda
 Threads = Annotated[int | None, option(metavar="N", min=1, help="CPU threads.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")]
-TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N images only.")]
+TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N items only.")]
 Out = Annotated[str, option(metavar="FILE", help="The file to write; by default one in the run folder.")]
 
 

@@ -85,7 +85,7 @@ def sample(
     if "codes" in about:
         text += f", {about['codes']:,} codes"
     if about.get("test_log_density") is not None:
-        text += f"; test codes {about['test_log_density']:.2f} nats per code"
+        text += f"; mean log-density of test codes {about['test_log_density']:.2f} nats"
     if plausible:
         text += f", {about['plausible_share']:.1%} plausible"
     show({"run": str(output.run.path), **about, "out": str(output.path)}, as_json, f"{text}: {output.path}")

@@ -15,6 +15,7 @@ from latlas.cli.common import (
     RunArgument,
     SourceArgument,
     Split,
+    SplitOrAll,
     Threads,
     examples,
     number,
@@ -54,7 +55,7 @@ def register(app: typer.Typer) -> None:
 def encode(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "",
+    split: SplitOrAll = "",
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",
@@ -74,13 +75,13 @@ def encode(
     items, latent = output.arrays["mean"].shape
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
     result |= output.about
-    show(result, as_json, f"{items:,} codes of {latent} dimensions: {output.path}")
+    show(result, as_json, f"{items:,} code{'s' * (items != 1)} of {latent} dimensions: {output.path}")
 
 
 def score(
     run: RunArgument,
     source: SourceArgument = "",
-    split: Split = "",
+    split: SplitOrAll = "",
     by: Annotated[
         str,
         option(

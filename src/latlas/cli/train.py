@@ -50,9 +50,9 @@ def train(
     recipe: Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); by default vae.")] = "",
     config: Annotated[Path | None, option(metavar="FILE", help="A TOML file of settings.")] = None,
     latent: Annotated[int | None, option(metavar="N", help="Latent dimensions.")] = None,
-    epochs: Annotated[int | None, option(metavar="N", help="Passes over the training images.")] = None,
+    epochs: Annotated[int | None, option(metavar="N", help="Passes over the training items.")] = None,
     steps: Annotated[int | None, option(metavar="N", help="Optimiser steps, instead of epochs.")] = None,
-    batch_size: Annotated[int | None, option(metavar="N", help="Images per step.")] = None,
+    batch_size: Annotated[int | None, option(metavar="N", help="Items per step.")] = None,
     lr: Annotated[float | None, option(metavar="X", help="Learning rate.")] = None,
     beta: Annotated[float | None, option(metavar="X", help="Weight of the rate.")] = None,
     seed: Annotated[int | None, option(metavar="N", help="Seed of weights, order and noise.")] = None,
@@ -154,7 +154,9 @@ def prune(
 
 
 def _refuse_with_resume(options: dict[str, Any]) -> None:
-    given = [name for name, value in options.items() if value]
+    given = [
+        name if name.isupper() else "--" + name.replace("_", "-") for name, value in options.items() if value
+    ]
     if given:
         raise InputError(
             f"--resume continues the run on its own data and model; leave out {', '.join(given)}"
@@ -187,7 +189,8 @@ def summary(path: Path, metrics: dict[str, Any]) -> str:
     from latlas.runs import measured_numbers
 
     split, test = measured_numbers(metrics)
-    elbo = "" if test["elbo"] is None else f"ELBO {number(test['elbo'])} = -(distortion + rate), "
+    stderr = "" if test.get("elbo_stderr") is None else f" ± {number(test['elbo_stderr'])}"
+    elbo = "" if test["elbo"] is None else f"ELBO {number(test['elbo'])}{stderr} = -(distortion + rate), "
     rate = "" if test["rate"] is None else f", rate {number(test['rate'])}"
     restored = ""
     if "restored_mse" in test:

@@ -206,7 +206,7 @@ def _check_columns(table: Table, frame: pd.DataFrame, where: str, options: DataO
     if used or not good:
         raise InputError(line)
     raise InputError(
-        f"{line}, or leave out what is no feature", remedy=_remedies(frame, bad, good, texts, options)
+        f"{line}, or leave out what is not a feature", remedy=_remedies(frame, bad, good, texts, options)
     )
 
 
@@ -304,7 +304,7 @@ def _ids(frame: pd.DataFrame) -> list[str]:
     one = len(found) == 1
     return [
         f"column{'' if one else 's'} {_quoted(found)} number{'s' if one else ''} the rows, each differently, and"
-        f" {'is' if one else 'are'} trained on all the same; leave out what is no feature with data.drop"
+        f" {'is' if one else 'are'} used for training too; leave out with data.drop what is not a feature"
     ]
 
 

@@ -42,7 +42,7 @@ def column_reconstructions(
     _check(original, columns)
     _check(reconstruction, columns)
     figure, panels = _panels(
-        len(columns), title, "Across: original, up: reconstruction." + _first_columns(len(columns))
+        len(columns), title, "Horizontal: original; vertical: reconstruction." + _first_columns(len(columns))
     )
     for d, axes in enumerate(panels):
         x, y = original[:, d].astype(float), reconstruction[:, d].astype(float)

@@ -101,7 +101,7 @@ def _numbers(columns: Columns, line: int) -> Table:
             share = "" if rank is None else f"{100 * rank[line]:.1f} %"
             value = rounded(float(columns[name][line]), decimals)
             rows.append(Row([Cell(title), Cell(value), Cell(share)]))
-    return Table([Cell(""), Cell("value"), Cell("less unusual", "training items")], rows, numeric=(1, 2))
+    return Table([Cell(""), Cell("value"), Cell("rank among", "training items")], rows, numeric=(1, 2))
 
 
 def _farthest(model: Model, item: Split) -> Table:
@@ -115,10 +115,13 @@ def _farthest(model: Model, item: Split) -> Table:
         Row(
             [
                 Cell(str(names[i])),
-                *(Cell(f"{value:.4g}") for value in (original[i], reconstruction[i], away[i])),
+                *(
+                    Cell(f"{value:.4g}".replace("-", "−"))
+                    for value in (original[i], reconstruction[i], away[i])
+                ),
             ]
         )
         for i in np.argsort(-np.abs(away), kind="stable")[:FARTHEST].tolist()
     ]
-    head = [Cell("column"), Cell("value"), Cell("reconstruction"), Cell("off by", "std. deviations")]
+    head = [Cell("column"), Cell("value"), Cell("reconstruction"), Cell("difference,", "std. deviations")]
     return Table(head, rows, numeric=(1, 2, 3))

@@ -69,7 +69,7 @@ def _mutual_information(context: Context) -> Value | None:
         f"{count:,} items cannot show more than log {count:,} = {math.log(count):.2f} nats: "
         f"the true value is between {value:.2f} and {most:.2f}"
     )
-    beside = {"upper bound": max(value, most), "log of the items": math.log(count)}
+    beside = {"upper bound": max(value, most), "log of the number of items": math.log(count)}
     return mean_of(each, draws=1, beside=beside, warning=warning if _loose(value, most) else "")
 
 
@@ -195,7 +195,7 @@ CODES: dict[str, Metric] = {
     ),
     "log_det_cov": Metric(
         "log det of covariance", "codes", "", "",
-        "The logarithm of the volume that the codes fill, beside the prior's.",
+        "Logarithm of the determinant of the codes' covariance: above the prior's, codes fill a larger volume.",
         _log_det_cov, 2,
     ),
     "mean_code_norm": Metric(

@@ -263,7 +263,7 @@ SAMPLES: dict[str, Metric] = {
     ),
     "morph_smoothness": Metric(
         "largest morph step", "samples", "", "",
-        "Largest over mean change of the image, on 10 equal steps between two test codes: 1 is even, 10 one jump.",
+        "Largest over mean change of the {item}, in 10 equal steps between two test codes: 1 is even, 10 one jump.",
         _morph_smoothness,
     ),
 }  # fmt: skip
