@@ -212,6 +212,7 @@ WRONG: list[tuple[Callable[[Path], object], str, str, str]] = [
     (lambda w: latlas.sample(w / "vae", density="nope"), "density = nope: expected factored",
      "sample W/vae --density nope", "--density nope: expected factored"),
     (lambda w: latlas.sample(w / "vae", out=5), "out: expected a path, got int", "", ""),
+    (lambda w: latlas.load(5), "run: expected a Run, its folder or its name, got int", "", ""),
     (lambda w: latlas.sample(5), "run: expected a Run, its folder or its name, got int", "", ""),
     (lambda w: latlas.morph(w / "vae", "a", 1), "start = a: neither a row, a file, nor the name of an item", "", ""),
     (lambda w: latlas.morph(w / "vae", 0, 1, steps=2.5), "steps = 2.5: expected a whole number", "", ""),
@@ -271,6 +272,12 @@ def test_quick_leaves_out_numbers_and_diagnosis_but_not_what_is_asked_for(work: 
         "digits", out=work / "asked", quick=True, settings={"evaluation.groups": ["codes"]}, **few
     )
     assert asked.metrics["numbers"]
+
+
+def test_a_run_is_loaded_as_its_folder_is(work: Path) -> None:
+    run = Run(work / "vae")
+    codes = np.zeros((2, run.model().latent), np.float32)
+    np.testing.assert_array_equal(latlas.load(run).decode(codes), latlas.load(work / "vae").decode(codes))
 
 
 def test_unknown_options_are_refused_by_name(work: Path) -> None:

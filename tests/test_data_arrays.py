@@ -288,7 +288,8 @@ def test_labels_of_another_length(tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(30, 3, 200), (30, 1, 50), (30, 12, 100), (30, 100, 12), (30, 2, 5)])
 def test_signals_are_not_silently_grey_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "x.npy", RNG.normal(size=shape))
-    with pytest.raises(InputError, match=r"may be signals of .* channels or grey images.*data\.layout = NHW"):
+    said = r"may be signals, with channels along the shorter axis, or grey images.*data\.layout = NHW"
+    with pytest.raises(InputError, match=said):
         read(tmp_path / "x.npy")
     dataset = read(tmp_path / "x.npy", layout="NHW")
     assert dataset.shape == (1, *shape[1:])

@@ -10,11 +10,12 @@ from latlas.errors import InputError
 SPELLINGS = {
     "train": ("train", "Train", "TRAIN", "training", "Training", "train_set", "train-set", "trainset", "TrainSet",
               "training_set", "training set", "train_images", "trainImages", "train_data", "traindata", "01_train",
-              "train2017", "train.v2", "train_64x64", "trn", "trainval", "train_val", "train images (full)"),
+              "train2017", "train.v2", "train_64x64", "imagesTr", "images_Tr", "trn", "trainval",
+              "train_val", "train images (full)"),
     "valid": ("valid", "val", "Val", "validation", "validate", "valid_set", "validation-set", "val2017", "dev",
               "devset", "development", "validation_images"),
     "test": ("test", "TEST", "tests", "testing", "Testing", "test_set", "testset", "test-images", "test1", "t10k",
-             "tst", "holdout", "hold-out", "held_out"),
+             "imagesTs", "tst", "holdout", "hold-out", "held_out"),
     "eval": ("eval", "evaluation", "eval_set"),
 }  # fmt: skip
 
@@ -25,7 +26,8 @@ def test_usual_spellings(part: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cat", "trainer", "strain", "latest", "contest", "devil", "valley", "restraint", "x",
-                                  "", "testament", "values", "evaluate me", "test-train"])  # fmt: skip
+                                  "", "testament", "values", "evaluate me", "test-train",
+                                  "imagesTrees", "Tr"])  # fmt: skip
 def test_what_is_no_split(name: str) -> None:
     assert split_word(name) is None
 

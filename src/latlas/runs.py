@@ -233,8 +233,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path}: damaged, or not written by latlas; remove it") from None
 
 
-def load(path: str | os.PathLike[str]) -> Model:
-    """The trained model of a run folder, ready for encode, decode, sample and reconstruct.
+def load(path: Run | str | os.PathLike[str]) -> Model:
+    """The trained model of a run, its folder or its name, ready for encode, decode, sample and reconstruct.
 
     Raises InputError if the folder is no run or a file in it is damaged.
     """
@@ -246,11 +246,15 @@ def is_run(folder: Path) -> bool:
     return (folder / "config.toml").is_file() and (folder / "model.json").is_file()
 
 
-def find(path: str | os.PathLike[str], root: Path | None = None) -> Run:
-    """The run in that folder, or of that name under `root`.
+def find(path: Run | str | os.PathLike[str], root: Path | None = None) -> Run:
+    """The run in that folder, or of that name under `root`; a run is itself.
 
-    Raises InputError that says where it looked.
+    Raises InputError that says where it looked, or that this is neither a run nor a path.
     """
+    if isinstance(path, Run):
+        return path
+    if not isinstance(path, str | os.PathLike):
+        raise InputError(f"expected a Run, its folder or its name, got {type(path).__name__}", field="run")
     root = root or ROOT
     for folder in (Path(path), root / path):
         if is_run(folder):

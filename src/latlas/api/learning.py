@@ -9,7 +9,7 @@ from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
-from latlas.api.opening import PathLike, RunLike, Where, check, path_of, run_of
+from latlas.api.opening import PathLike, RunLike, Where, check, path_of
 from latlas.api.scoring import Run
 from latlas.console import Console
 from latlas.data import as_source
@@ -99,7 +99,7 @@ def _start(run: RunLike, recipe: str) -> runs.Run:
             value=recipe,
         )
     try:
-        return run_of(run)
+        return runs.find(run)
     except InputError as error:
         raise InputError(str(error), field="training.start") from None
 
@@ -162,7 +162,7 @@ def resume(
     where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    folder = run_of(path).path
+    folder = runs.find(path).path
     with Console(quiet) as console, invoked_by(_call("resume", folder, {"settings": settings} | options)):
         again = experiment.resume(
             folder, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
@@ -197,7 +197,7 @@ def prune(*paths: RunLike) -> list[dict[str, Any]]:
     """
     if not paths:
         raise InputError("name the runs to prune")
-    chosen = [run_of(path) for path in paths]
+    chosen = [runs.find(path) for path in paths]
     for run in chosen:
         runs.check_prunable(run)
     sizes = [runs.prune(run) for run in chosen]

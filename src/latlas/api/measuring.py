@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
-from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, run_of
+from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.files import write_atomic
-from latlas.runs import Run, dataset_of
+from latlas.runs import Run, dataset_of, find
 
 COMPARISON = "compare.html"
 
@@ -83,7 +83,7 @@ def diagnose(run: RunLike, **where: Unpack[Where]) -> list[diagnosis.Finding]:
     """
     check(where, Where)
     with Console(where.get("quiet", False)) as console:
-        opened = run_of(run)
+        opened = find(run)
         dataset = dataset_of(opened, where.get("data_dir", ""), console.progress)
         model = model_of(opened, where) if opened.has_weights else None
         context = None if model is None else metrics.context_of(opened, model, dataset, observer=console)
@@ -106,7 +106,7 @@ def write_report(
     latent manifold. Raises InputError if the data are missing.
     """
     machine.use_threads(threads)
-    opened = run_of(run)
+    opened = find(run)
     _check_manifold(opened, grid, span)
     if redraw or grid or span:
         with Console(quiet) as console:
@@ -156,7 +156,7 @@ def animate(
     Raises InputError for a run with fewer than two snapshots or without the requested panel.
     """
     machine.use_threads(threads)
-    opened = run_of(run)
+    opened = find(run)
     check_number(seconds, "seconds", whole=False)
     check_number(size, "size")
     path = path_of(out or None, "out")
@@ -190,7 +190,7 @@ def compare_runs(
         runs = [runs]
     if not isinstance(runs, Iterable):
         raise InputError(f"expected runs, got {type(runs).__name__}", field="runs")
-    opened = [run_of(run) for run in runs]
+    opened = [find(run) for run in runs]
     measures = one_or_many(measures, "measures")
     with Console(quiet) as console:
         result = compare.gather(

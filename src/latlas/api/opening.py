@@ -52,7 +52,7 @@ def open_run(run: RunLike, options: Mapping[str, Any], allowed: type = Where) ->
     """Loads a run's model, with a console for notes and progress inside the block."""
     check(options, allowed)
     with Console(options.get("quiet", False)) as console:
-        opened = run_of(run)
+        opened = find(run)
         yield Call(opened, model_of(opened, options), os.fspath(options.get("data_dir") or ""), console)
 
 
@@ -76,14 +76,6 @@ def inputs_of(run: Run, source: Any = "") -> list[Path]:
     """The files and folders of the data that a call reads, which it must not overwrite."""
     given = [source] if isinstance(source, str | os.PathLike) else []
     return [Path(at).expanduser() for at in (*given, run.config.data.source) if os.fspath(at)]
-
-
-def run_of(run: RunLike) -> Run:
-    if isinstance(run, Run):
-        return run
-    if not isinstance(run, str | os.PathLike):
-        raise InputError(f"expected a Run, its folder or its name, got {type(run).__name__}", field="run")
-    return find(run)
 
 
 def path_of(path: PathLike | None, field: str) -> Path | None:

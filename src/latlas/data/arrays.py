@@ -277,7 +277,8 @@ def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
     long = max(height, width) > MOST_GREY_ASPECT * min(height, width) and not are_bytes(x)
     if height <= 4 or long:
         raise InputError(
-            f"{where}: {shape} may be signals of {height} channels or grey images of {height}x{width}; say"
+            f"{where}: {shape} may be signals, with channels along the shorter axis, or grey images of"
+            f" {height}x{width}; say"
             f" data.layout = NHW for images, or reshape the array to (N, {height * width}) for vectors of values"
         )
 

@@ -17,6 +17,7 @@ _SPELLINGS = {
 }
 _PART_OF = {word: part for part, words in _SPELLINGS.items() for word in words.split()}
 _WORD = re.compile(rf"({'|'.join(_PART_OF)})(?:sets?|data|dataset|split|images?|imgs?|samples?)?\d*")
+_IMAGES_TR = re.compile(r"((?i:images?)[\W_]*)T([rs])(?![^\W_])")  # imagesTr and imagesTs, of medical sets
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 # Words and numbers beside a split's name that say nothing of their own.
 FILLERS = frozenset(
@@ -34,6 +35,7 @@ _MAY_BE_CLASSES = frozenset(("train", "trains", "valid"))  # trains beside buses
 def pieces(name: str) -> list[str]:
     """The words of a name in lower case, `trainSet-2` as trainset and 2: a word that names a split stays whole."""
     joined = re.sub(r"(?i)\b(hold|held)[\W_]+out\b", "holdout", name)
+    joined = _IMAGES_TR.sub(lambda found: f"{found[1]}_{'train' if found[2] == 'r' else 'test'}", joined)
     found: list[str] = []
     for chunk in re.split(r"[\W_]+", joined):
         found += [chunk] if part_word(chunk.lower()) else _PIECE.findall(chunk)
