@@ -349,6 +349,7 @@ UNDECIDED = {
     "truth values": written([["True", "False"], ["False", "False"], ["True", "True"]] * 5),
     "below a limit": "1.5,<0.1,2\n" + written(FIGURES),
     "decimal commas": NUMERIC.to_csv(index=False, header=False, sep=";", decimal=","),
+    "a damaged first value": "NA897,0.583,0.04\n" + NUMERIC.to_csv(index=False, header=False),
 }
 
 

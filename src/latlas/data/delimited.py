@@ -372,7 +372,9 @@ def _has_header(
         return True
     numeric = [bool(is_numeric_dtype(below[c])) and bool(below[c].notna().any()) for c in below]
     names = [text and (cell[0].isalpha() or cell[0] == "_") for text, cell in zip(texts, first, strict=True)]
-    if any(name and number for name, number in zip(names, numeric, strict=True)):
+    # Years may be names of columns; a number with decimals among names is a value.
+    fractions = [number and not cell.isdecimal() for cell, number in zip(first, numbers, strict=True)]
+    if any(name and column for name, column in zip(names, numeric, strict=True)) and not any(fractions):
         return True
     if first[0] == "" and counts_up(below[0]):  # an index, as pandas writes it
         return True
