@@ -83,7 +83,7 @@ def test_shared_options_are_the_same_everywhere() -> None:
     for command in commands().values():
         for option in command.params:
             helps.setdefault(option.opts[0], set()).add(str(option.help))
-    shared = ("--split", "--data-dir", "--device", "--threads", "--json", "--quiet", "-n")
+    shared = ("--data-dir", "--device", "--threads", "--json", "--quiet", "-n")
     assert {name: len(helps[name]) for name in shared} == dict.fromkeys(shared, 1)
 
 
