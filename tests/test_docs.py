@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -132,8 +133,14 @@ class Parsed:
 
 def parsed(words: list[str]) -> Parsed:
     """A command line, read and not run; whatever is unknown to the parser raises."""
+    return _parsed(tuple(words))
+
+
+@cache
+def _parsed(words: tuple[str, ...]) -> Parsed:
     command: Any = get_command(app)
-    context, names, rest = command.make_context("latlas", [], resilient_parsing=True), [], words[1:]
+    context, names = command.make_context("latlas", [], resilient_parsing=True), []
+    rest = list(words[1:])
     while hasattr(command, "commands"):
         name, command, rest = command.resolve_command(context, rest)
         names.append(name)
