@@ -27,7 +27,7 @@ demo: $(INSTALLED)  ## train on the embedded images and say where the report is
 	$(BIN)/latlas train fashion-mini --latent 2
 	@echo "Open the report in a browser: $$(ls -td runs/fashion-mini-*/ | head -n 1)report.html"
 
-test: $(INSTALLED)  ## run the tests, without the slow ones (under 5 minutes on 2 cores)
+test: $(INSTALLED)  ## run the tests, without the slow ones (about 5 minutes on 2 cores)
 	$(PYTEST) -m "not slow"
 
 test-slow: $(INSTALLED)  ## run the slow tests only
