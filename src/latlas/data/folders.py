@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ import numpy as np
 
 from latlas.data.cache import Decoded, decode_files
 from latlas.data.dataset import UNLABELLED, Split
-from latlas.data.idx import shape_text
-from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES
 from latlas.data.image_plan import ImageFormat
 from latlas.data.parts import ORDER, split_word, splits_among
@@ -308,8 +305,6 @@ def read_folder(
     codes, classes = _label_codes(listing, rows)
     names = file_names(root, listing.files)[rows]
     notes = (*listing.notes, *decoded.notes, *broken_notes(decoded))
-    if split is not None:
-        notes += fitted_notes([root / listing.files[i] for i in np.unique(rows)], image_format)
     read = {}
     for part in parts:
         # Files are ordered by part, so each part is a slice and stays memory-mapped.
@@ -346,25 +341,6 @@ def refuse_broken(root: Path, decoded: Decoded, strict: bool) -> None:
 def broken_notes(decoded: Decoded) -> list[str]:
     """The line that says which files were left out, if any."""
     return [f"left out {_broken_text(decoded)}"] if decoded.broken else []
-
-
-def fitted_notes(files: Sequence[Path], image_format: ImageFormat) -> tuple[str, ...]:
-    """Lines on how many image files are resized, and made grey or RGB, to fit a trained model."""
-    size, grey = image_format.size, image_format.grey
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
-        headers = [inspect(file) for file in files]
-    resized = sum((h.height, h.width) != size for h in headers)
-    recoloured = sum(h.grey != grey for h in headers)
-    how = "resized (short side, then centre crop)" if image_format.resize == "crop" else "squashed"
-    notes = []
-    if size is not None and resized:
-        text = f"{resized:,} of {len(files):,} image files {how} to {shape_text(size)}"
-        notes.append(f"{text}, the size that the model takes")
-    if grey is not None and recoloured:
-        colour = "made grey" if grey else "in grey taken as RGB"
-        notes.append(f"{recoloured:,} of {len(files):,} image files {colour}, as the model takes them")
-    return tuple(notes)
 
 
 def _broken_text(decoded: Decoded) -> str:

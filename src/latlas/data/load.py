@@ -17,7 +17,7 @@ from latlas.data.binarise import drawn_once
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
-from latlas.data.folders import broken_notes, file_names, first_few, fitted_notes, read_folder, refuse_broken
+from latlas.data.folders import broken_notes, file_names, first_few, read_folder, refuse_broken
 from latlas.data.idx import idx_files, read_idx, read_idx_folder
 from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
@@ -235,8 +235,6 @@ def _read_image_file(request: _Request) -> Raw:
     decoded = decode_files(path.parent, [path], _image_format(request), request.progress, keep)
     refuse_broken(path, decoded, request.options.strict)
     notes = (*decoded.notes, *broken_notes(decoded))
-    if request.like is not None:
-        notes += fitted_notes([path], _image_format(request))
     items = replace(as_split(decoded.x), names=file_names(path.parent, [path])[decoded.rows])
     return Raw(safe_name(path), str(path), {"train": items}, notes=notes, bits=decoded.bits)
 
