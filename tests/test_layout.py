@@ -57,6 +57,8 @@ LAYERS = {
     "experiment": "training as one call, with what comes after: numbers, findings, pictures, the report",
     "compare": "several runs side by side, as one table and one page",
     "studies": "a list of runs, trained in turn and compared",
+    "frames": "the numbers and the log of a run as DataFrames",
+    "notebook": "what calls give, as notebooks show it",
     "console": "progress and notes on a terminal",
     "listing": "what there is: runs, data sets, recipes",
     "api": "all that a command can do, as a call",
