@@ -46,7 +46,7 @@ LAYERS = {
     "diagnosis": "what is wrong with a run, why, and the setting to change",
     "figures": "one picture each, from arrays",
     "gallery": "the pictures of a run: names, order, captions, and what each is drawn from",
-    "tensorboard": "TensorBoard's view of a run",
+    "trackers": "what follows a run from outside it: TensorBoard, MLflow, an object of one's own",
     "snapshots": "what is kept of a model while it trains",
     "animation": "a run's snapshots, played in order",
     "html": "pages from templates/",

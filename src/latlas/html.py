@@ -93,7 +93,7 @@ def picture(content: bytes, name: str, title: str = "") -> Embedded | None:
 
 
 def thumbnail(content: bytes, name: str, side: int = 380) -> Embedded | None:
-    """A picture at a size at which its longer side has at most so many pixels, as `picture` gives it; it is a few kB."""
+    """A picture at a size at which its longer side has at most so many pixels, as `picture` gives it."""
     from PIL import Image
 
     whole, small = picture(content, name), io.BytesIO()
