@@ -206,12 +206,15 @@ def test_latex_escapes_names_and_says_what_it_needs() -> None:
     assert all(line.startswith("% ") for line in head.splitlines())
     assert r"\usepackage{booktabs}" in head
     lines = body.splitlines()
-    assert lines[0] == "{lrrrr}"
-    assert lines[1:4:2] == [r"\toprule", " & (nats per image) & (nats per image) & (nats per image) & \\\\"]
+    assert lines[0] == "{lrrrrr}"
+    assert lines[1:4:2] == [
+        r"\toprule",
+        " & (nats per image) & (nats per image) & (nats per image) &  &  \\\\",
+    ]
     assert lines[2].startswith(r" & ELBO $\uparrow$ & Distortion $\downarrow$ & Rate & Mean squared error")
     assert lines[5] == (
         r"50 \%\_a\&b\textbackslash{}\{\#\}\textasciitilde{}\textasciicircum{}\$"
-        r" & $\mathbf{-100.00} \pm 0.40$ & $95.00$ & $5.00$ & $0.10000$ \\"
+        r" & $\mathbf{-100.00} \pm 0.40$ & $95.00$ & $5.00$ & $0.10000$ & -- \\"
     )
     assert lines[6].startswith(r"b & $-1{,}090.00 \pm 0.40$ & $1{,}085.00$")
     assert lines[7].startswith(r"PCA\textbackslash{}nx & -- & ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import images
+from PIL import Image
 
 import latlas
 from latlas import cli, experiment
@@ -58,10 +60,13 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def followed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[latlas.Run, Kept]:
-    """A run, and what a tracker got of it."""
-    kept = Kept()
+    """A run, and what a tracker got of it. Its figures are made but not rendered: each is one white pixel."""
+    kept, content = Kept(), io.BytesIO()
     out = tmp_path_factory.mktemp("runs") / "run"
-    return latlas.train(source, out=out, tracker=kept, **OPTIONS), kept
+    Image.new("RGB", (1, 1), "white").save(content, "PNG")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("latlas.figures.png", lambda figure, **options: content.getvalue())
+        return latlas.train(source, out=out, tracker=kept, **OPTIONS), kept
 
 
 def test_a_tracker_gets_what_the_run_folder_has(followed: tuple[latlas.Run, Kept]) -> None:
