@@ -458,6 +458,9 @@ def test_dead_units_are_counted_where_they_are() -> None:
     assert [layer.flat for layer in e.layers] == [True, True]
     assert [layer.flat for layer in evidence("mlp").layers] == [False, False]
     assert finding(e, network_rules.dead_units).settings["network.activation"] == "silu"
+    most, all_but_one = (replace(e, layers=(Layer("encoder.2", 100, n),)) for n in (90, 99))
+    assert finding(most, network_rules.dead_units).level == "notice"
+    assert finding(all_but_one, network_rules.dead_units).level == "serious"
     few = replace(e, layers=(Layer("encoder.2", 100, 5),))
     assert network_rules.dead_units(few) is None
     fixed = finding(changed(e, network__name="fashion"), network_rules.dead_units)
