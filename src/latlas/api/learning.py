@@ -143,7 +143,7 @@ def train(
     with Console(quiet) as console, invoked_by(_call("train", source, shown)):
         settings = (QUICK if quick else {}) | dict(settings or {})
         resolved = configure(as_source(source), recipe, file, settings, options)
-        return Run(experiment.train(resolved, folder, console, followed).path)
+        return Run.of(experiment.train(resolved, folder, console, tracker=followed))
 
 
 def resume(
@@ -167,18 +167,12 @@ def resume(
     where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    folder = runs.find(path).path
-    with Console(quiet) as console, invoked_by(_call("resume", folder, {"settings": settings} | options)):
+    run = runs.find(path)
+    with Console(quiet) as console, invoked_by(_call("resume", run, {"settings": settings} | options)):
         again = experiment.resume(
-            folder,
-            console,
-            where["threads"],
-            where["device"] or "",
-            where["data_dir"] or "",
-            changes,
-            followed,
+            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, followed
         )
-    return Run(again.path)
+    return Run.of(again)
 
 
 def _check_settings(settings: object) -> None:

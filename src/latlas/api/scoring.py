@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
@@ -217,6 +217,11 @@ class Run(runs.Run):
         Raises InputError for another kind.
         """
         return frames.history(self, kind)
+
+    @classmethod
+    def of(cls, run: runs.Run) -> Self:
+        """The same run, with these calls."""
+        return cls(run.path, run.brought)
 
     def encode(self, source: Any = "", **options: Unpack[ItemOptions]) -> pd.DataFrame:
         """The codes of a split or another source, a line for each item, as `latlas.encode` gives them in `frame`."""
