@@ -7,7 +7,7 @@ from typing import Any
 from latlas import trackers
 from latlas.api.opening import PathLike, RunLike, path_of
 from latlas.console import Console
-from latlas.errors import InputError, LatlasError
+from latlas.errors import LatlasError
 from latlas.runs import find
 from latlas.trackers import Tracker, replay
 
@@ -46,7 +46,4 @@ def chosen(given: Any) -> list[Tracker]:
     Raises InputError as `log` does.
     """
     several = given if isinstance(given, list | tuple) else [] if given is None else [given]
-    try:
-        return [trackers.made(one) for one in several]
-    except InputError as error:
-        raise InputError(error.message, field="tracker") from None
+    return [trackers.made(one, field="tracker") for one in several]

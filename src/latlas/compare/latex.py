@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from latlas.compare.summary import cells, legend, to_dict
+from latlas.compare.summary import cells, to_dict
 from latlas.errors import one_or_many, unknown
 from latlas.text import Cell, printable
 
@@ -81,12 +81,10 @@ def _plain(text: str) -> str:
 
 
 def _comments(comparison: Comparison) -> list[str]:
-    within = legend(comparison)
     return [
         r"Needs \usepackage{booktabs}.",
         "± is the standard error over the test items, or over several seeds their sample standard deviation.",
         "Bold: the best of those that compare, where it differs from each of them by more than its noise (5 %).",
-        *([f"Elsewhere the best is {within}."] if within else []),
         *(f"Not ranked: {reason}" for reason in comparison.reasons),
         *comparison.notes,
     ]

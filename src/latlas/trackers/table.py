@@ -32,8 +32,9 @@ TRACKERS = {
 }
 
 
-def made(to: str | Tracker, uri: str = "", experiment: str = "") -> Tracker:
+def made(to: str | Tracker, uri: str = "", experiment: str = "", field: str = "to") -> Tracker:
     """A tracker by its name, at a place `uri` and in an `experiment`; an object with a tracker's methods is one itself.
+    `field` is the argument that names it.
 
     Raises InputError for an unknown name, a package that is missing, an object that lacks methods, and a place or an
     experiment that has no effect or cannot be used.
@@ -42,7 +43,7 @@ def made(to: str | Tracker, uri: str = "", experiment: str = "") -> Tracker:
     if not isinstance(to, str):
         missing = [name for name in METHODS if not callable(getattr(to, name, None))]
         if missing:
-            raise InputError(f"{type(to).__name__} is no tracker: it lacks {', '.join(missing)}", field="to")
+            raise InputError(f"{type(to).__name__} is no tracker: it lacks {', '.join(missing)}", field=field)
         refused = [name for name, value in given.items() if value]
     elif to not in TRACKERS:
         raise unknown("tracker", to, TRACKERS)
@@ -53,7 +54,7 @@ def made(to: str | Tracker, uri: str = "", experiment: str = "") -> Tracker:
     if not isinstance(to, str):
         return to
     if importlib.util.find_spec(TRACKERS[to].package) is None:
-        raise InputError(f'{to} is not installed: pip install "latlas[{to}]"', field="to")
+        raise InputError(f'{to} is not installed: pip install "latlas[{to}]"', field=field)
     try:
         return TRACKERS[to].made(uri, experiment)
     except Exception as error:
