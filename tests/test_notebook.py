@@ -190,7 +190,7 @@ def test_a_terminal_of_ipython_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -
 
 CELLS = (
     "import latlas",
-    "run = latlas.train('digits', latent=2, epochs=30, out='one', settings={'evaluation.groups': []})",
+    "run = latlas.train('digits', latent=2, epochs=10, out='one', settings={'evaluation.groups': []})",
     "run",
     "other = latlas.train('digits', latent=8, epochs=3, out='other', quick=True)",
     "latlas.compare_runs([run, other])",
