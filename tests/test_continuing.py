@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +150,65 @@ def test_a_stopped_run_goes_on_from_its_newest_weights(source: Path, tmp_path: P
     assert_same(killed, whole)
 
 
+@pytest.mark.parametrize("number", range(1, 7))
+def test_killed_at_any_write_while_it_begins_a_stopped_run_goes_on_without_being_told(
+    source: Path, tmp_path: Path, number: int
+) -> None:
+    """Or it is what it was: wherever it was killed, both are said by run.json."""
+    whole, run = begun(source, tmp_path / "whole", 2), begun(source, tmp_path / "run", 2)
+    latlas.resume(whole, epochs=3, lr=1e-4, quiet=True)
+    with begin_killed_at(number), pytest.raises(Halt):
+        latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
+    parts = run.info.get("parts", [])
+    assert bool(parts) == (number > 1)
+    latlas.resume(run, quiet=True, **({} if parts else {"epochs": 3, "lr": 1e-4}))
+    assert_same(run, whole)
+
+
+def test_a_part_that_never_began_gives_way_to_other_settings(source: Path, tmp_path: Path) -> None:
+    whole, run = begun(source, tmp_path / "whole", 2), begun(source, tmp_path / "run", 2)
+    latlas.resume(whole, epochs=3, lr=1e-4, quiet=True)
+    with begin_killed_at(2), pytest.raises(Halt):
+        latlas.resume(run, epochs=9, lr=0.5, quiet=True)
+    latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
+    assert len(run.info["parts"]) == 1
+    assert_same(run, whole)
+
+
+@contextlib.contextmanager
+def begin_killed_at(number: int) -> Iterator[None]:
+    """The process ends just before this write or removal, counted from the first by which a run is trained further."""
+    count = itertools.count(1)
+
+    def dying(work: Any) -> Any:
+        def maybe(*arguments: Any, **options: Any) -> Any:
+            if next(count) == number:
+                raise Halt
+            return work(*arguments, **options)
+
+        return maybe
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((continuing, "write_json"), (continuing, "write_atomic"), (runs, "write_atomic"),
+                            (runs.Path, "unlink")):  # fmt: skip
+            patch.setattr(owner, name, dying(getattr(owner, name)))
+        yield
+
+
+@pytest.mark.measured
+def test_a_quick_continuation_measures_little_and_keeps_the_settings(source: Path, tmp_path: Path) -> None:
+    run = begun(source, tmp_path / "run", 2)
+    groups = run.config.evaluation.groups
+    latlas.resume(run, epochs=3, quick=True, quiet=True)
+    assert "findings" not in run.metrics
+    assert "numbers" not in run.metrics
+    assert run.metrics["steps"] == 18
+    assert run.config.evaluation.groups == groups != ()
+    assert "quick=True" in run.info["parts"][0]["command"]
+    assert cli.run(["train", "--resume", str(run.path), "--epochs", "4", "--quick", "--quiet"]) == 0
+    assert run.metrics["steps"] == 24
+
+
 def test_the_best_weights_are_those_that_go_on(source: Path, tmp_path: Path) -> None:
     wild = {"optimizer.lr": 0.05, "optimizer.schedule": "constant"}
     run = latlas.train(
@@ -172,7 +234,10 @@ def test_the_best_weights_are_those_that_go_on(source: Path, tmp_path: Path) -> 
             r"training.epochs = 3: the run has trained 24 steps \(4 epochs\) already, .* after 18",
         ),
         ({"steps": 24, "lr": 0.1}, r"training.steps = 24: the run has trained 24 steps"),
-        ({"lr": 0.1}, r"optimizer.lr = 0.1: the run has trained 24 steps .* more of them"),
+        (
+            {"lr": 0.1},
+            r"optimizer.lr = 0.1: .* trained all its 24 steps \(4 epochs\): .* as with training.epochs = 8$",
+        ),
         ({"latent": 3}, r"model.latent = 3: cannot change.*latlas train DATA --from"),
         ({"beta": 2.0, "epochs": 9}, r"objective.beta = 2: cannot change"),
         ({"settings": {"network.hidden": [8]}}, r"network.hidden = 8: cannot change"),
@@ -306,7 +371,7 @@ def test_setbacks_are_counted_anew_when_a_run_is_trained_further(
     keys = ("step", "from", "setbacks", "lr")
     rows = [tuple(r[key] for key in keys) for r in further.log() if r["kind"] == "setback"]
     assert rows == [(6, 10, 1, 2e-3), (24, 28, 1, 2e-3)]
-    assert (first.metrics["setbacks"], further.metrics["setbacks"]) == (1, 1)
+    assert (first.metrics["setbacks"], further.metrics["setbacks"]) == (1, 2)
     assert (first.metrics["skipped_steps"], further.metrics["skipped_steps"]) == (3, 6)
     assert without_times(further.log())[: len(first.log())] == without_times(first.log())
     assert [p.name for p in (further.path / "checkpoints").iterdir()] == ["end.json"]

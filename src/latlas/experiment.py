@@ -46,6 +46,7 @@ from latlas.settings import Config
 from latlas.tensorboard import Board
 
 T = TypeVar("T")
+QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}  # enough to try things out
 
 
 class Interrupted(KeyboardInterrupt):
@@ -72,6 +73,7 @@ class Session:
     before: float = 0.0
     scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
+    quick: bool = False
 
     @property
     def seconds(self) -> float:
@@ -155,16 +157,17 @@ def resume(
     device: str = "",
     data_dir: str = "",
     changes: Mapping[str, Any] | None = None,
+    quick: bool = False,
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
     With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
     change.
     """
     run = runs.find(path)
-    further = continuing.further(run, changes or {})
-    if run.finished and further is None:
+    further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
+    if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
         if not (run.path / "report.html").exists():
             report.write_report(run.path)
@@ -184,8 +187,8 @@ def resume(
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
     dataset = runs.dataset_of(run, data_dir, observer.progress)
     model = build(config, item_of(dataset), statistics(dataset))
-    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on)
-    return _run(session, further is not None)
+    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
+    return _run(session, further is not None or waiting)
 
 
 def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
@@ -425,12 +428,13 @@ def finish(session: Session) -> None:
         write_json(run.path / "metrics.json", values | {"finished": False})
 
     keep()
-    if config.evaluation.groups:
-        names = metrics.of_unseen(config.evaluation.groups, dataset.measured)
+    evaluation = override(config, QUICK if session.quick else {}, "quick").evaluation
+    if evaluation.groups:
+        names = metrics.of_unseen(evaluation.groups, dataset.measured)
         compute = lambda: metrics.numbers(context, names)  # noqa: E731
         failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
         keep(numbers=_or_note(compute, failure, command, observer) or {})
-    if config.evaluation.diagnose:
+    if evaluation.diagnose:
         diagnose = lambda: _findings(run, dataset, context)  # noqa: E731
         failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
         keep(findings=_or_note(diagnose, failure, command, observer) or [])
@@ -461,7 +465,7 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "epochs": round(progress.step / per_epoch, 3),
         "steps": progress.step,
         "skipped_steps": progress.skipped,
-        "setbacks": progress.setbacks,
+        "setbacks": progress.earlier_setbacks + progress.setbacks,
         "best_step": progress.best_step,
         "seconds": None,
         "training_seconds": round(progress.seconds, 3),

@@ -16,6 +16,7 @@ from latlas.errors import InputError
 from latlas.files import write_atomic
 from latlas.inference import Output
 from latlas.items import unusual
+from latlas.progress import Once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +158,7 @@ def neighbours(
 
 def finder_of(call: Call, source: Any, split: str) -> items.Finder:
     """Finds the items that a call's arguments name."""
-    return items.Finder(call.run, call.model, split, source, call.data_dir, call.observer)
+    return items.Finder(call.run, call.model, split, source, call.data_dir, Once(call.observer))
 
 
 def _parts(call: Call, source: Any, options: Any, dataset: Any = None) -> dict[str, Split]:

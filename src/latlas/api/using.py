@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -55,7 +56,8 @@ def sample(
     """Draws codes and decodes them to `samples` (n, ...), in data units: means of p(x | z), or draws with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
-    codes; with a `class_name` only to those of that class, by default full. With a density the output also has the
+    codes; with a `class_name` only to those of that class, by default full. Draws of a likelihood without bounds may lie
+    outside the data's range: arrays keep them, which is noted, and pictures show them clipped. With a density the output also has the
     codes `z`, and its `about` the number of training `codes` and the `test_log_density`. With `plausible` its `about`
     has the `plausible_share` of the samples that a classifier of the run's own images takes for real. `out` ends in
     .npz, for images in .png, for tables in .csv or .parquet; without an ending it is a new folder for images.
@@ -85,6 +87,8 @@ def sample(
         if plausible:
             scaled = call.model.item.scaling.apply(arrays["samples"])
             about["plausible_share"] = inference.plausible(call.run, scaled, call.data_dir, call.observer)
+        if noise and (note := inference.draws_note(arrays["samples"], call.model)):
+            call.observer.note(note)
     if path is None or path.suffix.lower() in (".npz", ".png"):
         return _output(call, arrays, path, "samples", title, about=about)
     if path.suffix:
@@ -93,7 +97,7 @@ def sample(
         items.write_table(path, items.frame(dict(zip(names, samples.T, strict=True))))
     else:
         inference.save_images(path, inference.shown(call.model, arrays["samples"]))
-    return Output(call.run, arrays, path, title, about)
+    return replace(_output(call, arrays, None, title=title, about=about), path=path)
 
 
 def reconstruct(

@@ -115,14 +115,14 @@ def train(
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:
-        _refuse_with_resume({"DATA": source, "recipe": recipe, "config": config, "out": out, "quick": quick,
+        _refuse_with_resume({"DATA": source, "recipe": recipe, "config": config, "out": out,
                              "from": from_run})  # fmt: skip
     from latlas import api
     from latlas.config import assignments
 
     changes = assignments(settings or [])
     if resume:
-        run = api.resume(resume, settings=changes, quiet=quiet, **options, **where)
+        run = api.resume(resume, settings=changes, quick=quick, quiet=quiet, **options, **where)
     else:
         run = api.train(
             source,

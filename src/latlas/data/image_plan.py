@@ -92,11 +92,11 @@ def plan_of(
     notes += _left_out(known, image_format)
     if white == _WHITE_8 and any(h.bits != 8 for h in known):
         notes.append(f"{_files([h for h in known if h.bits != 8])} of more than 8 bits reduced to 8")
-    notes += _fitted(known, image_format)
+    notes += fitted(known, image_format)
     return Plan(root, files, headers, image_format, size, grey, white, tuple(notes))
 
 
-def _fitted(headers: Sequence[Header], image_format: ImageFormat) -> list[str]:
+def fitted(headers: Sequence[Header], image_format: ImageFormat, what: str = "image files") -> list[str]:
     """Lines on how many files are resized, and made grey or RGB, to fit a trained model, which alone says `grey`."""
     size, grey, total = image_format.size, image_format.grey, len(headers)
     if size is None or grey is None:
@@ -105,11 +105,11 @@ def _fitted(headers: Sequence[Header], image_format: ImageFormat) -> list[str]:
     if resized:
         how = "resized (short side, then centre crop)" if image_format.resize == "crop" else "squashed"
         notes.append(
-            f"{resized:,} of {total:,} image files {how} to {shape_text(size)}, the size that the model takes"
+            f"{resized:,} of {total:,} {what} {how} to {shape_text(size)}, the size that the model takes"
         )
     if recoloured := sum(h.grey != grey for h in headers):
         colour = "made grey" if grey else "in grey taken as RGB"
-        notes.append(f"{recoloured:,} of {total:,} image files {colour}, as the model takes them")
+        notes.append(f"{recoloured:,} of {total:,} {what} {colour}, as the model takes them")
     return notes
 
 

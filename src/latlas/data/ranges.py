@@ -17,7 +17,7 @@ _OTHERWISE = "data.kind = table standardises the columns"
 _ON_ONE_SCALE = "data.kind = vector keeps them on one scale, and data.image_size = HxW makes images of them"
 LEAST_PIXELS = 64  # values of an item that may be a flattened image
 FAR = 10.0  # standard deviations of a column beyond which a table's value is counted
-_ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
+ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
 MOST_NAMED = 40  # names that an error tells to leave out
 _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
@@ -264,7 +264,7 @@ def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
 
 
 def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         outside = sum(int(((b < 0) | (b > 1)).sum()) for b in blocks(x))
         hint = "; divide them by 255" if low >= 0 and 128 <= high <= 255 and _whole(x) else ""
         raise InputError(
@@ -276,7 +276,7 @@ def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarra
 
 def _check_integer(x: np.ndarray, low: float, high: float, top: float, where: str) -> np.ndarray:
     takes = f"this model takes whole numbers from 0 to {top:g}"
-    if low < 0 or high > top * (1 + _ROUNDING):
+    if low < 0 or high > top * (1 + ROUNDING):
         raise InputError(f"{where}: values from {low:g} to {high:g}; {takes}")
     whole = _whole(x)
     if x.dtype == bool or (0 < high <= 1 and not whole):
@@ -326,7 +326,7 @@ def beyond(x: np.ndarray, scaling: Scaling) -> Beyond:
     """
     if scaling.kind not in ("minmax", "standard"):
         return Beyond(0, 0)
-    allowed = 0.5 + _ROUNDING if scaling.kind == "minmax" else FAR
+    allowed = 0.5 + ROUNDING if scaling.kind == "minmax" else FAR
     centre = 0.5 if scaling.kind == "minmax" else 0.0
     values = items = 0
     farthest, most = None, allowed

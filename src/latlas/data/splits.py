@@ -95,7 +95,9 @@ def _joined(splits: Sequence[Split]) -> Split:
         index = np.arange(len(index))
     factors = [split.factors for split in splits if split.factors is not None]
     every = np.concatenate(factors) if len(factors) == len(splits) else None
-    return Split(np.concatenate([split.x for split in splits]), _joined_labels(splits), index, every)
+    names = [split.names for split in splits if split.names is not None]
+    named = np.concatenate(names) if len(names) == len(splits) else None
+    return Split(np.concatenate([split.x for split in splits]), _joined_labels(splits), index, every, named)
 
 
 def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:

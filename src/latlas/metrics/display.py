@@ -69,9 +69,8 @@ def skipped(metrics: Mapping[str, Any]) -> list[str]:
         sentences.append(f"{count} skipped, as loss or gradient was not finite")
     if setbacks:
         count = "once" if setbacks == 1 else f"{setbacks} times"
-        sentences.append(
-            f"training went back to a checkpoint {count}, to end at {0.5**setbacks:g} of the learning rate"
-        )
+        halved = "with half the learning rate" + ("" if setbacks == 1 else " each time")
+        sentences.append(f"training went back to a checkpoint {count}, {halved}")
     return sentences
 
 
