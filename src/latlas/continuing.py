@@ -131,8 +131,8 @@ def begin(run: Run, config: Config, model: Model, optimizer: torch.optim.Optimiz
         write_json(run.path / "run.json", info | {"parts": [*earlier, part]})
     else:
         part = left
-    runs.save_checkpoint(run, model, optimizer, progress)
     (run.path / "metrics.json").unlink(missing_ok=True)
+    runs.save_checkpoint(run, model, optimizer, progress)
     write_atomic(run.path / "config.toml", to_toml(config))
     return progress, described(part)
 
