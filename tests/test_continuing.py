@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from helpers import images, poison
 from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, stopped_at, tree, without_times
 
 import latlas
-from latlas import cli, continuing, diagnosis, experiment, runs
+from latlas import cli, compare, continuing, diagnosis, experiment, runs
 from latlas.errors import InputError
 
 FURTHER = {"epochs": 7, "lr": 0.001}
@@ -478,7 +479,14 @@ def test_a_run_without_a_test_split_is_measured_drawn_and_used(
     assert latlas.sample(run, density="full", quiet=True).arrays["samples"].shape[0] == 64
     comparison = latlas.compare_runs([run], out=tmp_path / "page.html", quiet=True)
     assert f"its numbers are of {word} items" in (tmp_path / "page.html").read_text()
-    assert comparison
+    assert comparison.measured == word
+    assert f"Numbers on the {word} split" in (tmp_path / "page.html").read_text()
+    # Its numbers are not shown a second time as those of validation.
+    assert compare.by_validation(comparison) == comparison
+    longer = next(f for f in run.metrics["findings"] if f["name"] == "underfitting")
+    words = shlex.split(longer["commands"][0])
+    assert words[:5] == ["latlas", "train", "--resume", str(run.path), "--epochs"]
+    assert continuing.further(run, {"training.epochs": int(words[5])}) is not None
     assert cli.run(["train", "--resume", str(run.path), "--quiet"]) == 0
     assert f"{word}: ELBO" in capsys.readouterr().out
     assert cli.run(["runs", "--root", str(tmp_path)]) == 0

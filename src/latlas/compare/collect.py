@@ -83,14 +83,19 @@ def gather(
     shown_columns = _columns(entries, unit, kind, measure_names)
     signs = [on_sign(entry.values) for entry in entries]
     notes += dict.fromkeys(filter(None, signs))
-    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes))
+    splits = {SPLITS[dataset.measured] for dataset in sets.values()}
+    measured = splits.pop() if len(splits) == 1 else ""
+    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes), measured)
 
 
 def by_validation(comparison: Comparison) -> Comparison:
     """The comparison, in which ELBO, distortion and squared error rank by validation items where every run has some.
 
-    The columns of the test split stand after those; a note says which split ranks.
+    The columns of the test split stand after those; a note says which split ranks. Where nothing is held out for
+    testing, the numbers are of the validation split already.
     """
+    if comparison.measured in ("validation", "training"):
+        return comparison
     runs = comparison.runs
     if any(entry.number(f"{VALIDATION}mse") is None for entry in runs):
         note = "Ranked by the test items: not every run has a validation split."

@@ -109,7 +109,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` name what was left out."""
+    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` name what was left out.
+
+    `measured` is the split that the numbers are of, test unless nothing is held out: "" if that differs between rows.
+    """
 
     title: str
     unit: str
@@ -117,6 +120,7 @@ class Comparison:
     columns: tuple[Column, ...]
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    measured: str = "test"
 
     @property
     def by_validation(self) -> bool:

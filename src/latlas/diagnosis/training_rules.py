@@ -221,7 +221,7 @@ def _few_steps(e: Evidence) -> Finding:
         f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off."
         " Until then codes, reconstructions and samples say nothing about the settings.",
         "Train for longer.",
-        {"training.epochs": max(2, round(GOOD_STEPS / e.plan.per_epoch))},
+        {"training.epochs": max(2 * e.plan.epochs, round(GOOD_STEPS / e.plan.per_epoch))},
     )
 
 
