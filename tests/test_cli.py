@@ -90,6 +90,27 @@ def test_training_speaks_on_standard_error_only(latlas: Latlas, work: Path, tmp_
     assert "report.html" in err
 
 
+def test_notes_name_options_where_a_command_has_them(
+    latlas: Latlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [[i, *row] for i, row in enumerate(rng.normal(size=(60, 3)))]
+    (tmp_path / "t.csv").write_text("id,a,b,c\n" + "\n".join(",".join(map(str, row)) for row in rows))
+    np.save(tmp_path / "x.npy", rng.normal(size=(60, 3)))
+    np.savez(tmp_path / "s.npz", x_train=rng.normal(size=(60, 3)), x_test=rng.normal(size=(20, 3)))
+    small = ["--steps", 3, "--quick", "--set", "pictures.draw=false", "--set", "network.hidden=[8]"]
+    _, _, table = latlas("train", "t.csv", "--out", "t", *small)
+    assert "leave out with --drop what is no" in table
+    assert "data.drop" in json.loads((tmp_path / "t" / "run.json").read_text())["notes"][1]
+    _, _, array = latlas("train", "x.npy", "--out", "x", *small)
+    assert "--kind vector keeps them on one scale, and --image-size HxW makes images" in array
+    _, out, use = latlas("encode", "x", "s.npz", "--out", "c.csv", "--json")
+    assert "; --split train or all takes others" in use
+    assert "split = train or all" in out
+    assert " data." not in table + array
+
+
 def test_evaluate_agrees_with_training_and_repeats(latlas: Latlas, work: Path) -> None:
     run = work / "run-images"
     first, second = (json.loads(latlas("evaluate", run, "--json", "--quiet")[1]) for _ in range(2))

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from latlas import invocation
 from latlas.text import printable
 
 PLAIN_EVERY = 5.0  # seconds between plain lines of one piece of work
@@ -50,7 +51,7 @@ class Console:
     def note(self, text: str) -> None:
         """A line worth reading."""
         self.notes.append(printable(text))
-        self._print(self.notes[-1])
+        self._print(invocation.words()(self.notes[-1]))
 
     def _print(self, line: str) -> None:
         if not self.quiet:
