@@ -384,11 +384,11 @@ def test_what_is_changed_of_pictures_in_memory_is_said(
     assert "1 of 4 pictures resized (short side, then centre crop) to 10x8" in said
     assert "2 of 4 pictures made grey, as the model takes them" in said
     latlas.encode(run, pictures[1])
-    assert "1 of 1 pictures made grey" in capsys.readouterr().err
+    assert "1 of 1 picture made grey" in capsys.readouterr().err
     latlas.encode(run, pictures[0])
     assert capsys.readouterr().err == ""
     latlas.encode(trained("RGB bytes")[0], pictures[0])
-    assert "1 of 1 pictures in grey taken as RGB" in capsys.readouterr().err
+    assert "1 of 1 picture in grey taken as RGB" in capsys.readouterr().err
     with pytest.raises(InputError, match=r"items of shape \(10, 8, 3\)"):
         latlas.encode(run, np.zeros((2, 10, 8, 3), np.uint8))
     # Of two files the same is said once.

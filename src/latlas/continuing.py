@@ -20,7 +20,7 @@ from latlas.files import write_atomic, write_json
 from latlas.models import Model
 from latlas.runs import Progress, Run
 from latlas.settings import Config
-from latlas.text import setting
+from latlas.text import counted, setting
 from latlas.training import plan
 
 # What may change when a run is trained further; everything else decides what its log and numbers are of.
@@ -80,14 +80,16 @@ def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
         key = next((key for key in LENGTHS if changed.get(key)), next(iter(changed)))
         if key not in LENGTHS:
             raise InputError(
-                f"the run has trained all its {step:,} steps ({step / per_epoch:,.4g} epochs): it also needs more of"
+                f"the run has trained all of its {counted(step, 'step')} ({counted(step / per_epoch, 'epoch')}): it"
+                " also needs more of"
                 " them, as",
                 field=key,
                 value=setting(after[key]),
                 remedy=[{"training.epochs": 2 * math.ceil(step / per_epoch)}],
             )
         raise InputError(
-            f"the run has trained {step:,} steps ({step / per_epoch:,.4g} epochs) already, and would end after"
+            f"the run has trained {counted(step, 'step')} ({counted(step / per_epoch, 'epoch')}) already, and would"
+            " end after"
             f" {steps:,}; train it for more of them",
             field=key,
             value=setting(after[key]),

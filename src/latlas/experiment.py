@@ -44,6 +44,7 @@ from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.settings import Config
 from latlas.tensorboard import Board
+from latlas.text import counted
 
 T = TypeVar("T")
 QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}  # enough to try things out
@@ -162,8 +163,9 @@ def resume(
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
     With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
-    change.
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time.
+
+    Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
     run = runs.find(path)
     further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
@@ -350,7 +352,7 @@ def _patience_is_over(session: Session, length: training.Plan) -> str:
         worse = training.clearly_worse(session.scores, length)
         return "validation stays clearly worse than at its best" if worse else ""
     over = patience is not None and progress.epochs_without_better >= patience
-    return f"validation no better for {patience} epochs" if over else ""
+    return f"validation no better for {counted(patience or 0, 'epoch')}" if over else ""
 
 
 def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:

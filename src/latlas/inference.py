@@ -29,6 +29,7 @@ from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -339,7 +340,7 @@ def single_item(items: Split, row: int | None = None, what: str = "this split") 
         check_number(row, "row")
     if row is None and len(items) > 1:
         raise InputError(
-            f"{what} has {len(items):,} items; say which one, or give an image file", field="row"
+            f"{what} has {counted(len(items), 'item')}; say which one, or give an image file", field="row"
         )
     if not 0 <= (row or 0) < len(items):
         raise InputError(f"rows of {what} are 0 to {len(items) - 1}", field="row", value=row)

@@ -167,7 +167,10 @@ def resume(
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
     folder = runs.find(path).path
-    with Console(quiet) as console, invoked_by(_call("resume", folder, {"settings": settings, "quick": quick} | options)):
+    with (
+        Console(quiet) as console,
+        invoked_by(_call("resume", folder, {"settings": settings, "quick": quick} | options)),
+    ):
         again = experiment.resume(
             folder, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, quick
         )

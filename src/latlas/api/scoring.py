@@ -17,6 +17,7 @@ from latlas.files import write_atomic
 from latlas.inference import Output
 from latlas.items import unusual
 from latlas.progress import Once
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +108,9 @@ def score(
         "page": None if page is None else str(page),
         "most_unusual": items.lines(columns, first),
     }
-    output = Output(call.run, columns, path, f"scores of {len(frame):,} items, ordered by {by}", about, frame)
+    output = Output(
+        call.run, columns, path, f"scores of {counted(len(frame), 'item')}, ordered by {by}", about, frame
+    )
     return _written(output, lambda at: inference.save(at, _plain(columns)))
 
 

@@ -18,6 +18,7 @@ from latlas.api.scoring import finder_of
 from latlas.data import Split
 from latlas.data.memory import as_codes
 from latlas.inference import Arrays, Output
+from latlas.text import counted
 
 
 def _items(call: Call, source: Any, options: ItemOptions) -> Split:
@@ -56,10 +57,12 @@ def sample(
     """Draws codes and decodes them to `samples` (n, ...), in data units: means of p(x | z), or draws with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
-    codes; with a `class_name` only to those of that class, by default full. Draws of a likelihood without bounds may lie
-    outside the data's range: arrays keep them, which is noted, and pictures show them clipped. With a density the output also has the
-    codes `z`, and its `about` the number of training `codes` and the `test_log_density`. With `plausible` its `about`
-    has the `plausible_share` of the samples that a classifier of the run's own images takes for real. `out` ends in
+    codes; with a `class_name` only to those of that class, by default full. Draws of a likelihood without bounds may
+    lie outside the data's range: arrays keep them, which is noted, and pictures show them clipped.
+
+    With a density the output also has the codes `z`, and its `about` the number of training `codes` and the
+    `test_log_density`. With `plausible` its `about` has the `plausible_share` of the samples that a classifier of the
+    run's own images takes for real. `out` ends in
     .npz, for images in .png, for tables in .csv or .parquet; without an ending it is a new folder for images.
 
     Raises InputError for a plain autoencoder without a density, an unknown class, and a value out of range.
@@ -74,7 +77,7 @@ def sample(
         if path is not None:
             inference.check_samples(path, images)
         about: dict[str, Any] = {"samples": n, "seed": seed, "noise": noise}
-        title = f"{n} samples"
+        title = counted(n, "sample")
         if density:
             where = (call.data_dir, call.observer, class_name)
             fit = inference.fit_density(call.run, call.model, density, seed, *where)
@@ -231,5 +234,5 @@ def vary(
         )
         return figures.variations(first[0], second[0], many, "Variations on an image", subtitle)
 
-    title = f"{n} variation{'s' * (n > 1)}: {codes}"
+    title = f"{counted(n, 'variation')}: {codes}"
     return _output(call, arrays, path, "images", title, draw, {})

@@ -22,6 +22,7 @@ from latlas.cli.common import (
     option,
     show,
 )
+from latlas.text import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -105,7 +106,7 @@ def _text(values: dict[str, Any]) -> str:
     from latlas.metrics.display import text as numbers_text
 
     what = values["source"] or values["split"]
-    text = f"{what}, {values['images']:,} items: distortion {number(values['distortion'])}"
+    text = f"{what}, {counted(values['images'], 'item')}: distortion {number(values['distortion'])}"
     if values["elbo"] is not None:
         text += f", rate {number(values['rate'])}, ELBO {number(values['elbo'])} ± {number(values['elbo_stderr'])}"
     text += f" {values['unit'] or ''}, mse {values['mse']:.5f}"

@@ -23,6 +23,7 @@ from latlas.cli.common import (
     show,
     table,
 )
+from latlas.text import counted
 
 # The columns of the most unusual items that a terminal shows, with their decimals.
 SHOWN = {"elbo": 2, "log_px": 2, "squared_error": 5, "code_distance": 2}
@@ -75,7 +76,7 @@ def encode(
     items, latent = output.arrays["mean"].shape
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
     result |= output.about
-    show(result, as_json, f"{items:,} code{'s' * (items != 1)} of {latent} dimensions: {output.path}")
+    show(result, as_json, f"{counted(items, 'code')} of {counted(latent, 'dimension')}: {output.path}")
 
 
 def score(

@@ -23,7 +23,7 @@ from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of, measured_numbers
-from latlas.text import listed
+from latlas.text import counted, listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 OF_VALIDATION = ("elbo", "distortion", "mse")
@@ -266,7 +266,7 @@ def _baselines(
         try:
             baselines.append(_baseline(size, subjects[0].context.dataset, measures, observer))
         except InputError as error:
-            notes.append(f"PCA at {size} dimensions is left out: {error}.")
+            notes.append(f"PCA at {counted(size, 'dimension')} is left out: {error}.")
     if baselines:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(

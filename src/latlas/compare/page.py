@@ -105,7 +105,10 @@ def headline(comparison: Comparison) -> str:
         first = next(e for e in groups[0] if e.name in comparison.best(column.key))
         split = comparison.measured if key == column.key else "validation"
         word = " ".join(
-            filter(None, ["Highest" if key == "elbo" else "Smallest", split, "ELBO" if key == "elbo" else "error"])
+            filter(
+                None,
+                ["Highest" if key == "elbo" else "Smallest", split, "ELBO" if key == "elbo" else "error"],
+            )
         )
         beside = f" (test {shown(first, titles[key])})" if key != column.key else ""
         within = [e.name for e in groups[0] if e.name in comparison.within(column.key)]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latlas.data.folders import first_few
 from latlas.data.options import DataOptions
 from latlas.errors import InputError
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -248,9 +249,9 @@ def _records(path: Path, lines: Sequence[Line], separator: str, comments: int) -
     records = ["\n".join(line for _, line in lines[first:last]) for first, last, _, _ in rows]
     body = Body(path, separator, records, [lines[s[0]][0] for s in rows], rows[-1][2])
     _check_widths(body, [s[2] for s in rows], [s[3] for s in rows])
-    notes = [f"{empty:,} empty row{'s' * (empty > 1)} left out"] if empty else []
+    notes = [f"{counted(empty, 'empty row')} left out"] if empty else []
     comments += len(spans) - len(rows)
-    return body, notes + [f"{comments:,} comment{'s' * (comments > 1)} left out"] * bool(comments)
+    return body, notes + [f"{counted(comments, 'comment')} left out"] * bool(comments)
 
 
 def _check_widths(body: Body, widths: Sequence[int], ends: Sequence[bool]) -> None:
@@ -269,8 +270,8 @@ def _check_widths(body: Body, widths: Sequence[int], ends: Sequence[bool]) -> No
     named = [f"line {body.lines[i]} ({widths[i]})" for i in others]
     decimals = first == 1 and body.separator == ","
     raise InputError(
-        f"{body.path}: the first row (line {body.lines[0]}) has {first} value{'s' * (first > 1)}, but"
-        f" {len(others):,} of {len(widths) - 1:,} rows {'have' if len(others) > 1 else 'has'} more or fewer:"
+        f"{body.path}: the first row (line {body.lines[0]}) has {counted(first, 'value')}, but"
+        f" {len(others):,} of {counted(len(widths) - 1, 'row')} {'have' if len(others) > 1 else 'has'} more or fewer:"
         f" {first_few(named)}; separated by {_SEPARATORS.get(body.separator, repr(body.separator))}, each row needs as"
         " many values; one that holds a separator stands in quotation marks"
         + ("; if the commas are decimal marks, read it" if decimals else ""),
@@ -444,7 +445,7 @@ def _named(names: Sequence[str], table: TextTable) -> TextTable:
         nothing = [c for c in empty if c == width - 1]
         called = [str(i) for i in range(width)]
     if len(frame) and nothing:
-        notes.append(f"{len(nothing)} column{'s' * (len(nothing) > 1)} without name and values left out")
+        notes.append(f"{counted(len(nothing), 'column')} without name and values left out")
     places = [c for c in range(width) if not len(frame) or c not in nothing]
     unnamed = [f"column {c + 1} has no name: called {called[c]!r}" for c in places if names and not names[c]]
     notes += [first_few(unnamed)] * bool(unnamed)

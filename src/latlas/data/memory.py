@@ -130,7 +130,7 @@ def _fitted(given: Sequence[Any], like: Like) -> list[str]:
     pictures = [header_of(item) for item in given if isinstance(item, Image.Image)]
     paths = [Path(item).expanduser() for item in given if not isinstance(item, Image.Image)]
     files = [inspect(path) for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
-    return [*fitted(pictures, wanted, "pictures"), *fitted(files, wanted)]
+    return [*fitted(pictures, wanted, "picture"), *fitted(files, wanted)]
 
 
 def _as_array(given: Any, like: Like | None, where: str = "items") -> Given:

@@ -10,6 +10,7 @@ import numpy as np
 from latlas.data.dataset import Kind, Scaling
 from latlas.data.options import DataOptions, KindOption
 from latlas.errors import InputError
+from latlas.text import counted
 
 _HINT = "; bring all items to one range"
 _DEFAULT = DataOptions()
@@ -79,7 +80,7 @@ def _check_finite(x: np.ndarray, where: str) -> None:
     bad = np.concatenate([~np.isfinite(b.reshape(len(b), -1)).all(axis=1) for b in blocks(x)])
     if bad.any():
         raise InputError(
-            f"{where}: NaN or infinite values in {bad.sum():,} of {len(x):,} items"
+            f"{where}: NaN or infinite values in {bad.sum():,} of {counted(len(x), 'item')}"
             f" (first: item {bad.argmax()}); fill them or leave those items out"
         )
 
@@ -113,13 +114,16 @@ def decide(
     width = x.shape[1]
     if kind != "table" and is_binary(x):
         found = _decide_shared(x, "vector", where)
-        return replace(found, note=f"{width} columns of 0 and 1, taken as they are; {_OTHERWISE}")
+        return replace(found, note=f"{counted(width, 'column')} of 0 and 1, taken as they are; {_OTHERWISE}")
     pixels = kind == "auto" and columns is None and _like_pixels(x)
     if kind != "vector" and not pixels:
         return _decide_table(x, where, columns, options.drop)
     found = _decide_shared(_small_whole(x, low, high), "vector", where, bits, pool)
     why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
-    notes = [f"vectors of {width} values {why}" + (f"; {_OTHERWISE}" if pixels else ""), found.note]
+    notes = [
+        f"vectors of {counted(width, 'value')} {why}" + (f"; {_OTHERWISE}" if pixels else ""),
+        found.note,
+    ]
     return replace(found, note="; ".join(filter(None, notes)))
 
 
@@ -147,7 +151,9 @@ def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
     if x.ndim == 4 and kind in ("vector", "table"):
         raise InputError(f"{where}: the items are images; leave it out", field="data.kind", value=kind)
     if x.ndim == 2 and kind == "image":
-        message = f"{where}: {x.shape[1]} values an item are no image yet; say data.image_size = HxW"
+        message = (
+            f"{where}: {counted(x.shape[1], 'value')} an item are no image yet; say data.image_size = HxW"
+        )
         raise InputError(message, field="data.kind", value=kind)
 
 
@@ -213,7 +219,7 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, drop
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
     # Whole numbers are stored as float64 whatever held them, so that they are one and the same data set.
     single = x.dtype in (np.float16, np.float32) and not _whole(x)
-    note = f"a table of {x.shape[1]} columns, standardised by training statistics"
+    note = f"a table of {counted(x.shape[1], 'column')}, standardised by training statistics"
     if columns is None:
         note += f"; {_ON_ONE_SCALE}"
     return Range("table", False, scaling, np.dtype(np.float32 if single else np.float64), note)
@@ -362,7 +368,7 @@ def beyond_note(
     found = beyond(x, scaling)
     if not found.values:
         return ""
-    count = f"{found.values:,} value{'s' * (found.values > 1)} in {found.items:,} of {len(x):,} items"
+    count = f"{counted(found.values, 'value')} in {found.items:,} of {counted(len(x), 'item')}"
     if scaling.kind == "minmax":
         least, most = training_limits(scaling)
         text = f"{count} beyond the training range {least:g} to {most:g} (farthest: {found.farthest:g})"

@@ -18,6 +18,7 @@ from latlas.data.ranges import MOST_NAMED
 from latlas.data.rows import ID, names_of_rows, refuse_stray, summary_note
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError, Settings, unknown
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +108,8 @@ def raw_of(
 def _row_names(
     table: Table, others: Sequence[str], ids: Sequence[str], options: DataOptions
 ) -> tuple[str, np.ndarray | None]:
-    """The column that names the rows: of those left out, by the order of the options, else of those that number rows."""
+    """The column that names the rows: of those left out, by the order of the options, else of those that number"
+    " rows."""
     left = [c for c in (*options.drop, *others) if c != options.label and c in others]
     index = [c for c in table.index if c in left]
     found = names_of_rows(table.frame, table.texts, index, list(dict.fromkeys(left)))
@@ -177,7 +179,7 @@ def _chosen(table: Table, where: str, options: DataOptions, notes: list[str]) ->
     out = {options.label, *options.drop, *index}
     chosen = [c for c in names if c not in out and (not options.columns or c in options.columns)]
     if options.columns:
-        notes.append(f"{len(chosen):,} columns chosen of {len(names):,}")
+        notes.append(f"{counted(len(chosen), 'column')} chosen of {len(names):,}")
     if not chosen:
         raise InputError(f"{where}: no column is left to train on: it has {_quoted(names)}")
     return chosen
@@ -304,7 +306,7 @@ def _described(column: pd.Series, row: Callable[[int], str]) -> str:
     name = repr(column.name)
     if _is_numeric(column):
         missing = int(column.isna().sum())
-        return f"{name} ({missing:,} of {len(column):,} rows)" if missing else name
+        return f"{name} ({missing:,} of {counted(len(column), 'row')})" if missing else name
     if not pd.api.types.is_string_dtype(column):
         return f"{name} ({column.dtype})"
     wrong = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()

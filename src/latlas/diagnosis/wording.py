@@ -20,7 +20,9 @@ def commands(finding: Finding, run: Path) -> list[str]:
     and the finding's own command.
     """
     if set(finding.settings) == {"training.epochs"}:
-        return [f"latlas train --resume {shlex.quote(str(run))} --epochs {finding.settings['training.epochs']}"]
+        return [
+            f"latlas train --resume {shlex.quote(str(run))} --epochs {finding.settings['training.epochs']}"
+        ]
     sets = [f"{key}={_setting(value)}" for key, value in finding.settings.items()]
     again = [_command_line("train", config=[str(run / "config.toml")], set=sets)] if sets else []
     return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]

@@ -19,7 +19,7 @@ from latlas.errors import InputError
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-from latlas.text import listed, printable
+from latlas.text import counted, listed, printable
 
 Item = int | str | os.PathLike[str]
 
@@ -104,7 +104,7 @@ class Finder:
         found = inference.items(self.run, self.model, "", str(path), *where)
         if len(found) != 1:
             raise InputError(
-                f"holds {len(found):,} items; give a row as the item, and this as the source",
+                f"holds {counted(len(found), 'item')}; give a row as the item, and this as the source",
                 field=field,
                 value=path,
             )
