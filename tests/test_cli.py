@@ -112,7 +112,6 @@ def test_notes_name_options_where_a_command_has_them(
     assert " data." not in table + array
 
 
-@pytest.mark.measured
 def test_one_thing_is_called_one(latlas: Latlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a table with one column, one item held out, one latent dimension and one step."""
     monkeypatch.chdir(tmp_path)
@@ -123,7 +122,8 @@ def test_one_thing_is_called_one(latlas: Latlas, tmp_path: Path, monkeypatch: py
     _, out, err = latlas("train", "t.csv", "--drop", "id", "--out", "t", "--latent", 1, "--steps", 1)
     said = [out, err, (tmp_path / "t" / "report.html").read_text()]
     for words in (
-        ["evaluate", "t"], ["diagnose", "t"], ["encode", "t"], ["score", "t"], ["neighbours", "t", "0", "-n", 1],
+        ["evaluate", "t", "--measure", "mse"], ["diagnose", "t"], ["encode", "t"], ["score", "t"],
+        ["neighbours", "t", "0", "-n", 1],
         ["sample", "t", "-n", 1], ["reconstruct", "t"], ["compare", "t"], ["train", "--resume", "t", "--lr", 1],
         ["vary", "t", "--row", 0, "-n", 1], ["train", "t.csv", "--columns", "a", "--limit", 1],
     ):  # fmt: skip

@@ -61,7 +61,8 @@ def check(config: Config, dataset: Dataset) -> None:
     count, size = len(dataset.train), math.prod(dataset.shape)
     if latent > min(count, size):
         raise InputError(
-            f"model.latent = {latent}: PCA of {counted(count, items(dataset.kind)[:-1])} of {counted(size, 'value')} has at most"
+            f"model.latent = {latent}: PCA of {counted(count, items(dataset.kind)[:-1])} of {counted(size, 'value')}"
+            " has at most"
             f" {min(count, size):,} components; set a smaller model.latent"
         )
 

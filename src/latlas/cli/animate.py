@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from latlas.cli.common import Json, Quiet, RunArgument, Threads, examples, option, show
+from latlas.cli.common import Json, Quiet, RunArgument, Seconds, Threads, examples, option, show
 from latlas.text import counted
 
 
@@ -19,7 +19,7 @@ def animate(
     run: RunArgument,
     what: Annotated[str, typer.Option(metavar="PANEL", help="all, samples, codes or manifold.")] = "all",
     out: Annotated[str, option(metavar="FILE", help="A .webp or .gif; else animation.webp in the run.")] = "",
-    seconds: Annotated[float, typer.Option(metavar="S", help="How long the film is.")] = 8.0,
+    seconds: Seconds = 8.0,
     size: Annotated[int, typer.Option(metavar="PIXELS", help="The longer side of a frame.")] = 960,
     threads: Threads = None,
     as_json: Json = False,

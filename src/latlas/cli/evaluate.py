@@ -9,10 +9,12 @@ import typer
 from latlas.cli.common import (
     DataDir,
     Device,
+    Draws,
     Json,
     Measures,
     Quiet,
     RunArgument,
+    Samples,
     SourceArgument,
     Split,
     Threads,
@@ -43,10 +45,7 @@ def evaluate(
     source: SourceArgument = "",
     split: Split = "",
     measures: Measures = None,
-    draws: Annotated[
-        int | None,
-        option("--importance", metavar="K", min=1, help="Draws per item for log p(x) of every item."),
-    ] = None,
+    draws: Draws = None,
     limit: Annotated[
         int | None, option(metavar="N", min=1, help="Only N items, evenly spaced over the split.")
     ] = None,
@@ -60,7 +59,7 @@ def evaluate(
     ] = None,
     chains: Annotated[int, typer.Option(metavar="N", help="Chains per item (--ais).")] = 16,
     temperatures: Annotated[int, typer.Option(metavar="N", help="Steps of annealing (--ais).")] = 300,
-    samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per image for the ELBO.")] = 1,
+    samples: Samples = 1,
     seed: Annotated[int | None, option(metavar="N", min=0, help="Seed of the ELBO's draws.")] = None,
     corrupt: Annotated[
         str,

@@ -14,6 +14,7 @@ from latlas.cli.common import (
     Out,
     Quiet,
     RunArgument,
+    Seconds,
     Seed,
     Split,
     Threads,
@@ -129,9 +130,7 @@ def morph(
     steps: Annotated[
         int | None, option(metavar="N", help="Images on the way, both ends included: 11, of a film 31.")
     ] = None,
-    seconds: Annotated[
-        float, typer.Option(metavar="S", help="How long a .gif or .webp is, there and back.")
-    ] = 4.0,
+    seconds: Seconds = 4.0,
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",

@@ -9,10 +9,13 @@ import typer
 from latlas.cli.common import (
     DataDir,
     Device,
+    Draws,
     Json,
     Out,
     Quiet,
     RunArgument,
+    Samples,
+    Seed,
     SourceArgument,
     Split,
     SplitOrAll,
@@ -91,11 +94,9 @@ def score(
             " code_distance; by default elbo, of an autoencoder squared_error.",
         ),
     ] = "",
-    draws: Annotated[
-        int | None, option("--importance", metavar="K", min=1, help="Also log p(x), by K draws per item.")
-    ] = None,
-    samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per item for the ELBO.")] = 16,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the draws.")] = 0,
+    draws: Draws = None,
+    samples: Samples = 16,
+    seed: Seed = 0,
     top: Annotated[int, typer.Option(metavar="N", min=0, help="Print the N most unusual items.")] = 10,
     page: Annotated[
         str | None, option(metavar="FILE", help="A page that shows these with their reconstructions, .html.")
