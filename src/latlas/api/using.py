@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from latlas import figures, inference, items
@@ -18,6 +19,7 @@ from latlas.api.scoring import finder_of
 from latlas.data import Split
 from latlas.data.memory import as_codes
 from latlas.inference import Arrays, Output
+from latlas.models import Model
 from latlas.text import counted
 
 
@@ -94,13 +96,17 @@ def sample(
             call.observer.note(note)
     if path is None or path.suffix.lower() in (".npz", ".png"):
         return _output(call, arrays, path, "samples", title, about=about)
+    _write_samples(path, call.model, arrays["samples"])
+    return replace(_output(call, arrays, None, title=title, about=about), path=path)
+
+
+def _write_samples(path: Path, model: Model, samples: np.ndarray) -> None:
+    """Writes rows as a table, or images as a folder of files, for a name without an ending."""
     if path.suffix:
-        samples = arrays["samples"]
-        names = call.model.item.columns or [str(i) for i in range(samples.shape[1])]
+        names = model.item.columns or [str(i) for i in range(samples.shape[1])]
         items.write_table(path, items.frame(dict(zip(names, samples.T, strict=True))))
     else:
-        inference.save_images(path, inference.shown(call.model, arrays["samples"]))
-    return replace(_output(call, arrays, None, title=title, about=about), path=path)
+        inference.save_images(path, inference.shown(model, samples))
 
 
 def reconstruct(
