@@ -140,23 +140,18 @@ def test_a_positive_log_density_is_explained(numbers: dict[str, float | None], e
 def test_a_positive_log_density_is_explained_where_it_first_appears(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A table on one line has a density far above 1, and its ELBO is positive; of pictures it never is."""
-    x = np.random.default_rng(0).normal(size=(400, 1)) @ np.ones((1, 4))
+    """A table on one line has a density far above 1, and its ELBO is positive."""
+    x = np.random.default_rng(0).normal(size=(400, 1)) @ np.ones((1, 10))
     np.save(tmp_path / "x.npy", x + 0.01 * np.random.default_rng(1).normal(size=x.shape))
     sentence = "The likelihood is a density, which can exceed 1 where a probability cannot"
-    options = {"latent": 1, "settings": {"pictures.draw": False}}
-    linear = options["settings"] | {"network.name": "linear", "likelihood.sigma": 0.05}
+    settings = {"pictures.draw": False, "network.name": "linear", "likelihood.sigma": 0.1}
     run = latlas.train(
-        tmp_path / "x.npy", out=tmp_path / "run", latent=1, epochs=20, lr=0.05, settings=linear
+        tmp_path / "x.npy", out=tmp_path / "run", latent=1, epochs=12, lr=0.05, settings=settings
     )
     assert run.metrics["splits"]["test"]["elbo"] > 0
     assert capsys.readouterr().err.replace("\n", " ").count(sentence) == 1
     assert sentence in (run.path / "report.html").read_text()
     assert cli.run(["evaluate", str(run.path), "--measure", "none", "--quiet"]) == 0
     assert sentence in capsys.readouterr().out
-    comparison = latlas.compare_runs([run], out=tmp_path / "c.html", quiet=True)
+    comparison = latlas.compare_runs([run], pca=False, quiet=True)
     assert any(sentence in note for note in comparison.notes)
-    options |= {"steps": 2, "limit": 60}
-    other = latlas.train("digits", out=tmp_path / "digits", **options)
-    assert other.metrics["splits"]["test"]["elbo"] < 0
-    assert sentence not in capsys.readouterr().err + (other.path / "report.html").read_text()
