@@ -35,6 +35,7 @@ LAYERS = {
     "models": "encoder, decoder and the three distributions together: one pass",
     "objectives": "a pass to a scalar",
     "schedules": "a step to a number",
+    "brought": "data in memory and own parts, which no file holds",
     "build": "configuration and data to parts",
     "pca": "the closed form of a linear autoencoder, as a model",
     "densities": "densities fitted to codes afterwards",

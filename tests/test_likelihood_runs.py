@@ -146,7 +146,13 @@ def test_a_positive_log_density_is_explained_where_it_first_appears(
     sentence = "The likelihood is a density, which can exceed 1 where a probability cannot"
     settings = {"pictures.draw": False, "network.name": "linear", "likelihood.sigma": 0.1}
     run = latlas.train(
-        tmp_path / "x.npy", out=tmp_path / "run", latent=1, epochs=12, lr=0.05, settings=settings
+        tmp_path / "x.npy",
+        out=tmp_path / "run",
+        latent=1,
+        epochs=15,
+        lr=0.03,
+        batch_size=16,
+        settings=settings,
     )
     assert run.metrics["splits"]["test"]["elbo"] > 0
     assert capsys.readouterr().err.replace("\n", " ").count(sentence) == 1

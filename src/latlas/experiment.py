@@ -28,6 +28,7 @@ from latlas import (
 )
 from latlas import data as sources
 from latlas._version import __version__
+from latlas.brought import NOTHING, Brought
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
 from latlas.config import override, to_toml
 from latlas.data import Dataset
@@ -92,7 +93,9 @@ class Session:
         return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
 
 
-def train(config: Config, out: Path | None = None, observer: Observer = SILENT) -> Run:
+def train(
+    config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING
+) -> Run:
     """Trains a configuration in a new run folder, then writes its numbers, pictures and report.
 
     Nothing is written before configuration and data are checked. Raises InputError for an error in either,
@@ -102,13 +105,13 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     runs.refuse_existing(out)
     densities.check(config.pictures.densities)
     device = prepare(config.training)
-    dataset = sources.load(config.data, observer.progress)
-    config, notes = resolve(config, dataset)
+    dataset = sources.load(config.data, observer.progress, brought.data)
+    config, notes = resolve(config, dataset, brought)
     for note in (*dataset.notes, *notes):
         observer.note(note)
     if config.training.method == "pca":
         pca.check(config, dataset)
-    model = build(config, item_of(dataset), statistics(dataset))
+    model = build(config, item_of(dataset), statistics(dataset), brought)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, item_of(dataset), dataset.binary),
@@ -121,7 +124,7 @@ def train(config: Config, out: Path | None = None, observer: Observer = SILENT) 
     if config.training.start:
         # The run has to go on from here even where the other one is gone.
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
-    run = runs.create(out, f"{dataset.name}-{config.recipe.name}", contents)
+    run = replace(runs.create(out, f"{dataset.name}-{config.recipe.name}", contents), brought=brought)
     observer.note(f"run folder: {run.path}")
     return _run(Session(run, config, dataset, model, optimizer, observer, device, started=started))
 
@@ -152,7 +155,7 @@ def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str,
 
 
 def resume(
-    path: str | Path,
+    path: Run | str | Path,
     observer: Observer = SILENT,
     threads: int | None = None,
     device: str = "",
@@ -188,7 +191,7 @@ def resume(
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
     dataset = runs.dataset_of(run, data_dir, observer.progress)
-    model = build(config, item_of(dataset), statistics(dataset))
+    model = build(config, item_of(dataset), statistics(dataset), run.brought)
     session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
     return _run(session, further is not None or waiting)
 
@@ -260,7 +263,7 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
-    objective = objective_of(config, session.dataset.shape)
+    objective = objective_of(config, session.dataset.shape, session.run.brought)
     session.scores = _scores(run, progress.start)
     if _patience_is_over(session, length):
         return None
@@ -320,7 +323,7 @@ def _go_back(session: Session, step: int) -> None:
     The log is written before the checkpoint that counts the setback: a process killed between them does it again.
     """
     config, dataset, run, before = session.config, session.dataset, session.run, session.progress
-    model = build(config, item_of(dataset), statistics(dataset))
+    model = build(config, item_of(dataset), statistics(dataset), run.brought)
     session.model, session.optimizer = _on_device(model, config, session.device)
     kept = runs.restore_checkpoint(run, session.model, session.optimizer, (runs.LAST,))
     session.progress = now = replace(
@@ -399,7 +402,7 @@ def _score(session: Session, valid: Evaluation | None, warming: bool) -> float |
     scheduled = config.objective.schedule != "constant" or config.objective.capacity is not None
     if valid is None or (scheduled and warming):
         return None
-    objective = objective_of(config, session.dataset.shape)
+    objective = objective_of(config, session.dataset.shape, session.run.brought)
     bound = trained_bound(session.model, session.batches("valid"), objective)
     return objective.score(valid.distortion, valid.rate, bound)
 

@@ -21,6 +21,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
+from latlas.brought import NOTHING, Brought
 from latlas.build import from_description
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
@@ -66,9 +67,10 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run folder."""
+    """A run folder, with what was brought along to train it or to open it."""
 
     path: Path
+    brought: Brought = NOTHING
 
     # By the folder alone: latlas.api adds calls to this class, and theirs is the same run.
     def __eq__(self, other: object) -> bool:
@@ -208,7 +210,7 @@ class Run:
             raise InputError(
                 f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
             )
-        model = from_description(_read_json(self.path / "model.json", "config", "item"))
+        model = from_description(_read_json(self.path / "model.json", "config", "item"), self.brought)
         _load_weights(model, _read_tensors(weights)[0], weights)
         return model.eval()
 
@@ -288,7 +290,7 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
     """
     options = run.data_options(data_dir)
     try:
-        dataset = read_data(options, progress)
+        dataset = read_data(options, progress, run.brought.data)
     except InputError as error:
         if {"data.header": "no"} not in error.remedy:
             raise

@@ -138,7 +138,7 @@ def train(
     with Console(quiet) as console, invoked_by(_call("train", source, shown)):
         settings = (experiment.QUICK if quick else {}) | dict(settings or {})
         resolved = configure(as_source(source), recipe, file, settings, options)
-        return Run(experiment.train(resolved, folder, console).path)
+        return Run.of(experiment.train(resolved, folder, console))
 
 
 def resume(
@@ -166,15 +166,13 @@ def resume(
     where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    folder = runs.find(path).path
-    with (
-        Console(quiet) as console,
-        invoked_by(_call("resume", folder, {"settings": settings, "quick": quick} | options)),
-    ):
+    run = runs.find(path)
+    shown = {"settings": settings, "quick": quick} | options
+    with Console(quiet) as console, invoked_by(_call("resume", run, shown)):
         again = experiment.resume(
-            folder, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, quick
+            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, quick
         )
-    return Run(again.path)
+    return Run.of(again)
 
 
 def _check_settings(settings: object) -> None:

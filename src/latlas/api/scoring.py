@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
@@ -197,6 +197,11 @@ def _plain(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 @dataclass(frozen=True, eq=False)
 class Run(runs.Run):
     """A run folder, with its items as DataFrames."""
+
+    @classmethod
+    def of(cls, run: runs.Run) -> Self:
+        """The same run, with these calls."""
+        return cls(run.path, run.brought)
 
     def encode(self, source: Any = "", **options: Unpack[ItemOptions]) -> pd.DataFrame:
         """The codes of a split or another source, a line for each item, as `latlas.encode` gives them in `frame`."""

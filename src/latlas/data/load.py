@@ -67,12 +67,13 @@ class _Reader:
     image_files: bool = False
 
 
-def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
-    """The data set that `options.source` names: a named set, a folder, an array or a table.
+def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | None = None) -> Dataset:
+    """The data set that `options.source` names: a named set, a folder, an array or a table; or that is `given`.
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
     """
-    return assemble(_read(_reader(options.source), options, progress=progress), options)
+    raw = _read(_reader(options.source), options, progress=progress) if given is None else given
+    return assemble(raw, options)
 
 
 def load_items(
