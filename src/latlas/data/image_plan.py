@@ -143,7 +143,12 @@ def _refuse_stacks(
     stacks = [(f, h.pages) for f, h in zip(files, headers, strict=True) if h is not None and h.stack]
     if stacks:
         path, pages = stacks[0]
-        more = f", as {counted(len(stacks) - 1, 'other file')}" if len(stacks) > 1 else ""
+        others = len(stacks) - 1
+        more = (
+            f", and {counted(others, 'more file')} {'has' if others == 1 else 'have'} several"
+            if len(stacks) > 1
+            else ""
+        )
         raise InputError(
             f"{path} is a stack of {counted(pages, 'page')}{more}; say all (every page is an item) or first",
             field="data.pages",
