@@ -45,10 +45,12 @@ from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.settings import Config
+from latlas.text import counted
 from latlas.trackers import Followers, Tracker, own, replay
 
 T = TypeVar("T")
 SHOWN = 8  # images that trackers get at each epoch
+QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}  # enough to try things out
 
 
 class Interrupted(KeyboardInterrupt):
@@ -76,6 +78,7 @@ class Session:
     scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
     trackers: Followers = field(default_factory=Followers)
+    quick: bool = False
 
     @property
     def seconds(self) -> float:
@@ -161,29 +164,30 @@ def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str,
 def resume(
     path: Run | str | Path,
     observer: Observer = SILENT,
-    threads: int | None = None,
-    device: str = "",
-    data_dir: str = "",
+    where: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
+    quick: bool = False,
     tracker: Sequence[Tracker] = (),
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
-    change.
+    `where` has the device, the threads and the data_dir to go on with, as before unless given. With `changes`, settings
+    by dotted key, it is trained further: see `continuing`. Without any, a finished run is
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time.
+
+    Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
     run = runs.find(path)
-    further = continuing.further(run, changes or {})
-    if run.finished and further is None:
+    further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
+    if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
         if not (run.path / "report.html").exists():
             report.write_report(run.path)
         return run
-    config, info = further or continuing.config_of(run), run.info
+    config, info, where = further or continuing.config_of(run), run.info, where or {}
     machine = {
-        "training.threads": threads or info["threads"],
-        "training.device": device or config.training.device,
+        "training.threads": where.get("threads") or info["threads"],
+        "training.device": where.get("device") or config.training.device,
     }
     on = prepare(override(config, machine, "device, threads").training)
     for key, now in (
@@ -193,11 +197,11 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
-    dataset = runs.dataset_of(run, data_dir, observer.progress)
+    dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
-    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on)
+    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
     session.trackers = Followers([*own(), *tracker], observer)
-    return _run(session, further is not None)
+    return _run(session, further is not None or waiting)
 
 
 def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
@@ -363,7 +367,7 @@ def _patience_is_over(session: Session, length: training.Plan) -> str:
         worse = training.clearly_worse(session.scores, length)
         return "validation stays clearly worse than at its best" if worse else ""
     over = patience is not None and progress.epochs_without_better >= patience
-    return f"validation no better for {patience} epochs" if over else ""
+    return f"validation no better for {counted(patience or 0, 'epoch')}" if over else ""
 
 
 def _end_epoch(session: Session, event: training.EpochEnded, length: training.Plan) -> None:
@@ -457,12 +461,13 @@ def finish(session: Session) -> None:
         write_json(run.path / "metrics.json", values | {"finished": False})
 
     keep()
-    if config.evaluation.groups:
-        names = metrics.of_unseen(config.evaluation.groups, dataset.measured)
+    evaluation = override(config, QUICK if session.quick else {}, "quick").evaluation
+    if evaluation.groups:
+        names = metrics.of_unseen(evaluation.groups, dataset.measured)
         compute = lambda: metrics.numbers(context, names)  # noqa: E731
         failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
         keep(numbers=_or_note(compute, failure, command, observer) or {})
-    if config.evaluation.diagnose:
+    if evaluation.diagnose:
         diagnose = lambda: _findings(run, dataset, context)  # noqa: E731
         failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
         keep(findings=_or_note(diagnose, failure, command, observer) or [])
@@ -496,7 +501,7 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "epochs": round(progress.step / per_epoch, 3),
         "steps": progress.step,
         "skipped_steps": progress.skipped,
-        "setbacks": progress.setbacks,
+        "setbacks": progress.earlier_setbacks + progress.setbacks,
         "best_step": progress.best_step,
         "seconds": None,
         "training_seconds": round(progress.seconds, 3),

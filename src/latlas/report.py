@@ -17,7 +17,7 @@ from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
-from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
+from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
 
@@ -136,7 +136,9 @@ def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
     splits = {name: split for name, split in splits.items() if split}
     if not splits:
         return None
-    heads = [Cell(SPLITS[name], f"{rounded(split.get('images'), 0)} items") for name, split in splits.items()]
+    heads = [
+        Cell(SPLITS[name], f"{counted(split.get('images') or 0, 'item')}") for name, split in splits.items()
+    ]
     numbers, measured, rows = metrics.get("numbers", {}), measured_numbers(metrics)[0], []
     for key in OF_SPLITS:
         if any(split.get(key) is not None for split in splits.values()):

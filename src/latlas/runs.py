@@ -61,8 +61,8 @@ class Progress:
 
     `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
     training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
-    `recently_skipped` has the last of them, and `setbacks` counts how often training went back because of them since
-    `start`.
+    `recently_skipped` has the last of them; `setbacks` counts how often training went back because of them since
+    `start`, and `earlier_setbacks` before it.
     """
 
     step: int = 0
@@ -78,6 +78,7 @@ class Progress:
     skipped: int = 0
     recently_skipped: list[int] = field(default_factory=list)
     setbacks: int = 0
+    earlier_setbacks: int = 0
 
 
 @dataclass(frozen=True, eq=False)

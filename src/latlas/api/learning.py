@@ -44,8 +44,6 @@ SHORT = {
     "from_run": "training.start",
 }
 
-QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
-
 
 def configure(
     source: str = "", recipe: str = "", file: Path | None = None,
@@ -141,22 +139,27 @@ def train(
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", source, shown)):
-        settings = (QUICK if quick else {}) | dict(settings or {})
+        settings = (experiment.QUICK if quick else {}) | dict(settings or {})
         resolved = configure(as_source(source), recipe, file, settings, options)
         return Run.of(experiment.train(resolved, folder, console, tracker=followed))
 
 
 def resume(
-    path: RunLike, *, settings: Mapping[str, Any] | None = None, quiet: bool = False, **options: Any
+    path: RunLike,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    quiet: bool = False,
+    **options: Any,
 ) -> Run:
     """Continues a run to its end as if it had never stopped, or trains it further.
 
     `options` are the short names of `train`. Device, threads and data_dir are where it is trained, by default as
     before. With epochs, steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a
     stopped or a finished run is trained further, from the newest or from its best weights, in a new cycle of the
-    learning rate. Without any a finished run is returned unchanged. A `tracker` is one as for `train`. Raises
-    InputError for data that are missing or have changed, for a setting that cannot change and for a length that is
-    trained already.
+    learning rate. Without any a finished run is returned unchanged. `quick` is that of `train`, for the numbers at the
+    end of this call, and so is a `tracker`. Raises InputError for data that are missing or have changed, for a setting
+    that cannot change and for a length that is trained already.
     """
     followed = tracking.chosen(options.pop("tracker", None))
     known = dict.fromkeys((*Where.__annotations__, *SHORT))
@@ -168,10 +171,9 @@ def resume(
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
     run = runs.find(path)
-    with Console(quiet) as console, invoked_by(_call("resume", run, {"settings": settings} | options)):
-        again = experiment.resume(
-            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, followed
-        )
+    shown = {"settings": settings, "quick": quick} | options
+    with Console(quiet) as console, invoked_by(_call("resume", run, shown)):
+        again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
 
 
