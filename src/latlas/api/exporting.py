@@ -69,7 +69,9 @@ def load(path: RunLike) -> Model:
 
     Raises InputError if the folder is neither, or a file in it is missing or damaged.
     """
-    folder = None if isinstance(path, Run) or not isinstance(path, str | os.PathLike) else path_of(path, "run")
+    folder = (
+        None if isinstance(path, Run) or not isinstance(path, str | os.PathLike) else path_of(path, "run")
+    )
     if folder is not None and hub_layout.is_hub_folder(folder):
         return hub_layout.read(folder)
     return runs.load(path)
@@ -78,7 +80,9 @@ def load(path: RunLike) -> Model:
 def _check(targets: Mapping[str, Path]) -> None:
     """Raises InputError for no format, for one that needs a missing package, and for a place that is taken."""
     if not targets:
-        raise InputError("say what to write: a folder for onnx or hub, a .pt2 file for torch", field="onnx, hub, torch")
+        raise InputError(
+            "say what to write: a folder for onnx or hub, a .pt2 file for torch", field="onnx, hub, torch"
+        )
     if "onnx" in targets:
         onnx_files.require()
     for name, path in targets.items():

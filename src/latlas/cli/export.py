@@ -51,6 +51,9 @@ def export(
             sizes = f"batches of {', '.join(map(str, BATCHES[:-1]))} and {BATCHES[-1]}"
             worst = ", ".join(f"{output} {value:.1e}" for output, value in written.differences.items())
             lines.append(f"  largest differences from the model, {sizes}, by {written.checked_by}: {worst}")
-    result = {"run": str(exported.run), **{name: written.to_dict() for name, written in exported.formats.items()}}
+    result = {
+        "run": str(exported.run),
+        **{name: written.to_dict() for name, written in exported.formats.items()},
+    }
     result |= {"batches": list(BATCHES), "left_out": list(exported.left_out)}
     show(result, as_json, "\n".join(lines))

@@ -97,7 +97,9 @@ def _markdown(table: Table | None) -> str:
     if table is None:
         return ""
     rules = ["---:" if i in table.numeric else "---" for i in range(len(table.head))]
-    head, *rows = ([_cell(cell) for cell in cells] for cells in (table.head, *(row.cells for row in table.rows)))
+    head, *rows = (
+        [_cell(cell) for cell in cells] for cells in (table.head, *(row.cells for row in table.rows))
+    )
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rules, *rows])
 
 

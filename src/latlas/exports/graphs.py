@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from latlas.data import Like
 from latlas.errors import LatlasError
-from latlas.models import Model, evaluating
+from latlas.models import Model
 
 BATCHES = (1, 2, 7, 64)  # sizes at which a program is compared with the model
 CAPTURED = 3  # the size that it is captured at: another one
@@ -81,8 +81,8 @@ class Decoding(nn.Module):
 class Part:
     """A graph of a model, with what it takes and gives, by name.
 
-    `inputs` are 64 items or codes, and `expected` what the model itself gives for them; a program's outputs are compared
-    with these after `scaled`, relative to `size`.
+    `inputs` are 64 items or codes, and `expected` what the model itself gives for them; a program's outputs are
+    compared with these after `scaled`, relative to `size`.
     """
 
     name: str
@@ -112,7 +112,9 @@ def parts_of(model: Model) -> tuple[Part, Part]:
     for tensor in (*single.parameters(), *single.buffers()):
         tensor.data = tensor.data.contiguous()  # programs are saved in that layout
     with torch.no_grad():
-        drawn = model.prior_value().sample(max(BATCHES), torch.Generator().manual_seed(0), next(model.parameters()))
+        drawn = model.prior_value().sample(
+            max(BATCHES), torch.Generator().manual_seed(0), next(model.parameters())
+        )
         x = _items(model, drawn)
         q = model.infer(model.to_tensor(x))
         codes = torch.cat([drawn[::2], q.mean[1::2]])  # those of the prior, and those of the items
@@ -163,7 +165,9 @@ def compared(part: Part, run: Callable[[np.ndarray], Sequence[np.ndarray]]) -> d
             worst[name] = float(np.maximum(worst[name], difference))  # of NaN and a number it is NaN
     for name, difference in worst.items():
         if not difference <= TOLERANCE:
-            raise LatlasError(f"{name} differs from the model's by {difference:.1e}, and at most {TOLERANCE:.0e} is right")
+            raise LatlasError(
+                f"{name} differs from the model's by {difference:.1e}, and at most {TOLERANCE:.0e} is right"
+            )
     return worst
 
 

@@ -64,7 +64,7 @@ def onnx_file(part: Part, about: Mapping[str, Any]) -> tuple[bytes, dict[str, fl
 
 
 def _log_sigmoid(x: Any) -> Any:
-    """log sigmoid(x) = -log(1 + exp(-x)): the exporter's own, Log of Sigmoid, is wrong where the sigmoid is nearly 0."""
+    """log sigmoid(x) = -log(1 + exp(-x)): the exporter's own, Log of Sigmoid, is wrong where that is nearly 0."""
     from onnxscript import opset18
 
     return opset18.Neg(opset18.Softplus(opset18.Neg(x)))

@@ -21,7 +21,9 @@ class Written:
     def to_dict(self) -> dict[str, Any]:
         """The same as JSON values."""
         about = {"path": str(self.path), "files": [str(file) for file in self.files]}
-        return about | ({"differences": self.differences, "checked_by": self.checked_by} if self.checked_by else {})
+        return about | (
+            {"differences": self.differences, "checked_by": self.checked_by} if self.checked_by else {}
+        )
 
 
 @dataclass(frozen=True)
