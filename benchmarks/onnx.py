@@ -38,12 +38,12 @@ RESULTS = Path(__file__).parent / "results" / "onnx.md"
 Row = dict[str, str | float | None]
 HEAD = f"""# ONNX beside PyTorch
 
-Every recipe, trained for {STEPS} steps on {ITEMS:,} items and exported by `latlas.export`. onnxruntime runs the files on test
-items, which the export has not seen, at batches of 1, 2, 7 and 64; the graphs are captured at 3. The largest difference of
-all values from the model's: of codes relative to the largest mean or standard deviation among 64 items, of decoded items on
-the model's scale, where their range is 1. A dash: the posterior gives no standard deviation. The seconds are those of the
-export, on a busy machine. Modules of one's own: attention, group normalisation, dropout and upsampling in a `latlas.Model`
-made by hand.
+Every recipe, trained for {STEPS} steps on {ITEMS:,} items and exported by `latlas.export`. onnxruntime runs the
+files on test items, which the export has not seen, at batches of 1, 2, 7 and 64; the graphs are captured at 3.
+The largest difference of all values from the model's: of codes relative to the largest mean or standard
+deviation among 64 items, of decoded items on the model's scale, where their range is 1. A dash: the posterior
+gives no standard deviation. The seconds are those of the export, on a busy machine. Modules of one's own:
+attention, group normalisation, dropout and upsampling in a `latlas.Model` made by hand.
 
 """
 

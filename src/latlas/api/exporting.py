@@ -60,7 +60,7 @@ def export(
         for line in exporter.left_out:
             console.note(f"left out: {line}")
     written = {name: _write(targets[name], *content) for name, content in made.items()}
-    return Exported(opened and opened.path, **written, left_out=tuple(exporter.left_out))
+    return Exported(None if opened is None else opened.path, **written, left_out=tuple(exporter.left_out))
 
 
 def load(path: RunLike) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def export(
             sizes = f"batches of {', '.join(map(str, BATCHES[:-1]))} and {BATCHES[-1]}"
             worst = ", ".join(f"{output} {value:.1e}" for output, value in written.differences.items())
             lines.append(f"  largest differences from the model, {sizes}, by {written.checked_by}: {worst}")
-    result = {
+    result: dict[str, Any] = {
         "run": str(exported.run),
         **{name: written.to_dict() for name, written in exported.formats.items()},
     }

@@ -31,6 +31,9 @@ class Units(nn.Module):
     Values with a range of their own have 64 bits there: their offset may be large beside their spread.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, item: Like) -> None:
         super().__init__()
         self.image, self.plain = item.kind == "image", item.scaling.kind == "none"

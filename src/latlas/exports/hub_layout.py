@@ -52,10 +52,10 @@ def _small(path: Path) -> bytes | None:
             texts = PngImagePlugin.PngInfo()
             for key in ("Title", "Description"):
                 texts.add_itxt(key, str(image.info.get(key, "")))
-            image = image.convert("RGB")
-            image.thumbnail((WIDEST, 4 * WIDEST))
+            small = image.convert("RGB")
+            small.thumbnail((WIDEST, 4 * WIDEST))
             content = io.BytesIO()
-            image.save(content, "PNG", optimize=True, pnginfo=texts)
+            small.save(content, "PNG", optimize=True, pnginfo=texts)
     except (OSError, SyntaxError, ValueError):
         return None
     return content.getvalue()

@@ -84,7 +84,7 @@ def _runner(model: ModelProto) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
         from onnx.reference import ReferenceEvaluator
 
         reference = ReferenceEvaluator(model)
-        return lambda batch: reference.run(None, {name: batch})
+        return lambda batch: list(reference.run(None, {name: batch}))
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
