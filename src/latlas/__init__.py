@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         evaluation_of,
         export,
         load,
+        log,
         morph,
         neighbours,
         plan_study,
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
     from latlas.errors import InputError, LatlasError
     from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
     from latlas.models import Model
+    from latlas.trackers import Tracker
 
 __all__ = [
     "InputError",
     "LatlasError",
     "Model",
     "Run",
+    "Tracker",
     "__version__",
     "animate",
     "compare_runs",
@@ -53,6 +56,7 @@ __all__ = [
     "list_recipes",
     "list_runs",
     "load",
+    "log",
     "morph",
     "neighbours",
     "plan_study",
@@ -74,6 +78,7 @@ _HOMES = {
     "LatlasError": "errors",
     "Model": "models",
     "Run": "api.scoring",
+    "Tracker": "trackers",
     "data_info": "listing",
     "fetch_data": "listing",
     "list_data": "listing",

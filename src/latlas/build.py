@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from latlas.brought import NOTHING, Brought
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.errors import InputError
@@ -20,6 +21,7 @@ from latlas.objectives import OBJECTIVES, Objective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
 from latlas.settings import Config
+from latlas.text import counted
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
@@ -44,7 +46,7 @@ class Statistics:
     examples: np.ndarray
 
 
-def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
+def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tuple[Config, list[str]]:
     """The configuration with every setting that was left to the data decided, and a note on each decision.
 
     Raises InputError if a setting does not fit the data.
@@ -78,8 +80,8 @@ def resolve(config: Config, dataset: Dataset) -> tuple[Config, list[str]]:
         choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
     if config.training.epochs is None and config.training.steps is None:
         epochs = _good_epochs(dataset, config.training.batch_size)
-        choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
-        if config.training.patience is None and _ranks_epochs(config, dataset):
+        choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
+        if config.training.patience is None and _ranks_epochs(config, dataset, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
@@ -101,9 +103,9 @@ def _good_epochs(dataset: Dataset, batch_size: int) -> int:
     return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
 
 
-def _ranks_epochs(config: Config, dataset: Dataset) -> bool:
+def _ranks_epochs(config: Config, dataset: Dataset, brought: Brought) -> bool:
     """Whether validation tells which epoch is the best."""
-    ranks = objective_of(config, dataset.shape).score(0.0, 0.0, 0.0) is not None
+    ranks = objective_of(config, dataset.shape, brought).score(0.0, 0.0, 0.0) is not None
     return ranks and len(dataset.valid) > 0 and config.training.method == "gradient"
 
 
@@ -130,7 +132,7 @@ def _long_warmup(config: Config, n: int) -> list[str]:
     steps, warmup = steps_of(config, n), config.objective.warmup or 0
     if warmup <= steps or config.training.method == "pca":
         return []
-    note = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
+    note = f"objective.warmup = {warmup:,} is longer than training, {counted(steps, 'step')}"
     return [f"{note}: the weight does not reach its full value"]
 
 
@@ -164,7 +166,7 @@ def statistics(dataset: Dataset) -> Statistics:
     return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), examples)
 
 
-def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
+def build(config: Config, item: Like, about: Statistics | None = None, brought: Brought = NOTHING) -> Model:
     """The model of a resolved configuration, initialised by its seed and the data's statistics.
 
     Raises InputError if the network does not fit the shape.
@@ -199,8 +201,10 @@ def build(config: Config, item: Like, about: Statistics | None = None) -> Model:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def objective_of(config: Config, shape: tuple[int, ...]) -> Objective:
-    """The objective of the configuration, for items (*shape)."""
+def objective_of(config: Config, shape: tuple[int, ...], brought: Brought = NOTHING) -> Objective:
+    """The objective of the configuration, for items (*shape); one that was brought goes before it."""
+    if brought.objective is not None:
+        return brought.objective
     return OBJECTIVES[config.objective.name].from_config(config.objective, math.prod(shape))
 
 
@@ -238,13 +242,13 @@ def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
     }
 
 
-def from_description(about: dict[str, Any], file: Path) -> Model:
+def from_description(about: dict[str, Any], file: Path, brought: Brought = NOTHING) -> Model:
     """The model of a `description` that was read from a file, with fresh weights.
 
     Raises InputError if a part of the description is missing or damaged.
     """
     try:
-        return build(parse(about["config"], str(file)), _item_from(about["item"]))
+        return build(parse(about["config"], str(file)), _item_from(about["item"]), brought=brought)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 

@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
+from latlas.brought import NOTHING, Brought
 from latlas.build import from_description
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
@@ -33,6 +34,22 @@ ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
+PLACE = (
+    "kind",
+    "step",
+    "epoch",
+    "train",
+    "valid",
+)  # in a row of the log: where it stands, and its groups of numbers
+TERMS = (
+    "loss",
+    "grad_norm",
+    "distortion",
+    "rate",
+    "log_pz",
+    "log_qz",
+    "elbo",
+)  # of training, in a row of the log
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
@@ -42,8 +59,8 @@ class Progress:
 
     `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
     training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
-    `recently_skipped` has the last of them, and `setbacks` counts how often training went back because of them since
-    `start`.
+    `recently_skipped` has the last of them; `setbacks` counts how often training went back because of them since
+    `start`, and `earlier_setbacks` before it.
     """
 
     step: int = 0
@@ -59,13 +76,15 @@ class Progress:
     skipped: int = 0
     recently_skipped: list[int] = field(default_factory=list)
     setbacks: int = 0
+    earlier_setbacks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A run folder."""
+    """A run folder, with what was brought along to train it or to open it."""
 
     path: Path
+    brought: Brought = NOTHING
 
     # By the folder alone: latlas.api adds calls to this class, and theirs is the same run.
     def __eq__(self, other: object) -> bool:
@@ -205,17 +224,30 @@ class Run:
             raise InputError(
                 f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
             )
-        return described_model(self.path / "model.json", weights)
+        return described_model(self.path / "model.json", weights, self.brought)
 
 
-def described_model(about: Path, weights: Path) -> Model:
+def described_model(about: Path, weights: Path, brought: Brought = NOTHING) -> Model:
     """The model that a JSON file describes, on the CPU, with the weights of a safetensors file.
 
     Raises InputError if one of them is missing or damaged, or the two do not fit together.
     """
-    model = from_description(read_json(about, "config", "item"), about)
+    model = from_description(read_json(about, "config", "item"), about, brought)
     _load_weights(model, _read_tensors(weights)[0], weights)
     return model.eval()
+
+
+def values_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row of the log by name: `train/loss` and the other terms of training, `valid/elbo` and the other
+    numbers of the validation split, and `lr`, `beta`, `seconds` and their like; what the row lacks is left out.
+    """
+    own = {f"train/{key}" if key in TERMS else key: value for key, value in row.items() if key not in PLACE}
+    groups = {
+        f"{group}/{key}": value
+        for group in ("train", "valid")
+        for key, value in (row.get(group) or {}).items()
+    }
+    return {key: value for key, value in (own | groups).items() if isinstance(value, int | float)}
 
 
 def measured_numbers(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -293,7 +325,7 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
     """
     options = run.data_options(data_dir)
     try:
-        dataset = read_data(options, progress)
+        dataset = read_data(options, progress, run.brought.data)
     except InputError as error:
         if {"data.header": "no"} not in error.remedy:
             raise

@@ -6,6 +6,7 @@ from latlas.data.fetch import fetch
 from latlas.data.load import Like, as_source, load, load_items
 from latlas.data.named import source_info, sources
 from latlas.data.options import DataOptions
+from latlas.data.splits import Raw
 
 __all__ = [
     "UNLABELLED",
@@ -13,6 +14,7 @@ __all__ = [
     "Dataset",
     "Kind",
     "Like",
+    "Raw",
     "Scaling",
     "Split",
     "as_source",

@@ -32,7 +32,7 @@ from latlas.data.tables import read_table
 from latlas.errors import InputError
 from latlas.files import refuse_special
 from latlas.progress import SILENT, Observer, OnProgress
-from latlas.text import printable
+from latlas.text import counted, printable
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,13 @@ class _Reader:
     image_files: bool = False
 
 
-def load(options: DataOptions, progress: OnProgress | None = None) -> Dataset:
-    """The data set that `options.source` names: a named set, a folder, an array or a table.
+def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | None = None) -> Dataset:
+    """The data set that `options.source` names: a named set, a folder, an array or a table; or that is `given`.
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
     """
-    return assemble(_read(_reader(options.source), options, progress=progress), options)
+    raw = _read(_reader(options.source), options, progress=progress) if given is None else given
+    return assemble(raw, options)
 
 
 def load_items(
@@ -244,7 +245,9 @@ def _refuse_single(path: Path, pages: str | None) -> None:
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata
         header = inspect(path)
     if pages == "first" or header.pages == 1 or not (header.stack or pages):
-        hint = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        hint = (
+            "" if header.pages == 1 else f", or data.pages = all to take its {counted(header.pages, 'page')}"
+        )
         raise InputError(f"{path}: a single image; give the folder that holds all of them{hint}")
 
 

@@ -46,7 +46,7 @@ def card(run: Run, model: Model, pictures: Mapping[str, Embedded]) -> str:
         columns=", ".join(map(escaped, item.columns or ())),
         facts={key: escaped(value) for key, value in _facts(run).items()},
         images=f"{numbers.get('images', 0):,} {items(item.kind)}",
-        results=_markdown(report.results(metrics, item.kind)),
+        results=_markdown(report.results_table(metrics, item.kind)),
         groups={title: _markdown(table) for title, table in tables.items()},
         warnings=[f"{row.cells[0].text}: {row.warning}" for t in tables.values() for row in t.rows if row.warning],
         pictures=pictures,
