@@ -52,6 +52,7 @@ LAYERS = {
     "animation": "a run's snapshots, played in order",
     "html": "pages from templates/",
     "report": "one page from a run folder",
+    "exports": "a model for use outside latlas: ONNX, a torch program, the hub's layout",
     "inference": "a trained run in use: codes, samples, reconstructions",
     "items": "single items: codes, scores, neighbours, and the page of the most unusual",
     "evaluation": "what a run is worth on its own data or on other items",

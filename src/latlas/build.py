@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -241,15 +242,15 @@ def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
     }
 
 
-def from_description(about: dict[str, Any], brought: Brought = NOTHING) -> Model:
-    """The model of a `description`, with fresh weights.
+def from_description(about: dict[str, Any], file: Path, brought: Brought = NOTHING) -> Model:
+    """The model of a `description` that was read from a file, with fresh weights.
 
     Raises InputError if a part of the description is missing or damaged.
     """
     try:
-        return build(parse(about["config"], "model.json"), _item_from(about["item"]), brought=brought)
+        return build(parse(about["config"], str(file)), _item_from(about["item"]), brought=brought)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"model.json: damaged ({type(error).__name__}: {error})") from None
+        raise InputError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 
 
 def _item_from(item: dict[str, Any]) -> Like:
