@@ -38,11 +38,11 @@ from latlas.errors import InputError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.machine import environment, interruptible, prepare
 from latlas.metrics import Context, display
-from latlas.metrics.elbo import Evaluation, evaluate
-from latlas.metrics.importance import trained_bound
+from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
+from latlas.selection import Selection
 from latlas.settings import Config
 from latlas.tensorboard import Board
 
@@ -71,7 +71,6 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
-    scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
 
     @property
@@ -259,8 +258,8 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
     objective = objective_of(config, session.dataset.shape, session.run.brought)
-    session.scores = _scores(run, progress.start)
-    if _patience_is_over(session, length):
+    selection = Selection(config, objective, length, _scores(run, progress.start))
+    if selection.is_over(progress):
         return None
     with contextlib.closing(Board(run.path, progress.step)) as board:
         for event in training.train(
@@ -276,8 +275,8 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
             elif isinstance(event, training.SetBack):
                 return event.step
             elif isinstance(event, training.EpochEnded):
-                _end_epoch(session, board, event, length)
-                if reason := _patience_is_over(session, length):
+                _end_epoch(session, board, event, selection)
+                if reason := selection.is_over(progress):
                     session.observer.note(f"{reason}: stopped early")
                     return None
             else:
@@ -343,30 +342,11 @@ def _scores(run: Run, start: int) -> list[tuple[int, float]]:
     return [(row["step"], row["score"]) for row in rows if row.get("score") is not None]
 
 
-def _patience_is_over(session: Session, length: training.Plan) -> str:
-    """Why training stops early, "" where it does not."""
-    patience, progress = session.config.training.patience, session.progress
-    if patience == "clearly-worse":
-        worse = training.clearly_worse(session.scores, length)
-        return "validation stays clearly worse than at its best" if worse else ""
-    over = patience is not None and progress.epochs_without_better >= patience
-    return f"validation no better for {patience} epochs" if over else ""
-
-
-def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
-    """Validates, logs and saves a checkpoint; the best epoch is the one with the best validation score by the
-    objective that is trained.
-    """
-    progress, run = session.progress, session.run
-    valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
-    score = _score(session, valid, event.step < length.warmup)
-    better = score is None or progress.best_score is None or score > progress.best_score
-    passed = length.validated // length.per_epoch
-    progress.epochs_without_better = 0 if better else progress.epochs_without_better + passed
-    if score is not None:
-        session.scores.append((event.step, score))
-    if better:
-        progress.best_step, progress.best_score = event.step, score
+def _end_epoch(session: Session, board: Board, event: training.EpochEnded, selection: Selection) -> None:
+    """Validates, logs and saves a checkpoint."""
+    progress, run, length = session.progress, session.run, selection.length
+    verdict = selection.judge(session.model, session.batches("valid"), event, progress)
+    valid = verdict.valid
     speed = progress.images / progress.seconds
     row = {
         "kind": "epoch",
@@ -377,8 +357,8 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
         "lr": event.lr,
         "seconds": round(progress.seconds, 3),
         "images_per_second": speed,
-        "score": score,
-        "best": better,
+        "score": verdict.score,
+        "best": verdict.better,
     }
     run.append_log(row)
     board.epoch(row, session.model, session.batches(session.dataset.measured))
@@ -387,19 +367,6 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
     if valid is not None:
         session.explain(valid.to_dict())
-
-
-def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
-    """The score that ranks epochs. None while weights or capacity still rise, as the objective then changes: the newest
-    epoch counts as the best.
-    """
-    config = session.config
-    scheduled = config.objective.schedule != "constant" or config.objective.capacity is not None
-    if valid is None or (scheduled and warming):
-        return None
-    objective = objective_of(config, session.dataset.shape, session.run.brought)
-    bound = trained_bound(session.model, session.batches("valid"), objective)
-    return objective.score(valid.distortion, valid.rate, bound)
 
 
 def _epoch_line(
