@@ -26,7 +26,7 @@ GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the 
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
 # most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
-MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
+MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)

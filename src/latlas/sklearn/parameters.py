@@ -12,7 +12,7 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
 
-from latlas.build import good_epochs, objective_of
+from latlas.build import MOST_EPOCHS, good_epochs, objective_of
 from latlas.config import override, recipe
 from latlas.data import DataOptions
 from latlas.data.ranges import check_numeric, decide
@@ -103,7 +103,6 @@ DECIDED = {
 }
 WHOLE, REAL = ("latent", "epochs", "steps", "batch_size"), ("beta", "lr", "validation_fraction")
 LEAST_BATCH, MOST_BATCH, SHARE_OF_BATCH = 32, 128, 8
-MOST_EPOCHS = 100  # of few rows, which are known by heart by then
 LEAST_HELD_OUT = 10  # fewer rows do not tell which epoch is the best
 UNITS = DataOptions(constant="keep")
 
