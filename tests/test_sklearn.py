@@ -125,7 +125,7 @@ class TestData:
         x = np.column_stack([IRIS, np.full(len(IRIS), 0.1)])
         fitted = quick(steps=60, lr=0.01).fit(x)
         np.testing.assert_allclose(fitted.inverse_transform(fitted.transform(x))[:, -1], 0.1, atol=0.2)
-        assert fitted.score_samples(x[:1] + [0, 0, 0, 0, 5])[0] < fitted.score_samples(x[:1])[0]
+        assert fitted.score_samples(x[:1] + np.array([0, 0, 0, 0, 5]))[0] < fitted.score_samples(x[:1])[0]
         assert any("never vary" in note for note in fitted.notes_)
 
     def test_the_values_say_how_they_are_scaled(self) -> None:
@@ -167,7 +167,7 @@ class TestData:
     def test_sparse_rows_are_refused_by_scikit_learns_words(self) -> None:
         from scipy.sparse import csr_array
 
-        with pytest.raises(TypeError, match="[Ss]parse"):
+        with pytest.raises(TypeError, match=r"[Ss]parse"):
             quick().fit(csr_array(X))
 
 
@@ -287,7 +287,7 @@ class TestKeeping:
         monkeypatch.chdir(tmp_path)
 
         def state() -> tuple[Any, ...]:
-            numpy = np.random.get_state()
+            numpy = np.random.get_state()  # noqa: NPY002
             filters = list(warnings.filters)
             return torch.get_rng_state().tolist(), numpy[1].tolist(), torch.get_num_threads(), filters  # type: ignore[index]
 

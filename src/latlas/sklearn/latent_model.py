@@ -26,7 +26,15 @@ from latlas.progress import Observer
 from latlas.settings import Config
 from latlas.sklearn.fitted import Fitted, ImageAxes
 from latlas.sklearn.fitting import Trained, in_folder, in_memory
-from latlas.sklearn.parameters import PARAMETERS, check_values, configured, kind_of, threads, value_errors
+from latlas.sklearn.parameters import (
+    PARAMETERS,
+    check_values,
+    configured,
+    in_parameters,
+    kind_of,
+    threads,
+    value_errors,
+)
 
 
 @dataclass(eq=False, repr=False)
@@ -79,7 +87,7 @@ class LatentModel(BaseEstimator):
         self._fitted = Fitted(trained.model, trained.about, axes)
         self.n_iter_ = trained.epochs
         self.history_ = dict(trained.history)
-        self.notes_ = tuple(console.notes)
+        self.notes_ = tuple(map(in_parameters, console.notes))
         self.run_ = None if trained.run is None else Run.of(trained.run)
         return self
 

@@ -118,9 +118,14 @@ def value_errors() -> Iterator[None]:
         yield
     except InputError as error:
         line = error.about("run_dir") if error.field == "out" else str(error)
-        for name, key in {**KEYS, "kind": "data.kind", "image_shape": "data.image_size"}.items():
-            line = re.sub(rf"\b{re.escape(key)}\b", name, line)
-        raise InvalidInput(line) from None
+        raise InvalidInput(in_parameters(line)) from None
+
+
+def in_parameters(text: str) -> str:
+    """A sentence on settings in the estimators' words: model.latent is called latent."""
+    for name, key in {**KEYS, "kind": "data.kind", "image_shape": "data.image_size"}.items():
+        text = re.sub(rf"\b{re.escape(key)}\b", name, text)
+    return text
 
 
 @contextmanager
