@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import latlas
 from latlas.errors import LatlasError
 from latlas.sklearn import VAE, Autoencoder, VAEOutlierDetector
+from latlas.sklearn.parameters import configured
 
 ESTIMATORS = (VAE, Autoencoder, VAEOutlierDetector)
 BARE = {"evaluation.groups": [], "evaluation.diagnose": False, "pictures.draw": False}
@@ -36,7 +37,7 @@ def quick(estimator: type = VAE, /, **options: Any) -> Any:
     return estimator(**{"latent": 2, "steps": 4, "hidden": 16, "random_state": 0, **options})
 
 
-@parametrize_with_checks([kind(steps=3, hidden=8) for kind in ESTIMATORS])
+@parametrize_with_checks([kind(steps=2, hidden=4) for kind in ESTIMATORS])
 def test_scikit_learn_accepts_it(estimator: Any, check: Any) -> None:
     check(estimator)
 
@@ -123,7 +124,7 @@ class TestData:
 
     def test_what_never_varies_comes_back(self) -> None:
         x = np.column_stack([IRIS, np.full(len(IRIS), 0.1)])
-        fitted = quick(steps=60, lr=0.01).fit(x)
+        fitted = quick(steps=30, lr=0.02).fit(x)
         np.testing.assert_allclose(fitted.inverse_transform(fitted.transform(x))[:, -1], 0.1, atol=0.2)
         assert fitted.score_samples(x[:1] + np.array([0, 0, 0, 0, 5]))[0] < fitted.score_samples(x[:1])[0]
         assert any("never vary" in note for note in fitted.notes_)
@@ -252,7 +253,11 @@ class TestParameters:
         assert fitted.run_.info["start"]["run"] == str(tmp_path / "one")
 
     def test_small_data_get_few_steps_and_large_ones_validation(self) -> None:
-        assert VAE(hidden=4).fit(IRIS[:12]).n_iter_ == 200
+        given = VAE().get_params(deep=False)
+        few, many = (configured(given, "vae", n, "table") for n in (12, 100_000))
+        assert (few.training.epochs, few.training.batch_size, few.data.validation) == (200, 32, 0.0)
+        assert (many.training.epochs, many.training.batch_size, many.data.validation) == (7, 128, 0.1)
+        assert (few.training.patience, many.training.patience) == (None, "clearly-worse")
         rows = np.random.default_rng(0).normal(size=(300, 3))
         notes = " ".join(quick(early_stopping="auto").fit(rows).notes_)
         assert "validation: 30 training items held out" in notes
@@ -373,7 +378,7 @@ class TestOutliers:
         x = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(300, 6))
         x[:6] = 12 * rng.choice([-1, 1], size=(6, 6))
         for by in ("elbo", "squared_error"):
-            detector = VAEOutlierDetector(2, steps=150, random_state=0, by=by).fit(x)
+            detector = quick(VAEOutlierDetector, steps=50, lr=0.02, by=by).fit(x)
             assert (detector.predict(x[:6]) == -1).all()
             assert (detector.predict(x[6:]) == 1).mean() > 0.85
             below = np.sort(detector.score_samples(x))
