@@ -20,6 +20,7 @@ from latlas.files import check_folder, check_output, write_atomic, write_new_fol
 from latlas.models import Model
 from latlas.runs import Run
 
+FORMATS = ("onnx", "hub", "torch")
 Differences = dict[str, float]
 
 
@@ -46,7 +47,7 @@ def export(
     if threads is not None:
         check_number(threads, "threads")
     machine.use_threads(threads)
-    given = {"onnx": onnx, "hub": hub, "torch": torch}
+    given = dict(zip(FORMATS, (onnx, hub, torch), strict=True))
     targets = {name: path for name, at in given.items() if (path := path_of(at, name)) is not None}
     _check(targets)
     opened, model = (None, run) if isinstance(run, Model) else _finished(run)
