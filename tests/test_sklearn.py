@@ -73,7 +73,9 @@ class TestTruths:
         settings = {"objective.schedule": "constant", "optimizer.schedule": "constant"}
         options = {"steps": 40, "batch_size": 16, "early_stopping": True, "lr": 0.1, "settings": settings}
         memory = quick(**options).fit(X)
-        assert memory.history_["score"].argmax() < len(memory.history_["score"]) - 1  # the last is not the best
+        assert (
+            memory.history_["score"].argmax() < len(memory.history_["score"]) - 1
+        )  # the last is not the best
         bare = options | {"settings": settings | BARE}
         folder = quick(**bare, run_dir=tmp_path / "run").fit(X, load_digits().target[:200])
         assert (tmp_path / "run" / "report.html").exists()
