@@ -237,7 +237,7 @@ def test_the_best_weights_are_those_that_go_on(source: Path, tmp_path: Path) -> 
         ({"steps": 24, "lr": 0.1}, r"training.steps = 24: the run has trained 24 steps"),
         (
             {"lr": 0.1},
-            r"optimizer.lr = 0.1: .* trained all its 24 steps \(4 epochs\): .* as with training.epochs = 8$",
+            r"optimizer.lr = 0.1: .* trained all of its 24 steps \(4 epochs\): .* as with training.epochs = 8$",
         ),
         ({"latent": 3}, r"model.latent = 3: cannot change.*latlas train DATA --from"),
         ({"beta": 2.0, "epochs": 9}, r"objective.beta = 2: cannot change"),

@@ -178,7 +178,7 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
     except InputError as error:
         raise InputError(str(error), field="training.start") from None
     own = model.state_dict()
-    if wrong := _unlike(own, weights):
+    if wrong := unlike(own, weights):
         raise InputError(
             f"the weights of {run.path} do not fit: {'; '.join(wrong)}{_take_over(run, config, model)}",
             field="training.start",
@@ -200,7 +200,7 @@ def start_text(start: Mapping[str, Any]) -> str:
     return f"weights start from those of {start['run']}{step}, trained on {start['data']}{scale}"
 
 
-def _unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
+def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
     missing = [f"{name} is missing there" for name in own if name not in other]
     unknown = [f"{name} is not in this model" for name in other if name not in own]
     shapes = [
