@@ -82,7 +82,7 @@ def _check(targets: Mapping[str, Path]) -> None:
     """Raises InputError for no format, for one that needs a missing package, and for a place that is taken."""
     if not targets:
         raise InputError(
-            "say what to write: a folder for onnx or hub, a .pt2 file for torch", field="onnx, hub, torch"
+            "say what to write: a folder for onnx or hub, a .pt2 file for torch", field=", ".join(FORMATS)
         )
     if "onnx" in targets:
         onnx_files.require()
