@@ -26,6 +26,7 @@ from latlas.build import from_description
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
+from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.models import Model
@@ -122,6 +123,11 @@ class Run:
         """The options to read the run's data; `data_dir`, if given, is where named sets are."""
         options = self.config.data
         return options if not data_dir else options.model_copy(update={"data_dir": data_dir})
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the run was trained on data in memory, which no file holds."""
+        return self.config.data.source == MEMORY
 
     @property
     def finished(self) -> bool:
@@ -288,6 +294,11 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
     Raises InputError if they are missing or have changed.
     """
     options = run.data_options(data_dir)
+    if run.in_memory and run.brought.data is None:
+        raise InputError(
+            f"{run.path} was trained on data in memory, and no file holds them: pass them again in Python, as"
+            f" latlas.evaluate({os.fspath(run.path)!r}, data=x)"
+        )
     try:
         dataset = read_data(options, progress, run.brought.data)
     except InputError as error:
@@ -296,7 +307,8 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
         # Runs from before this was asked took a first row of numbers for values.
         dataset = read_data(options.model_copy(update={"header": "no"}), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
-        raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
+        what = f"{dataset.source}: these data are not those that {run.path} was started with"
+        raise InputError(what if run.brought.data is None else f"{what}, or have been changed since")
     return dataset
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
-from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of
+from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, with_data
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.files import write_atomic
@@ -83,7 +83,7 @@ def diagnose(run: RunLike, **where: Unpack[Where]) -> list[diagnosis.Finding]:
     """
     check(where, Where)
     with Console(where.get("quiet", False)) as console:
-        opened = find(run)
+        opened = with_data(run, where.get("data"), console)
         dataset = dataset_of(opened, where.get("data_dir", ""), console.progress)
         model = model_of(opened, where) if opened.has_weights else None
         context = None if model is None else metrics.context_of(opened, model, dataset, observer=console)
@@ -96,21 +96,20 @@ def write_report(
     redraw: bool = False,
     grid: tuple[int, int] | None = None,
     span: tuple[float, float] | None = None,
-    data_dir: str = "",
-    threads: int | None = None,
-    quiet: bool = False,
+    **where: Unpack[Where],
 ) -> Path:
     """Writes report.html again from the run folder and gives its path.
 
     `redraw` draws the pictures again from the data, as does a `grid` (rows, columns) or a `span` (low, high) of the
-    latent manifold. Raises InputError if the data are missing.
+    latent manifold. Further options are those of `Where`. Raises InputError if the data are missing.
     """
-    machine.use_threads(threads)
-    opened = find(run)
-    _check_manifold(opened, grid, span)
-    if redraw or grid or span:
-        with Console(quiet) as console:
-            experiment.redraw(opened, grid, span, data_dir, console)
+    check(where, Where)
+    machine.use_threads(where.get("threads"))
+    with Console(where.get("quiet", False)) as console:
+        opened = with_data(run, where.get("data"), console)
+        _check_manifold(opened, grid, span)
+        if redraw or grid or span:
+            experiment.redraw(opened, grid, span, os.fspath(where.get("data_dir") or ""), console)
     return report.write_report(opened.path)
 
 
@@ -173,30 +172,43 @@ def compare_runs(
     *,
     pca: bool = True,
     measures: Sequence[str] | str = (),
-    data_dir: str = "",
-    threads: int | None = None,
-    quiet: bool = False,
+    **where: Unpack[Where],
 ) -> compare.Comparison:
     """Compares finished runs, one row each, and writes the page to `out` unless it is None.
 
     "" is compare.html in the current folder. `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of
-    `latlas.metrics.METRICS`. Raises InputError for an unfinished run, a run given twice, an unknown measure, and
-    missing data.
+    `latlas.metrics.METRICS`. Further options are those of `Where`; `data` are those of all runs that were trained on
+    data in memory and are given by their folders. Raises InputError for an unfinished run, a run given twice, an
+    unknown measure, and missing data.
     """
-    machine.use_threads(threads)
+    check(where, Where)
+    machine.use_threads(where.get("threads"))
     wanted = path_of(out, "out")
     path = None if wanted is None else html.page_path(wanted) if os.fspath(out or "") else Path(COMPARISON)
     if isinstance(runs, str | os.PathLike | Run):
         runs = [runs]
     if not isinstance(runs, Iterable):
         raise InputError(f"expected runs, got {type(runs).__name__}", field="runs")
-    opened = [find(run) for run in runs]
     measures = one_or_many(measures, "measures")
-    with Console(quiet) as console:
+    with Console(where.get("quiet", False)) as console:
+        opened = _with_data(runs, where.get("data"), console)
         result = compare.gather(
-            compare.by_name(opened), pca=pca, measures=measures, data_dir=data_dir, pictures=path is not None,
+            compare.by_name(opened), pca=pca, measures=measures,
+            data_dir=os.fspath(where.get("data_dir") or ""), pictures=path is not None,
             observer=console,
         )  # fmt: skip
     if path is not None:
         write_atomic(path, compare.page([result], compare.title_of(result)))
     return result
+
+
+def _with_data(runs: Iterable[RunLike], data: Any, console: Console) -> list[Run]:
+    """The runs; those that lack their data in memory have `data`, which are converted once."""
+    opened, first = [find(run) for run in runs], None
+    for i, run in enumerate(opened):
+        if data is None or not run.in_memory or run.brought.data is not None:
+            continue
+        if first is None or run.info["data"]["fingerprint"] != first.info["data"]["fingerprint"]:
+            first = with_data(run, data, console)
+        opened[i] = replace(run, brought=replace(run.brought, data=first.brought.data))
+    return opened

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
 KindOption = Literal["auto", "image", "vector", "table"]
@@ -61,6 +62,9 @@ class DataOptions(Section):
     ] = "auto"
     encoding: Annotated[
         str, Field(description="a text table's encoding; empty: by its byte-order mark, else UTF-8")
+    ] = ""
+    layer: Annotated[
+        str, Field(description="of an AnnData in memory: the layer that is trained on; empty: X")
     ] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
     kind: Annotated[
