@@ -127,7 +127,14 @@ class Run:
     @property
     def in_memory(self) -> bool:
         """Whether the run was trained on data in memory, which no file holds."""
-        return self.config.data.source == MEMORY
+        return (self.path / "config.toml").exists() and self.config.data.source == MEMORY
+
+    @property
+    def continued_by(self) -> str:
+        """The command that continues the run, or the call where it takes data in memory."""
+        if self.in_memory:
+            return f"latlas.resume({os.fspath(self.path)!r}, data=x)"
+        return f"latlas train --resume {self.path}"
 
     @property
     def finished(self) -> bool:
@@ -212,9 +219,7 @@ class Run:
         if not weights.exists():
             if self.finished:
                 raise InputError(f"{weights}: missing, though the run is finished; remove the folder")
-            raise InputError(
-                f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
-            )
+            raise InputError(f"{self.path}: no weights yet; train them with: {self.continued_by}")
         model = from_description(_read_json(self.path / "model.json", "config", "item"), self.brought)
         _load_weights(model, _read_tensors(weights)[0], weights)
         return model.eval()
@@ -476,7 +481,7 @@ def check_prunable(run: Run) -> None:
     """Raises InputError for a run that is unfinished or has no weights beside its checkpoints."""
     if not run.finished:
         raise InputError(
-            f"{run.path}: unfinished: it needs its checkpoint; finish it with: latlas train --resume {run.path}"
+            f"{run.path}: unfinished: it needs its checkpoint; finish it with: {run.continued_by}"
         )
     if not run.has_weights:
         raise InputError(f"{run.path / WEIGHTS}: missing, though the run is finished; its checkpoint is kept")
@@ -509,7 +514,7 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     Raises InputError if it has none yet, or the file is damaged.
     """
     if not run.has_weights:
-        raise InputError(f"{run.path}: no weights yet; train them with: latlas train --resume {run.path}")
+        raise InputError(f"{run.path}: no weights yet; train them with: {run.continued_by}")
     return _read_tensors(run.path / WEIGHTS)[0]
 
 

@@ -113,11 +113,13 @@ def arrow_of(given: Any, where: str, classes: Mapping[str, Sequence[str]] | None
     """
     import pyarrow as pa
 
-    columns = hasattr(given, "columns") or hasattr(given, "column_names")
     try:
         if isinstance(given, pa.Table):
             table = given
-        elif isinstance(given, pa.RecordBatch) or (columns and hasattr(given, "__arrow_c_stream__")):
+        elif isinstance(given, pa.RecordBatch) or (
+            hasattr(given, "__arrow_c_stream__")
+            and (hasattr(given, "columns") or hasattr(given, "column_names"))
+        ):
             table = pa.table(given)
         elif hasattr(given, "__dataframe__"):
             from pyarrow.interchange import from_dataframe

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 
 from latlas.data.arrays import raw_of_arrays, roles_of
 from latlas.data.arrow import Columns, named_classes, raw_of_columns, refuse_other_columns
 from latlas.data.dataset import UNLABELLED
 from latlas.data.image_plan import ImageFormat
-from latlas.data.objects import Plain, array_of, labels_of, plain
-from latlas.data.options import MEMORY, DataOptions
+from latlas.data.objects import Plain, array_of, is_sparse, labels_of, plain
+from latlas.data.options import MEMORY, DataOptions, used
 from latlas.data.pictures import ImageList, raw_of_images
 from latlas.data.splits import Raw, check_trainable, code_labels, in_parts
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, Table, as_labels, one_line, raw_of
 from latlas.errors import InputError, unknown
 from latlas.progress import OnProgress
 from latlas.text import listed
-
-_KINDS = {np.ndarray: "arrays", pd.DataFrame: "tables", pa.Table: "tables by protocol", list: "images"}
 
 
 @dataclass(frozen=True)
@@ -55,37 +51,24 @@ def raw_of_given(
     Raises InputError for an object that holds no items, and as the readers of files do.
     """
     parts = _parts(given, options.layer)
-    kinds = {_KINDS[type(items.x)] for items in parts.splits.values()}
-    if len(kinds) > 1:
-        raise InputError(f"{MEMORY}: splits of different kinds: {listed(sorted(kinds))}; give all as one")
+    forms = sorted({items.form for items in parts.splits.values()})
+    if len(forms) > 1:
+        raise InputError(f"{MEMORY}: splits of different types ({listed(forms)}); give all in one")
     check_trainable(parts.splits, MEMORY)
-    x = parts.first.x
-    if isinstance(x, np.ndarray):
-        raw = _of_arrays(parts, _used(options, new, "an array", (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layer")))
-    elif isinstance(x, list):
+    if forms == ["array"]:
+        raw = _of_arrays(parts, used(options, (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layer"), "an array", new))
+    elif forms == ["images"]:
         unused = (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layout", "kind", "layer")
-        raw = _of_images(parts, _used(options, new, "images", unused), progress)
+        raw = _of_images(parts, used(options, unused, "images", new), progress)
     else:
         layer = () if parts.first.beside is not None else ("layer",)
         unused = ("layout", *TEXT_OPTIONS, *layer)
-        raw = _of_tables(parts, _used(options, new, "a table in memory", unused), progress)
+        raw = _of_tables(parts, used(options, unused, "a table in memory", new), progress)
     first = parts.first
     whats = [first.what] if len(parts.splits) == 1 else [f"{p} {s.what}" for p, s in parts.splits.items()]
     with_labels = ", with labels" if any(split.labels is not None for split in raw.parts.values()) else ""
     notes = [f"{MEMORY}: {', '.join(whats)}{with_labels}", *first.notes, *raw.notes]
     return replace(_named(raw, parts), notes=tuple(notes))
-
-
-def _used(options: DataOptions, new: bool, what: str, unused: Sequence[str]) -> DataOptions:
-    """The options without those that have no meaning for such data.
-
-    Raises InputError where one of those is set for `new` data.
-    """
-    for field in unused:
-        value, default = getattr(options, field), DataOptions.model_fields[field].default
-        if new and value != default:
-            raise InputError(f"has no meaning for {what}; leave it out", field=f"data.{field}", value=value)
-    return options.model_copy(update={f: DataOptions.model_fields[f].default for f in unused})
 
 
 def _named(raw: Raw, parts: _Parts) -> Raw:
@@ -101,7 +84,7 @@ def _named(raw: Raw, parts: _Parts) -> Raw:
 def _parts(given: Any, layer: str) -> _Parts:
     if isinstance(given, tuple):
         given = _pairs(given)
-    if not isinstance(given, Mapping):
+    if not isinstance(given, Mapping) or is_sparse(given):  # a dok_matrix is a mapping
         return _Parts({"train": plain(given, MEMORY, layer)}, {"train": "x"}, {})
     roles = roles_of(given, MEMORY)
     splits = {}
@@ -162,7 +145,7 @@ def _of_tables(parts: _Parts, options: DataOptions, progress: OnProgress | None)
         raise InputError(
             "labels are given beside the items as well; leave it out", field="data.label", value=label
         )
-    if isinstance(parts.first.x, pa.Table):
+    if parts.first.form == "arrow":
         tables = {part: items.x for part, items in parts.splits.items()}
         for table in tables.values():
             refuse_other_columns(table.column_names, parts.first.x.column_names, MEMORY)
@@ -178,6 +161,8 @@ def _of_tables(parts: _Parts, options: DataOptions, progress: OnProgress | None)
 
 
 def _of_frames(parts: _Parts, options: DataOptions) -> Raw:
+    import pandas as pd
+
     frames = []
     for items in parts.splits.values():
         names = [one_line(str(c)) for c in items.x.columns]

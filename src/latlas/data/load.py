@@ -24,7 +24,7 @@ from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
-from latlas.data.options import MEMORY, DataOptions, path_of, path_text
+from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
 from latlas.data.pictures import broken_notes, file_names, first_few, refuse_broken
 from latlas.data.ranges import check_fit, check_numeric, native
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
@@ -125,13 +125,9 @@ def _read(
     progress: OnProgress | None = None,
 ) -> Raw:
     """A source as its reader gives it; what has no meaning for it is refused, but for a run's settings in later use."""
-    for field in (*reader.unused, "layer"):
-        value, default = getattr(options, field), DataOptions.model_fields[field].default
-        if like is None and value != default:
-            raise InputError(
-                f"has no meaning for {reader.what}; leave it out", field=f"data.{field}", value=value
-            )
-        options = options.model_copy(update={field: default})
+    options = used(options, (*reader.unused, "layer"), reader.what, like is None)
+    if reader in (PARQUET_FILE, PARQUET_FOLDER):
+        options = used(options, TEXT_OPTIONS, "a Parquet file", like is None)
     if reader is NAMED_SET:
         raw = reader.read(_Request(Path(), options, like, split, progress))
         return replace(raw, notes=(*_shadowed(options.source), *raw.notes))
@@ -343,8 +339,8 @@ IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
 IDX_FILE = _Reader("an IDX file", _NO_COLUMNS, _read_idx_file)
 ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array)
 TABLE = _Reader("a table", ("layout",), _read_table)
-PARQUET_FILE = _Reader("a table in a Parquet file", ("layout", *TEXT_OPTIONS), _read_parquet_file)
-PARQUET_FOLDER = _Reader("a table in Parquet files", ("layout", *TEXT_OPTIONS), _read_parquet_folder)
+PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file)
+PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder)
 
 
 def image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import torch
 from PIL import Image
 
@@ -141,11 +140,11 @@ def _as_array(given: Any, like: Like | None, where: str = "items") -> Given:
 def _unpacked(given: Any, like: Like) -> Given:
     """The items of a data set, a sparse matrix or an AnnData; what comes out of a model for them are arrays."""
     found = plain(given, "items")
-    if isinstance(found.x, list):
+    if found.form == "images":
         return _pictures(found.x, like)
-    if isinstance(found.x, np.ndarray):
+    if found.form == "array":
         return replace(_fitted(Given(found.x), like, "data"), back=lambda x: x, notes=found.notes)
-    columns = Columns({"train": found.x}, "items", "items") if isinstance(found.x, pa.Table) else None
+    columns = Columns({"train": found.x}, "items", "items") if found.form == "arrow" else None
     if columns is not None and columns.image_columns and like.kind == "image":
         options, wanted = DataOptions(strict=True), image_needs(like, DataOptions(), "items")
         raw = raw_of_columns(columns, options, wanted)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
@@ -23,17 +22,22 @@ from latlas.errors import InputError, unknown
 from latlas.text import printable, size
 
 EXPECTED = "an array, a tensor, a data frame, a list of items, a picture, a data set or the path of a source"
+if TYPE_CHECKING:
+    import pandas as pd
+
+Form = Literal["array", "frame", "arrow", "images"]
 _ANNDATA = ("X", "obs", "var", "obsm", "layers")  # by which an AnnData is known
 _HUB = ("features", "column_names")  # by which a Dataset of the hub is known
 
 
 @dataclass(frozen=True)
 class Plain:
-    """Items `x` in a plain type (an array, a data frame, an Arrow table, a list of images), with what their holder says
-    of them: `labels`, the names of `classes` 0, 1, ..., the `names` of items, and columns `beside` them, one of which
-    may be that of labels. `what` describes the holder.
+    """Items `x` in a plain type, its `form` (an array, a data frame of pandas, an Arrow table, a list of image
+    sources), with what their holder says of them: `labels`, the names of `classes` 0, 1, ..., the `names` of items,
+    and columns `beside` them, one of which may be that of labels. `what` describes the holder.
     """
 
+    form: Form
     x: Any
     what: str
     name: str = "data"
@@ -47,8 +51,9 @@ class Plain:
 def is_packed(given: Any) -> bool:
     """Whether items come out of an object only one by one, by its own words, or by unpacking."""
     return (
-        _is_sparse(given)
-        or isinstance(given, torch.utils.data.Dataset | DataLoader | pa.Table | pa.RecordBatch)
+        is_sparse(given)
+        or isinstance(given, torch.utils.data.Dataset | DataLoader)
+        or _is_of(given, "pyarrow", "Table", "RecordBatch")
         or all(hasattr(given, name) for name in _ANNDATA)
         or all(hasattr(given, name) for name in _HUB)
         or _is_list_of_pairs(given)
@@ -65,26 +70,28 @@ def plain(given: Any, where: str, layer: str = "") -> Plain:
         return _from_anndata(given, where, layer)
     if isinstance(given, DataLoader):
         raise InputError(f"{where}: a DataLoader makes batches of a data set; give that: loader.dataset")
+    if hasattr(type(given), "collect"):
+        raise InputError(f"{where}: {type(given).__name__} is not computed yet; give its collect()")
     by_items = _is_iterable(given) or isinstance(given, torch.utils.data.Dataset)
     if isinstance(given, IterableDataset) or (by_items and not hasattr(given, "__len__")):
         raise InputError(
-            f"{where}: a {type(given).__name__} has no length and no order to come back to; give its items as an"
-            " array, a list or a data set with a length"
+            f"{where}: {type(given).__name__} has no length and no order to come back to; give its items as an array,"
+            " a list or a data set with a length"
         )
-    if all(hasattr(given, name) for name in _HUB) and not isinstance(given, pa.Table):
+    if all(hasattr(given, name) for name in _HUB):
         return _from_hub(given, where)
-    if isinstance(given, pd.DataFrame):
+    if _is_of(given, "pandas", "DataFrame"):
         return _from_pandas(given)
     if (table := arrow_of(given, where)) is not None:
-        return Plain(table, f"{type(given).__name__} ({table.num_rows:,}, {table.num_columns:,})")
+        return Plain("arrow", table, f"{type(given).__name__} ({table.num_rows:,}, {table.num_columns:,})")
     if isinstance(given, Image.Image):
         raise InputError(f"{where}: a single picture; give a list of them")
     if isinstance(given, list | tuple) and _are_images(given):
-        return Plain(_images(given), f"{type(given).__name__} of {len(given):,} images")
+        return Plain("images", _images(given), f"{type(given).__name__} of {len(given):,} images")
     if isinstance(given, torch.utils.data.Dataset) or _is_list_of_pairs(given) or _is_sequence(given):
         return _from_dataset(given, where)
     array = array_of(given, where)
-    return Plain(array, f"{type(given).__name__} {_shape(array)} of {array.dtype}")
+    return Plain("array", array, f"{type(given).__name__} {_shape(array)} of {array.dtype}")
 
 
 def array_of(given: Any, where: str) -> np.ndarray:
@@ -94,7 +101,7 @@ def array_of(given: Any, where: str) -> np.ndarray:
     """
     if isinstance(given, torch.Tensor):
         return of_tensor(given, where)
-    if _is_sparse(given):
+    if is_sparse(given):
         return _dense(given, where)
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise InputError(f"{where}: {np.ma.count_masked(given):,} masked values; fill them")
@@ -107,12 +114,14 @@ def array_of(given: Any, where: str) -> np.ndarray:
 
 def labels_of(given: Any, where: str) -> np.ndarray:
     """Labels (N,) in any type that holds them, in which None or NaN may stand for a missing one."""
+    import pandas as pd
+
     if isinstance(given, pd.DataFrame) and given.shape[1] == 1:
         given = given.iloc[:, 0]
     if isinstance(given, pd.Series | pd.Categorical | pd.Index):
         return as_labels(pd.Series(given))
     if isinstance(given, list | tuple) and not any(isinstance(label, list | tuple) for label in given):
-        return as_labels(pd.Series([_label(label) for label in given], dtype=object).infer_objects())
+        return _of_labels([_label(label) for label in given])
     array = array_of(given, where)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
 
@@ -134,7 +143,13 @@ def _shape(array: np.ndarray) -> str:
     return f"({', '.join(f'{n:,}' for n in array.shape)})"
 
 
-def _is_sparse(given: Any) -> bool:
+def _is_of(given: Any, package: str, *names: str) -> bool:
+    """Whether an object is of one of these classes, which stand in a package that may not be imported yet."""
+    found = [getattr(sys.modules.get(package), name, None) for name in names]
+    return any(kind is not None and isinstance(given, kind) for kind in found)
+
+
+def is_sparse(given: Any) -> bool:
     return hasattr(given, "nnz") and hasattr(given, "toarray")
 
 
@@ -146,7 +161,7 @@ def _is_sequence(given: Any) -> bool:
     """Whether items can be had by number, from an object that is nothing else."""
     alike = hasattr(given, "__getitem__") and hasattr(given, "__len__")
     known = isinstance(given, list | tuple | str | bytes | Mapping | np.ndarray | torch.Tensor)
-    return alike and not known and not hasattr(given, "__array__") and not _is_sparse(given)
+    return alike and not known and not hasattr(given, "__array__") and not is_sparse(given)
 
 
 def _is_list_of_pairs(given: Any) -> bool:
@@ -206,6 +221,9 @@ def _of_list(given: Sequence[Any], where: str) -> np.ndarray:
 
 
 def _from_pandas(frame: pd.DataFrame) -> Plain:
+    import pandas as pd
+    import pyarrow as pa
+
     what = f"DataFrame ({len(frame):,}, {frame.shape[1]:,})"
     own = frame.index
     named = (
@@ -213,8 +231,8 @@ def _from_pandas(frame: pd.DataFrame) -> Plain:
     )
     names = [printable(name) for name in own] if named else None
     if any(_holds_bytes(frame[c]) for c in frame.columns if frame.columns.is_unique):
-        return Plain(pa.Table.from_pandas(frame, preserve_index=False), what)
-    return Plain(frame, what, names=names)
+        return Plain("arrow", pa.Table.from_pandas(frame, preserve_index=False), what)
+    return Plain("frame", frame, what, names=names)
 
 
 def _holds_bytes(column: pd.Series) -> bool:
@@ -226,20 +244,24 @@ def _holds_bytes(column: pd.Series) -> bool:
 
 
 def _from_anndata(given: Any, where: str, layer: str) -> Plain:
+    import pandas as pd
+
     if layer and layer not in given.layers:
         raise InputError(unknown("layer", layer, map(str, given.layers)).message, field="data.layer")
     x = given.layers[layer] if layer else given.X
     if x is None:
         raise InputError(f"{where}: an AnnData without X; say data.layer = {' or '.join(given.layers)}")
-    array = array_of(x[:] if not hasattr(x, "__array__") and not _is_sparse(x) else x, where)
+    array = array_of(x[:] if not hasattr(x, "__array__") and not is_sparse(x) else x, where)
     frame = pd.DataFrame(array, columns=[str(name) for name in given.var_names], copy=False)
     what = f"AnnData {_shape(array)}" + (f", layer {layer}" if layer else "")
     names = [printable(name) for name in given.obs_names]
-    return Plain(frame, what, names=names, beside=pd.DataFrame(given.obs))
+    return Plain("frame", frame, what, names=names, beside=pd.DataFrame(given.obs))
 
 
 def _from_hub(given: Any, where: str) -> Plain:
     """A Dataset of the hub, by its Arrow table; one without, or that makes its items anew, item by item."""
+    import pyarrow as pa
+
     features, names = dict(given.features), [str(name) for name in given.column_names]
     classes = {
         c: tuple(map(str, features[c].names)) for c in names if getattr(features.get(c), "names", None)
@@ -250,14 +272,14 @@ def _from_hub(given: Any, where: str) -> Plain:
     if hasattr(given, "with_format") and custom.get("type") != "custom":
         table = arrow_of(given.with_format("arrow")[:], where, classes)
         if table is not None:
-            return Plain(table, what, str(title))
+            return Plain("arrow", table, what, str(title))
     first = given[0] if len(given) else {}
     if any(isinstance(value, Image.Image) for value in first.values()):
         found = _from_dataset(given, where, next(iter(classes)) if len(classes) == 1 else "")
         return replace(found, what=what, name=str(title), classes=next(iter(classes.values()), ()))
     table = arrow_of(pa.table({c: given[c] for c in names}), where, classes)
     assert table is not None
-    return Plain(table, what, str(title))
+    return Plain("arrow", table, what, str(title))
 
 
 def _from_dataset(dataset: Any, where: str, label: str = "") -> Plain:
@@ -270,7 +292,7 @@ def _from_dataset(dataset: Any, where: str, label: str = "") -> Plain:
         x, *more = dataset.tensors
         labels = labels_of(more[0], where) if len(more) == 1 else None
         notes = () if len(more) < 2 else (f"{len(more)} tensors beside the items are not used",)
-        return Plain(of_tensor(x, where), what, labels=labels, notes=notes)
+        return Plain("array", of_tensor(x, where), what, labels=labels, notes=notes)
     first = _item(dataset, 0, where, label)
     notes = () if _same(first[0], _item(dataset, 0, where, label)[0]) else (
         "items are made anew each time, as by a random transform: they are read once, and trained on as they came",
@@ -282,7 +304,7 @@ def _from_dataset(dataset: Any, where: str, label: str = "") -> Plain:
         values.append(y)
     found, said = _labels(values)
     classes = _classes(dataset, found)
-    return Plain(stack.items, what, labels=found, classes=classes, notes=(*notes, *said))
+    return Plain(stack.form, stack.items, what, labels=found, classes=classes, notes=(*notes, *said))
 
 
 def _item(dataset: Any, i: int, where: str, label: str) -> tuple[Any, Any]:
@@ -333,6 +355,10 @@ class _Stack:
         self.array: np.ndarray | None = None
 
     @property
+    def form(self) -> Form:
+        return "images" if self.array is None else "array"
+
+    @property
     def items(self) -> np.ndarray | list[ImageSource]:
         return self.images if self.array is None else self.array
 
@@ -379,7 +405,13 @@ def _labels(values: Sequence[Any]) -> tuple[np.ndarray | None, list[str]]:
         return None, [f"what comes with each item is no label ({type(other).__name__}), and is left out"]
     if all(value is None for value in read):
         return None, []
-    return as_labels(pd.Series(read, dtype=object).infer_objects()), []
+    return _of_labels(read), []
+
+
+def _of_labels(values: Sequence[Any]) -> np.ndarray:
+    import pandas as pd
+
+    return as_labels(pd.Series(values, dtype=object).infer_objects())
 
 
 def _classes(dataset: Any, labels: np.ndarray | None) -> tuple[str, ...]:

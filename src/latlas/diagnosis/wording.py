@@ -11,15 +11,24 @@ from typing import Any
 
 from latlas.diagnosis import LOOKED_AT
 from latlas.diagnosis.finding import Finding
+from latlas.runs import Run
 
 INDENT = "  "
 
 
 def commands(finding: Finding, run: Path) -> list[str]:
-    """The command lines of the remedy: training again with the new settings, and the finding's own command."""
+    """The command lines of the remedy: training again with the new settings, and the finding's own command. Where they
+    take data in memory, they are calls.
+    """
     sets = [f"{key}={_setting(value)}" for key, value in finding.settings.items()]
     again = [_command_line("train", config=[str(run / "config.toml")], set=sets)] if sets else []
-    return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]
+    own = finding.command.replace("RUN", shlex.quote(str(run)))
+    if Run(run).in_memory:
+        settings = _plain(finding.settings)
+        call = f"latlas.train(x, config={str(run / 'config.toml')!r}, settings={settings!r})"
+        again = [call] if settings else []
+        own = Run(run).continued_by if own.startswith("latlas train") else own
+    return [*again, *([own] if own else [])]
 
 
 def _command_line(command: str, **options: Sequence[str]) -> str:
