@@ -11,7 +11,9 @@ from typing import Any, TypedDict
 
 from latlas import machine
 from latlas.console import Console
+from latlas.data import as_source
 from latlas.data.given import raw_of_given
+from latlas.data.load import read_source
 from latlas.errors import InputError, check_number
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
@@ -34,7 +36,7 @@ class Common(TypedDict, total=False):
 
 class Where(Common, total=False):
     """Options of every call on a run: those of `Common`, and the run's own `data`, where it was trained on data in
-    memory and is given by its folder."""
+    memory and is given by its folder, or where its files have moved."""
 
     data: Any
 
@@ -66,14 +68,18 @@ def open_run(run: RunLike, options: Mapping[str, Any], allowed: type = Where) ->
 
 
 def with_data(run: RunLike, data: Any, observer: Observer = SILENT) -> Run:
-    """The run, with the data in memory that it was trained on, if they are passed.
+    """The run, with the data that it was trained on if they are passed: in memory, or a path to where they are now.
 
     Raises InputError for other data.
     """
     opened = find(run)
     if data is None:
         return opened
-    raw = raw_of_given(data, opened.data_options(), observer.progress, new=False)
+    options = opened.data_options()
+    if isinstance(data, str | os.PathLike):
+        raw = read_source(options.model_copy(update={"source": as_source(data)}), observer.progress)
+    else:
+        raw = raw_of_given(data, options, observer.progress, new=False)
     opened = replace(opened, brought=replace(opened.brought, data=raw))
     dataset_of(opened)
     return opened

@@ -270,12 +270,11 @@ def _images(
     files, parts, rows = list[ImageSource](), list[str](), []
     for part, table in columns.tables.items():
         sources = [_source(columns, i, value) for i, value in enumerate(table.column(column))]
-        there = [i for i, source in enumerate(sources) if source is not None]
-        if len(there) < len(sources):
-            notes.append(f"{len(sources) - len(there):,} rows of {part} without an image are left out")
+        there = np.asarray([i for i, source in enumerate(sources) if source is not None], dtype=np.int64)
+        notes += _left_out(columns, part, len(sources) - len(there), options.strict)
         files += [source for source in sources if source is not None]
         parts += [part] * len(there)
-        rows.append(np.asarray(there, dtype=np.int64))
+        rows.append(there)
     codes, classes = _label_codes(columns, label, rows) if label else (None, None)
     images = ImageList(files, parts, codes, classes, np.concatenate(rows))
     if not files:
@@ -288,6 +287,18 @@ def _images(
             "official splits: " + ", ".join(f"{part} {count:,}" for part, count in columns.sizes.items())
         )
     return replace(raw, notes=(*start, *notes, *raw.notes))
+
+
+def _left_out(columns: Columns, part: str, empty: int, strict: bool) -> list[str]:
+    """A note on rows without an image, if there are any.
+
+    Raises InputError for them with `strict`.
+    """
+    rows = "1 row" if empty == 1 else f"{empty:,} rows"
+    line = f"{rows} of {part} without an image {'is' if empty == 1 else 'are'} left out"
+    if empty and strict:
+        raise InputError(f"{columns.where}: {line}; mend them, or leave data.strict false")
+    return [line] if empty else []
 
 
 def _image_column(columns: Columns, options: DataOptions) -> str:

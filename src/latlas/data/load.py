@@ -73,10 +73,17 @@ def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | 
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
     """
-    if given is None and options.source == MEMORY:
+    return assemble(read_source(options, progress) if given is None else given, options)
+
+
+def read_source(options: DataOptions, progress: OnProgress | None = None) -> Raw:
+    """What `options.source` holds, before it is split and scaled.
+
+    Raises InputError as `load` does.
+    """
+    if options.source == MEMORY:
         raise InputError(f"{MEMORY}: no file holds them; in Python they are passed again, as latlas.train(x)")
-    raw = _read(_reader(options.source), options, progress=progress) if given is None else given
-    return assemble(raw, options)
+    return _read(_reader(options.source), options, progress=progress)
 
 
 def load_items(

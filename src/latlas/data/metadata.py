@@ -16,7 +16,7 @@ from latlas.data.pictures import first_few
 from latlas.data.splits import code_labels
 from latlas.data.tables import as_labels
 from latlas.errors import InputError, unknown
-from latlas.text import listed, printable
+from latlas.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,14 +37,18 @@ def labels_in(
     """The labels (N,) of images in the tables beside them, as codes with names or as real numbers, and notes; None
     where no column of the tables is one of labels. A table names images by their path from its own folder.
 
-    Raises InputError for a table that cannot be read or names no images, and where it is `asked`, for a column that is
-    not there.
+    Raises InputError for a table that cannot be read, and where one is `asked` for, for a column that is not there.
     """
     found: dict[str, Any] = {}
     columns, unused, notes = list[str](), dict[str, None](), list[str]()
     for name in tables:
         frame = _read(root / name)
-        files = _file_column(frame, root / name)
+        files = _file_column(frame)
+        if not files and not (options.label and asked):
+            notes.append(printable(f"{name} is not used: no column 'file_name' names the images"))
+            continue
+        if not files:
+            raise InputError(f"{root / name}: no column 'file_name' that names the images; add it")
         label = _label_column(frame, root / name, options.label, asked)
         unused |= dict.fromkeys(c for c in frame.columns if c not in (files, label))
         paths = [
@@ -52,7 +56,8 @@ def labels_in(
         ]
         absent = [path for path in paths if path not in set(images)] if label else []
         if absent:
-            text = f"{root / name}: {len(absent):,} rows name no image here: {first_few(absent)}"
+            rows = "1 row names" if len(absent) == 1 else f"{len(absent):,} rows name"
+            text = f"{root / name}: {rows} no image here: {first_few(absent)}"
             if options.strict:
                 raise InputError(f"{text}; mend them, or leave data.strict false")
             notes.append(printable(text))
@@ -90,14 +95,11 @@ def _read(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read as a table ({why})") from None
 
 
-def _file_column(frame: pd.DataFrame, path: Path) -> str:
+def _file_column(frame: pd.DataFrame) -> str:
+    """The column of the images' paths; "" without one."""
     names = [str(c) for c in frame.columns]
     ends = [c for c in names if c.endswith("file_name")]
-    if "file_name" not in names and len(ends) != 1:
-        raise InputError(
-            f"{path}: no column 'file_name' that names the images (it has {listed(names)}); add it, or move the file"
-        )
-    return "file_name" if "file_name" in names else ends[0]
+    return "file_name" if "file_name" in names else ends[0] if len(ends) == 1 else ""
 
 
 def _label_column(frame: pd.DataFrame, path: Path, label: str, asked: bool) -> str:
