@@ -209,8 +209,8 @@ def test_every_kind_is_the_data_set_of_its_file(kind: str) -> None:
     assert found.classes in (expected.classes, NAMES, ("0", "1", "2"))
 
 
-TRAINED = ("array", "tensor", "data set of arrays", "splits", "pictures", "Dataset of the hub", "DataFrame", "polars",
-           "sparse matrix", "AnnData")  # fmt: skip
+TRAINED = ("array", "data set of arrays", "pictures", "DataFrame", "sparse matrix")
+TRAINED_SLOWLY = ("tensor", "splits", "Dataset of the hub", "polars", "AnnData")
 SMALL: dict[str, Any] = {"latent": 2, "steps": 3, "quiet": True, "quick": True, "threads": 1}
 SETTINGS = {"pictures.draw": False, "network.hidden": [8], "training.snapshot_every": 1000}
 
@@ -229,7 +229,9 @@ def weights(files: Path) -> Callable[[str, dict[str, Any]], bytes]:
     return of
 
 
-@pytest.mark.parametrize("kind", TRAINED)
+@pytest.mark.parametrize(
+    "kind", [*TRAINED, *(pytest.param(kind, marks=pytest.mark.slow) for kind in TRAINED_SLOWLY)]
+)
 def test_every_kind_trains_to_the_same_bits_as_its_file(
     kind: str, weights: Callable[[str, dict[str, Any]], bytes], tmp_path: Path
 ) -> None:
