@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latlas.data.image_list import ImageList, raw_of_images
 from latlas.data.image_plan import ImageFormat
 from latlas.data.image_source import Held, ImageSource
 from latlas.data.metadata import LABELS
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER, splits_among
-from latlas.data.pictures import ImageList, raw_of_images
 from latlas.data.splits import MOST_CLASSES, Raw, code_labels, in_parts
 from latlas.data.tables import Table, as_labels, one_line, raw_of
 from latlas.data.walk import natural_key

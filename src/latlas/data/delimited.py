@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
-from latlas.data.pictures import first_few
 from latlas.errors import InputError
 
 if TYPE_CHECKING:

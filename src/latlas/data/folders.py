@@ -12,12 +12,12 @@ import numpy as np
 
 from latlas.data.dataset import UNLABELLED
 from latlas.data.image_formats import SUFFIXES
+from latlas.data.image_list import ImageList, first_few, raw_of_images
 from latlas.data.image_plan import ImageFormat
 from latlas.data.metadata import NAMES as METADATA
 from latlas.data.metadata import is_metadata, labels_in
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER, split_word, splits_among
-from latlas.data.pictures import ImageList, first_few, raw_of_images
 from latlas.data.splits import Raw, check_trainable, wanted
 from latlas.data.walk import Found, natural_key, walk
 from latlas.errors import InputError
@@ -98,24 +98,37 @@ def list_images(root: Path) -> Listing:
             placed.append((path, *place))
     placed.sort(key=lambda each: ORDER.index(each[1]))
     files, parts, classes = zip(*placed, strict=True)
-    notes = [*_counted(layout, parts, classes), *layout.notes]
-    if beside:
-        notes.append(f"left out {len(beside):,} images beside the splits: {_first_names(beside)}")
-    if others:
-        notes.append(f"{len(others):,} other files not read ({_kinds(others)})")
-    full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
-    empty = sorted(folder for folder in found.folders if Path(folder) not in full)
-    if empty:
-        notes.append(f"no images in {len(empty):,} folders: {_first_names(empty)}")
+    notes = [
+        *_counted(layout, parts, classes),
+        *layout.notes,
+        *_left_out(beside, others, images, found.folders),
+        *passed_over,
+    ]
     return Listing(
         files=tuple(root / path for path in files),
         parts=parts if layout.names else None,
         classes=classes if any(name is not None for name in classes) else None,
         others=tuple(others),
-        notes=(*notes, *passed_over),
+        notes=tuple(notes),
         broken_links=tuple(found.broken_links),
         metadata=tuple(metadata),
     )
+
+
+def _left_out(
+    beside: Sequence[str], others: Sequence[str], images: Sequence[Path], folders: Sequence[str]
+) -> list[str]:
+    """What is not read: images beside the splits, other files, and folders without images, a line for each."""
+    notes = []
+    if beside:
+        notes.append(f"left out {len(beside):,} images beside the splits: {_first_names(beside)}")
+    if others:
+        notes.append(f"{len(others):,} other files not read ({_kinds(others)})")
+    full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
+    empty = sorted(folder for folder in folders if Path(folder) not in full)
+    if empty:
+        notes.append(f"no images in {len(empty):,} folders: {_first_names(empty)}")
+    return notes
 
 
 def _read_layout(folders: Mapping[Steps, int]) -> _Layout:

@@ -12,10 +12,10 @@ import numpy as np
 from latlas.data.arrays import raw_of_arrays, roles_of
 from latlas.data.arrow import Columns, named_classes, raw_of_columns, refuse_other_columns
 from latlas.data.dataset import UNLABELLED
+from latlas.data.image_list import ImageList, raw_of_images
 from latlas.data.image_plan import ImageFormat
 from latlas.data.objects import Plain, array_of, is_sparse, labels_of, plain
 from latlas.data.options import MEMORY, DataOptions, used
-from latlas.data.pictures import ImageList, raw_of_images
 from latlas.data.splits import Raw, check_trainable, code_labels, in_parts
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, Table, as_labels, one_line, raw_of
 from latlas.errors import InputError, unknown

@@ -22,10 +22,10 @@ from latlas.data.folders import read_folder
 from latlas.data.idx import idx_files, read_idx, read_idx_folder
 from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_list import broken_notes, file_names, first_few, refuse_broken
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
-from latlas.data.pictures import broken_notes, file_names, first_few, refuse_broken
 from latlas.data.ranges import check_fit, check_numeric, native
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, read_table

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latlas.data.delimited import read_delimited
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
-from latlas.data.pictures import first_few
 from latlas.data.splits import code_labels
 from latlas.data.tables import as_labels
 from latlas.errors import InputError, unknown

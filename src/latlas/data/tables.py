@@ -13,8 +13,8 @@ import numpy as np
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
 from latlas.data.delimited import counts_up, read_delimited
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
-from latlas.data.pictures import first_few
 from latlas.data.ranges import MOST_NAMED
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError, Settings, unknown
