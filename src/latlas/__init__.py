@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         evaluate,
         evaluation_of,
         load,
+        log,
         morph,
         neighbours,
         plan_study,
@@ -31,12 +32,14 @@ if TYPE_CHECKING:
     from latlas.errors import InputError, LatlasError
     from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
     from latlas.models import Model
+    from latlas.trackers import Tracker
 
 __all__ = [
     "InputError",
     "LatlasError",
     "Model",
     "Run",
+    "Tracker",
     "__version__",
     "animate",
     "compare_runs",
@@ -51,6 +54,7 @@ __all__ = [
     "list_recipes",
     "list_runs",
     "load",
+    "log",
     "morph",
     "neighbours",
     "plan_study",
@@ -72,6 +76,7 @@ _HOMES = {
     "LatlasError": "errors",
     "Model": "models",
     "Run": "api.scoring",
+    "Tracker": "trackers",
     "data_info": "listing",
     "fetch_data": "listing",
     "list_data": "listing",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from latlas import (
@@ -30,7 +31,7 @@ from latlas import data as sources
 from latlas._version import __version__
 from latlas.brought import NOTHING, Brought
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
-from latlas.config import override, to_toml
+from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.diagnosis.wording import described
@@ -44,9 +45,10 @@ from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.settings import Config
-from latlas.tensorboard import Board
+from latlas.trackers import Followers, Tracker, own, replay
 
 T = TypeVar("T")
+SHOWN = 8  # images that trackers get at each epoch
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,6 +75,7 @@ class Session:
     before: float = 0.0
     scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
+    trackers: Followers = field(default_factory=Followers)
 
     @property
     def seconds(self) -> float:
@@ -91,9 +94,10 @@ class Session:
 
 
 def train(
-    config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING
-) -> Run:
-    """Trains a configuration in a new run folder, then writes its numbers, pictures and report.
+    config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING,
+    tracker: Sequence[Tracker] = (),
+) -> Run:  # fmt: skip
+    """Trains a configuration in a new run folder, then writes its numbers, pictures and report; each `tracker` follows.
 
     Nothing is written before configuration and data are checked. Raises InputError for an error in either,
     Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
@@ -123,7 +127,10 @@ def train(
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
     run = replace(runs.create(out, f"{dataset.name}-{config.recipe.name}", contents), brought=brought)
     observer.note(f"run folder: {run.path}")
-    return _run(Session(run, config, dataset, model, optimizer, observer, device, started=started))
+    followers = Followers([*own(), *tracker], observer)
+    return _run(
+        Session(run, config, dataset, model, optimizer, observer, device, started=started, trackers=followers)
+    )
 
 
 def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
@@ -158,6 +165,7 @@ def resume(
     device: str = "",
     data_dir: str = "",
     changes: Mapping[str, Any] | None = None,
+    tracker: Sequence[Tracker] = (),
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
@@ -188,6 +196,7 @@ def resume(
     dataset = runs.dataset_of(run, data_dir, observer.progress)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     session = Session(run, config, dataset, *_on_device(model, config, on), observer, on)
+    session.trackers = Followers([*own(), *tracker], observer)
     return _run(session, further is not None)
 
 
@@ -197,7 +206,7 @@ def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Mode
 
 
 def _run(session: Session, further: bool = False) -> Run:
-    with exclusively(session.run.path), _resumable(session):
+    with exclusively(session.run.path), _resumable(session), session.trackers:
         with interruptible() as stop:
             _restore(session, further)
             now = session.progress
@@ -206,6 +215,7 @@ def _run(session: Session, further: bool = False) -> Run:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
             session.before = session.progress.wall
             if session.config.training.method == "pca":
+                _follow(session)
                 _solve(session)
             else:
                 while (step := _train(session, stop)) is not None:
@@ -243,6 +253,11 @@ def _resumable(session: Session) -> Iterator[None]:
         raise Interrupted(session.run, session.progress.step) from None
 
 
+def _follow(session: Session) -> None:
+    """Tells the trackers where training begins, goes on, or went back to."""
+    session.trackers.start(settings_of(session.config, ()), replay.about(session.run, session.progress.step))
+
+
 def _solve(session: Session) -> None:
     """Fits PCA in closed form instead of the training loop; its weights are the best ones."""
     begun = time.perf_counter()
@@ -260,33 +275,31 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     length = training.plan(config, len(data), progress.start)
     objective = objective_of(config, session.dataset.shape, session.run.brought)
     session.scores = _scores(run, progress.start)
+    _follow(session)
     if _patience_is_over(session, length):
         return None
-    with contextlib.closing(Board(run.path, progress.step)) as board:
-        for event in training.train(
-            session.model, data, objective, session.optimizer, config, progress, stop
-        ):
-            progress.wall = session.seconds
-            if isinstance(event, training.SnapshotDue):
-                snapshots.keep(run, config, session.model, session.dataset, event.step)
-            elif isinstance(event, training.Logged):
-                _log_step(session, board, event, length)
-            elif isinstance(event, training.Skipped):
-                _log_skipped(session, event, length)
-            elif isinstance(event, training.SetBack):
-                return event.step
-            elif isinstance(event, training.EpochEnded):
-                _end_epoch(session, board, event, length)
-                if reason := _patience_is_over(session, length):
-                    session.observer.note(f"{reason}: stopped early")
-                    return None
-            else:
-                runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
-                raise Interrupted(run, event.step)
+    for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
+        progress.wall = session.seconds
+        if isinstance(event, training.SnapshotDue):
+            snapshots.keep(run, config, session.model, session.dataset, event.step)
+        elif isinstance(event, training.Logged):
+            _log_step(session, event, length)
+        elif isinstance(event, training.Skipped):
+            _log_skipped(session, event, length)
+        elif isinstance(event, training.SetBack):
+            return event.step
+        elif isinstance(event, training.EpochEnded):
+            _end_epoch(session, event, length)
+            if reason := _patience_is_over(session, length):
+                session.observer.note(f"{reason}: stopped early")
+                return None
+        else:
+            runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
+            raise Interrupted(run, event.step)
     return None
 
 
-def _log_step(session: Session, board: Board, event: training.Logged, length: training.Plan) -> None:
+def _log_step(session: Session, event: training.Logged, length: training.Plan) -> None:
     row = {
         "kind": "step",
         "step": event.step,
@@ -297,7 +310,7 @@ def _log_step(session: Session, board: Board, event: training.Logged, length: tr
         "images_per_second": event.images_per_second,
     }
     session.run.append_log(row)
-    board.terms(row)
+    session.trackers.step(event.step, replay.values(row))
     detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"
     session.observer.progress("training", event.step, length.steps, detail)
 
@@ -353,7 +366,7 @@ def _patience_is_over(session: Session, length: training.Plan) -> str:
     return f"validation no better for {patience} epochs" if over else ""
 
 
-def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
+def _end_epoch(session: Session, event: training.EpochEnded, length: training.Plan) -> None:
     """Validates, logs and saves a checkpoint; the best epoch is the one with the best validation score by the
     objective that is trained.
     """
@@ -381,12 +394,28 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
         "best": better,
     }
     run.append_log(row)
-    board.epoch(row, session.model, session.batches(session.dataset.measured))
+    _show_epoch(session, row)
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
     if valid is not None:
         session.explain(valid.to_dict())
+
+
+def _show_epoch(session: Session, row: Mapping[str, Any]) -> None:
+    """Gives the trackers an epoch's values and, of images, the first measured ones over their reconstructions."""
+    trackers, model = session.trackers, session.model
+    if not trackers:
+        return
+    trackers.epoch(row["step"], replay.values(row))
+    if model.item.kind == "image" and model.item.shape[0] in (1, 3):
+        data = session.batches(session.dataset.measured)
+        x = data(np.arange(min(SHOWN, len(data))))
+        lines = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x, units="model"))]
+        picture = torch.cat(lines, dim=1).clamp(0, 1).cpu().permute(1, 2, 0)
+        trackers.picture(
+            row["step"], "originals over reconstructions", (255 * picture).round().byte().numpy()
+        )
 
 
 def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
@@ -445,6 +474,9 @@ def finish(session: Session) -> None:
         runs.drop_checkpoints(run)
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
+    if session.trackers:
+        replay.pictures(run, session.trackers, session.progress.step)
+        session.trackers.end(replay.numbers(values))
     _note_result(run, values, observer)
     session.explain(splits[dataset.measured])
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
+from latlas.api import tracking
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of, with_data
 from latlas.api.scoring import Run
 from latlas.brought import Brought
@@ -129,10 +130,12 @@ def train(
     starts from, with its model and objective unless others are given. `settings` takes any key of the configuration,
     as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist;
     by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms
-    and the squared error, which is enough to try things out.
+    and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow or tensorboard,
+    an object with the methods of `latlas.Tracker`, or a list of them.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
+    followed = tracking.chosen(options.pop("tracker", None))
     unknown_names = sorted(set(options) - set(SHORT))
     if unknown_names:
         raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
@@ -145,7 +148,7 @@ def train(
         resolved = configure(MEMORY if held else as_source(source), recipe, file, settings, options)
         runs.refuse_existing(folder)
         raw = raw_of_given(source, resolved.data, console.progress) if held else None
-        return Run.of(experiment.train(resolved, folder, console, Brought(data=raw)))
+        return Run.of(experiment.train(resolved, folder, console, Brought(data=raw), followed))
 
 
 def resume(
@@ -157,9 +160,10 @@ def resume(
     before; `data` are those of a run that was trained on data in memory and is given by its folder. With epochs,
     steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a stopped or a finished run
     is trained further, from the newest or from its best weights, in a new cycle of the learning rate. Without any a
-    finished run is returned unchanged. Raises InputError for data that are missing or have changed, for a setting that
-    cannot change and for a length that is trained already.
+    finished run is returned unchanged. A `tracker` is one as for `train`. Raises InputError for data that are missing
+    or have changed, for a setting that cannot change and for a length that is trained already.
     """
+    followed = tracking.chosen(options.pop("tracker", None))
     known = dict.fromkeys((*Where.__annotations__, *SHORT))
     for name in options:
         if name not in known:
@@ -172,7 +176,7 @@ def resume(
     with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
         run = with_data(path, where["data"], console)
         again = experiment.resume(
-            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
+            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, followed
         )
     return Run.of(again)
 

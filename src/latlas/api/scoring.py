@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
-from latlas import figures, files, html, inference, items, runs
+from latlas import figures, files, frames, html, inference, items, report, runs
 from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
 from latlas.data import Split
-from latlas.errors import InputError
+from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.inference import Output
 from latlas.items import unusual
+from latlas.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +193,30 @@ def _plain(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Run(runs.Run):
-    """A run folder, with its items as DataFrames."""
+    """A run folder, with its items, numbers and log as DataFrames; a notebook shows its result."""
+
+    def __repr__(self) -> str:
+        return printable(report.one_line(self))
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return report.fragment(self)
+        except (LatlasError, OSError):  # its line of text says what is wrong
+            return None
+
+    def numbers(self) -> pd.DataFrame:
+        """Its numbers, a line for each number of a split: `name`, `split`, `value`, `stderr`, `unit`, which end is
+        `better`, `group`, `title`, `items`, `draws`, `beside`, `warning`. Without a line before the run is evaluated.
+        """
+        return frames.numbers(self)
+
+    def history(self, kind: str = "") -> pd.DataFrame:
+        """Its log, a line for each logged step and each epoch, or for those of one `kind`, "step" or "epoch", alone:
+        `step`, `epoch`, the terms as `train_loss`, `train_elbo`, `valid_elbo` and so on, `lr`, `beta`, `seconds`.
+
+        Raises InputError for another kind.
+        """
+        return frames.history(self, kind)
 
     @classmethod
     def of(cls, run: runs.Run) -> Self:

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from latlas._version import __version__
-from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, score, studies, train, use
+from latlas.cli import animate, compare, diagnose, evaluate, inspect, log, make, score, studies, train, use
 from latlas.errors import InputError, LatlasError, Settings, in_words
 from latlas.invocation import invoked_by
 from latlas.text import printable
@@ -29,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (train, evaluate, diagnose, score, use, make, animate, compare, studies, inspect):
+for module in (train, evaluate, diagnose, score, use, make, animate, compare, studies, log, inspect):
     module.register(app)
 
 

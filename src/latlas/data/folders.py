@@ -72,7 +72,6 @@ def list_images(root: Path) -> Listing:
     """
     found = walk(root)
     paths = [Path(name) for name in found.files]
-    metadata = sorted(path.as_posix() for path in paths if is_metadata(path.name))
     others = sorted(
         path.as_posix()
         for path in paths
@@ -111,7 +110,7 @@ def list_images(root: Path) -> Listing:
         others=tuple(others),
         notes=tuple(notes),
         broken_links=tuple(found.broken_links),
-        metadata=tuple(metadata),
+        metadata=tuple(sorted(path.as_posix() for path in paths if is_metadata(path.name))),
     )
 
 

@@ -26,6 +26,7 @@ MOVED = 0.1  # least sum of learning rates after which a VAE has left the state 
 USUAL_LR = 1e-3  # from this learning rate on, Adam is not too slow
 SHORT_STEPS = GOOD_STEPS // 5  # with fewer steps, a straight curve means short training, not slow training
 SPIKE = 0.2  # share of the gain by which a row exceeds the best before it: more than the noise of batches
+OFTEN = 0.03  # share of rows with spikes that is no accident, though each of them is over at once
 SCATTER = 5.0  # times the scatter of the rows that a spike exceeds
 USELESS = 0.02  # share of the cost without codes: a smaller gain, on data with clear directions, is no gain
 CLIPPED = 20.0  # median gradient norm over the bound: Adam tolerates a bound that scales all steps alike
@@ -260,11 +261,16 @@ def rate_too_high(e: Evidence) -> Finding | None:
 
 
 def _spikes(e: Evidence) -> int:
-    """How many rows lie above the best before them by more than a share of the gain, and more than they scatter."""
+    """How many rows lie above the best before them by more than a share of the gain, and more than they scatter.
+
+    None where these are single rows, and few: one batch with an item far out costs a lot and changes nothing.
+    """
     curve = training_curves.training(e)
     gain = training_curves.baseline(e) - float(curve.cost.min()) if len(curve) else 0.0
     least = max(SPIKE, SCATTER * curve.noise / gain) if gain > 0 else np.inf
-    return int((training_curves.rises(e) > least).sum())
+    high = training_curves.rises(e) > least
+    lasting = bool((high[1:] & high[:-1]).any()) or bool(high[-1:].any())
+    return int(high.sum()) if lasting or high.mean() > OFTEN else 0
 
 
 def _learned_nothing(e: Evidence) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from latlas.metrics import OF_SPLITS, OLD_NAMES
@@ -90,14 +91,17 @@ def text(numbers: Numbers) -> str:
     return "\n".join(blocks)
 
 
-def tables(numbers: Numbers) -> dict[str, Table]:
-    """A table for each group, by its title, each number explained; without the numbers that every split has."""
-    numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in OF_SPLITS}
+def tables(numbers: Numbers, explained: bool = True) -> dict[str, Table]:
+    """A table for each group, by its title: each number `explained`, without those that every split has; or else all of
+    them, with their warnings alone.
+    """
+    of_splits = OF_SPLITS if explained else ()
+    numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in of_splits}
     head = (Cell("Number"), Cell("Value"), Cell("Baseline"))
-    return {
-        title: Table(head, [_row(name, about) for name, about in members.items()], numeric=(1,))
-        for title, members in _groups(numbers)
-    }
+    rows = {title: [_row(*member) for member in members.items()] for title, members in _groups(numbers)}
+    if not explained:
+        rows = {title: [replace(row, why="", key="") for row in found] for title, found in rows.items()}
+    return {title: Table(head, found, numeric=(1,)) for title, found in rows.items()}
 
 
 def _groups(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
