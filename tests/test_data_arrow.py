@@ -187,6 +187,12 @@ def test_shards_that_are_no_data_set(tmp_path: Path) -> None:
     write(tmp_path / "b" / "test-00000-of-00001.parquet", {"image": cells(), "label": Y})
     with pytest.raises(InputError, match="nothing to train on"):
         read(tmp_path / "b")
+    for name in ("big", "small"):
+        write(tmp_path / "d" / name / "train.parquet", {"image": cells(), "label": Y})
+    with pytest.raises(
+        InputError, match="'big' and 'small' hold splits of several data sets; give one of them"
+    ):
+        read(tmp_path / "d")
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "0000.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"0000\.parquet: cannot be read as a table"):

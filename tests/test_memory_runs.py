@@ -181,4 +181,5 @@ def test_other_data_for_a_run_in_every_type(tmp_path: Path) -> None:
                   Hub({name: SPARSE.toarray()[:, i].tolist() for i, name in enumerate(cells.var_names)})):  # fmt: skip
         np.testing.assert_allclose(model.encode(given), expected, atol=1e-6)
         np.testing.assert_allclose(latlas.encode(run, given, quiet=True).arrays["mean"], expected, atol=1e-6)
+    assert latlas.score(run, cells, quiet=True).frame["name"].tolist() == cells.obs_names
     assert run.neighbours("cell3", 2, quiet=True)["name"].str.startswith("cell").all()

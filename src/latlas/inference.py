@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def _from_source(source: Any, model: Model, options: DataOptions, observer: Obse
     given = as_items(source, model.item)
     for note in given.notes:
         observer.note(note)
-    return drawn_as(as_split(given.x), model.item, options)
+    return drawn_as(replace(as_split(given.x), names=given.names), model.item, options)
 
 
 def note_range(items: Split, model: Model, observer: Observer) -> None:

@@ -153,6 +153,12 @@ def parquet_files(names: Sequence[str]) -> dict[str, list[str]]:
     parts = splits_among(groups)
     if not parts:
         return {"train": list(chain.from_iterable(groups.values()))}
+    for names_of_one in groups.values():
+        folders = sorted({Path(name).parent.as_posix() for name in names_of_one})
+        if len(folders) > 1:
+            raise InputError(
+                f"{listed(list(map(repr, folders)))} hold splits of several data sets; give one of them"
+            )
     return {part: groups[name] for part in ORDER for name, own in parts.items() if own == part}
 
 

@@ -27,7 +27,8 @@ Units = Literal["data", "model"]
 
 @dataclass(frozen=True)
 class Given:
-    """Items as one array, (N, H, W, C) or (N, D), in the units that were said; `notes` are printable lines.
+    """Items as one array, (N, H, W, C) or (N, D), in the units that were said; `notes` are printable lines, `names`
+    (N,) what items are called, if they are.
 
     `back` gives such an array the type and the axes of what was given, `codes` does so for codes (N, D).
     """
@@ -36,6 +37,7 @@ class Given:
     back: Callable[[np.ndarray], Any] = lambda x: x
     codes: Callable[[np.ndarray], Any] = lambda z: z
     notes: tuple[str, ...] = ()
+    names: np.ndarray | None = None
 
 
 def check_units(units: str) -> None:
@@ -149,7 +151,8 @@ def _unpacked(given: Any, like: Like) -> Given:
         options, wanted = DataOptions(strict=True), image_needs(like, DataOptions(), "items")
         raw = raw_of_columns(columns, options, wanted)
         return Given(pixels(raw.parts["train"].x, like, "items"), notes=raw.notes)
-    return replace(_fitted(_as_array(found.x, like), like, "data"), back=lambda x: x)
+    names = None if found.names is None else np.array(found.names, dtype=object)
+    return replace(_fitted(_as_array(found.x, like), like, "data"), back=lambda x: x, names=names)
 
 
 def _from_frame(frame: Any, names: list[str], keys: list[Any], like: Like | None, where: str) -> Given:
