@@ -328,7 +328,7 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
     Raises InputError if they are missing or have changed.
     """
     options = run.data_options(data_dir)
-    if run.in_memory and run.brought.data is None:
+    if options.source == MEMORY and run.brought.data is None:
         raise InputError(
             f"{run.path} was trained on data in memory, and no file holds them: pass them again in Python, as"
             f" latlas.evaluate({os.fspath(run.path)!r}, data=x)"
