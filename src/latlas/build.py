@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,15 +22,17 @@ from latlas.objectives import OBJECTIVES, Objective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
 from latlas.settings import Config
+from latlas.text import counted
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
 # most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
-MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
+MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+_SEEDING = threading.Lock()  # two threads that build at once would draw from each other's seed
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
@@ -77,8 +81,8 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if config.model.latent is None:
         choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
     if config.training.epochs is None and config.training.steps is None:
-        epochs = _good_epochs(dataset, config.training.batch_size)
-        choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
+        epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
+        choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if config.training.patience is None and _ranks_epochs(config, dataset, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     resolved = override(config, changes, "configuration")
@@ -93,10 +97,10 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     return resolved, notes
 
 
-def _good_epochs(dataset: Dataset, batch_size: int) -> int:
-    """The epochs after which a model of these data improves slowly."""
-    per_epoch = steps_per_epoch(len(dataset.train), batch_size)
-    if dataset.kind == "table":
+def good_epochs(kind: str, n: int, batch_size: int) -> int:
+    """The epochs after which a model of n training items of this kind improves slowly."""
+    per_epoch = steps_per_epoch(n, batch_size)
+    if kind == "table":
         return max(6, round(TABLE_STEPS / per_epoch))
     return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
 
@@ -130,7 +134,7 @@ def _long_warmup(config: Config, n: int) -> list[str]:
     steps, warmup = steps_of(config, n), config.objective.warmup or 0
     if warmup <= steps or config.training.method == "pca":
         return []
-    note = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
+    note = f"objective.warmup = {warmup:,} is longer than training, {counted(steps, 'step')}"
     return [f"{note}: the weight does not reach its full value"]
 
 
@@ -174,7 +178,7 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
         raise InputError("model.latent: not decided yet; resolve the configuration with a data set first")
     family = POSTERIORS[config.posterior.name]
     # The CPU's generator alone: torch.manual_seed would change a user's CUDA generators as well.
-    with torch.random.fork_rng(devices=[]):
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         posterior = family(latent, config.posterior.layers)
         # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
@@ -240,15 +244,15 @@ def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
     }
 
 
-def from_description(about: dict[str, Any], brought: Brought = NOTHING) -> Model:
-    """The model of a `description`, with fresh weights.
+def from_description(about: dict[str, Any], file: Path | str, brought: Brought = NOTHING) -> Model:
+    """The model of a `description` that was read from a file, with fresh weights.
 
     Raises InputError if a part of the description is missing or damaged.
     """
     try:
-        return build(parse(about["config"], "model.json"), _item_from(about["item"]), brought=brought)
+        return build(parse(about["config"], str(file)), _item_from(about["item"]), brought=brought)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"model.json: damaged ({type(error).__name__}: {error})") from None
+        raise InputError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 
 
 def _item_from(item: dict[str, Any]) -> Like:

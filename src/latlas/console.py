@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from latlas import invocation
 from latlas.text import duration, printable
 
 PLAIN_EVERY = 5.0  # seconds between plain lines of one piece of work
@@ -115,7 +116,7 @@ class Console:
         if self.cell is not None:
             self.cell.note(self.notes[-1])
         else:
-            self._print(self.notes[-1])
+            self._print(invocation.words()(self.notes[-1]))
 
     def _print(self, line: str) -> None:
         if not self.quiet:

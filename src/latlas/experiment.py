@@ -39,16 +39,17 @@ from latlas.errors import InputError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.machine import environment, interruptible, prepare
 from latlas.metrics import Context, display
-from latlas.metrics.elbo import Evaluation, evaluate
-from latlas.metrics.importance import trained_bound
+from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
+from latlas.selection import Selection
 from latlas.settings import Config
 from latlas.trackers import Followers, Tracker, own, replay
 
 T = TypeVar("T")
 SHOWN = 8  # images that trackers get at each epoch
+QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}  # enough to try things out
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,9 +74,9 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
-    scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
     trackers: Followers = field(default_factory=Followers)
+    quick: bool = False
 
     @property
     def seconds(self) -> float:
@@ -161,29 +162,30 @@ def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str,
 def resume(
     path: Run | str | Path,
     observer: Observer = SILENT,
-    threads: int | None = None,
-    device: str = "",
-    data_dir: str = "",
+    where: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
+    quick: bool = False,
     tracker: Sequence[Tracker] = (),
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
-    change.
+    `where` has the device, the threads and the data_dir to go on with, as before unless given. With `changes`, settings
+    by dotted key, it is trained further: see `continuing`. Without any, a finished run is
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time.
+
+    Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
     run = runs.find(path)
-    further = continuing.further(run, changes or {})
-    if run.finished and further is None:
+    further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
+    if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
         if not (run.path / "report.html").exists():
             report.write_report(run.path)
         return run
-    config, info = further or continuing.config_of(run), run.info
+    config, info, where = further or continuing.config_of(run), run.info, where or {}
     machine = {
-        "training.threads": threads or info["threads"],
-        "training.device": device or config.training.device,
+        "training.threads": where.get("threads") or info["threads"],
+        "training.device": where.get("device") or config.training.device,
     }
     on = prepare(override(config, machine, "device, threads").training)
     for key, now in (
@@ -193,11 +195,11 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
-    dataset = runs.dataset_of(run, data_dir, observer.progress)
+    dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
-    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on)
+    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
     session.trackers = Followers([*own(), *tracker], observer)
-    return _run(session, further is not None)
+    return _run(session, further is not None or waiting)
 
 
 def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
@@ -274,9 +276,9 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
     objective = objective_of(config, session.dataset.shape, session.run.brought)
-    session.scores = _scores(run, progress.start)
+    selection = Selection(config, objective, length, _scores(run, progress.start))
     _follow(session)
-    if _patience_is_over(session, length):
+    if selection.is_over(progress):
         return None
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
         progress.wall = session.seconds
@@ -289,8 +291,8 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
         elif isinstance(event, training.SetBack):
             return event.step
         elif isinstance(event, training.EpochEnded):
-            _end_epoch(session, event, length)
-            if reason := _patience_is_over(session, length):
+            _end_epoch(session, event, selection)
+            if reason := selection.is_over(progress):
                 session.observer.note(f"{reason}: stopped early")
                 return None
         else:
@@ -356,30 +358,11 @@ def _scores(run: Run, start: int) -> list[tuple[int, float]]:
     return [(row["step"], row["score"]) for row in rows if row.get("score") is not None]
 
 
-def _patience_is_over(session: Session, length: training.Plan) -> str:
-    """Why training stops early, "" where it does not."""
-    patience, progress = session.config.training.patience, session.progress
-    if patience == "clearly-worse":
-        worse = training.clearly_worse(session.scores, length)
-        return "validation stays clearly worse than at its best" if worse else ""
-    over = patience is not None and progress.epochs_without_better >= patience
-    return f"validation no better for {patience} epochs" if over else ""
-
-
-def _end_epoch(session: Session, event: training.EpochEnded, length: training.Plan) -> None:
-    """Validates, logs and saves a checkpoint; the best epoch is the one with the best validation score by the
-    objective that is trained.
-    """
-    progress, run = session.progress, session.run
-    valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
-    score = _score(session, valid, event.step < length.warmup)
-    better = score is None or progress.best_score is None or score > progress.best_score
-    passed = length.validated // length.per_epoch
-    progress.epochs_without_better = 0 if better else progress.epochs_without_better + passed
-    if score is not None:
-        session.scores.append((event.step, score))
-    if better:
-        progress.best_step, progress.best_score = event.step, score
+def _end_epoch(session: Session, event: training.EpochEnded, selection: Selection) -> None:
+    """Validates, logs and saves a checkpoint."""
+    progress, run, length = session.progress, session.run, selection.length
+    verdict = selection.judge(session.model, session.batches("valid"), event, progress)
+    valid = verdict.valid
     speed = progress.images / progress.seconds
     row = {
         "kind": "epoch",
@@ -390,8 +373,8 @@ def _end_epoch(session: Session, event: training.EpochEnded, length: training.Pl
         "lr": event.lr,
         "seconds": round(progress.seconds, 3),
         "images_per_second": speed,
-        "score": score,
-        "best": better,
+        "score": verdict.score,
+        "best": verdict.better,
     }
     run.append_log(row)
     _show_epoch(session, row)
@@ -416,19 +399,6 @@ def _show_epoch(session: Session, row: Mapping[str, Any]) -> None:
         trackers.picture(
             row["step"], "originals over reconstructions", (255 * picture).round().byte().numpy()
         )
-
-
-def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
-    """The score that ranks epochs. None while weights or capacity still rise, as the objective then changes: the newest
-    epoch counts as the best.
-    """
-    config = session.config
-    scheduled = config.objective.schedule != "constant" or config.objective.capacity is not None
-    if valid is None or (scheduled and warming):
-        return None
-    objective = objective_of(config, session.dataset.shape, session.run.brought)
-    bound = trained_bound(session.model, session.batches("valid"), objective)
-    return objective.score(valid.distortion, valid.rate, bound)
 
 
 def _epoch_line(
@@ -457,12 +427,13 @@ def finish(session: Session) -> None:
         write_json(run.path / "metrics.json", values | {"finished": False})
 
     keep()
-    if config.evaluation.groups:
-        names = metrics.of_unseen(config.evaluation.groups, dataset.measured)
+    evaluation = override(config, QUICK if session.quick else {}, "quick").evaluation
+    if evaluation.groups:
+        names = metrics.of_unseen(evaluation.groups, dataset.measured)
         compute = lambda: metrics.numbers(context, names)  # noqa: E731
         failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
         keep(numbers=_or_note(compute, failure, command, observer) or {})
-    if config.evaluation.diagnose:
+    if evaluation.diagnose:
         diagnose = lambda: _findings(run, dataset, context)  # noqa: E731
         failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
         keep(findings=_or_note(diagnose, failure, command, observer) or [])
@@ -496,7 +467,7 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "epochs": round(progress.step / per_epoch, 3),
         "steps": progress.step,
         "skipped_steps": progress.skipped,
-        "setbacks": progress.setbacks,
+        "setbacks": progress.earlier_setbacks + progress.setbacks,
         "best_step": progress.best_step,
         "seconds": None,
         "training_seconds": round(progress.seconds, 3),

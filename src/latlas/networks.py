@@ -17,6 +17,7 @@ from torch import nn
 
 from latlas.errors import InputError
 from latlas.settings import NetworkConfig
+from latlas.text import counted
 
 Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
@@ -128,7 +129,7 @@ def image_shape(shape: Shape, network: str) -> tuple[int, int, int]:
     """
     if len(shape) != 3:
         raise InputError(
-            f"network.name = {network} takes images, and an item here is a vector of {shape[0]} values: "
+            f"network.name = {network} takes images, and an item here is a vector of {counted(shape[0], 'value')}: "
             "use network.name=mlp"
         )
     return shape[0], shape[1], shape[2]

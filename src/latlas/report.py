@@ -18,7 +18,7 @@ from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
-from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
+from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
 
@@ -48,8 +48,8 @@ def page(path: Path) -> str:
         line=_line(metrics, info, config),
         headline=display.headline(metrics, run.log()),
         findings=metrics.get("findings"),
-        facts=_facts(metrics, info, config),
-        results=_results(metrics, str(info.get("data", {}).get("kind", "image"))),
+        facts=facts(metrics, info, config),
+        results=results_table(metrics, str(info.get("data", {}).get("kind", "image"))),
         normalised=metrics.get("normalised") is not False,
         pictures=_pictures(path / "figures"),
         groups=display.tables(metrics.get("numbers", {})),
@@ -67,7 +67,7 @@ PICTURES = ("reconstructions", "manifold", "samples", "latent")  # of which a no
 def fragment(run: Run) -> str:
     """What a notebook shows of a run: its result in a sentence, what to look at, its numbers, and two pictures."""
     info, metrics, config = run.info, run.metrics, _parsed((run.path / "config.toml").read_text("utf-8"))
-    results = _results(metrics, info["data"]["kind"])
+    results = results_table(metrics, info["data"]["kind"])
     files = [run.path / "figures" / f"{name}.png" for name in PICTURES]
     pictures = [html.thumbnail(path.read_bytes(), path.stem) for path in files if path.is_file()][:2]
     where = "report.html" if (run.path / "report.html").is_file() else "no report yet"
@@ -111,7 +111,7 @@ def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
     return " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", day) if p)
 
 
-def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+def facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
     """Facts on the run by name: data, network, size and time."""
     shape, table = info.get("data", {}).get("shape"), info.get("data", {}).get("kind") == "table"
     speed = metrics.get("images_per_second")
@@ -131,13 +131,15 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
-def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
+def results_table(metrics: Mapping[str, Any], kind: str) -> Table | None:
     """The terms of the ELBO and the errors on each split, with explanations; None without splits."""
     splits = {name: metrics.get("splits", {}).get(name) for name in ("test", "valid", "train")}
     splits = {name: split for name, split in splits.items() if split}
     if not splits:
         return None
-    heads = [Cell(SPLITS[name], f"{rounded(split.get('images'), 0)} items") for name, split in splits.items()]
+    heads = [
+        Cell(SPLITS[name], f"{counted(split.get('images') or 0, 'item')}") for name, split in splits.items()
+    ]
     numbers, measured, rows = metrics.get("numbers", {}), measured_numbers(metrics)[0], []
     for key in OF_SPLITS:
         if any(split.get(key) is not None for split in splits.values()):

@@ -4,6 +4,7 @@ A run is given as a `Run`, a run folder, or a name under runs/. `out` is the fil
 nothing, "" takes the default name in the run folder.
 """
 
+from latlas.api.exporting import export, load
 from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.scoring import encode, neighbours, score
@@ -11,7 +12,6 @@ from latlas.api.studying import plan_study, study
 from latlas.api.tracking import log
 from latlas.api.using import decode, morph, reconstruct, sample, vary
 from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
-from latlas.runs import load
 
 __all__ = [
     "animate",
@@ -22,6 +22,7 @@ __all__ = [
     "encode",
     "evaluate",
     "evaluation_of",
+    "export",
     "fetch_data",
     "list_data",
     "list_recipes",

@@ -48,8 +48,6 @@ SHORT = {
     "from_run": "training.start",
 }
 
-QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
-
 
 def configure(
     source: str = "", recipe: str = "", file: Path | None = None,
@@ -144,7 +142,7 @@ def train(
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", "x" if held else _written(source), shown)):
-        settings = (QUICK if quick else {}) | dict(settings or {})
+        settings = (experiment.QUICK if quick else {}) | dict(settings or {})
         resolved = configure(MEMORY if held else as_source(source), recipe, file, settings, options)
         runs.refuse_existing(folder)
         raw = raw_of_given(source, resolved.data, console.progress) if held else None
@@ -152,7 +150,12 @@ def train(
 
 
 def resume(
-    path: RunLike, *, settings: Mapping[str, Any] | None = None, quiet: bool = False, **options: Any
+    path: RunLike,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    quiet: bool = False,
+    **options: Any,
 ) -> Run:
     """Continues a run to its end as if it had never stopped, or trains it further.
 
@@ -160,8 +163,9 @@ def resume(
     before; `data` are those of a run that was trained on data in memory and is given by its folder. With epochs,
     steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a stopped or a finished run
     is trained further, from the newest or from its best weights, in a new cycle of the learning rate. Without any a
-    finished run is returned unchanged. A `tracker` is one as for `train`. Raises InputError for data that are missing
-    or have changed, for a setting that cannot change and for a length that is trained already.
+    finished run is returned unchanged. `quick` is that of `train`, for the numbers at the end of this call, and so is
+    a `tracker`. Raises InputError for data that are missing or have changed, for a setting that cannot change and for
+    a length that is trained already.
     """
     followed = tracking.chosen(options.pop("tracker", None))
     known = dict.fromkeys((*Where.__annotations__, *SHORT))
@@ -172,12 +176,10 @@ def resume(
     where = {name: options.get(name) for name in ("threads", "device", "data_dir", "data")}
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    shown = {"settings": settings} | options
+    shown = {"settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
         run = with_data(path, where["data"], console)
-        again = experiment.resume(
-            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes, followed
-        )
+        again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
 
 

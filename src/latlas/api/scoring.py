@@ -16,7 +16,8 @@ from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.inference import Output
 from latlas.items import unusual
-from latlas.text import printable
+from latlas.progress import Once
+from latlas.text import counted, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +108,9 @@ def score(
         "page": None if page is None else str(page),
         "most_unusual": items.lines(columns, first),
     }
-    output = Output(call.run, columns, path, f"scores of {len(frame):,} items, ordered by {by}", about, frame)
+    output = Output(
+        call.run, columns, path, f"scores of {counted(len(frame), 'item')}, ordered by {by}", about, frame
+    )
     return _written(output, lambda at: inference.save(at, _plain(columns)))
 
 
@@ -158,7 +161,7 @@ def neighbours(
 
 def finder_of(call: Call, source: Any, split: str) -> items.Finder:
     """Finds the items that a call's arguments name."""
-    return items.Finder(call.run, call.model, split, source, call.data_dir, call.observer)
+    return items.Finder(call.run, call.model, split, source, call.data_dir, Once(call.observer))
 
 
 def _parts(call: Call, source: Any, options: Any, dataset: Any = None) -> dict[str, Split]:

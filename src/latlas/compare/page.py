@@ -101,8 +101,13 @@ def headline(comparison: Comparison) -> str:
         if key not in ("elbo", "mse") or len(groups) != 1:
             continue
         first = next(e for e in groups[0] if e.name in comparison.best(column.key))
-        split = "test" if key == column.key else "validation"
-        word = f"Highest {split} ELBO" if key == "elbo" else f"Smallest {split} error"
+        split = comparison.measured if key == column.key else "validation"
+        word = " ".join(
+            filter(
+                None,
+                ["Highest" if key == "elbo" else "Smallest", split, "ELBO" if key == "elbo" else "error"],
+            )
+        )
         beside = f" (test {shown(first.number(key), titles[key])})" if key != column.key else ""
         within = [e.name for e in groups[0] if e.name in comparison.within(column.key)]
         near = f"; not distinguishable from it: {listed(within)}" if within else ""

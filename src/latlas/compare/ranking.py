@@ -115,6 +115,7 @@ class Comparison:
     """Rows, columns and pictures. `unit` is that of the ELBO; `notes` name what was left out.
 
     It prints as a table of text, and a notebook shows the table of its page.
+    `measured` is the split that the numbers are of, test unless nothing is held out: "" if that differs between rows.
     """
 
     title: str
@@ -123,6 +124,7 @@ class Comparison:
     columns: tuple[Column, ...]
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    measured: str = "test"
 
     @property
     def by_validation(self) -> bool:

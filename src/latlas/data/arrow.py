@@ -242,7 +242,11 @@ def _whole(columns: Columns) -> Table:
     written = (columns.first.schema.pandas_metadata or {}).get("index_columns", [])
     index = [one_line(c) for c in written if isinstance(c, str)]
     index = [c for c in index if c in set(frame.columns)]
-    return Table(frame, [], lambda c: _labels(frame[c], columns.class_names(c)), lambda i: f"row {i}", index)
+
+    def labels(name: str) -> pd.Series:
+        return _labels(frame[name], columns.class_names(name))
+
+    return Table(frame, [], labels, lambda c: frame[c], lambda i: f"row {i}", index, typed=True)
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:

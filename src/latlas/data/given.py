@@ -58,7 +58,7 @@ def raw_of_given(
     if forms == ["array"]:
         raw = _of_arrays(parts, used(options, (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layer"), "an array", new))
     elif forms == ["images"]:
-        unused = (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layout", "kind", "layer")
+        unused = (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layout", "kind", "constant", "layer")
         raw = _of_images(parts, used(options, unused, "images", new), progress)
     else:
         layer = () if parts.first.beside is not None else ("layer",)
@@ -76,7 +76,9 @@ def _named(raw: Raw, parts: _Parts) -> Raw:
     named = {
         part: replace(split, names=np.array(names, dtype=object))
         for part, split in raw.parts.items()
-        if (names := parts.splits[part].names) is not None and len(names) == len(split)
+        if split.names is None
+        and (names := parts.splits[part].names) is not None
+        and len(names) == len(split)
     }
     return replace(raw, parts={**raw.parts, **named})
 
@@ -179,7 +181,7 @@ def _of_frames(parts: _Parts, options: DataOptions) -> Raw:
             raise unknown(f"label column in {MEMORY}:", label, map(str, beside[0].columns))
         labels = [as_labels(own[label]) for own in beside]
         options = options.model_copy(update={"label": ""})
-    table = Table(frame, [], lambda c: frame[c], lambda i: f"row {i}")
+    table = Table(frame, [], lambda c: frame[c], lambda c: frame[c], lambda i: f"row {i}", typed=True)
     raw = raw_of(table, MEMORY, parts.first.name, options)
     if labels is None:
         return raw

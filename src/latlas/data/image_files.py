@@ -157,7 +157,7 @@ def _has_late_chunks(source: ImageSource) -> bool:
     return False
 
 
-def _is_grey(image: ImageFile) -> bool:
+def _is_grey(image: Image.Image) -> bool:
     if image.mode not in ("P", "PA"):
         return image.mode in _GREY
     colours = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)

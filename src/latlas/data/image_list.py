@@ -16,7 +16,7 @@ from latlas.data.parts import ORDER
 from latlas.data.splits import Raw
 from latlas.errors import InputError
 from latlas.progress import OnProgress
-from latlas.text import printable
+from latlas.text import counted, printable
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,7 @@ def broken_notes(decoded: Decoded) -> list[str]:
 
 def _broken_text(decoded: Decoded) -> str:
     count = len(decoded.broken)
-    return f"{count:,} broken file{'s' * (count > 1)}: " + first_few(
-        [f"{n} ({why})" for n, why in decoded.broken]
-    )
+    return f"{counted(count, 'broken file')}: " + first_few([f"{n} ({why})" for n, why in decoded.broken])
 
 
 def first_few(names: Sequence[str], count: int = 5) -> str:

@@ -34,7 +34,7 @@ from latlas.data.walk import walk
 from latlas.errors import InputError
 from latlas.files import refuse_special
 from latlas.progress import SILENT, Observer, OnProgress
-from latlas.text import printable
+from latlas.text import counted, printable
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,9 @@ def _refuse_single(path: Path, pages: str | None) -> None:
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata
         header = inspect(path)
     if pages == "first" or header.pages == 1 or not (header.stack or pages):
-        hint = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        hint = (
+            "" if header.pages == 1 else f", or data.pages = all to take its {counted(header.pages, 'page')}"
+        )
         raise InputError(f"{path}: a single image; give the folder that holds all of them{hint}")
 
 
@@ -338,7 +340,7 @@ def _read_idx_folder(request: _Request) -> Raw:
 
 
 _NO_COLUMNS = (*COLUMN_OPTIONS, *TEXT_OPTIONS)
-_NO_TABLE = (*_NO_COLUMNS, "layout", "kind")
+_NO_TABLE = (*_NO_COLUMNS, "layout", "kind", "constant")
 NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
 IMAGE_FOLDER = _Reader("a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder)
 IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file)

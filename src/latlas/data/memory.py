@@ -15,11 +15,15 @@ from PIL import Image
 from latlas.data.arrow import Columns, raw_of_columns
 from latlas.data.cache import decode_files
 from latlas.data.dataset import Split
+from latlas.data.image_files import inspect
+from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_plan import fitted
 from latlas.data.image_source import Held, ImageSource
 from latlas.data.load import Like, as_source, fit, image_needs, load_items, pixels
 from latlas.data.objects import array_of, is_packed, plain
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
+from latlas.data.row_names import names_of_rows
 from latlas.errors import InputError
 
 Units = Literal["data", "model"]
@@ -38,6 +42,20 @@ class Given:
     codes: Callable[[np.ndarray], Any] = lambda z: z
     notes: tuple[str, ...] = ()
     names: np.ndarray | None = None
+
+
+def names_in(given: Any, options: DataOptions) -> np.ndarray | None:
+    """What the rows of a pandas frame are called by the columns that a run left out, or by the frame's named index."""
+    if not hasattr(given, "columns") or not hasattr(given, "reset_index"):
+        return None
+    levels = list(given.index.names)
+    named = [str(name) for name in levels if name is not None and name not in given.columns]
+    frame = given.reset_index() if len(named) == len(levels) else given
+    frame = frame.set_axis([str(c) for c in frame.columns], axis=1)
+    if frame.columns.has_duplicates:
+        return None
+    left = [c for c in options.drop if c != options.label]
+    return names_of_rows(frame, lambda c: frame[c], named, left)[1]
 
 
 def check_units(units: str) -> None:
@@ -66,7 +84,7 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
         _refuse_model_units(units, "a picture")
         if _all(given, (Image.Image,)):
             return _pictures([Held(f"picture {i}", item) for i, item in enumerate(given)], like)
-        return Given(np.concatenate([_item(item, like) for item in given]))
+        return Given(np.concatenate([_item(item, like) for item in given]), notes=_changes(given, like))
     if is_packed(given):
         _refuse_model_units(units, f"a {type(given).__name__}")
         return _unpacked(given, like)
@@ -124,7 +142,17 @@ def _pictures(items: list[ImageSource], like: Like) -> Given:
     decoded = decode_files(Path("pictures"), items, wanted, keep=False)
     if decoded.broken:
         raise InputError(": ".join(decoded.broken[0]))
-    return Given(pixels(decoded.x, like, "picture"), notes=decoded.notes)
+    notes = tuple(fitted([inspect(item) for item in items], wanted, "picture"))
+    return Given(pixels(decoded.x, like, "picture"), notes=notes)
+
+
+def _changes(given: Sequence[Any], like: Like) -> tuple[str, ...]:
+    """Lines on how many pictures, and image files, are resized or get other colours."""
+    wanted = image_needs(like, DataOptions(), "picture")
+    pictures = [inspect(Held("picture", item)) for item in given if isinstance(item, Image.Image)]
+    paths = [Path(item).expanduser() for item in given if not isinstance(item, Image.Image)]
+    files = [inspect(path) for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    return (*fitted(pictures, wanted, "picture"), *fitted(files, wanted))
 
 
 def _as_array(given: Any, like: Like | None, where: str = "items") -> Given:
