@@ -19,6 +19,7 @@ import pytest
 
 import latlas
 from latlas import cli
+from latlas.brought import NOTHING
 from latlas.data import DataOptions, Dataset, load, load_items
 from latlas.data.load import Like
 from latlas.errors import InputError, LatlasError
@@ -790,7 +791,10 @@ def test_a_run_that_began_without_a_header_unasked_reads_its_table_again(tmp_pat
     run = cast(
         Run,
         SimpleNamespace(
-            data_options=lambda _: options, info={"data": {"fingerprint": dataset.fingerprint}}, path=tmp_path
+            data_options=lambda _: options,
+            info={"data": {"fingerprint": dataset.fingerprint}},
+            path=tmp_path,
+            brought=NOTHING,
         ),
     )
     np.testing.assert_array_equal(dataset_of(run).train.x, dataset.train.x)

@@ -56,7 +56,7 @@ class Interrupted(KeyboardInterrupt):
     """Training was asked to stop and has saved its state: `run` can be resumed."""
 
     def __init__(self, run: Run, step: int) -> None:
-        super().__init__(f"stopped at step {step:,}; continue with: latlas train --resume {run.path}")
+        super().__init__(f"stopped at step {step:,}; continue with: {run.continued_by}")
         self.run = run
 
 

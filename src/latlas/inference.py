@@ -106,8 +106,8 @@ def _from_source(source: Any, model: Model, options: DataOptions, observer: Obse
     given = as_items(source, model.item)
     for note in given.notes:
         observer.note(note)
-    named = replace(as_split(given.x), names=names_in(source, options))
-    return drawn_as(named, model.item, options)
+    names = names_in(source, options) if given.names is None else given.names
+    return drawn_as(replace(as_split(given.x), names=names), model.item, options)
 
 
 def note_range(items: Split, model: Model, observer: Observer) -> None:

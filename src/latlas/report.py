@@ -11,6 +11,7 @@ from typing import Any
 
 from latlas import continuing, html
 from latlas.data.dataset import SPLITS
+from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.gallery import FIGURES
@@ -180,6 +181,10 @@ def _commands(
     run = shlex.quote(name)
     split, test = measured_numbers(metrics)
     if not test:
+        if config.get("data", {}).get("source") == MEMORY:
+            return {
+                f"latlas.resume({name!r}, data=x)": "continue from the last checkpoint, in Python with the data"
+            }
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
     kind = info.get("data", {}).get("kind", "image")
     samples = {"image": "samples.png", "table": "samples.csv"}.get(kind, "samples.npz")
@@ -187,6 +192,8 @@ def _commands(
         sample = {f"latlas sample {run} -n 64 --out {samples}": "new items from the prior"}
     else:
         sample = {f"latlas sample {run} --density mixture": "new items from a density of the codes"}
+    if config.get("data", {}).get("source") == MEMORY:
+        return sample | _calls(name, split)
     last = min(17, int(test.get("images", 18)) - 1)
     first = min(3, last)
     return sample | {
@@ -198,6 +205,17 @@ def _commands(
         f"latlas vary {run} --row {last}": f"new items like one of the {split} items",
         f"latlas evaluate {run}": "the numbers above, measured again",
         f"latlas diagnose {run}": "what is wrong, and what to change",
+    }
+
+
+def _calls(name: str, split: str) -> dict[str, str]:
+    """Calls for a run that was trained on data in memory, `x`, each with its purpose."""
+    return {
+        f"latlas.reconstruct({name!r}, data=x, out='pairs.npz')": f"the {split} items and their reconstructions",
+        f"latlas.encode({name!r}, split='all', data=x, out='codes.csv')": "the codes of all items, as a table",
+        f"latlas.score({name!r}, data=x, out='scores.csv')": f"which of the {split} items are unusual",
+        f"latlas.evaluate({name!r}, data=x)": "the numbers above, measured again, in Python with the data",
+        f"latlas.diagnose({name!r}, data=x)": "what is wrong, and what to change",
     }
 
 

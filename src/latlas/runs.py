@@ -24,6 +24,7 @@ from latlas.build import from_description
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
+from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
@@ -139,6 +140,18 @@ class Run:
         return options if not data_dir else options.model_copy(update={"data_dir": data_dir})
 
     @property
+    def in_memory(self) -> bool:
+        """Whether the run was trained on data in memory, which no file holds."""
+        return (self.path / "config.toml").exists() and self.config.data.source == MEMORY
+
+    @property
+    def continued_by(self) -> str:
+        """The command that continues the run, or the call where it takes data in memory."""
+        if self.in_memory:
+            return f"latlas.resume({os.fspath(self.path)!r}, data=x)"
+        return f"latlas train --resume {self.path}"
+
+    @property
     def finished(self) -> bool:
         return bool(self.metrics.get("finished"))
 
@@ -221,9 +234,7 @@ class Run:
         if not weights.exists():
             if self.finished:
                 raise InputError(f"{weights}: missing, though the run is finished; remove the folder")
-            raise InputError(
-                f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
-            )
+            raise InputError(f"{self.path}: no weights yet; train them with: {self.continued_by}")
         return described_model(self.path / "model.json", weights, self.brought)
 
 
@@ -324,6 +335,11 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
     Raises InputError if they are missing or have changed.
     """
     options = run.data_options(data_dir)
+    if options.source == MEMORY and run.brought.data is None:
+        raise InputError(
+            f"{run.path} was trained on data in memory, and no file holds them: pass them again in Python, as"
+            f" latlas.evaluate({os.fspath(run.path)!r}, data=x)"
+        )
     try:
         dataset = read_data(options, progress, run.brought.data)
     except InputError as error:
@@ -332,7 +348,8 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
         # Runs from before this was asked took a first row of numbers for values.
         dataset = read_data(options.model_copy(update={"header": "no"}), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
-        raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
+        what = f"{dataset.source}: these data are not those that {run.path} was started with"
+        raise InputError(what if run.brought.data is None else f"{what}, or have been changed since")
     return dataset
 
 
@@ -490,7 +507,7 @@ def check_prunable(run: Run) -> None:
     """Raises InputError for a run that is unfinished or has no weights beside its checkpoints."""
     if not run.finished:
         raise InputError(
-            f"{run.path}: unfinished: it needs its checkpoint; finish it with: latlas train --resume {run.path}"
+            f"{run.path}: unfinished: it needs its checkpoint; finish it with: {run.continued_by}"
         )
     if not run.has_weights:
         raise InputError(f"{run.path / WEIGHTS}: missing, though the run is finished; its checkpoint is kept")
@@ -523,7 +540,7 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     Raises InputError if it has none yet, or the file is damaged.
     """
     if not run.has_weights:
-        raise InputError(f"{run.path}: no weights yet; train them with: latlas train --resume {run.path}")
+        raise InputError(f"{run.path}: no weights yet; train them with: {run.continued_by}")
     return _read_tensors(run.path / WEIGHTS)[0]
 
 

@@ -10,10 +10,13 @@ from typing import Any
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
 from latlas.api import tracking
-from latlas.api.opening import PathLike, RunLike, Where, check, path_of
+from latlas.api.opening import PathLike, RunLike, Where, check, path_of, with_data
 from latlas.api.scoring import Run
+from latlas.brought import Brought
 from latlas.console import Console
 from latlas.data import as_source
+from latlas.data.given import raw_of_given
+from latlas.data.options import MEMORY
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
 from latlas.settings import Config
@@ -29,6 +32,7 @@ SHORT = {
     "seed": "seed",
     "limit": "data.limit",
     "image_size": "data.image_size",
+    "layer": "data.layer",
     "layout": "data.layout",
     "kind": "data.kind",
     "pages": "data.pages",
@@ -104,7 +108,7 @@ def _start(run: RunLike, recipe: str) -> runs.Run:
 
 
 def train(
-    source: PathLike = "",
+    source: Any = "",
     recipe: str = "vae",
     *,
     config: PathLike | None = None,
@@ -116,14 +120,16 @@ def train(
 ) -> Run:
     """Trains a recipe on a data set and gives the run: its folder, configuration, log and numbers.
 
-    `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
-    fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a
-    run whose weights training starts from, with its model and objective unless others are given. `settings` takes any
-    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
-    folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
-    numbers but the ELBO, its terms and the squared error, which is enough to try things out. A `tracker` follows the
-    training: mlflow or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them.
+    `source` is a named set, the path of a folder of images, an array or a table, or data in memory: an array, a
+    tensor, a data frame, a sparse matrix, a list of pictures, a data set of PyTorch or of the hub, an AnnData, (items,
+    labels), or splits by their names. By default it is the recipe's data set or fashion-mini. `options` are the short
+    names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size, layout, layer, kind, pages, label,
+    header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run whose weights training
+    starts from, with its model and objective unless others are given. `settings` takes any key of the configuration,
+    as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist;
+    by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms
+    and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow or tensorboard,
+    an object with the methods of `latlas.Tracker`, or a list of them.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -131,17 +137,16 @@ def train(
     unknown_names = sorted(set(options) - set(SHORT))
     if unknown_names:
         raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(
-            f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
-        )
+    held = not isinstance(source, str | os.PathLike)
     _check_settings(settings)
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
-    with Console(quiet) as console, invoked_by(_call("train", source, shown)):
+    with Console(quiet) as console, invoked_by(_call("train", "x" if held else _written(source), shown)):
         settings = (experiment.QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(as_source(source), recipe, file, settings, options)
-        return Run.of(experiment.train(resolved, folder, console, tracker=followed))
+        resolved = configure(MEMORY if held else as_source(source), recipe, file, settings, options)
+        runs.refuse_existing(folder)
+        raw = raw_of_given(source, resolved.data, console.progress) if held else None
+        return Run.of(experiment.train(resolved, folder, console, Brought(data=raw), followed))
 
 
 def resume(
@@ -155,11 +160,12 @@ def resume(
     """Continues a run to its end as if it had never stopped, or trains it further.
 
     `options` are the short names of `train`. Device, threads and data_dir are where it is trained, by default as
-    before. With epochs, steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a
-    stopped or a finished run is trained further, from the newest or from its best weights, in a new cycle of the
-    learning rate. Without any a finished run is returned unchanged. `quick` is that of `train`, for the numbers at the
-    end of this call, and so is a `tracker`. Raises InputError for data that are missing or have changed, for a setting
-    that cannot change and for a length that is trained already.
+    before; `data` are those of a run that was trained on data in memory and is given by its folder. With epochs,
+    steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a stopped or a finished run
+    is trained further, from the newest or from its best weights, in a new cycle of the learning rate. Without any a
+    finished run is returned unchanged. `quick` is that of `train`, for the numbers at the end of this call, and so is
+    a `tracker`. Raises InputError for data that are missing or have changed, for a setting that cannot change and for
+    a length that is trained already.
     """
     followed = tracking.chosen(options.pop("tracker", None))
     known = dict.fromkeys((*Where.__annotations__, *SHORT))
@@ -167,12 +173,12 @@ def resume(
         if name not in known:
             raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
     _check_settings(settings)
-    where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
+    where = {name: options.get(name) for name in ("threads", "device", "data_dir", "data")}
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    run = runs.find(path)
     shown = {"settings": settings, "quick": quick} | options
-    with Console(quiet) as console, invoked_by(_call("resume", run, shown)):
+    with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
+        run = with_data(path, where["data"], console)
         again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
 
@@ -185,10 +191,11 @@ def _check_settings(settings: object) -> None:
         )
 
 
-def _call(name: str, first: object, options: Mapping[str, Any]) -> str:
+def _call(name: str, first: str, options: Mapping[str, Any]) -> str:
     """A call as it is written in Python, without options at their defaults."""
-    given = [f"{key}={_written(value)}" for key, value in options.items() if value]
-    return f"latlas.{name}({', '.join([_written(first), *given])})"
+    held = ["data=x"] if options.get("data") is not None else []
+    given = [f"{key}={_written(value)}" for key, value in options.items() if key != "data" and value] + held
+    return f"latlas.{name}({', '.join([first, *given])})"
 
 
 def _written(value: object) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
-from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of
+from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, with_data
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.files import check_output, write_atomic
@@ -86,7 +86,7 @@ def diagnose(run: RunLike, **where: Unpack[Where]) -> Findings:
     """
     check(where, Where)
     with Console(where.get("quiet", False)) as console:
-        opened = find(run)
+        opened = with_data(run, where.get("data"), console)
         dataset = dataset_of(opened, where.get("data_dir", ""), console.progress)
         model = model_of(opened, where) if opened.has_weights else None
         context = None if model is None else metrics.context_of(opened, model, dataset, observer=console)
@@ -99,21 +99,20 @@ def write_report(
     redraw: bool = False,
     grid: tuple[int, int] | None = None,
     span: tuple[float, float] | None = None,
-    data_dir: str = "",
-    threads: int | None = None,
-    quiet: bool = False,
+    **where: Unpack[Where],
 ) -> Path:
     """Writes report.html again from the run folder and gives its path.
 
     `redraw` draws the pictures again from the data, as does a `grid` (rows, columns) or a `span` (low, high) of the
-    latent manifold. Raises InputError if the data are missing.
+    latent manifold. Further options are those of `Where`. Raises InputError if the data are missing.
     """
-    machine.use_threads(threads)
-    opened = find(run)
-    _check_manifold(opened, grid, span)
-    if redraw or grid or span:
-        with Console(quiet) as console:
-            experiment.redraw(opened, grid, span, data_dir, console)
+    check(where, Where)
+    machine.use_threads(where.get("threads"))
+    with Console(where.get("quiet", False)) as console:
+        opened = with_data(run, where.get("data"), console)
+        _check_manifold(opened, grid, span)
+        if redraw or grid or span:
+            experiment.redraw(opened, grid, span, os.fspath(where.get("data_dir") or ""), console)
     return report.write_report(opened.path)
 
 
@@ -171,8 +170,9 @@ def animate(
 
 
 class CompareOptions(TypedDict, total=False):
-    """Options of `Where`: `data_dir`, `threads` and `quiet`; and files for the table, `csv` and `latex`."""
+    """Options of `Where`: `data`, `data_dir`, `threads` and `quiet`; and files for the table, `csv` and `latex`."""
 
+    data: Any
     data_dir: str
     threads: int | None
     quiet: bool
@@ -191,9 +191,10 @@ def compare_runs(
     """Compares finished runs, one row each, and writes the page to `out` unless it is None.
 
     "" is compare.html in the current folder. `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of
-    `latlas.metrics.METRICS`. `csv` and `latex` are files for the table, a .csv and a .tex. The result shows itself as
-    that table; `to_frame()` and `to_latex()` give it. Raises InputError for an unfinished run, a run given twice, an
-    unknown measure, and missing data.
+    `latlas.metrics.METRICS`. `csv` and `latex` are files for the table, a .csv and a .tex. `data` are those of all runs
+    that were trained on data in memory and are given by their folders. The result shows itself as that table;
+    `to_frame()` and `to_latex()` give it. Raises InputError for an unfinished run, a run given twice, an unknown
+    measure, and missing data.
     """
     check(options, CompareOptions)
     machine.use_threads(options.get("threads"))
@@ -204,9 +205,9 @@ def compare_runs(
         runs = [runs]
     if not isinstance(runs, Iterable):
         raise InputError(f"expected runs, got {type(runs).__name__}", field="runs")
-    opened = [find(run) for run in runs]
     measures = one_or_many(measures, "measures")
     with Console(options.get("quiet", False)) as console:
+        opened = _with_data(runs, options.get("data"), console)
         result = compare.gather(
             compare.by_name(opened), pca=pca, measures=measures, data_dir=os.fspath(options.get("data_dir") or ""),
             pictures=path is not None, observer=console,
@@ -217,6 +218,18 @@ def compare_runs(
         if file is not None:
             write_atomic(file, result.to_latex() if field == "latex" else compare.to_csv(result))
     return result
+
+
+def _with_data(runs: Iterable[RunLike], data: Any, console: Console) -> list[Run]:
+    """The runs; those that lack their data in memory have `data`, which are converted once."""
+    opened, first = [find(run) for run in runs], None
+    for i, run in enumerate(opened):
+        if data is None or not run.in_memory or run.brought.data is not None:
+            continue
+        if first is None or run.info["data"]["fingerprint"] != first.info["data"]["fingerprint"]:
+            first = with_data(run, data, console)
+        opened[i] = replace(run, brought=replace(run.brought, data=first.brought.data))
+    return opened
 
 
 def _table_path(out: Any, field: str) -> Path | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from latlas import studies
-from latlas.api.opening import PathLike, Where, check, path_of
+from latlas.api.opening import Common, PathLike, check, path_of
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.notebook import StudyResults
@@ -14,8 +14,8 @@ from latlas.studies import budget as budgets
 from latlas.studies import execute, prepare, results
 
 
-class StudyOptions(Where, total=False):
-    """The options of `Where`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
+class StudyOptions(Common, total=False):
+    """The options of `Common`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
     seconds or as "10m"; the number of `seeds`; the `limit` on training images.
     """
 

@@ -143,7 +143,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
     _refuse_duplicates(runs)
     for run in runs:
         if not run.finished or not measured_numbers(run.metrics)[1]:
-            raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
+            raise InputError(f"{run.path}: unfinished; finish it with: {run.continued_by}")
     for name, group in groups.items():
         _check_row(name, group)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,22 +40,26 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
 
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
-    arrays = _arrays(path)
-    roles = _roles(arrays, path)
-    factors, names = _factors(arrays, roles, path)
+    return raw_of_arrays(_arrays(path), str(path), name, options)
+
+
+def raw_of_arrays(arrays: Mapping[str, np.ndarray], where: str, name: str, options: DataOptions) -> Raw:
+    """Arrays by name, as `read_array` reads them."""
+    roles = roles_of(arrays, where)
+    factors, names = _factors(arrays, roles, where)
     columns = {part: _column(arrays[key]) for part, key in roles.labels.items()}
-    labels, classes = code_labels([columns.get(part) for part in roles.items], str(path))
+    labels, classes = code_labels([columns.get(part) for part in roles.items], where)
     parts = {}
     for (part, key), y in zip(roles.items.items(), labels, strict=True):
-        items = orient(arrays[key], options.layout, options.image_size, str(path))
+        items = orient(arrays[key], options.layout, options.image_size, where)
         if y is not None and len(y) != len(items):
             raise InputError(
-                f"{path}: {counted(len(items), 'item')} in {key!r} but {counted(len(y), 'label')}"
+                f"{where}: {counted(len(items), 'item')} in {key!r} but {counted(len(y), 'label')}"
             )
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
     part, key = next(iter(roles.items.items()))
     notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
-    return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
+    return Raw(name, where, parts, classes, notes=notes, factor_names=names)
 
 
 def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
@@ -90,7 +95,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class _Roles:
+class Roles:
     """The names of the arrays of items, labels and factors of each split, and of the others."""
 
     items: Mapping[str, str]
@@ -99,7 +104,7 @@ class _Roles:
     others: Sequence[str]
 
 
-def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _notes(roles: Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """What each array was taken for, where its name leaves a doubt, and what is not used."""
     notes = []
     if len(roles.items) > 1 or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
@@ -114,41 +119,49 @@ def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _roles(arrays: Mapping[str, np.ndarray], path: Path) -> _Roles:
+def roles_of(arrays: Mapping[str, Any], where: str) -> Roles:
     """What the array of each name is for.
 
     Raises InputError for names that leave no items, or more than one array for the same.
     """
     if not arrays:
-        raise InputError(f"{path}: holds no arrays")
+        raise InputError(f"{where}: holds no arrays")
     try:
         found = _by_role(arrays)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"{where}: {error}") from None
     items, labels, factors = (found[role] for role in _ROLES)
     if not items:
         raise InputError(
-            f"{path}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
+            f"{where}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
         )
     for part, key in (*labels.items(), *factors.items()):
         if part not in items:
             raise InputError(
-                f"{path}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
+                f"{where}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
             )
     used = {*items.values(), *labels.values(), *factors.values()} | ({"factor_names"} if factors else set())
     others = sorted(set(arrays) - used)
-    count = len(np.atleast_1d(arrays[next(iter(items.values()))]))
-    unclear = [key for key in others if _may_be_labels(key) and len(np.atleast_1d(arrays[key])) == count]
+    count = _count(arrays[next(iter(items.values()))])
+    unclear = [key for key in others if _may_be_labels(key) and _count(arrays[key]) == count]
     if unclear and not labels:
         raise InputError(
-            f"{path}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
+            f"{where}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
         )
-    return _Roles({part: items[part] for part in ORDER if part in items}, labels, factors, others)
+    return Roles({part: items[part] for part in ORDER if part in items}, labels, factors, others)
 
 
-def _by_role(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
+def _count(value: Any) -> int:
+    """How many items a value holds."""
+    try:
+        return len(value)
+    except TypeError:
+        return 1
+
+
+def _by_role(arrays: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """The name of each split's array, by role and split; what names no split is for training."""
-    read = {key: meant for key in sorted(arrays) if (meant := _role_of(key))}
+    read = {key: meant for key in sorted(arrays) if (meant := role_of(key))}
     if len(arrays) == 1 and not read:
         read = dict.fromkeys(arrays, ("", "items"))
     split_of = one_each({part: part for part, _ in read.values() if part}) | {"": "train"}
@@ -164,7 +177,7 @@ def _by_role(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _role_of(key: str) -> tuple[str, str] | None:
+def role_of(key: str) -> tuple[str, str] | None:
     """The split (empty without one) and the role of an array called so; None where the name says neither."""
     parts, roles = set(), set()
     glued = _GLUED.fullmatch(key)
@@ -187,26 +200,26 @@ def _may_be_labels(key: str) -> bool:
 
 
 def _factors(
-    arrays: Mapping[str, np.ndarray], roles: _Roles, path: Path
+    arrays: Mapping[str, np.ndarray], roles: Roles, where: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
     """Factors by part, and the names of their columns."""
     keys = roles.factors
     if not keys:
         return {}, None
     factors = {
-        part: _whole_numbers(arrays[key], len(arrays[roles.items[part]]), f"{path}: {key}")
+        part: _whole_numbers(arrays[key], len(arrays[roles.items[part]]), f"{where}: {key}")
         for part, key in keys.items()
     }
     widths = {x.shape[1] for x in factors.values()}
     if len(widths) > 1:
         raise InputError(
-            f"{path}: {', '.join(keys.values())} have different numbers of columns; give all the same"
+            f"{where}: {', '.join(keys.values())} have different numbers of columns; give all the same"
         )
     width = widths.pop()
     names = arrays.get("factor_names", np.arange(width).astype(str))
     if names.shape != (width,) or names.dtype.kind != "U" or len(np.unique(names)) != width:
         raise InputError(
-            f"{path}: factor_names must be {width} different texts, one for each column of the factors"
+            f"{where}: factor_names must be {width} different texts, one for each column of the factors"
         )
     return factors, tuple(names.tolist())
 

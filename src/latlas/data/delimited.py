@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latlas.data.folders import first_few
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
 from latlas.errors import InputError
 from latlas.text import counted

@@ -13,6 +13,7 @@ import numpy as np
 
 from latlas.data.idx import shape_text
 from latlas.data.image_files import Header, inspect
+from latlas.data.image_source import ImageSource, name_within
 from latlas.errors import InputError
 from latlas.progress import OnProgress
 from latlas.text import counted
@@ -49,7 +50,7 @@ class Plan:
     """
 
     root: Path
-    files: Sequence[Path]
+    files: Sequence[ImageSource]
     headers: Sequence[Header | None]
     image_format: ImageFormat
     size: tuple[int, int]
@@ -69,7 +70,7 @@ class Plan:
 
 
 def plan_of(
-    root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None = None
+    root: Path, files: Sequence[ImageSource], image_format: ImageFormat, progress: OnProgress | None = None
 ) -> Plan:
     """The plan for a list of files.
 
@@ -128,15 +129,15 @@ def parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def _header(path: Path) -> Header | None:
+def _header(file: ImageSource) -> Header | None:
     try:
-        return inspect(path)
+        return inspect(file)
     except InputError:
         return None
 
 
 def _refuse_stacks(
-    files: Sequence[Path], headers: Sequence[Header | None], image_format: ImageFormat
+    files: Sequence[ImageSource], headers: Sequence[Header | None], image_format: ImageFormat
 ) -> None:
     if image_format.pages is not None:
         return
@@ -237,7 +238,7 @@ class Scale:
         if plan.image_format.white is not None and plan.image_format.white > _WHITE_8:
             return plan.image_format.white
         if self.doubtful is None or top > self.doubtful:
-            self.doubtful, self.first = top, plan.files[i].relative_to(plan.root).as_posix()
+            self.doubtful, self.first = top, name_within(plan.root, plan.files[i])
         return _WHITE_16
 
     def check(self) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import EMBEDDED, NAMED, Named, data_home, named
 from latlas.data.dataset import Split
-from latlas.data.folders import file_names, refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
+from latlas.data.image_list import file_names, refuse_broken
 from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
 from latlas.data.shapes import FACTORS, read_shapes

@@ -20,6 +20,7 @@ from latlas.data.ranges import beyond_note, blocks, check_numeric, convert, deci
 from latlas.errors import InputError
 from latlas.text import counted, printable
 
+MOST_CLASSES = 256  # kinds of whole numbers that are classes; more are values
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
@@ -28,7 +29,8 @@ class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
     Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so. `sizes` are the
-    numbers of items of all official splits, where only some of them were read.
+    numbers of items of all official splits, where only some of them were read. `pixels`: decoded from image files,
+    whose range is known.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Raw:
     factor_names: tuple[str, ...] | None = None
     bits: int | None = None
     sizes: Mapping[str, int] | None = None
+    pixels: bool = False
 
 
 def wanted(sizes: Mapping[str, int], split: str, where: str) -> tuple[str, ...]:
@@ -116,6 +119,17 @@ def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
     return Split(x, labels, np.arange(len(x)))
 
 
+def in_parts(raw: Raw, sizes: Mapping[str, int]) -> Raw:
+    """The items of a source that were read as one, in the official splits that they stand in by these numbers."""
+    if tuple(sizes) == ("train",):
+        return raw
+    whole, start, parts = raw.parts["train"], 0, {}
+    for part, size in sizes.items():
+        parts[part] = replace(whole.take(slice(start, start + size)), index=np.arange(size))
+        start += size
+    return replace(raw, parts=parts)
+
+
 def code_labels(
     labels: Sequence[np.ndarray | None], where: str
 ) -> tuple[list[np.ndarray | None], tuple[str, ...] | None]:
@@ -132,7 +146,7 @@ def code_labels(
     missing = any(not present.all() for _, present in filter(None, read))
     if names.dtype.kind == "f" and missing and (names == np.rint(names)).all() and abs(names).max() < 2**53:
         names = names.astype(np.int64)
-    real = names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > 256)
+    real = names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > MOST_CLASSES)
     found: list[np.ndarray | None] = []
     for part in read:
         if part is None:

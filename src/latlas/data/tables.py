@@ -1,4 +1,4 @@
-"""Numeric tables in text files (CSV, TSV) and Parquet files."""
+"""Tables of numbers, whatever holds them, and those in text files (CSV, TSV)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
 from latlas.data.delimited import counts_up, read_delimited
-from latlas.data.folders import first_few
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
 from latlas.data.ranges import MOST_NAMED
 from latlas.data.row_names import ID, names_of_rows, refuse_stray, summary_note
@@ -23,12 +23,12 @@ from latlas.text import counted
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = frozenset((".csv", ".tsv", ".parquet", ".pq"))
-OPTIONS = ("label", "header", "drop", "columns", "separator", "decimal", "encoding")  # that only tables have
+SUFFIXES = frozenset((".csv", ".tsv"))
+TEXT_OPTIONS = ("header", "separator", "decimal", "encoding")  # that only tables in text files have
+COLUMN_OPTIONS = ("label", "drop", "columns")  # that only what has columns has
 _NUMERIC = frozenset(
     ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
 )  # of Python objects
-_TEXT_OPTIONS = ("header", "separator", "decimal", "encoding")
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,22 @@ class Table:
 
 
 def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[str] | None = None) -> Raw:
-    """A table of numbers, one row an item, with at most one column of labels.
+    """A table of numbers in a text file, one row an item, with at most one column of labels.
 
     With `columns`, those that a trained model takes, the table has these and no others, in any order; columns that were
     left out in training, and that of labels, may be there or not.
 
     Raises InputError for a file that cannot be read, and for columns missing, unknown, not numeric or not complete.
     """
-    known = None if columns is None else [_one_line(c) for c in columns]
+    known = None if columns is None else [one_line(c) for c in columns]
     try:
-        table = (
-            _parquet(path, options)
-            if path.suffix.lower() in (".parquet", ".pq")
-            else _text(path, options, known)
-        )
+        text = read_delimited(path, options, known)
     except InputError:
         raise
-    except Exception as error:  # on damaged bytes, pandas and pyarrow raise anything
+    except Exception as error:  # on damaged bytes, pandas raises anything
         why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as a table ({why})") from None
+    table = Table(text.frame, text.notes, text.labels, text.texts, lambda i: f"line {text.lines[i]}")
     return raw_of(table, str(path), name, options, known)
 
 
@@ -73,7 +70,7 @@ def raw_of(
     table: Table, where: str, name: str, options: DataOptions, known: Sequence[str] | None = None
 ) -> Raw:
     """The items and labels of a table, as `read_table` gives them."""
-    frame, notes, options = table.frame, list(table.notes), _with_names_on_one_line(options)
+    frame, notes, options = table.frame, list(table.notes), _with_names_onone_line(options)
     names = list(frame.columns)
     doubled = sorted({c for c in names if names.count(c) > 1}) if len(set(names)) < len(names) else []
     if doubled:
@@ -83,7 +80,7 @@ def raw_of(
         if options.label not in names:
             raise unknown(f"label column in {where}:", options.label, names)
         given = table.labels(options.label)
-        (labels,), classes = code_labels([_as_array(given)], f"{where}: label column {options.label!r}")
+        (labels,), classes = code_labels([as_labels(given)], f"{where}: label column {options.label!r}")
     chosen = (
         _matched(table, where, options, known) if known is not None else _chosen(table, where, options, notes)
     )
@@ -116,43 +113,18 @@ def _row_names(
     return found if found[0] else names_of_rows(table.frame, table.texts, (), ids)
 
 
-def _text(path: Path, options: DataOptions, known: Sequence[str] | None) -> Table:
-    table = read_delimited(path, options, known)
-    return Table(table.frame, table.notes, table.labels, table.texts, lambda i: f"line {table.lines[i]}")
-
-
-def _parquet(path: Path, options: DataOptions) -> Table:
-    import pyarrow.parquet as pq
-
-    for field in _TEXT_OPTIONS:
-        if getattr(options, field) != DataOptions.model_fields[field].default:
-            raise InputError(
-                "has no meaning for a Parquet file; leave it out",
-                field=f"data.{field}",
-                value=getattr(options, field),
-            )
-    table = pq.ParquetFile(path).read()
-    written = (table.schema.pandas_metadata or {}).get("index_columns", [])
-    # pandas' own metadata would turn index columns, and columns of one name, into something else.
-    frame = table.rename_columns([str(i) for i in range(table.num_columns)]).to_pandas(ignore_metadata=True)
-    frame.columns = [_one_line(c) for c in table.column_names]
-    index = [_one_line(c) for c in written if isinstance(c, str)]
-    columns = lambda c: frame[c]  # noqa: E731
-    index = [c for c in index if c in set(frame.columns)]
-    return Table(frame, [], columns, columns, lambda i: f"row {i}", index, typed=True)
-
-
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
+    """A column's name as it is written and matched."""
     return " ".join(name.split())
 
 
-def _with_names_on_one_line(options: DataOptions) -> DataOptions:
+def _with_names_onone_line(options: DataOptions) -> DataOptions:
     lists = {"drop": options.drop, "columns": options.columns}
-    changes = {field: tuple(map(_one_line, names)) for field, names in lists.items()}
-    return options.model_copy(update={"label": _one_line(options.label), **changes})
+    changes = {field: tuple(map(one_line, names)) for field, names in lists.items()}
+    return options.model_copy(update={"label": one_line(options.label), **changes})
 
 
-def _as_array(labels: pd.Series) -> np.ndarray:
+def as_labels(labels: pd.Series) -> np.ndarray:
     """Labels of any type of pandas as an array that may hold None for a missing one."""
     if labels.dtype.kind in "buif" and isinstance(labels.dtype, np.dtype):
         return labels.to_numpy()
