@@ -210,16 +210,18 @@ def _reconstructions(drawing: Drawing) -> Figure:
 
 
 def _restored(drawing: Drawing) -> Figure | None:
-    corruption = drawing.settings.corruption
-    if corruption.name == "none" or drawing.table:
+    corruption, targets = drawing.settings.corruption, drawing.items.target
+    if (corruption.name == "none" and targets is None) or drawing.table:
         return None
     rows = drawing.varied_rows(drawing.columns)
     pair = restore(drawing.model, drawing.items.x[rows], corruption, units=drawing.units)
     corrupted, restored = map(drawing.images, pair)
+    clean = drawing.original(rows) if targets is None else drawing.images(drawing.scaled(targets[rows]))
+    first, second = ("clean", "corrupted") if targets is None else ("target", "input")
     return figures.image_rows(
-        [("clean", drawing.original(rows)), ("corrupted", corrupted), ("restored", restored)],
-        "Clean, corrupted and restored",
-        f"Test items the model has not been trained on. {describe(corruption)}",
+        [(first, clean), (second, corrupted), ("restored", restored)],
+        f"{first.capitalize()}, {second} and restored",
+        f"Test items the model has not been trained on. {describe(corruption)}".strip(),
         drawing.class_names(rows),
         drawing.columns,
     )

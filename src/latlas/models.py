@@ -15,9 +15,9 @@ from latlas.data import Like
 from latlas.data.memory import Given, Units, as_codes, as_items, check_units
 from latlas.data.ranges import native
 from latlas.errors import InputError, check_number
-from latlas.likelihoods import Likelihood
+from latlas.likelihoods import SMALLEST_SIGMA, Gaussian, Likelihood
 from latlas.posteriors import Posterior, PosteriorValue, joined
-from latlas.priors import Prior, PriorValue
+from latlas.priors import Prior, PriorValue, StandardNormal
 
 MOST_SAMPLES = 1_000_000
 CHUNK_VALUES = 2**22  # values per batch in encode, decode and so on: bounds memory for images of any size
@@ -94,6 +94,11 @@ class Model(nn.Module):
     frames, lists, pictures, or the path of a source; results have the type and the axes of what was given, and are
     arrays (N, H, W, C) or (N, D) otherwise. These methods run without gradients, in evaluation mode, in chunks.
     `forward` is for training: it takes tensors (N, C, H, W) or (N, D) on the model's scale.
+
+    `item` says what an item is (`latlas.item_of` reads it off data). Of the networks the encoder maps items (B, *shape)
+    to the posterior's outputs (B, outputs), the decoder codes (B, D) to raw outputs of the likelihood, (B, *shape). By
+    default the prior is N(0, I), and the likelihood a Gaussian with a learned sigma. Raises InputError for parts that
+    are none, and for a prior of another size than the posterior.
     """
 
     def __init__(
@@ -101,16 +106,21 @@ class Model(nn.Module):
         item: Like,
         networks: tuple[nn.Module, nn.Module],
         posterior: Posterior,
-        prior: Prior,
-        likelihood: Likelihood,
+        prior: Prior | None = None,
+        likelihood: Likelihood | None = None,
     ) -> None:
         super().__init__()
+        _check_parts(item, networks, posterior)
         self.item = item
-        self.latent = prior.latent
+        self.latent = posterior.latent
         self.encoder, self.decoder = networks
         self.posterior_family = posterior
-        self.prior = prior
-        self.likelihood = likelihood
+        self.prior = StandardNormal(self.latent) if prior is None else prior
+        self.likelihood = default_likelihood(item) if likelihood is None else likelihood
+        if self.prior.latent != self.latent:
+            raise InputError(
+                f"of {self.prior.latent} dimensions, and the posterior is of {self.latent}", field="prior"
+            )
 
     def infer(self, x: Tensor) -> PosteriorValue:
         """q(z | x), differentiable: x (B, *shape)."""
@@ -290,6 +300,29 @@ class Model(nn.Module):
         """Rows 0 to n in parts that bound memory for any size of an item and any number of draws."""
         size = max(1, min(1000, CHUNK_VALUES // (samples * math.prod(self.item.shape))))
         return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _check_parts(item: Any, networks: Any, posterior: Any) -> None:
+    """Raises InputError for parts of a model that are none."""
+    if not isinstance(item, Like):
+        raise InputError(
+            f"expected what an item is, as latlas.item_of(x) or latlas.Item says it, got {type(item).__name__}",
+            field="item",
+        )
+    pair = isinstance(networks, tuple | list) and len(networks) == 2
+    if not pair or not all(isinstance(network, nn.Module) for network in networks):
+        raise InputError("expected two modules, (encoder, decoder)", field="networks")
+    if not isinstance(posterior, nn.Module) or not hasattr(posterior, "outputs"):
+        raise InputError(
+            f"expected one such as latlas.DiagonalGaussian(16), got {type(posterior).__name__}",
+            field="posterior",
+        )
+
+
+def default_likelihood(item: Like) -> Likelihood:
+    """A Gaussian with a learned sigma for items of a kind: it starts at 1 for standardised columns, else at 1/4."""
+    start = 1.0 if item.kind == "table" else 0.25
+    return Gaussian("learned", Gaussian.default_output(item.kind), start, SMALLEST_SIGMA[item.kind])
 
 
 class evaluating:

@@ -83,6 +83,7 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
         "Training items": count(info.get("data", {}).get("train")),
         "Network": metrics.get("network") or config.get("network", {}).get("name"),
         "Likelihood": metrics.get("likelihood") or config.get("likelihood", {}).get("name"),
+        **_own_parts(config.get("own", {})),
         "Latent dimensions": metrics.get("latent") or config.get("model", {}).get("latent"),
         "Parameters": count(metrics.get("parameters")),
         "Epochs": count(metrics.get("epochs")),
@@ -92,6 +93,11 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
         "Training speed": f"{speed:,.0f} items/s" if speed else None,
     }
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def _own_parts(own: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of one's own that are no fact of their own elsewhere."""
+    return {f"Own {name}": str(own.get(name, "")) for name in ("posterior", "prior", "objective", "augment")}
 
 
 def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:

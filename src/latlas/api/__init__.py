@@ -4,13 +4,14 @@ A run is given as a `Run`, a run folder, or a name under runs/. `out` is the fil
 nothing, "" takes the default name in the run folder.
 """
 
+from latlas.api.bringing import load, open_run
+from latlas.api.fitting import fit, item_of
 from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.scoring import encode, neighbours, score
 from latlas.api.studying import plan_study, study
 from latlas.api.using import decode, morph, reconstruct, sample, vary
 from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
-from latlas.runs import load
 
 __all__ = [
     "animate",
@@ -22,12 +23,15 @@ __all__ = [
     "evaluate",
     "evaluation_of",
     "fetch_data",
+    "fit",
+    "item_of",
     "list_data",
     "list_recipes",
     "list_runs",
     "load",
     "morph",
     "neighbours",
+    "open_run",
     "plan_study",
     "prune",
     "reconstruct",

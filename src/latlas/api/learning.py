@@ -9,8 +9,10 @@ from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
+from latlas.api.bringing import agree, parts_of
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of
 from latlas.api.scoring import Run
+from latlas.brought import OF_TRAINING, bring
 from latlas.console import Console
 from latlas.data import as_source
 from latlas.errors import InputError
@@ -49,8 +51,10 @@ QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
 def configure(
     source: str = "", recipe: str = "", file: Path | None = None,
     settings: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> Config:  # fmt: skip
-    """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
+    """The configuration of a recipe, then of a person's own parts, then a file, then settings by dotted key, then
+    options by short name.
 
     With the option `from_run` the recipe's model and objective are those of that run. Options that are None count as
     not given. Raises InputError for an unknown recipe, key or value.
@@ -65,6 +69,8 @@ def configure(
         base = continuing.base_of(_start(options.pop("from_run"), recipe), base)
     if file is not None:
         base = configuration.read(file, base)
+    if parts:
+        base = configuration.override(base, _replaced(base, parts), "parts")
     changed = configuration.override(base, settings, "settings") if settings else base
     changes = _by_key(options)
     if source:
@@ -77,6 +83,11 @@ def configure(
         # Of several options only those are blamed whose settings are named.
         blamed = [name for name in options if f"{SHORT[name]} = " in error.message]
         raise InputError(error.message, field=", ".join(blamed) or error.field) from None
+
+
+def _replaced(base: Config, parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for parts: a section whose part is replaced keeps nothing of what was set for another one."""
+    return {key.partition(".")[0]: {} for key in parts if key.endswith(".name")} | dict(parts)
 
 
 def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,16 +131,18 @@ def train(
     `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
     fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
     layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a
-    run whose weights training starts from, with its model and objective unless others are given. `settings` takes any
-    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
+    run whose weights training starts from, with its model and objective unless others are given; and the parts of one's
+    own, `network`, `posterior`, `prior`, `likelihood`, `objective` and `augment` (docs/own-parts.md). `settings` takes
+    any key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
     folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
     numbers but the ELBO, its terms and the squared error, which is enough to try things out.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
-    unknown_names = sorted(set(options) - set(SHORT))
+    unknown_names = sorted(set(options) - {*SHORT, *OF_TRAINING})
     if unknown_names:
-        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
+        known = ", ".join((*SHORT, *OF_TRAINING))
+        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {known})")
     if not isinstance(source, str | os.PathLike):
         raise InputError(
             f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
@@ -139,8 +152,11 @@ def train(
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", source, shown)):
         settings = (QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(as_source(source), recipe, file, settings, options)
-        return Run.of(experiment.train(resolved, folder, console))
+        given = {name: options.pop(name) for name in OF_TRAINING if name in options}
+        brought, parts = bring(parts_of(options.get("from_run")) | given)
+        agree(parts, settings | _by_key({k: v for k, v in options.items() if k != "from_run"}))
+        resolved = configure(as_source(source), recipe, file, settings, options, parts)
+        return Run.of(experiment.train(resolved, folder, console, brought))
 
 
 def resume(

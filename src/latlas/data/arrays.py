@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ _ROLES = {
     ),
     "labels": frozenset(("y", "label", "labels", "target", "targets", "lbl", "lbls")),
     "factors": frozenset(("factors",)),
+    "targets": frozenset(),  # arrays called so that are no column: what outputs are compared with
 }
+_TARGETS = frozenset(("target", "targets"))
 _GLUED = re.compile(r"(?i)([xy])?(train|valid|val|dev|test)([xy]|labels?|targets?)?")  # xtrain, testY
 _NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
 
@@ -34,13 +37,19 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     """An .npy file, or an .npz file with `x`[, `y`] or `train`[, `valid`, `test`] and labels `train_y` ...
 
     Other usual names do as well: `data`, `images`, `labels`, `target`, `x_train`, `X_val`, `test_labels`. Known
-    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
+    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`. A `target`
+    that is no column of labels holds what outputs are compared with, for each item one of its shape, as clean images
+    of noisy ones.
 
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
     arrays = _arrays(path)
     roles = _roles(arrays, path)
     factors, names = _factors(arrays, roles, path)
+    targets = {
+        part: orient(arrays[key], options.layout, options.image_size, f"{path}: {key}")
+        for part, key in roles.targets.items()
+    }
     columns = {part: _column(arrays[key]) for part, key in roles.labels.items()}
     labels, classes = code_labels([columns.get(part) for part in roles.items], str(path))
     parts = {}
@@ -48,7 +57,7 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
         items = orient(arrays[key], options.layout, options.image_size, str(path))
         if y is not None and len(y) != len(items):
             raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
-        parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
+        parts[part] = Split(items, y, np.arange(len(items)), factors.get(part), target=targets.get(part))
     part, key = next(iter(roles.items.items()))
     notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
     return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
@@ -86,21 +95,23 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class _Roles:
-    """The names of the arrays of items, labels and factors of each split, and of the others."""
+    """The names of the arrays of items, labels, factors and targets of each split, and of the others."""
 
     items: Mapping[str, str]
     labels: Mapping[str, str]
     factors: Mapping[str, str]
+    targets: Mapping[str, str]
     others: Sequence[str]
 
 
 def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """What each array was taken for, where its name leaves a doubt, and what is not used."""
     notes = []
-    if len(roles.items) > 1 or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
+    if len(roles.items) > 1 or roles.targets or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
         read = (
             f"{part} {len(arrays[key]):,} from {key}"
             + (f" with labels {roles.labels[part]}" if part in roles.labels else "")
+            + (f" with targets {roles.targets[part]}" if part in roles.targets else "")
             for part, key in roles.items.items()
         )
         notes.append("arrays: " + ", ".join(read))
@@ -120,17 +131,18 @@ def _roles(arrays: Mapping[str, np.ndarray], path: Path) -> _Roles:
         found = _by_role(arrays)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    items, labels, factors = (found[role] for role in _ROLES)
+    items, labels, factors, targets = (found[role] for role in _ROLES)
     if not items:
         raise InputError(
             f"{path}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
         )
-    for part, key in (*labels.items(), *factors.items()):
+    for part, key in (*labels.items(), *factors.items(), *targets.items()):
         if part not in items:
             raise InputError(
                 f"{path}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
             )
-    used = {*items.values(), *labels.values(), *factors.values()} | ({"factor_names"} if factors else set())
+    used = {key for role in found.values() for key in role.values()}
+    used |= {"factor_names"} if factors else set()
     others = sorted(set(arrays) - used)
     count = len(np.atleast_1d(arrays[next(iter(items.values()))]))
     unclear = [key for key in others if _may_be_labels(key) and len(np.atleast_1d(arrays[key])) == count]
@@ -138,12 +150,15 @@ def _roles(arrays: Mapping[str, np.ndarray], path: Path) -> _Roles:
         raise InputError(
             f"{path}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
         )
-    return _Roles({part: items[part] for part in ORDER if part in items}, labels, factors, others)
+    return _Roles({part: items[part] for part in ORDER if part in items}, labels, factors, targets, others)
 
 
 def _by_role(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
     """The name of each split's array, by role and split; what names no split is for training."""
     read = {key: meant for key in sorted(arrays) if (meant := _role_of(key))}
+    for key, (part, role) in read.items():
+        if role == "labels" and _TARGETS & set(pieces(key)) and math.prod(arrays[key].shape[1:]) > 1:
+            read[key] = (part, "targets")
     if len(arrays) == 1 and not read:
         read = dict.fromkeys(arrays, ("", "items"))
     split_of = one_each({part: part for part, _ in read.values() if part}) | {"": "train"}

@@ -70,7 +70,8 @@ class Split:
     `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real
     numbers. `index` holds the items' rows in the source. `factors` are integers that say what each item was made from,
     None where that is not known. `names` (N,) are texts that tell items apart, as the paths of image files in their
-    folder; None where items have none.
+    folder; None where items have none. `target` is what the model's outputs are compared with, shaped and scaled as x;
+    None where that is x itself.
     """
 
     x: np.ndarray
@@ -78,15 +79,21 @@ class Split:
     index: np.ndarray
     factors: np.ndarray | None = None
     names: np.ndarray | None = None
+    target: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: np.ndarray | slice) -> Split:
         """The given rows, in the given order."""
-        optional = (self.labels, self.factors, self.names)
-        labels, factors, names = (None if a is None else a[rows] for a in optional)
-        return Split(self.x[rows], labels, self.index[rows], factors, names)
+        optional = (self.labels, self.factors, self.names, self.target)
+        labels, factors, names, target = (None if a is None else a[rows] for a in optional)
+        return Split(self.x[rows], labels, self.index[rows], factors, names, target)
+
+    @property
+    def clean(self) -> np.ndarray:
+        """What the model's outputs are compared with, as stored: the targets, or x."""
+        return self.x if self.target is None else self.target
 
     def evenly(self, most: int) -> Split:
         """At most so many items, spaced evenly over the split."""

@@ -6,7 +6,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -36,14 +36,19 @@ from latlas.text import printable
 
 
 @dataclass(frozen=True)
-class Like:
-    """What a trained model takes: kind, shape as it sees items, scaling, and names of columns and classes."""
+class Item:
+    """What one item of a model is: its kind, image, vector or table; its shape as the model sees it, (C, H, W) or (D,);
+    the scaling of its values; and the names of columns and classes.
+    """
 
     kind: Kind
     shape: tuple[int, ...]
-    scaling: Scaling
+    scaling: Scaling = field(default_factory=Scaling)
     columns: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+
+
+Like = Item  # where sources are read so that their items are like those of a model
 
 
 @dataclass(frozen=True)
@@ -122,13 +127,13 @@ def _read(
     progress: OnProgress | None = None,
 ) -> Raw:
     """A source as its reader gives it; what has no meaning for it is refused, but for a run's settings in later use."""
-    for field in reader.unused:
-        value, default = getattr(options, field), DataOptions.model_fields[field].default
+    for key in reader.unused:
+        value, default = getattr(options, key), DataOptions.model_fields[key].default
         if like is None and value != default:
             raise InputError(
-                f"has no meaning for {reader.what}; leave it out", field=f"data.{field}", value=value
+                f"has no meaning for {reader.what}; leave it out", field=f"data.{key}", value=value
             )
-        options = options.model_copy(update={field: default})
+        options = options.model_copy(update={key: default})
     if reader is NAMED_SET:
         raw = reader.read(_Request(Path(), options, like, split, progress))
         return replace(raw, notes=(*_shadowed(options.source), *raw.notes))

@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from PIL import Image
 
+from latlas.data.arrays import orient
 from latlas.data.dataset import Split
 from latlas.data.image_files import decode_image
 from latlas.data.load import Like, as_source, fit, image_needs, load_items, pixels
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
+from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 
 Units = Literal["data", "model"]
@@ -63,6 +65,18 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
     found = _as_array(given, like)
     x, axes_back = fit(found.x, like, "items", channels_first=isinstance(given, torch.Tensor), units=units)
     return replace(found, x=x, back=lambda items: found.back(axes_back(items)))
+
+
+def raw_of(given: Any, options: DataOptions) -> Raw:
+    """What was given, as a reader returns a source: items to train on, with the names of a frame's columns.
+
+    Raises InputError as `as_items` does, and for axes whose meaning is unclear.
+    """
+    found = _as_array(given, None)
+    names = getattr(given, "columns", None)
+    columns = None if names is None else tuple(str(name) for name in names)
+    items = orient(found.x, options.layout, options.image_size, "items")
+    return Raw("items", "items", {"train": as_split(items)}, columns=columns, notes=found.notes)
 
 
 def as_codes(given: Any, latent: int) -> Given:

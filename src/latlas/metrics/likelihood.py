@@ -115,7 +115,8 @@ def _bits_per_dim(context: Context) -> Value | None:
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
     estimate = context.once(importance)
-    if estimate is None or not likelihood.normalised(context.binary):
+    # Of items with targets, it is the targets whose probability is known.
+    if estimate is None or not likelihood.normalised(context.binary) or context.test.target is not None:
         return None
     data = None
     if dataset.scaling.kind == "integer" and context.test.x.dtype == np.uint8:
