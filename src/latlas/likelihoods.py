@@ -43,7 +43,7 @@ class Likelihood(nn.Module, ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.title = cls.title or cls.__name__
+        cls.title = cls.__dict__.get("title") or cls.__name__
 
     @abstractmethod
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from latlas.settings import AugmentConfig
 
 PROBED = 4  # items
 SEED = 1  # of the noise
+SCATTERED = 8  # passes with terms of other sizes
 CLOSE = 1e-3  # of the largest value: what a larger batch may change by rounding, or a mean over its halves
 
 T = TypeVar("T")
@@ -281,12 +282,35 @@ def _check_loss(model: Model, objective: Objective, x: Tensor, target: Tensor) -
 def _measured(model: Model, objective: OwnObjective, x: Tensor, target: Tensor) -> OwnObjective:
     """The objective with what a Pass shows of it: whether it is a mean over items, and its weight of the rate."""
     p = _pass(model, objective, x, target)
-    half = len(x) // 2
-    parts = [_rows(p, slice(0, half)), _rows(p, slice(half, 2 * half))]
+    passes = [p, *(_scattered(p, seed) for seed in range(SCATTERED))]
     with torch.no_grad(), _blaming("objective", "the loss of fewer items"):
-        whole = _loss(objective, _rows(p, slice(0, 2 * half)))
-        halves = torch.stack([_loss(objective, part) for part in parts]).mean()
-    return replace(objective, is_mean=half > 0 and _alike(whole, halves), weight=_rate_weight(objective, p))
+        is_mean = len(x) > 1 and all(_is_mean(objective, each) for each in passes)
+    return replace(objective, is_mean=is_mean, weight=_rate_weight(objective, p))
+
+
+def _is_mean(objective: OwnObjective, p: Pass) -> bool:
+    """Whether the loss of two halves of a pass is in the mean that of both together."""
+    half = p.z.shape[1] // 2
+    whole = _loss(objective, _rows(p, slice(0, 2 * half)))
+    halves = [_loss(objective, _rows(p, slice(start, start + half))) for start in (0, half)]
+    return _alike(whole, torch.stack(halves).mean())
+
+
+def _scattered(p: Pass, seed: int) -> Pass:
+    """The pass with terms of all sizes, by which a loss shows where it is not linear."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(like: Tensor | None) -> Tensor | None:
+        if like is None:
+            return None
+        size = torch.randn(
+            (like.shape[0] if like is p.kl else 1, 1 if like is p.kl else like.shape[1]), generator=generator
+        )
+        return (10 ** (2 * size)).to(like).expand(like.shape).contiguous()
+
+    negative = {name: drawn(getattr(p, name)) for name in ("log_px", "log_pz")}
+    terms: dict[str, Any] = {name: None if v is None else -v for name, v in negative.items()}
+    return replace(p, **terms, kl=drawn(p.kl), log_qz=drawn(p.log_qz))
 
 
 def _rows(p: Pass, rows: slice) -> Pass:

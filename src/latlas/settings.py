@@ -356,7 +356,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
-        for wrong, reason in chain(_disagreements(self), _unfit_settings(self)):
+        for wrong, reason in chain(_not_read(self), _disagreements(self), _unfit_settings(self)):
             if wrong:
                 raise ValueError(reason)
         return self
@@ -407,13 +407,6 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
 
 def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     """Settings that their own part cannot use, each with the reason and the setting to change."""
-    for section, read in OWN_READS.items():
-        part = getattr(config, section)
-        for key, field in type(part).model_fields.items():
-            yield (
-                part.name == OWN and key not in read and getattr(part, key) != field.default,
-                f"{section}.{key}: it is not read by a part of your own; leave it out",
-            )
     yield (
         config.corruption.name == "masking" and config.corruption.strength > 1,
         "corruption.strength: of masking it is a share of the values, from 0 to 1",
@@ -447,6 +440,17 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
         "training.method = pca is the closed form of network.name = linear with posterior.name = point and"
         " objective.name = reconstruction",
     )
+
+
+def _not_read(config: Config) -> Iterator[tuple[bool, str]]:
+    """Settings that a part of one's own does not read."""
+    for section, read in OWN_READS.items():
+        part = getattr(config, section)
+        for key, field in type(part).model_fields.items():
+            yield (
+                part.name == OWN and key not in read and getattr(part, key) != field.default,
+                f"{section}.{key}: it is not read by a part of your own; leave it out",
+            )
 
 
 # The settings that hold for a part of one's own as well.

@@ -102,7 +102,8 @@ def _configured(
     }
     brought, settings = bring(given)
     settings |= {} if density else {"posterior.name": "point"}
-    fresh: dict[str, Any] = {"objective": {}} if "objective" in parts or not density else {}
+    own = brought.objective is not None or not density
+    fresh: dict[str, Any] = {"objective": {}} if own else {}
     changed = fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
     if config.training.epochs is None and config.training.steps is None:

@@ -17,7 +17,7 @@ from latlas.console import Console
 from latlas.data import as_source
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
-from latlas.settings import Config
+from latlas.settings import OWN, Config
 
 # Short names of the settings that are changed most often, with the configuration's keys.
 SHORT = {
@@ -70,7 +70,7 @@ def configure(
     if file is not None:
         base = configuration.read(file, base)
     if parts:
-        base = configuration.override(base, _replaced(base, parts), "parts")
+        base = configuration.override(base, _replaced(parts), "parts")
     changed = configuration.override(base, settings, "settings") if settings else base
     changes = _by_key(options)
     if source:
@@ -85,9 +85,9 @@ def configure(
         raise InputError(error.message, field=", ".join(blamed) or error.field) from None
 
 
-def _replaced(base: Config, parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings for parts: a section whose part is replaced keeps nothing of what was set for another one."""
-    return {key.partition(".")[0]: {} for key in parts if key.endswith(".name")} | dict(parts)
+def _replaced(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for parts: the section of one of one's own keeps nothing of what was set for another one."""
+    return {key.removesuffix(".name"): {} for key, value in parts.items() if value == OWN} | dict(parts)
 
 
 def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,9 +37,9 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     """An .npy file, or an .npz file with `x`[, `y`] or `train`[, `valid`, `test`] and labels `train_y` ...
 
     Other usual names do as well: `data`, `images`, `labels`, `target`, `x_train`, `X_val`, `test_labels`. Known
-    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`. A `target`
-    that is no column of labels holds what outputs are compared with, for each item one of its shape, as clean images
-    of noisy ones.
+    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`. A
+    `target` that is no column of labels holds what outputs are compared with, one of the same shape for each item, as
+    clean images of noisy ones.
 
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
