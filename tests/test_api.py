@@ -37,6 +37,9 @@ CALLS = {
 }  # fmt: skip
 
 
+IN_PYTHON = {"load", "open_run", "item_of", "fit"}  # what no command line can give or take
+
+
 def commands() -> dict[str, Any]:
     """Every command of the command line by name, those of a group as `data list`."""
     found: dict[str, Any] = {}
@@ -73,9 +76,9 @@ def printed(capsys: pytest.CaptureFixture[str]) -> Printed:
 def test_every_command_has_its_call() -> None:
     assert set(CALLS) == set(commands())
     named = {name for names in CALLS.values() for name in names.split()}
-    assert named | {"load"} == {name for name in latlas.__all__ if name[0].islower()}
+    assert named | IN_PYTHON == {name for name in latlas.__all__ if name[0].islower()}
     assert all(callable(getattr(latlas, name)) and getattr(latlas, name).__doc__ for name in named)
-    assert set(api.__all__) == named | {"load"}
+    assert set(api.__all__) == named | IN_PYTHON
 
 
 def test_shared_options_are_the_same_everywhere() -> None:

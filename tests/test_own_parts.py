@@ -233,7 +233,7 @@ class TestARunOfOnesOwn:
     def test_parts_that_do_not_fit_are_refused_by_name(self, run: latlas.Run) -> None:
         decoder = networks()[1]
         narrow = nn.Sequential(nn.Flatten(), nn.Linear(48, 9), nn.Tanh(), nn.Linear(9, 6))
-        with pytest.raises(InputError, match="encoder.1.weight is 16x48 there and 9x48 here"):
+        with pytest.raises(InputError, match=r"encoder\.1\.weight is 16x48 there and 9x48 here"):
             latlas.load(run.path, network=(narrow, decoder), likelihood=StudentT(), prior=Wide(LATENT))
         with pytest.raises(
             InputError, match=r"posterior\.name = gaussian: and a part that was given says 'full-gaussian'"
@@ -399,7 +399,7 @@ ENCODERS: dict[str, tuple[Callable[[Any, Tensor], Any], str]] = {
     "finite": (lambda m, y: y / 0, "the encoder gives values that are not finite"),
     "noise": (
         lambda m, y: y + torch.randn_like(y),
-        "different outputs for the same inputs in evaluation mode",
+        "the encoder gives different outputs for the same inputs in evaluation mode",
     ),
     "batch": (
         lambda m, y: y - y.mean(0),
@@ -519,7 +519,7 @@ def test_a_likelihood_is_probed(
     ({"network": "mpl"}, "network.name = 'mpl'"),
     ({"posterior": latlas.DiagonalGaussian(2), "latent": 3}, "latent|model.latent = 3: and a part .* says 2"),
     ({"posterior": latlas.DiagonalGaussian(2), "prior": latlas.StandardNormal(3)}, "model.latent: 2 by one part and 3"),
-    ({"objective": beta_four, "settings": {"objective.free_bits": 0.1}}, "objective.free_bits: it is not read by a part"),
+    ({"objective": beta_four, "settings": {"objective.free_bits": 0.1}}, "objective.free_bits: it is not read"),
     ({"network": networks(), "settings": {"network.hidden": [3]}}, "network.hidden: it is not read by a part"),
     ({"network": (nn.Sequential(nn.Flatten(), nn.Linear(48, 7)), networks()[1])}, "7 values for an item, which fit no"),
 ])  # fmt: skip
@@ -711,7 +711,7 @@ def test_equal_targets_are_no_targets(tmp_path: Path) -> None:
 
 def test_targets_are_checked(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=images(60), target=images(60, width=5))
-    with pytest.raises(InputError, match="train items of .* targets of"):
+    with pytest.raises(InputError, match=r"train items of .* targets of"):
         trained(tmp_path / "a.npz", tmp_path / "run")
     np.savez(tmp_path / "b.npz", x=images(60), target=images(60), x_test=images(20))
     with pytest.raises(InputError, match="targets of train, and none of test"):

@@ -194,8 +194,8 @@ def _long_warmup(config: Config, n: int) -> list[str]:
 
 
 def items(kind: str) -> str:
-    """The word for items of this kind of data: images or rows."""
-    return "images" if kind == "image" else "rows"
+    """The word for items of this kind of data: images, signals, volumes or rows."""
+    return f"{kind}s" if kind in ("image", "signal", "volume") else "rows"
 
 
 def unit_of(kind: str) -> str:
@@ -219,7 +219,7 @@ def statistics(dataset: Dataset) -> Statistics:
     rows = min(len(dataset.train), 10_000, max(100, STATISTICS_VALUES // math.prod(dataset.shape)))
     chosen = np.linspace(0, len(dataset.train) - 1, rows).astype(np.int64)
     x = dataset.scaling.apply(np.asarray(dataset.train.clean[chosen]))
-    x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+    x = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
     # Evenly spaced as well: if items are sorted by class, the first ones are all of one class.
     examples = x[:: -(-rows // MOST_EXAMPLES)]
     return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), examples)
@@ -314,13 +314,17 @@ def _start_at_mean(model: Model, mean: np.ndarray) -> None:
     if not isinstance(bias, torch.Tensor) or bias.numel() not in (mean.size, mean.shape[0]):
         return
     per_value = bias.numel() == mean.size
-    start = mean if per_value else np.broadcast_to(mean.mean(axis=(1, 2), keepdims=True), mean.shape)
+    start = (
+        mean
+        if per_value
+        else np.broadcast_to(mean.mean(axis=tuple(range(1, mean.ndim)), keepdims=True), mean.shape)
+    )
     with torch.no_grad():
         raw = model.likelihood.raw(torch.tensor(start, dtype=bias.dtype, device=bias.device))
         if raw is None or raw.shape != start.shape:
             return
         # A bias for each channel: its pixels start from one mean and one sigma, so any of them stands for all.
-        bias.copy_((raw if per_value else raw[:, 0, 0]).reshape(bias.shape))
+        bias.copy_((raw if per_value else raw.flatten(1)[:, 0]).reshape(bias.shape))
 
 
 def item_of(dataset: Dataset) -> Like:

@@ -21,7 +21,7 @@ LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
 HALF_STEP = 1 / 510  # between neighbouring 8-bit values on [0, 1]
 VARIANCE_DRAWS = 64  # for the variance of a likelihood that does not say it
 LOG_SIGMAS = (-30.0, 30.0)  # beyond them a learned sigma's logarithm is bent, so that no sigma overflows
-SMALLEST_SIGMA = {"image": 1 / 255, "vector": 1 / 255, "table": 1e-3}
+SMALLEST_SIGMA = {"image": 1 / 255, "signal": 1 / 255, "volume": 1 / 255, "vector": 1 / 255, "table": 1e-3}
 
 Scale = Literal["density", "probability"]
 Shape = tuple[int, ...]

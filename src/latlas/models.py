@@ -93,7 +93,7 @@ class Model(nn.Module):
     inside [0, 1], tables standardised. Items are arrays or tensors, (N, H, W, C) or (N, C, H, W) or (N, D), data
     frames, lists, pictures, or the path of a source; results have the type and the axes of what was given, and are
     arrays (N, H, W, C) or (N, D) otherwise. These methods run without gradients, in evaluation mode, in chunks.
-    `forward` is for training: it takes tensors (N, C, H, W) or (N, D) on the model's scale.
+    `forward` is for training: it takes tensors (N, C, ...) or (N, D) on the model's scale.
 
     `item` says what an item is (`latlas.item_of` reads it off data). Of the networks the encoder maps items (B, *shape)
     to the posterior's outputs (B, outputs), the decoder codes (B, D) to raw outputs of the likelihood, (B, *shape). By
@@ -231,7 +231,7 @@ class Model(nn.Module):
         given = as_codes(z, self.latent)
         codes = torch.as_tensor(np.array(given.x, np.float64), dtype=self.dtype, device=self.device)
         items = self.to_numpy(self.means(codes), units)
-        first = isinstance(z, Tensor) and self.item.kind == "image"
+        first = isinstance(z, Tensor) and len(self.item.shape) > 1
         return given.back(np.moveaxis(items, -1, 1) if first else items)
 
     def means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
@@ -276,11 +276,11 @@ class Model(nn.Module):
         plain = np.asarray(x)
         plain = self.item.scaling.apply(plain) if units == "data" else native(plain)
         real = torch.as_tensor(plain, dtype=self.dtype, device=self.device)
-        return real.permute(0, 3, 1, 2) if self.item.kind == "image" and real.ndim == 4 else real
+        return real.movedim(-1, 1) if real.ndim > 2 else real
 
     def to_numpy(self, x: Tensor, units: Units = "data") -> np.ndarray:
         """Converts from the model's scale and layout to (N, H, W, C) or (N, D), by default in data units."""
-        array = (x.permute(0, 2, 3, 1) if self.item.kind == "image" else x).contiguous().cpu().numpy()
+        array = (x.movedim(1, -1) if x.ndim > 2 else x).contiguous().cpu().numpy()
         return self.item.scaling.invert(array) if units == "data" else array
 
     def _on_scale(self, x: Any) -> Tensor:

@@ -30,7 +30,10 @@ _ROLES = {
 }
 _TARGETS = frozenset(("target", "targets"))
 _GLUED = re.compile(r"(?i)([xy])?(train|valid|val|dev|test)([xy]|labels?|targets?)?")  # xtrain, testY
-_NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
+LONG = (
+    8  # times as long as it has channels is an array of three axes plainly of signals, with so many at most
+)
+MOST_CHANNELS = 16
 
 
 def read_array(path: Path, name: str, options: DataOptions) -> Raw:
@@ -47,14 +50,14 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     roles = _roles(arrays, path)
     factors, names = _factors(arrays, roles, path)
     targets = {
-        part: orient(arrays[key], options.layout, options.image_size, f"{path}: {key}")
+        part: orient(arrays[key], options.layout, options.image_size, f"{path}: {key}", options.kind)
         for part, key in roles.targets.items()
     }
     columns = {part: _column(arrays[key]) for part, key in roles.labels.items()}
     labels, classes = code_labels([columns.get(part) for part in roles.items], str(path))
     parts = {}
     for (part, key), y in zip(roles.items.items(), labels, strict=True):
-        items = orient(arrays[key], options.layout, options.image_size, str(path))
+        items = orient(arrays[key], options.layout, options.image_size, str(path), options.kind)
         if y is not None and len(y) != len(items):
             raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part), target=targets.get(part))
@@ -64,6 +67,11 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
 
 
 def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
+    if items.ndim in (3, 5):
+        channels, *space = items.shape[-1], *items.shape[1:-1]
+        what, axes = ("signals", "C, L") if items.ndim == 3 else ("volumes", "C, D, H, W")
+        size = f"{channels} channel{'s' * (channels > 1)} and {shape_text(tuple(space))} values"
+        return [f"an array of {shape_text(array.shape)} read as {len(items):,} {what} (N, {axes}) of {size}"]
     if array.ndim == items.ndim:
         return []
     height, width, _ = items.shape[1:]
@@ -238,47 +246,77 @@ def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
     return x.astype(np.int64)
 
 
-def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
-    """The array as images (N, H, W, C) or vectors (N, D).
+def orient(
+    x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str, kind: str = "auto"
+) -> np.ndarray:
+    """The array as images (N, H, W, C), signals (N, L, C), volumes (N, D, H, W, C) or vectors (N, D).
 
-    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images, unless a short axis makes
-    signals of them as likely; (N, H*W) with an `image_size` are grey images too.
+    Four axes need a channel axis of 1 to 4, in second or last place; five are volumes with such an axis; three are grey
+    images, or signals with few channels along the shorter axis where the other is far longer and values are no bytes.
+    (N, H*W) with an `image_size` are grey images too. A `kind` (signal or volume) says what the axes are of.
 
-    Raises InputError where the axes are ambiguous, do not fit the layout or the image size.
+    Raises InputError where the axes are ambiguous, do not fit the layout, the kind or the image size.
     """
     shape = shape_text(x.shape)
-    if layout != "auto":
-        if x.ndim != _NDIM[layout]:
-            raise InputError(f"{where}: layout {layout} needs {_NDIM[layout]} axes, the array is {shape}")
-    else:
-        layout = _guess(x, shape, where)
+    if layout == "auto":
+        layout = _guess(x, shape, where, kind)
+    elif x.ndim != len(layout):
+        raise InputError(f"{where}: layout {layout} needs {len(layout)} axes, the array is {shape}")
     if layout == "ND":
         return _flat(x, image_size, where)
-    images = x[..., None] if layout == "NHW" else np.moveaxis(x, 1, -1) if layout == "NCHW" else x
-    if image_size is not None and images.shape[1:3] != tuple(image_size):
+    first, last = layout[1] == "C", layout[-1] == "C"
+    items = np.moveaxis(x, 1, -1) if first else x if last else x[..., None]
+    if image_size is not None and items.ndim != 4:
+        raise InputError(f"{where}: {shape} are no images; leave it out", field="data.image_size")
+    if image_size is not None and items.shape[1:3] != tuple(image_size):
         raise InputError(
-            f"{where}: images are {shape_text(images.shape[1:3])}, not {shape_text(image_size)};"
+            f"{where}: images are {shape_text(items.shape[1:3])}, not {shape_text(image_size)};"
             " arrays are not resized, leave data.image_size out"
         )
-    return np.ascontiguousarray(images)
+    return np.ascontiguousarray(items)
 
 
-def _guess(x: np.ndarray, shape: str, where: str) -> str:
+def _guess(x: np.ndarray, shape: str, where: str, kind: str) -> str:
+    axes = {"signal": (2, 3), "volume": (4, 5)}.get(kind)
+    if axes and x.ndim not in axes:
+        raise InputError(f"{where}: {shape} are no {kind}s", field="data.kind", value=kind)
+    if kind == "signal":
+        return _signals(x, shape, where) if x.ndim == 3 else "NL"
+    if kind == "volume" and x.ndim == 4:
+        return "NDHW"
     if x.ndim == 2:
         return "ND"
     if x.ndim == 3:
+        if kind == "auto" and _plainly_signals(x):
+            return _signals(x, shape, where)
         _check_grey(x, shape, where)
         return "NHW"
-    if x.ndim != 4:
+    if x.ndim not in (4, 5):
         raise InputError(
-            f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W) or (N, H, W, C)"
+            f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W), (N, H, W, C), (N, C, L) or"
+            " (N, C, D, H, W)"
         )
-    first, last = x.shape[1] in range(1, 5), x.shape[3] in range(1, 5)
+    names = ("NCHW", "NHWC") if x.ndim == 4 else ("NCDHW", "NDHWC")
+    first, last = x.shape[1] in range(1, 5), x.shape[-1] in range(1, 5)
     if first and last:
-        raise InputError(f"{where}: {shape} may be NCHW or NHWC; say which with data.layout")
+        raise InputError(f"{where}: {shape} may be {' or '.join(names)}; say which with data.layout")
     if not first and not last:
-        raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = NCHW or NHWC")
-    return "NCHW" if first else "NHWC"
+        raise InputError(
+            f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = {' or '.join(names)}"
+        )
+    return names[0] if first else names[1]
+
+
+def _plainly_signals(x: np.ndarray) -> bool:
+    short, long = sorted(x.shape[1:])
+    return short <= MOST_CHANNELS and long >= max(LONG * short, LONG**2) and not are_bytes(x)
+
+
+def _signals(x: np.ndarray, shape: str, where: str) -> str:
+    """The layout of signals: channels are the shorter of both axes."""
+    if x.shape[1] == x.shape[2]:
+        raise InputError(f"{where}: {shape} may be NCL or NLC; say which with data.layout")
+    return "NCL" if x.shape[1] < x.shape[2] else "NLC"
 
 
 def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
@@ -286,15 +324,16 @@ def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
     _, height, width = x.shape
     if width <= 4:
         raise InputError(
-            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
+            f"{where}: {shape} may be one image, many, or signals; say data.layout = NHW for many grey images, NLC for"
+            " signals"
         )
     # Bytes are pixels of however long an image; other numbers in long rows are more often signals.
     long = max(height, width) > MOST_GREY_ASPECT * min(height, width) and not are_bytes(x)
     if height <= 4 or long:
         raise InputError(
             f"{where}: {shape} may be signals, with channels along the shorter axis, or grey images of"
-            f" {height}x{width}; say"
-            f" data.layout = NHW for images, or reshape the array to (N, {height * width}) for vectors of values"
+            f" {height}x{width}; say data.kind = signal, or data.layout = NHW for images, or reshape the array to"
+            f" (N, {height * width}) for vectors of values"
         )
 
 

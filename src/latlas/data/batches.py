@@ -14,7 +14,7 @@ LARGEST_RESIDENT = 4 * 2**30  # bytes that are kept on an accelerator; larger sp
 
 
 class Batches:
-    """Items of a split by row, as the model sees them: (B, C, H, W) or (B, D) on the device.
+    """Items of a split by row, as the model sees them: (B, C, ...) or (B, D) on the device.
 
     8-bit data stay as they are until a batch is on the device; anything else goes through `Scaling.apply`. Images
     keep the channels last in memory, which is how convolutions run fastest. `augment` is a function that changes items
@@ -53,7 +53,7 @@ class Batches:
         x = x.to(self.dtype)
         if self.bytes and self.scaling.kind == "integer":
             x = x.div_(self.scaling.scale[0])
-        return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+        return x.movedim(-1, 1) if x.ndim > 2 else x
 
     def targets_of(self, rows: np.ndarray) -> torch.Tensor | None:
         """The targets of the given rows; None where these are the items themselves."""

@@ -75,7 +75,7 @@ def raw_of(given: Any, options: DataOptions) -> Raw:
     found = _as_array(given, None)
     names = getattr(given, "columns", None)
     columns = None if names is None else tuple(str(name) for name in names)
-    items = orient(found.x, options.layout, options.image_size, "items")
+    items = orient(found.x, options.layout, options.image_size, "items", options.kind)
     return Raw("items", "items", {"train": as_split(items)}, columns=columns, notes=found.notes)
 
 

@@ -27,8 +27,9 @@ _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not ch
 class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
-    Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so. `sizes` are the
-    numbers of items of all official splits, where only some of them were read.
+    Images are (N, H, W, C), signals (N, L, C), volumes (N, D, H, W, C), everything else (N, D). `bits` are those of
+    integers whose files say so. `sizes` are the numbers of items of all official splits, where only some of them were
+    read.
     """
 
     name: str
@@ -191,10 +192,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     check_trainable(raw.parts, raw.source)
     raw = replace(raw, parts={part: _native(s) for part, s in raw.parts.items()})
     for part, split in raw.parts.items():
-        where = raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}"
-        check_numeric(split.x, where)
-        if split.target is not None:
-            check_numeric(split.target, f"{where}, targets")
+        _check_values(split, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     raw = _with_labels_counted(raw)
     bare = [part for part in ORDER if part in raw.parts and raw.parts[part].labels is None]
@@ -220,7 +218,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         name=raw.name,
         source=raw.source,
         kind=training_range.kind,
-        shape=(shape[2], shape[0], shape[1]) if training_range.kind == "image" else shape,
+        shape=(shape[-1], *shape[:-1]),
         binary=training_range.binary or bool(binarised),
         scaling=training_range.scaling,
         classes=raw.classes,
@@ -232,6 +230,12 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         factor_names=raw.factor_names,
         **parts,
     )
+
+
+def _check_values(split: Split, where: str) -> None:
+    check_numeric(split.x, where)
+    if split.target is not None:
+        check_numeric(split.target, f"{where}, targets")
 
 
 def _native(split: Split) -> Split:

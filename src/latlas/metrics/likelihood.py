@@ -34,7 +34,7 @@ class Dequantised(Batches):
         stored = np.asarray(self.stored[rows])
         noise = [np.random.default_rng((self.seed, row)).random(stored.shape[1:]) for row in rows.tolist()]
         x = torch.from_numpy((stored + np.stack(noise)) / LEVELS).to(self.device, self.dtype)
-        return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+        return x.movedim(-1, 1) if x.ndim > 2 else x
 
 
 def importance(context: Context) -> Importance | None:
