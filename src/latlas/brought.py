@@ -230,5 +230,6 @@ def title_of(part: Any) -> str:
     """The full name of a part's class, or of a function."""
     function: Any = part.function if isinstance(part, OwnObjective) else part
     about = function if hasattr(function, "__qualname__") else type(function)
-    home = "torch.nn" if about.__module__.startswith("torch.nn.") else about.__module__
-    return f"{home}.{about.__qualname__}".removeprefix("__main__.")
+    home = str(about.__module__ or "")
+    home = "torch.nn" if home.startswith("torch.nn.") else "" if home == "__main__" else home
+    return f"{home}.{about.__qualname__}".removeprefix(".")
