@@ -33,7 +33,7 @@ CALLS = {
     "reconstruct": "reconstruct", "encode": "encode", "score": "score", "neighbours": "neighbours", "decode": "decode",
     "morph": "morph", "vary": "vary",
     "report": "write_report", "animate": "animate", "compare": "compare_runs", "study": "study plan_study",
-    "runs": "list_runs", "prune": "prune", "data list": "list_data", "data info": "data_info",
+    "log": "log", "runs": "list_runs", "prune": "prune", "data list": "list_data", "data info": "data_info",
     "data fetch": "fetch_data", "recipes list": "list_recipes", "recipes show": "show_recipe",
 }  # fmt: skip
 
@@ -94,7 +94,7 @@ def test_shared_options_are_the_same_everywhere() -> None:
 def test_what_runs_a_model_takes_threads_and_measures_are_named_one_way() -> None:
     named = {name: {word for p in command.params for word in p.opts} for name, command in commands().items()}
     assert {name for name in CALLS if "--threads" not in named[name]} == {
-        "runs", "prune", "data list", "data info", "data fetch", "recipes list", "recipes show",
+        "runs", "prune", "data list", "data info", "data fetch", "recipes list", "recipes show", "log",
     }  # fmt: skip
     spelt = {word for words in named.values() for word in words if word.startswith("--measure")}
     assert spelt == {"--measure"}

@@ -64,7 +64,7 @@ def test_natural_order_and_hidden_files(tmp_path: Path) -> None:
     assert listing.others == ("a/notes.txt",)
     assert listing.classes is None
     dataset = read(tmp_path)
-    assert any("1 other files not read (.txt)" in n for n in dataset.notes)
+    assert any("1 other file not read (.txt)" in n for n in dataset.notes)
     x, index = everything(dataset)
     np.testing.assert_array_equal(index, np.arange(13))
     np.testing.assert_array_equal(x[:12, 0, 0, 0], 20 * np.arange(12))
@@ -177,8 +177,8 @@ def test_what_was_taken_for_what_is_said(tmp_path: Path) -> None:
     picture(tmp_path / "new" / "train" / "loose.png", 1)
     (tmp_path / "new" / "valid").mkdir()
     notes = read(tmp_path / "new").notes
-    assert "1 images beside these folders have no label" in notes
-    assert "no images in 1 folders: valid" in notes
+    assert "1 image beside these folders has no label" in notes
+    assert "no images in 1 folder: valid" in notes
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_a_stray_file_beside_the_splits_is_left_out(tmp_path: Path, stray: str) 
     dataset = read(tmp_path)
     assert (len(dataset.train) + len(dataset.valid), len(dataset.test)) == (6, 6)
     said = (
-        "left out 1 images beside the splits: " + stray
+        "left out 1 image beside the splits: " + stray
         if stray.endswith("png")
-        else "1 other files not read (.txt)"
+        else "1 other file not read (.txt)"
     )
     assert said in dataset.notes
 
@@ -254,7 +254,7 @@ def test_a_stray_image_beside_classes_has_no_label_and_is_said(tmp_path: Path) -
     assert dataset.classes == ("a", "b")
     labels = np.concatenate([s.labels for s in (dataset.train, dataset.valid, dataset.test)])  # type: ignore[misc]
     assert np.unique(labels, return_counts=True)[1].tolist() == [1, 6, 6]
-    assert "1 images beside these folders have no label" in dataset.notes
+    assert "1 image beside these folders has no label" in dataset.notes
     assert any(note.startswith("labels: 12 of 13 items have one") for note in dataset.notes)
 
 
@@ -276,8 +276,8 @@ def test_linked_splits_and_classes_count(tmp_path: Path) -> None:
     dataset = read(classes)
     assert dataset.classes == ("a", "b")
     assert "files: a 6, b 6" in dataset.notes
-    assert "left out 1 broken links: x.png" in dataset.notes
-    assert "passed over 1 links to what is read already: a/loop (the same as .)" in dataset.notes
+    assert "left out 1 broken link: x.png" in dataset.notes
+    assert "passed over 1 link to what is read already: a/loop (the same as .)" in dataset.notes
 
 
 def test_what_is_no_data_is_passed_over_and_said(tmp_path: Path) -> None:

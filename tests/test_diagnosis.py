@@ -399,9 +399,13 @@ def test_learning_rates_are_told_from_the_log() -> None:
     learned_sigma = changed(logged(STRAIGHT, lr=3e-3), optimizer__lr=3e-3)
     assert training_rules.rate_too_low(learned_sigma) is None
     assert "underfitting" not in names(low)
-    spiky = LEVEL.copy()
-    spiky[30] += 30
-    assert "1 of 50" in finding(logged(spiky), training_rules.rate_too_high).evidence
+    for rows in ((30, 31), (20, 30), (49,)):
+        spiky = LEVEL.copy()
+        spiky[list(rows)] += 30
+        assert f"{len(rows)} of 50" in finding(logged(spiky), training_rules.rate_too_high).evidence
+    once = LEVEL.copy()
+    once[30] += 3000
+    assert training_rules.rate_too_high(logged(once)) is None, "one batch, and the next mean is as before"
     assert training_rules.rate_too_high(logged(LEVEL)) is None
     bounded = changed(logged(LEVEL, norm=900.0), optimizer__clip=20.0)
     assert finding(bounded, training_rules.clipped).settings == {"optimizer.clip": 3600.0}
@@ -454,6 +458,9 @@ def test_dead_units_are_counted_where_they_are() -> None:
     assert [layer.flat for layer in e.layers] == [True, True]
     assert [layer.flat for layer in evidence("mlp").layers] == [False, False]
     assert finding(e, network_rules.dead_units).settings["network.activation"] == "silu"
+    most, all_but_one = (replace(e, layers=(Layer("encoder.2", 100, n),)) for n in (90, 99))
+    assert finding(most, network_rules.dead_units).level == "notice"
+    assert finding(all_but_one, network_rules.dead_units).level == "serious"
     few = replace(e, layers=(Layer("encoder.2", 100, 5),))
     assert network_rules.dead_units(few) is None
     fixed = finding(changed(e, network__name="fashion"), network_rules.dead_units)
@@ -487,13 +494,17 @@ def test_a_test_split_that_is_sorted_is_of_the_same_law() -> None:
 
 def test_single_batches_jump_and_that_is_no_spike() -> None:
     """A log row a step, whose costs scatter as those of batches do."""
-    smooth = 80 * np.exp(-np.arange(400) / 40) + 20
-    noise = 15 * np.random.default_rng(0).standard_normal(400)
-    e = logged(smooth + noise)
-    every = replace(e, steps=tuple({**row, "step": at + 1} for at, row in enumerate(e.steps)))
-    assert len(training_curves.training(every)) == 8
-    assert training_rules.rate_too_high(every) is None
-    assert training_rules.rate_too_high(e) is not None
+    steps = np.arange(2000)
+    costs = 80 * np.exp(-steps / 40) + 20 + 15 * np.random.default_rng(0).standard_normal(2000)
+
+    def a_row_a_step(costs: np.ndarray) -> Evidence:
+        e = logged(costs)
+        return replace(e, steps=tuple({**row, "step": at + 1} for at, row in enumerate(e.steps)))
+
+    assert len(training_curves.training(a_row_a_step(costs))) == 40
+    assert training_rules.rate_too_high(a_row_a_step(costs)) is None
+    lasting = costs + 200 * ((steps >= 700) & (steps < 800))
+    assert training_rules.rate_too_high(a_row_a_step(lasting)) is not None
 
 
 def test_a_capacity_that_rises_is_not_called_overfitting() -> None:
@@ -521,6 +532,9 @@ def test_findings_come_by_weight_and_in_words(tmp_path: Path) -> None:
     report = wording.as_text(found, tmp_path / "a run", 80)
     commands = [line for line in report.splitlines() if "latlas train" in line]
     assert len(commands) == len(found)
+    for each in found:
+        longer = set(each.settings) == {"training.epochs"}
+        assert ("--resume" in wording.commands(each, tmp_path)[0]) == longer
     assert all(len(line) <= 80 for line in report.splitlines()[1:] if "latlas " not in line)
     assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in report
     assert wording.as_text([], tmp_path).startswith("Nothing wrong was found. Checked:")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         fit,
         item_of,
         load,
+        log,
         morph,
         neighbours,
         open_run,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from latlas.objectives import Elbo, InfoVae, Iwae, Objective, Reconstruction
     from latlas.posteriors import DiagonalGaussian, FlowedGaussian, FullGaussian, Point
     from latlas.priors import Mixture, Prior, StandardNormal
+    from latlas.trackers import Tracker
 
 __all__ = [
     "Bernoulli",
@@ -72,6 +74,7 @@ __all__ = [
     "Reconstruction",
     "Run",
     "StandardNormal",
+    "Tracker",
     "__version__",
     "animate",
     "compare_runs",
@@ -88,6 +91,7 @@ __all__ = [
     "list_recipes",
     "list_runs",
     "load",
+    "log",
     "morph",
     "neighbours",
     "open_run",
@@ -130,6 +134,7 @@ _HOMES = {
     "Reconstruction": "objectives",
     "Run": "api.scoring",
     "StandardNormal": "priors",
+    "Tracker": "trackers",
     "data_info": "listing",
     "fetch_data": "listing",
     "list_data": "listing",

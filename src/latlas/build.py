@@ -22,6 +22,7 @@ from latlas.objectives import OBJECTIVES, Objective, OwnObjective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
 from latlas.settings import OWN, AugmentConfig, Config
+from latlas.text import counted
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
@@ -79,7 +80,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         choose("model.latent", *_latent_for(config, dataset, brought))
     if config.training.epochs is None and config.training.steps is None:
         epochs = usual_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
-        choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
+        choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if config.training.patience is None and _ranks_epochs(config, dataset, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     check_augment(config.augment, dataset.shape)
@@ -189,7 +190,7 @@ def _long_warmup(config: Config, n: int) -> list[str]:
     steps, warmup = steps_of(config, n), config.objective.warmup or 0
     if warmup <= steps or config.training.method == "pca":
         return []
-    note = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
+    note = f"objective.warmup = {warmup:,} is longer than training, {counted(steps, 'step')}"
     return [f"{note}: the weight does not reach its full value"]
 
 

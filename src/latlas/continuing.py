@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,21 +20,36 @@ from latlas.files import write_atomic, write_json
 from latlas.models import Model
 from latlas.runs import Progress, Run
 from latlas.settings import Config
-from latlas.text import setting
+from latlas.text import counted, setting
 from latlas.training import plan
 
 # What may change when a run is trained further; everything else decides what its log and numbers are of.
 FURTHER = ("training.epochs", "training.steps", "training.patience", "optimizer.lr", "optimizer.schedule",
            "optimizer.clip", "optimizer.weight_decay")  # fmt: skip
+LENGTHS = ("training.steps", "training.epochs")
 # What a new run takes over from the run whose weights it starts from.
 TAKEN_OVER = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "own",
               "corruption")  # fmt: skip
 
 
 def config_of(run: Run) -> Config:
-    """The run's configuration, with what run.json has of its newest part: a process may be killed between the two."""
-    parts = run.info.get("parts") or [{}]
-    return override(run.config, parts[-1].get("settings", {}), "run.json")
+    """The run's configuration, with what run.json has of its parts: a process may be killed between the two."""
+    return _with_parts(run, run.info.get("parts", []))
+
+
+def _with_parts(run: Run, parts: Sequence[Mapping[str, Any]]) -> Config:
+    config = run.config
+    for part in parts:
+        config = override(config, part["settings"], "run.json")
+    return config
+
+
+def waiting(run: Run) -> bool:
+    """Whether a process was killed after it wrote a new part of the run and before the checkpoint that this starts
+    from.
+    """
+    parts = run.info.get("parts", [])
+    return bool(parts) and parts[-1]["step"] > run.progress.start
 
 
 def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
@@ -62,11 +78,19 @@ def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
     per_epoch = steps_per_epoch(images, config.training.batch_size)
     step, steps = max(progress.step, run.metrics.get("steps", 0)), steps_of(wanted, images)
     if steps <= step:
-        key = next(
-            (key for key in ("training.steps", "training.epochs") if changed.get(key)), next(iter(changed))
-        )
+        key = next((key for key in LENGTHS if changed.get(key)), next(iter(changed)))
+        if key not in LENGTHS:
+            raise InputError(
+                f"the run has trained all of its {counted(step, 'step')} ({counted(step / per_epoch, 'epoch')}): it"
+                " also needs more of"
+                " them, as",
+                field=key,
+                value=setting(after[key]),
+                remedy=[{"training.epochs": 2 * math.ceil(step / per_epoch)}],
+            )
         raise InputError(
-            f"the run has trained {step:,} steps ({step / per_epoch:,.4g} epochs) already, and would end after"
+            f"the run has trained {counted(step, 'step')} ({counted(step / per_epoch, 'epoch')}) already, and would"
+            " end after"
             f" {steps:,}; train it for more of them",
             field=key,
             value=setting(after[key]),
@@ -79,34 +103,39 @@ def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
 def begin(run: Run, config: Config, model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, str]:
     """Makes a run one that is trained further by this configuration; gives its progress, and a sentence on it.
 
-    A finished run goes on from its best weights, a stopped one from its newest. What is written is written in an order
-    that leaves, wherever a process is killed, the run as it was or one that is resumed to the same bits. The caller
-    holds the run's lock.
+    A finished run goes on from its best weights, a stopped one from its newest. run.json is written first, and the
+    checkpoint that the part starts from after it, so that a run whose process is killed anywhere goes on to the same
+    bits. The caller holds the run's lock.
     """
-    progress, weights = runs.restore_checkpoint(run, model, optimizer), "newest"
-    if run.finished:
-        weights = "best"
-        if (run.path / runs.BEST).exists():
-            runs.load_checkpoint(run.path / runs.BEST, model, optimizer)
-    progress = replace(
-        progress, start=progress.step, epochs_without_better=0, setbacks=0, recently_skipped=[]
-    )
-    info, before = run.info, settings_of(config_of(run), ())
+    info = run.info
+    parts = info.get("parts", [])
+    left = parts[-1] if waiting(run) else None
+    earlier = parts[:-1] if left else parts
+    weights = left["weights"] if left else "best" if run.finished else "newest"
+    progress = runs.restore_checkpoint(run, model, optimizer)
+    if weights == "best" and (run.path / runs.BEST).exists():
+        runs.load_checkpoint(run.path / runs.BEST, model, optimizer)
+    before, after = settings_of(_with_parts(run, earlier), ()), settings_of(config, ())
     part = {
         "step": progress.step,
         "epoch": round(progress.step / steps_per_epoch(info["data"]["train"], config.training.batch_size), 3),
-        "settings": {
-            key: value for key, value in settings_of(config, ()).items() if value != before.get(key)
-        },
+        "settings": {key: value for key, value in after.items() if value != before.get(key)},
         "weights": weights,
         "weights_step": progress.best_step if weights == "best" else progress.step,
         "optimizer": "goes on" if optimizer.state else "begins anew",
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "command": invocation.command(),
     }
-    runs.save_checkpoint(run, model, optimizer, progress)
+    progress = replace(
+        progress, start=progress.step, epochs_without_better=0, setbacks=0, recently_skipped=[],
+        earlier_setbacks=progress.earlier_setbacks + progress.setbacks,
+    )  # fmt: skip
+    if left is None or left["settings"] != part["settings"]:
+        write_json(run.path / "run.json", info | {"parts": [*earlier, part]})
+    else:
+        part = left
     (run.path / "metrics.json").unlink(missing_ok=True)
-    write_json(run.path / "run.json", info | {"parts": [*info.get("parts", []), part]})
+    runs.save_checkpoint(run, model, optimizer, progress)
     write_atomic(run.path / "config.toml", to_toml(config))
     return progress, described(part)
 

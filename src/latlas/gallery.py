@@ -21,6 +21,7 @@ from latlas.metrics.reconstruction import restore
 from latlas.models import Model
 from latlas.runs import Run
 from latlas.settings import Config, CorruptionConfig
+from latlas.text import counted
 
 MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
@@ -283,8 +284,8 @@ def _sample_figure(drawing: Drawing, samples: np.ndarray, title: str, subtitle: 
 def _latent(drawing: Drawing) -> Figure | None:
     codes, total = drawing.codes, len(drawing.data.split(drawing.data.measured))
     latent, labels, classes = codes.shape[1], drawing.items.labels, drawing.data.classes
-    number = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
-    subtitle = f"Mean codes of {number} items of the {SPLITS[drawing.data.measured]} split."
+    number = f"{len(codes):,} of {total:,} items" if len(codes) < total else counted(total, "item")
+    subtitle = f"Mean codes of {number} of the {SPLITS[drawing.data.measured]} split."
     if latent == 1:
         return figures.latent_histogram(codes, labels, classes, f"{subtitle} The one latent dimension.")
     if latent == 2:

@@ -18,6 +18,7 @@ from latlas.errors import InputError, check_number
 from latlas.likelihoods import SMALLEST_SIGMA, Gaussian, Likelihood
 from latlas.posteriors import Posterior, PosteriorValue, joined
 from latlas.priors import Prior, PriorValue, StandardNormal
+from latlas.text import counted
 
 MOST_SAMPLES = 1_000_000
 CHUNK_VALUES = 2**22  # values per batch in encode, decode and so on: bounds memory for images of any size
@@ -256,7 +257,9 @@ class Model(nn.Module):
         check_number(n, "n")
         check_number(seed, "seed")
         if not 1 <= n <= MOST_SAMPLES:
-            raise InputError(f"{n} samples: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once")
+            raise InputError(
+                f"{counted(n, 'sample')}: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once"
+            )
         if not 0 <= seed < 2**63:
             raise InputError(f"seed {seed}: expected a whole number from 0 to 2^63 - 1")
         with torch.no_grad(), evaluating(self):

@@ -17,6 +17,7 @@ from torch import nn
 
 from latlas.errors import InputError
 from latlas.settings import NetworkConfig
+from latlas.text import counted
 
 Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
@@ -139,7 +140,7 @@ def image_shape(shape: Shape, network: str) -> tuple[int, int, int]:
     if len(shape) != 3:
         size = "x".join(map(str, shape))
         what, other = (
-            (f"a vector of {shape[0]} values", "mlp")
+            (f"a vector of {counted(shape[0], 'value')}", "mlp")
             if len(shape) == 1
             else (f"of shape {size}", "conv or mlp")
         )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from latlas import continuing, html
 from latlas.data.dataset import SPLITS
-from latlas.errors import InputError
+from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
-from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
+from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
 
@@ -57,6 +58,41 @@ def page(path: Path) -> str:
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
     )
+
+
+PICTURES = ("reconstructions", "manifold", "samples", "latent")  # of which a notebook shows two
+
+
+def fragment(run: Run) -> str:
+    """What a notebook shows of a run: its result in a sentence, what to look at, its numbers, and two pictures."""
+    info, metrics, config = run.info, run.metrics, _parsed((run.path / "config.toml").read_text("utf-8"))
+    results = _results(metrics, info["data"]["kind"])
+    files = [run.path / "figures" / f"{name}.png" for name in PICTURES]
+    pictures = [html.thumbnail(path.read_bytes(), path.stem) for path in files if path.is_file()][:2]
+    where = "report.html" if (run.path / "report.html").is_file() else "no report yet"
+    return html.fragment(
+        title=run.name,
+        line=_line(metrics, info, config),
+        headline=display.headline(metrics, run.log()),
+        findings=metrics.get("findings"),
+        short=True,
+        tables=[]
+        if results is None
+        else [("", replace(results, rows=[replace(r, why="") for r in results.rows]))],
+        pictures=[picture for picture in pictures if picture],
+        notes=[f"{run.path}: {where}"],
+    )
+
+
+def one_line(run: Run) -> str:
+    """A run on a line: its folder, data, recipe and day, and its result; or what is wrong with the folder."""
+    try:
+        line = _line(run.metrics, run.info, _parsed((run.path / "config.toml").read_text("utf-8")))
+        return f"<Run {run.path}: {line}. {display.headline(run.metrics, run.log())}>"
+    except LatlasError as error:
+        return f"<Run {run.path}: {error}>"
+    except OSError as error:
+        return f"<Run {run.path}: {error.strerror}>"
 
 
 def _parsed(toml: str) -> dict[str, Any]:
@@ -106,7 +142,9 @@ def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
     splits = {name: split for name, split in splits.items() if split}
     if not splits:
         return None
-    heads = [Cell(SPLITS[name], f"{rounded(split.get('images'), 0)} items") for name, split in splits.items()]
+    heads = [
+        Cell(SPLITS[name], f"{counted(split.get('images') or 0, 'item')}") for name, split in splits.items()
+    ]
     numbers, measured, rows = metrics.get("numbers", {}), measured_numbers(metrics)[0], []
     for key in OF_SPLITS:
         if any(split.get(key) is not None for split in splits.values()):

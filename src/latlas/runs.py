@@ -37,6 +37,22 @@ ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
+PLACE = (
+    "kind",
+    "step",
+    "epoch",
+    "train",
+    "valid",
+)  # in a row of the log: where it stands, and its groups of numbers
+TERMS = (
+    "loss",
+    "grad_norm",
+    "distortion",
+    "rate",
+    "log_pz",
+    "log_qz",
+    "elbo",
+)  # of training, in a row of the log
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
@@ -46,8 +62,8 @@ class Progress:
 
     `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
     training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
-    `recently_skipped` has the last of them, and `setbacks` counts how often training went back because of them since
-    `start`.
+    `recently_skipped` has the last of them; `setbacks` counts how often training went back because of them since
+    `start`, and `earlier_setbacks` before it.
     """
 
     step: int = 0
@@ -63,6 +79,7 @@ class Progress:
     skipped: int = 0
     recently_skipped: list[int] = field(default_factory=list)
     setbacks: int = 0
+    earlier_setbacks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,6 +247,19 @@ class Run:
         model = from_description(_read_json(self.path / "model.json", "config", "item"), self.brought)
         _load_weights(model, _read_tensors(weights)[0], weights)
         return model.eval()
+
+
+def values_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row of the log by name: `train/loss` and the other terms of training, `valid/elbo` and the other
+    numbers of the validation split, and `lr`, `beta`, `seconds` and their like; what the row lacks is left out.
+    """
+    own = {f"train/{key}" if key in TERMS else key: value for key, value in row.items() if key not in PLACE}
+    groups = {
+        f"{group}/{key}": value
+        for group in ("train", "valid")
+        for key, value in (row.get(group) or {}).items()
+    }
+    return {key: value for key, value in (own | groups).items() if isinstance(value, int | float)}
 
 
 def measured_numbers(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -10,6 +10,7 @@ from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.scoring import encode, neighbours, score
 from latlas.api.studying import plan_study, study
+from latlas.api.tracking import log
 from latlas.api.using import decode, morph, reconstruct, sample, vary
 from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
 
@@ -29,6 +30,7 @@ __all__ = [
     "list_recipes",
     "list_runs",
     "load",
+    "log",
     "morph",
     "neighbours",
     "open_run",

@@ -9,6 +9,7 @@ from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
+from latlas.api import tracking
 from latlas.api.bringing import agree, parts_of
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of
 from latlas.api.scoring import Run
@@ -44,8 +45,6 @@ SHORT = {
     "patience": "training.patience",
     "from_run": "training.start",
 }
-
-QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
 
 
 def configure(
@@ -135,10 +134,12 @@ def train(
     own, `network`, `posterior`, `prior`, `likelihood`, `objective` and `augment` (docs/own-parts.md). `settings` takes
     any key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
     folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
-    numbers but the ELBO, its terms and the squared error, which is enough to try things out.
+    numbers but the ELBO, its terms and the squared error, which is enough to try things out. A `tracker` follows the
+    training: mlflow or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
+    followed = tracking.chosen(options.pop("tracker", None))
     unknown_names = sorted(set(options) - {*SHORT, *OF_TRAINING})
     if unknown_names:
         known = ", ".join((*SHORT, *OF_TRAINING))
@@ -151,25 +152,32 @@ def train(
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", source, shown)):
-        settings = (QUICK if quick else {}) | dict(settings or {})
+        settings = (experiment.QUICK if quick else {}) | dict(settings or {})
         given = {name: options.pop(name) for name in OF_TRAINING if name in options}
         brought, parts = bring(parts_of(options.get("from_run")) | given)
         agree(parts, settings | _by_key({k: v for k, v in options.items() if k != "from_run"}))
         resolved = configure(as_source(source), recipe, file, settings, options, parts)
-        return Run.of(experiment.train(resolved, folder, console, brought))
+        return Run.of(experiment.train(resolved, folder, console, brought, followed))
 
 
 def resume(
-    path: RunLike, *, settings: Mapping[str, Any] | None = None, quiet: bool = False, **options: Any
+    path: RunLike,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    quiet: bool = False,
+    **options: Any,
 ) -> Run:
     """Continues a run to its end as if it had never stopped, or trains it further.
 
     `options` are the short names of `train`. Device, threads and data_dir are where it is trained, by default as
     before. With epochs, steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a
     stopped or a finished run is trained further, from the newest or from its best weights, in a new cycle of the
-    learning rate. Without any a finished run is returned unchanged. Raises InputError for data that are missing or have
-    changed, for a setting that cannot change and for a length that is trained already.
+    learning rate. Without any a finished run is returned unchanged. `quick` is that of `train`, for the numbers at the
+    end of this call, and so is a `tracker`. Raises InputError for data that are missing or have changed, for a setting
+    that cannot change and for a length that is trained already.
     """
+    followed = tracking.chosen(options.pop("tracker", None))
     known = dict.fromkeys((*Where.__annotations__, *SHORT))
     for name in options:
         if name not in known:
@@ -179,10 +187,9 @@ def resume(
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
     run = runs.find(path)
-    with Console(quiet) as console, invoked_by(_call("resume", run, {"settings": settings} | options)):
-        again = experiment.resume(
-            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
-        )
+    shown = {"settings": settings, "quick": quick} | options
+    with Console(quiet) as console, invoked_by(_call("resume", run, shown)):
+        again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
 
 

@@ -23,7 +23,7 @@ from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of, measured_numbers
-from latlas.text import listed
+from latlas.text import counted, listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 OF_VALIDATION = ("elbo", "distortion", "mse")
@@ -83,14 +83,19 @@ def gather(
     shown_columns = _columns(entries, unit, kind, measure_names)
     signs = [on_sign(entry.values) for entry in entries]
     notes += dict.fromkeys(filter(None, signs))
-    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes))
+    splits = {SPLITS[dataset.measured] for dataset in sets.values()}
+    measured = splits.pop() if len(splits) == 1 else ""
+    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes), measured)
 
 
 def by_validation(comparison: Comparison) -> Comparison:
     """The comparison, in which ELBO, distortion and squared error rank by validation items where every run has some.
 
-    The columns of the test split stand after those; a note says which split ranks.
+    The columns of the test split stand after those; a note says which split ranks. Where nothing is held out for
+    testing, the numbers are of the validation split already.
     """
+    if comparison.measured in ("validation", "training"):
+        return comparison
     runs = comparison.runs
     if any(entry.number(f"{VALIDATION}mse") is None for entry in runs):
         note = "Ranked by the test items: not every run has a validation split."
@@ -261,7 +266,7 @@ def _baselines(
         try:
             baselines.append(_baseline(size, subjects[0].context.dataset, measures, observer))
         except InputError as error:
-            notes.append(f"PCA at {size} dimensions is left out: {error}.")
+            notes.append(f"PCA at {counted(size, 'dimension')} is left out: {error}.")
     if baselines:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(

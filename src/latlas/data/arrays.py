@@ -17,6 +17,7 @@ from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
 from latlas.data.ranges import are_bytes
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError
+from latlas.text import counted
 
 MOST_GREY_ASPECT = 4  # the longer side over the shorter, where values do not tell whether they are pixels
 MOST_VALUES = 256  # of one factor; more is a row's number or a measured value
@@ -59,7 +60,9 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     for (part, key), y in zip(roles.items.items(), labels, strict=True):
         items = orient(arrays[key], options.layout, options.image_size, str(path), options.kind)
         if y is not None and len(y) != len(items):
-            raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
+            raise InputError(
+                f"{path}: {counted(len(items), 'item')} in {key!r} but {counted(len(y), 'label')}"
+            )
         parts[part] = Split(items, y, np.arange(len(items)), factors.get(part), target=targets.get(part))
     part, key = next(iter(roles.items.items()))
     notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
@@ -75,7 +78,9 @@ def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
     if array.ndim == items.ndim:
         return []
     height, width, _ = items.shape[1:]
-    return [f"an array of {shape_text(array.shape)} read as {len(items):,} grey images of {height}x{width}"]
+    return [
+        f"an array of {shape_text(array.shape)} read as {counted(len(items), 'grey image')} of {height}x{width}"
+    ]
 
 
 def _column(labels: np.ndarray) -> np.ndarray:
@@ -342,5 +347,7 @@ def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.n
         return x
     height, width = image_size
     if height * width != x.shape[1]:
-        raise InputError(f"{where}: {x.shape[1]} values an item do not make images of {height}x{width}")
+        raise InputError(
+            f"{where}: {counted(x.shape[1], 'value')} an item do not make images of {height}x{width}"
+        )
     return x.reshape(len(x), height, width, 1)

@@ -19,7 +19,7 @@ from latlas.data.splits import Raw, check_trainable, wanted
 from latlas.data.walk import Found, natural_key, walk
 from latlas.errors import InputError
 from latlas.progress import OnProgress
-from latlas.text import printable
+from latlas.text import counted, printable
 
 Steps = tuple[str, ...]  # the folders on the way from the root to some files
 MOST_COUNTED = 12  # classes whose files are counted in a note
@@ -90,13 +90,13 @@ def list_images(root: Path) -> Listing:
     files, parts, classes = zip(*placed, strict=True)
     notes = [*_counted(layout, parts, classes), *layout.notes]
     if beside:
-        notes.append(f"left out {len(beside):,} images beside the splits: {_first_names(beside)}")
+        notes.append(f"left out {counted(len(beside), 'image')} beside the splits: {_first_names(beside)}")
     if others:
-        notes.append(f"{len(others):,} other files not read ({_kinds(others)})")
+        notes.append(f"{counted(len(others), 'other file')} not read ({_kinds(others)})")
     full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
     empty = sorted(folder for folder in found.folders if Path(folder) not in full)
     if empty:
-        notes.append(f"no images in {len(empty):,} folders: {_first_names(empty)}")
+        notes.append(f"no images in {counted(len(empty), 'folder')}: {_first_names(empty)}")
     return Listing(
         files=tuple(root / path for path in files),
         parts=parts if layout.names else None,
@@ -236,14 +236,15 @@ def _counted(layout: _Layout, parts: Sequence[str], classes: Sequence[str | None
         notes.append("official splits from sub-folders: " + ", ".join(sizes))
     names = sorted({name for name in classes if name is not None}, key=natural_key)
     if names:
-        notes.append(f"{len(names)} classes from sub-folders: {first_few(names)}")
+        notes.append(f"{counted(len(names), 'class')} from sub-folders: {first_few(names)}")
     for part in ORDER:
         own = [name for name in names if counts[part][name]]
         if own:
             listed = first_few([f"{name} {counts[part][name]:,}" for name in own], MOST_COUNTED)
             notes.append(f"files{f' of {part}' if layout.names else ''}: {listed}")
-            if counts[part][None]:
-                notes.append(f"{counts[part][None]:,} images beside these folders have no label")
+            if bare := counts[part][None]:
+                have = "has" if bare == 1 else "have"
+                notes.append(f"{counted(bare, 'image')} beside these folders {have} no label")
             missing = [name for name in names if not counts["train"][name] and counts[part][name]]
             if missing and counts["train"] and None not in counts["train"]:
                 notes.append(f"{part} has classes that train lacks: {first_few(missing)}")
@@ -255,18 +256,23 @@ def _passed_over(found: Found) -> list[str]:
     notes = []
     if found.hidden:
         names = sorted({Path(name).name for name in found.hidden})
-        notes.append(
-            f"passed over {len(found.hidden):,} hidden or system files and folders ({_first_names(names)})"
-        )
+        hidden = "hidden or system "
+        what = counted(len(found.hidden), f"{hidden}file or folder", f"{hidden}files and folders")
+        notes.append(f"passed over {what} ({_first_names(names)})")
     if found.broken_links:
-        notes.append(f"left out {len(found.broken_links):,} broken links: {_first_names(found.broken_links)}")
-    for what, pairs in (("special files", found.special), ("folders that cannot be read", found.unreadable)):
+        notes.append(
+            f"left out {counted(len(found.broken_links), 'broken link')}: {_first_names(found.broken_links)}"
+        )
+    for one, many, pairs in (
+        ("special file", "special files", found.special),
+        ("folder that cannot be read", "folders that cannot be read", found.unreadable),
+    ):
         if pairs:
             named = _first_names([f"{name} ({why})" for name, why in pairs])
-            notes.append(f"left out {len(pairs):,} {what}: {named}")
+            notes.append(f"left out {counted(len(pairs), one, many)}: {named}")
     if found.again:
         named = _first_names([f"{name} (the same as {first})" for name, first in found.again])
-        notes.append(f"passed over {len(found.again):,} links to what is read already: {named}")
+        notes.append(f"passed over {counted(len(found.again), 'link')} to what is read already: {named}")
     return notes
 
 
@@ -345,9 +351,7 @@ def broken_notes(decoded: Decoded) -> list[str]:
 
 def _broken_text(decoded: Decoded) -> str:
     count = len(decoded.broken)
-    return f"{count:,} broken file{'s' * (count > 1)}: " + first_few(
-        [f"{n} ({why})" for n, why in decoded.broken]
-    )
+    return f"{counted(count, 'broken file')}: " + first_few([f"{n} ({why})" for n, why in decoded.broken])
 
 
 def first_few(names: Sequence[str], count: int = 5) -> str:

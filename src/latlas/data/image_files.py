@@ -91,6 +91,13 @@ def decode(path: Path, size: tuple[int, int] | None, resize: str, grey: bool) ->
         raise InputError(f"{path}: {reason(error, path)}") from None
 
 
+def header_of(image: Image.Image) -> Header:
+    """The header of a picture in memory."""
+    turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    width, height = image.size[::-1] if turned else image.size
+    return Header(height, width, _is_grey(image))
+
+
 def decode_image(image: Image.Image, size: tuple[int, int], resize: str, grey: bool) -> np.ndarray:
     """The pixels of a picture in memory, as `decode` gives those of a file of 8 bits; the picture stays as it is.
 
@@ -173,7 +180,7 @@ def _has_late_chunks(path: Path) -> bool:
     return False
 
 
-def _is_grey(image: ImageFile) -> bool:
+def _is_grey(image: Image.Image) -> bool:
     if image.mode not in ("P", "PA"):
         return image.mode in _GREY
     colours = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)

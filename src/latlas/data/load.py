@@ -33,7 +33,7 @@ from latlas.data.tables import read_table
 from latlas.errors import InputError
 from latlas.files import refuse_special
 from latlas.progress import SILENT, Observer, OnProgress
-from latlas.text import printable
+from latlas.text import counted, printable
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,9 @@ def _refuse_single(path: Path, pages: str | None) -> None:
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata
         header = inspect(path)
     if pages == "first" or header.pages == 1 or not (header.stack or pages):
-        hint = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        hint = (
+            "" if header.pages == 1 else f", or data.pages = all to take its {counted(header.pages, 'page')}"
+        )
         raise InputError(f"{path}: a single image; give the folder that holds all of them{hint}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,13 @@ from PIL import Image
 
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
-from latlas.data.image_files import decode_image
+from latlas.data.image_files import decode_image, header_of, inspect
+from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_plan import fitted
 from latlas.data.load import Like, as_source, fit, image_needs, load_items, pixels
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
+from latlas.data.rows import names_of_rows
 from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 
@@ -35,6 +39,20 @@ class Given:
     back: Callable[[np.ndarray], Any] = lambda x: x
     codes: Callable[[np.ndarray], Any] = lambda z: z
     notes: tuple[str, ...] = ()
+
+
+def names_in(given: Any, options: DataOptions) -> np.ndarray | None:
+    """What the rows of a pandas frame are called by the columns that a run left out, or by the frame's named index."""
+    if not hasattr(given, "columns") or not hasattr(given, "reset_index"):
+        return None
+    levels = list(given.index.names)
+    named = [str(name) for name in levels if name is not None and name not in given.columns]
+    frame = given.reset_index() if len(named) == len(levels) else given
+    frame = frame.set_axis([str(c) for c in frame.columns], axis=1)
+    if frame.columns.has_duplicates:
+        return None
+    left = [c for c in options.drop if c != options.label]
+    return names_of_rows(frame, lambda c: frame[c], named, left)[1]
 
 
 def check_units(units: str) -> None:
@@ -61,7 +79,8 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
         given = [given]
     if isinstance(given, list | tuple) and _all(given, (Image.Image, str, os.PathLike)):
         _refuse_model_units(units, "a picture")
-        return Given(np.concatenate([_picture(item, like) for item in given]))
+        x = np.concatenate([_picture(item, like) for item in given])
+        return Given(x, notes=tuple(_fitted(given, like)))
     found = _as_array(given, like)
     x, axes_back = fit(found.x, like, "items", channels_first=isinstance(given, torch.Tensor), units=units)
     return replace(found, x=x, back=lambda items: found.back(axes_back(items)))
@@ -117,6 +136,15 @@ def _picture(item: Any, like: Like) -> np.ndarray:
     assert wanted.size is not None  # a trained model has both
     assert wanted.grey is not None
     return pixels(decode_image(item, wanted.size, wanted.resize, wanted.grey)[None], like, "picture")
+
+
+def _fitted(given: Sequence[Any], like: Like) -> list[str]:
+    """Lines on how many pictures, and image files, are resized or get other colours."""
+    wanted = image_needs(like, DataOptions(), "picture")
+    pictures = [header_of(item) for item in given if isinstance(item, Image.Image)]
+    paths = [Path(item).expanduser() for item in given if not isinstance(item, Image.Image)]
+    files = [inspect(path) for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    return [*fitted(pictures, wanted, "picture"), *fitted(files, wanted)]
 
 
 def _as_array(given: Any, like: Like | None, where: str = "items") -> Given:

@@ -10,6 +10,7 @@ import numpy as np
 from latlas.data.dataset import Kind, Scaling
 from latlas.data.options import DataOptions, KindOption
 from latlas.errors import InputError
+from latlas.text import counted
 
 _HINT = "; bring all items to one range"
 _DEFAULT = DataOptions()
@@ -22,7 +23,7 @@ _OTHERWISE = "data.kind = table standardises the columns"
 _ON_ONE_SCALE = "data.kind = vector keeps them on one scale, and data.image_size = HxW makes images of them"
 LEAST_PIXELS = 64  # values of an item that may be a flattened image
 FAR = 10.0  # standard deviations of a column beyond which a table's value is counted
-_ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
+ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
 MOST_NAMED = 40  # names that an error tells to leave out
 _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
@@ -84,7 +85,7 @@ def _check_finite(x: np.ndarray, where: str) -> None:
     bad = np.concatenate([~np.isfinite(b.reshape(len(b), -1)).all(axis=1) for b in blocks(x)])
     if bad.any():
         raise InputError(
-            f"{where}: NaN or infinite values in {bad.sum():,} of {len(x):,} items"
+            f"{where}: NaN or infinite values in {bad.sum():,} of {counted(len(x), 'item')}"
             f" (first: item {bad.argmax()}); fill them or leave those items out"
         )
 
@@ -118,13 +119,16 @@ def decide(
     width = x.shape[1]
     if kind != "table" and is_binary(x):
         found = _decide_shared(x, "vector", where)
-        return replace(found, note=f"{width} columns of 0 and 1, taken as they are; {_OTHERWISE}")
+        return replace(found, note=f"{counted(width, 'column')} of 0 and 1, taken as they are; {_OTHERWISE}")
     pixels = kind == "auto" and columns is None and _like_pixels(x)
     if kind != "vector" and not pixels:
         return _decide_table(x, where, columns, options.drop)
     found = _decide_shared(_small_whole(x, low, high), "vector", where, bits, pool)
     why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
-    notes = [f"vectors of {width} values {why}" + (f"; {_OTHERWISE}" if pixels else ""), found.note]
+    notes = [
+        f"vectors of {counted(width, 'value')} {why}" + (f"; {_OTHERWISE}" if pixels else ""),
+        found.note,
+    ]
     return replace(found, note="; ".join(filter(None, notes)))
 
 
@@ -154,7 +158,9 @@ def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
             f"{where}: the items are {KIND_OF[x.ndim]}s; leave it out", field="data.kind", value=kind
         )
     if x.ndim == 2 and kind == "image":
-        message = f"{where}: {x.shape[1]} values an item are no image yet; say data.image_size = HxW"
+        message = (
+            f"{where}: {counted(x.shape[1], 'value')} an item are no image yet; say data.image_size = HxW"
+        )
         raise InputError(message, field="data.kind", value=kind)
 
 
@@ -220,7 +226,7 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, drop
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
     # Whole numbers are stored as float64 whatever held them, so that they are one and the same data set.
     single = x.dtype in (np.float16, np.float32) and not _whole(x)
-    note = f"a table of {x.shape[1]} columns, standardised by training statistics"
+    note = f"a table of {counted(x.shape[1], 'column')}, standardised by training statistics"
     if columns is None:
         note += f"; {_ON_ONE_SCALE}"
     return Range("table", False, scaling, np.dtype(np.float32 if single else np.float64), note)
@@ -271,7 +277,7 @@ def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
 
 
 def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         outside = sum(int(((b < 0) | (b > 1)).sum()) for b in blocks(x))
         hint = "; divide them by 255" if low >= 0 and 128 <= high <= 255 and _whole(x) else ""
         raise InputError(
@@ -283,7 +289,7 @@ def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarra
 
 def _check_integer(x: np.ndarray, low: float, high: float, top: float, where: str) -> np.ndarray:
     takes = f"this model takes whole numbers from 0 to {top:g}"
-    if low < 0 or high > top * (1 + _ROUNDING):
+    if low < 0 or high > top * (1 + ROUNDING):
         raise InputError(f"{where}: values from {low:g} to {high:g}; {takes}")
     whole = _whole(x)
     if x.dtype == bool or (0 < high <= 1 and not whole):
@@ -333,7 +339,7 @@ def beyond(x: np.ndarray, scaling: Scaling) -> Beyond:
     """
     if scaling.kind not in ("minmax", "standard"):
         return Beyond(0, 0)
-    allowed = 0.5 + _ROUNDING if scaling.kind == "minmax" else FAR
+    allowed = 0.5 + ROUNDING if scaling.kind == "minmax" else FAR
     centre = 0.5 if scaling.kind == "minmax" else 0.0
     values = items = 0
     farthest, most = None, allowed
@@ -369,7 +375,7 @@ def beyond_note(
     found = beyond(x, scaling)
     if not found.values:
         return ""
-    count = f"{found.values:,} value{'s' * (found.values > 1)} in {found.items:,} of {len(x):,} items"
+    count = f"{counted(found.values, 'value')} in {found.items:,} of {counted(len(x), 'item')}"
     if scaling.kind == "minmax":
         least, most = training_limits(scaling)
         text = f"{count} beyond the training range {least:g} to {most:g} (farthest: {found.farthest:g})"

@@ -18,7 +18,7 @@ from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
 from latlas.data.ranges import Range, beyond_note, blocks, check_numeric, convert, decide, native
 from latlas.errors import InputError
-from latlas.text import printable
+from latlas.text import counted, printable
 
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
@@ -57,7 +57,7 @@ def wanted(sizes: Mapping[str, int], split: str, where: str) -> tuple[str, ...]:
     if parts == ("train",):
         raise InputError(f"{where} has no splits of its own; leave it out", field="split", value=split)
     if split not in parts:
-        known = ", ".join(f"{part} ({sizes[part]:,} items)" for part in parts)
+        known = ", ".join(f"{part} ({counted(sizes[part], 'item')})" for part in parts)
         raise InputError(f"{where} has the splits {known}; or all", field="split", value=split)
     return (split,)
 
@@ -82,7 +82,7 @@ def taken(raw: Raw, split: str) -> tuple[Split, list[str]]:
         return items, []
     others = ", ".join(f"{part} {sizes[part]:,}" for part in ORDER if part in sizes and part not in parts)
     return items, [
-        f"{raw.source}: its {parts[0]} split, {len(items):,} items; split = "
+        f"{raw.source}: its {parts[0]} split, {counted(len(items), 'item')}; split = "
         f"{' or '.join(p for p in sizes if p not in parts)} or all takes others ({others})"
     ]
 
@@ -98,9 +98,10 @@ def _joined(splits: Sequence[Split]) -> Split:
     every = np.concatenate(factors) if len(factors) == len(splits) else None
     targets = [split.target for split in splits if split.target is not None]
     target = np.concatenate(targets) if len(targets) == len(splits) else None
-    return Split(
-        np.concatenate([split.x for split in splits]), _joined_labels(splits), index, every, target=target
-    )
+    names = [split.names for split in splits if split.names is not None]
+    named = np.concatenate(names) if len(names) == len(splits) else None
+    x = np.concatenate([split.x for split in splits])
+    return Split(x, _joined_labels(splits), index, every, named, target)
 
 
 def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
@@ -164,7 +165,7 @@ def _label_values(labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarra
     if labels.dtype.kind == "S":
         labels = _typed(labels.tolist())
     if labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise InputError(f"{where}: {np.isinf(labels).sum():,} labels are infinite")
+        raise InputError(f"{where}: infinite labels, {np.isinf(labels).sum():,} of them")
     kind = labels.dtype.kind
     present = (
         ~np.isnan(labels) if kind == "f" else labels != "" if kind == "U" else np.ones(len(labels), bool)
@@ -276,7 +277,9 @@ def _check_shapes(raw: Raw) -> None:
                 f" training items of {shape_text(shape)}"
             )
         if split.labels is not None and len(split.labels) != len(split):
-            raise InputError(f"{raw.source}: {len(split):,} {part} items but {len(split.labels):,} labels")
+            raise InputError(
+                f"{raw.source}: {counted(len(split), f'{part} item')} but {counted(len(split.labels), 'label')}"
+            )
 
 
 def _with_labels_counted(raw: Raw) -> Raw:
@@ -288,8 +291,9 @@ def _with_labels_counted(raw: Raw) -> Raw:
     if not count:
         parts = {part: replace(split, labels=None) for part, split in raw.parts.items()}
         return replace(raw, parts=parts, classes=None, notes=(*raw.notes, "labels: every one is missing"))
-    kinds = "real numbers" if raw.classes is None else f"of {len(raw.classes):,} classes"
-    note = f"labels: {count:,} of {total:,} items have one ({kinds}); the others are trained on without"
+    kinds = "real numbers" if raw.classes is None else f"of {counted(len(raw.classes), 'class')}"
+    have = "has" if count == 1 else "have"
+    note = f"labels: {count:,} of {counted(total, 'item')} {have} one ({kinds}); the others are trained on without"
     return replace(raw, notes=(*raw.notes, note))
 
 
@@ -304,10 +308,12 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
         test = train.take(slice(0, 0))
         notes.append(f"test: nothing is held out; {_measured_instead(options)}")
     elif test is not None and options.test == 0:
-        notes.append(f"test: the source's own {len(test):,} items, which stay out whatever data.test is")
+        notes.append(
+            f"test: the source's own {counted(len(test), 'item')}; they stay out whatever data.test is"
+        )
     elif test is None:
         train, test = _hold_out(train, options.test, (options.seed, _TEST), "test", raw.source)
-        notes.append(f"test: {len(test):,} items held out by seed {options.seed}")
+        notes.append(f"test: {counted(len(test), 'item')} held out by seed {options.seed}")
     valid = raw.parts.get("valid") if options.validation is None else None
     if valid is None and options.validation == 0:
         valid = train.take(slice(0, 0))
@@ -315,9 +321,11 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     elif valid is None:
         share = 0.1 if options.validation is None else options.validation
         train, valid = _hold_out(train, share, (options.seed, _VALID), "validation", raw.source)
-        notes.append(f"validation: {len(valid):,} training items held out by seed {options.seed}")
+        notes.append(f"validation: {counted(len(valid), 'training item')} held out by seed {options.seed}")
     if options.limit is not None:
-        notes.append(f"training on the first {min(options.limit, len(train)):,} of {len(train):,} items")
+        notes.append(
+            f"training on the first {min(options.limit, len(train)):,} of {counted(len(train), 'item')}"
+        )
         train = train.take(slice(0, options.limit))
     if train.target is not None:
         notes.append("inputs and targets: the loss, and every error, compares outputs with the targets")
@@ -328,9 +336,7 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
                 value=options.binarise,
             )
     if len(train) < 2:
-        raise InputError(
-            f"{raw.source}: {len(train)} training item{'s' * (len(train) != 1)}; at least 2 are needed"
-        )
+        raise InputError(f"{raw.source}: {counted(len(train), 'training item')}; at least 2 are needed")
     return {"train": train, "valid": valid, "test": test}, notes
 
 
@@ -345,7 +351,8 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
     count = max(1, round(share * len(pool)))
     if len(pool) - count < 2:
         raise InputError(
-            f"{where}: {len(pool)} items are too few to hold {count} out for {what} and train on at least 2"
+            f"{where}: {counted(len(pool), 'item')} {'is' if len(pool) == 1 else 'are'} too few to hold {count} out"
+            f" for {what} and train on at least 2"
         )
     rows = np.random.default_rng(seed).permutation(len(pool))
     return pool.take(np.sort(rows[count:])), pool.take(np.sort(rows[:count]))

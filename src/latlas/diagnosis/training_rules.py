@@ -12,6 +12,7 @@ from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
 from latlas.diagnosis.rule import FEW_STEPS, SIGNIFICANT, SOME_STEPS, rule, standard_errors
 from latlas.networks import HIDDEN
+from latlas.text import counted
 
 OVERFIT = 0.15  # least share of the training gain that unseen items miss; 8,000 images of Fashion-MNIST: 0.05
 WORSE = 0.05  # least share of validation's gain that was lost again by the last epoch
@@ -26,6 +27,7 @@ MOVED = 0.1  # least sum of learning rates after which a VAE has left the state 
 USUAL_LR = 1e-3  # from this learning rate on, Adam is not too slow
 SHORT_STEPS = GOOD_STEPS // 5  # with fewer steps, a straight curve means short training, not slow training
 SPIKE = 0.2  # share of the gain by which a row exceeds the best before it: more than the noise of batches
+OFTEN = 0.03  # share of rows with spikes that is no accident, though each of them is over at once
 SCATTER = 5.0  # times the scatter of the rows that a spike exceeds
 USELESS = 0.02  # share of the cost without codes: a smaller gain, on data with clear directions, is no gain
 CLIPPED = 20.0  # median gradient norm over the bound: Adam tolerates a bound that scales all steps alike
@@ -215,13 +217,13 @@ def _few_steps(e: Evidence) -> Finding:
         "underfitting",
         "This is hardly any training" if none else "Training ended too early",
         0.9 if none else 0.5,
-        f"Training took {e.trained_steps:,} step{'s' * (e.trained_steps != 1)}: too few to tell anything of the model."
+        f"Training took {counted(e.trained_steps, 'step')}: too few to tell anything of the model."
         if none
         else f"Training took {e.trained_steps:,} steps, too few for a gain or a trend to show.",
         f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off."
         " Until then codes, reconstructions and samples say nothing about the settings.",
         "Train for longer.",
-        {"training.epochs": max(2, round(GOOD_STEPS / e.plan.per_epoch))},
+        {"training.epochs": max(2 * e.plan.epochs, round(GOOD_STEPS / e.plan.per_epoch))},
     )
 
 
@@ -260,11 +262,16 @@ def rate_too_high(e: Evidence) -> Finding | None:
 
 
 def _spikes(e: Evidence) -> int:
-    """How many rows lie above the best before them by more than a share of the gain, and more than they scatter."""
+    """How many rows lie above the best before them by more than a share of the gain, and more than they scatter.
+
+    None where these are single rows, and few: one batch with an item far out costs a lot and changes nothing.
+    """
     curve = training_curves.training(e)
     gain = training_curves.baseline(e) - float(curve.cost.min()) if len(curve) else 0.0
     least = max(SPIKE, SCATTER * curve.noise / gain) if gain > 0 else np.inf
-    return int((training_curves.rises(e) > least).sum())
+    high = training_curves.rises(e) > least
+    lasting = bool((high[1:] & high[:-1]).any()) or bool(high[-1:].any())
+    return int(high.sum()) if lasting or high.mean() > OFTEN else 0
 
 
 def _learned_nothing(e: Evidence) -> bool:

@@ -17,11 +17,15 @@ INDENT = "  "
 
 
 def commands(finding: Finding, run: Path) -> list[str]:
-    """The command lines of the remedy: training again with the new settings, and the finding's own command; none for a
-    run with parts of one's own, which no command line has.
+    """The command lines of the remedy: training again with the new settings, or further where only its length changes,
+    and the finding's own command; none for a run with parts of one's own, which no command line has.
     """
     if Run(run).has_own_parts:
         return []
+    if set(finding.settings) == {"training.epochs"}:
+        return [
+            f"latlas train --resume {shlex.quote(str(run))} --epochs {finding.settings['training.epochs']}"
+        ]
     sets = [f"{key}={_setting(value)}" for key, value in finding.settings.items()]
     again = [_command_line("train", config=[str(run / "config.toml")], set=sets)] if sets else []
     return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]

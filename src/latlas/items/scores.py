@@ -21,6 +21,7 @@ from latlas.models import Model, evaluating
 from latlas.posteriors import PosteriorValue
 from latlas.priors import PriorValue
 from latlas.progress import SILENT, Observer
+from latlas.text import counted
 
 MOST_REFERENCE = 10_000  # training items that others are ranked among, evenly spaced
 LEAST_REFERENCE = 20  # fewer have no ranks: a share of so few says nothing
@@ -167,7 +168,7 @@ def _measured(model: Model, items: Split, request: Request, observer: Observer, 
     bad = int((~np.isfinite(columns["distortion"] + columns.get("rate", 0))).sum())
     if bad:
         raise LatlasError(
-            f"the numbers of {bad:,} of {len(items):,} items are not finite: the model has diverged"
+            f"the numbers of {bad:,} of {counted(len(items), 'item')} are not finite: the model has diverged"
         )
     return columns
 

@@ -18,6 +18,7 @@ from latlas.metrics.metric import Metric, Value, mean_of, standard_error
 from latlas.models import Model, evaluating
 from latlas.objectives import Objective
 from latlas.posteriors import PosteriorValue, selected
+from latlas.text import counted
 
 DRAWS = 100  # of z for one item at once: bounds memory
 
@@ -68,7 +69,8 @@ class Terms:
         bad = int((~torch.isfinite(self.distortion if elbo is None else elbo)).sum())
         if bad:
             raise LatlasError(
-                f"the numbers of {bad:,} of {len(self.distortion):,} images are not finite: the model has diverged;"
+                f"the numbers of {bad:,} of {counted(len(self.distortion), 'image')} are not finite: the model has"
+                " diverged;"
                 " train with a lower learning rate (optimizer.lr) or a bound on the gradient (optimizer.clip = 100)"
             )
         return Evaluation(

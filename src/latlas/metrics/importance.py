@@ -20,6 +20,7 @@ from latlas.models import CHUNK_VALUES, Model, evaluating
 from latlas.objectives import Objective
 from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
+from latlas.text import counted
 
 BLOCK = 1000  # draws of z whose weights are held at once: a multiple of every k in BOUNDS
 LARGEST = 2**20  # values decoded at once on a CPU: more is no faster
@@ -80,7 +81,7 @@ class Importance:
         least = "" if self.bias is None or self.bias <= 0 else f" by about {self.bias:.2g} nats or more"
         return (
             f"too low{least}: {self.low:.0%} of the items have an effective sample size below {ENOUGH} of "
-            f"{self.samples:,} draws; raise evaluation.draws"
+            f"{counted(self.samples, 'draw')}; raise evaluation.draws"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,7 +126,8 @@ def _summary(items: Tensor, samples: int) -> Importance:
     bad = int((~torch.isfinite(log_px)).sum())
     if bad:
         raise LatlasError(
-            f"log p(x) of {bad:,} of {len(log_px):,} images is not finite: the model has diverged; train with a lower "
+            f"log p(x) of {bad:,} of {counted(len(log_px), 'image')} is not finite: the model has diverged; train"
+            " with a lower "
             "learning rate (optimizer.lr)"
         )
     return Importance(
