@@ -181,6 +181,10 @@ class TestARunOfOnesOwn:
         report = (run.path / "report.html").read_text("utf-8")
         assert "own: test_own_parts.StudentT" in report
         assert "test_own_parts.beta_four" in report
+        assert (
+            "run = latlas.open_run(&#39;own&#39;, network=(encoder, decoder), prior=..., likelihood=...)"
+            in report
+        )
         assert json.loads((run.path / "model.json").read_text())["parameters"]["encoder"] == 886
         assert run.metrics["parameters"] == 1766
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latlas import continuing, html
+from latlas.brought import OF_MODEL
 from latlas.data.dataset import SPLITS
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
@@ -17,6 +18,7 @@ from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
+from latlas.settings import OWN
 from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
@@ -187,6 +189,13 @@ def _commands(
     split, test = measured_numbers(metrics)
     if not test:
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
+    own = [part for part in OF_MODEL if config.get(part, {}).get("name") == OWN]
+    if own:
+        given = ", ".join(f"{part}={'(encoder, decoder)' if part == 'network' else '...'}" for part in own)
+        return {
+            f"run = latlas.open_run({name!r}, {given})": "in Python, where your own parts are; every call takes the run",
+            "latlas.evaluate(run)": "the numbers above, measured again",
+        }
     kind = info.get("data", {}).get("kind", "image")
     samples = {"image": "samples.png", "table": "samples.csv"}.get(kind, "samples.npz")
     if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":

@@ -69,7 +69,7 @@ def configure(
     if file is not None:
         base = configuration.read(file, base)
     if parts:
-        base = configuration.override(base, _replaced(parts), "parts")
+        base = configuration.override(base, _replaced(parts), _sections(parts))
     changed = configuration.override(base, settings, "settings") if settings else base
     changes = _by_key(options)
     if source:
@@ -87,6 +87,10 @@ def configure(
 def _replaced(parts: Mapping[str, Any]) -> dict[str, Any]:
     """Settings for parts: the section of one of one's own keeps nothing of what was set for another one."""
     return {key.removesuffix(".name"): {} for key, value in parts.items() if value == OWN} | dict(parts)
+
+
+def _sections(parts: Mapping[str, Any]) -> str:
+    return ", ".join(key.removesuffix(".name") for key in parts if key.endswith(".name"))
 
 
 def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
