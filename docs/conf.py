@@ -27,7 +27,7 @@ nitpicky = False
 
 COMMANDS = [
     "train", "evaluate", "diagnose", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph",
-    "vary", "report", "animate", "compare", "study", "log", "runs", "prune",
+    "vary", "report", "animate", "export", "compare", "study", "log", "runs", "prune",
     "data list", "data info", "data fetch", "recipes list", "recipes show",
 ]  # fmt: skip
 

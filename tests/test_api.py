@@ -32,8 +32,9 @@ CALLS = {
     "train": "train resume", "evaluate": "evaluate evaluation_of", "diagnose": "diagnose", "sample": "sample",
     "reconstruct": "reconstruct", "encode": "encode", "score": "score", "neighbours": "neighbours", "decode": "decode",
     "morph": "morph", "vary": "vary",
-    "report": "write_report", "animate": "animate", "compare": "compare_runs", "study": "study plan_study",
-    "log": "log", "runs": "list_runs", "prune": "prune", "data list": "list_data", "data info": "data_info",
+    "report": "write_report", "animate": "animate", "export": "export", "compare": "compare_runs",
+    "study": "study plan_study", "log": "log",
+    "runs": "list_runs", "prune": "prune", "data list": "list_data", "data info": "data_info",
     "data fetch": "fetch_data", "recipes list": "list_recipes", "recipes show": "show_recipe",
 }  # fmt: skip
 

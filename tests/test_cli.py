@@ -279,7 +279,7 @@ def test_lists_are_tables_and_json(
 
 COMMANDS = (
     "train", "evaluate", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph", "vary", "report",
-    "animate", "compare", "diagnose", "study", "log",
+    "animate", "export", "compare", "diagnose", "study", "log",
     "runs", "prune", "data", "data list", "data info", "data fetch", "recipes", "recipes list", "recipes show",
 )  # fmt: skip
 

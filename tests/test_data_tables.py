@@ -561,7 +561,7 @@ def test_every_advice_leads_to_data(
 def test_the_command_line_gives_the_advice_as_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def only_read(config: Config, *_: object) -> None:
+    def only_read(config: Config, *_: object, **__: object) -> None:
         raise LatlasError(f"read {load(config.data).columns}")
 
     monkeypatch.chdir(tmp_path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +30,11 @@ GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the 
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
 # most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
-MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
+MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+_SEEDING = threading.Lock()  # two threads that build at once would draw from each other's seed
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
@@ -79,7 +82,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if config.model.latent is None:
         choose("model.latent", *_latent_for(config, dataset, brought))
     if config.training.epochs is None and config.training.steps is None:
-        epochs = usual_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
+        epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if config.training.patience is None and _ranks_epochs(config, dataset, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
@@ -153,8 +156,8 @@ def _outputs_of(encoder: torch.nn.Module, shape: tuple[int, ...]) -> int:
     return codes.shape[1]
 
 
-def usual_epochs(kind: str, n: int, batch_size: int) -> int:
-    """The epochs after which a model of n items of this kind improves slowly."""
+def good_epochs(kind: str, n: int, batch_size: int) -> int:
+    """The epochs after which a model of n training items of this kind improves slowly."""
     per_epoch = steps_per_epoch(n, batch_size)
     if kind == "table":
         return max(6, round(TABLE_STEPS / per_epoch))
@@ -238,7 +241,7 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
     check_brought(config, brought)
     own = brought.copies()
     # The CPU's generator alone: torch.manual_seed would change a user's CUDA generators as well.
-    with torch.random.fork_rng(devices=[]):
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
         posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
         # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
@@ -348,15 +351,15 @@ def description(config: Config, model: Model, binary: bool) -> dict[str, Any]:
     }
 
 
-def from_description(about: dict[str, Any], brought: Brought = NOTHING) -> Model:
-    """The model of a `description`, with fresh weights.
+def from_description(about: dict[str, Any], file: Path | str, brought: Brought = NOTHING) -> Model:
+    """The model of a `description` that was read from a file, with fresh weights.
 
     Raises InputError if a part of the description is missing or damaged.
     """
     try:
-        return build(parse(about["config"], "model.json"), item_from(about["item"]), brought=brought)
+        return build(parse(about["config"], str(file)), item_from(about["item"]), brought=brought)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"model.json: damaged ({type(error).__name__}: {error})") from None
+        raise InputError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 
 
 def item_from(item: dict[str, Any]) -> Like:

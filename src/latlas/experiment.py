@@ -40,14 +40,13 @@ from latlas.errors import InputError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.machine import environment, interruptible, prepare
 from latlas.metrics import Context, display
-from latlas.metrics.elbo import Evaluation, evaluate
-from latlas.metrics.importance import trained_bound
+from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
 from latlas.objectives import Objective
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
+from latlas.selection import Selection
 from latlas.settings import Config
-from latlas.text import counted
 from latlas.trackers import Followers, Tracker, own, replay
 
 T = TypeVar("T")
@@ -77,7 +76,6 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
-    scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
     trackers: Followers = field(default_factory=Followers)
     quick: bool = False
@@ -314,9 +312,9 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
     objective = session.objective
-    session.scores = _scores(run, progress.start)
+    selection = Selection(config, objective, length, _scores(run, progress.start))
     _follow(session)
-    if _patience_is_over(session, length):
+    if selection.is_over(progress):
         return None
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
         progress.wall = session.seconds
@@ -329,8 +327,8 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
         elif isinstance(event, training.SetBack):
             return event.step
         elif isinstance(event, training.EpochEnded):
-            _end_epoch(session, event, length)
-            if reason := _patience_is_over(session, length):
+            _end_epoch(session, event, selection)
+            if reason := selection.is_over(progress):
                 session.observer.note(f"{reason}: stopped early")
                 return None
         else:
@@ -396,30 +394,11 @@ def _scores(run: Run, start: int) -> list[tuple[int, float]]:
     return [(row["step"], row["score"]) for row in rows if row.get("score") is not None]
 
 
-def _patience_is_over(session: Session, length: training.Plan) -> str:
-    """Why training stops early, "" where it does not."""
-    patience, progress = session.config.training.patience, session.progress
-    if patience == "clearly-worse":
-        worse = training.clearly_worse(session.scores, length)
-        return "validation stays clearly worse than at its best" if worse else ""
-    over = patience is not None and progress.epochs_without_better >= patience
-    return f"validation no better for {counted(patience or 0, 'epoch')}" if over else ""
-
-
-def _end_epoch(session: Session, event: training.EpochEnded, length: training.Plan) -> None:
-    """Validates, logs and saves a checkpoint; the best epoch is the one with the best validation score by the
-    objective that is trained.
-    """
-    progress, run = session.progress, session.run
-    valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
-    score = _score(session, valid, event.step < length.warmup)
-    better = score is None or progress.best_score is None or score > progress.best_score
-    passed = length.validated // length.per_epoch
-    progress.epochs_without_better = 0 if better else progress.epochs_without_better + passed
-    if score is not None:
-        session.scores.append((event.step, score))
-    if better:
-        progress.best_step, progress.best_score = event.step, score
+def _end_epoch(session: Session, event: training.EpochEnded, selection: Selection) -> None:
+    """Validates, logs and saves a checkpoint."""
+    progress, run, length = session.progress, session.run, selection.length
+    verdict = selection.judge(session.model, session.batches("valid"), event, progress)
+    valid = verdict.valid
     speed = progress.images / progress.seconds
     row = {
         "kind": "epoch",
@@ -430,8 +409,8 @@ def _end_epoch(session: Session, event: training.EpochEnded, length: training.Pl
         "lr": event.lr,
         "seconds": round(progress.seconds, 3),
         "images_per_second": speed,
-        "score": score,
-        "best": better,
+        "score": verdict.score,
+        "best": verdict.better,
     }
     run.append_log(row)
     _show_epoch(session, row)
@@ -456,19 +435,6 @@ def _show_epoch(session: Session, row: Mapping[str, Any]) -> None:
         trackers.picture(
             row["step"], "originals over reconstructions", (255 * picture).round().byte().numpy()
         )
-
-
-def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
-    """The score that ranks epochs. None while weights or capacity still rise, as the objective then changes: the newest
-    epoch counts as the best.
-    """
-    config = session.config
-    scheduled = config.objective.schedule != "constant" or config.objective.capacity is not None
-    if valid is None or (scheduled and warming):
-        return None
-    objective = session.objective
-    bound = trained_bound(session.model, session.batches("valid"), objective)
-    return objective.score(valid.distortion, valid.rate, bound)
 
 
 def _epoch_line(

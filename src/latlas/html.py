@@ -1,4 +1,4 @@
-"""HTML pages from templates; each page is one file that holds its pictures and opens offline."""
+"""Pages from templates: HTML, each one file that holds its pictures and opens offline, and Markdown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENDINGS = (".html", ".htm")
 
 
 def render(template: str, **values: Any) -> str:
-    """Renders a template of templates/ with the values; everything in them is escaped.
+    """Renders a template of templates/ with the values; in HTML everything in them is escaped.
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `values`.
     """
@@ -48,7 +48,7 @@ def _environment() -> Environment:
 
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=lambda name: not (name or "").endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

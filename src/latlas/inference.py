@@ -24,7 +24,7 @@ from latlas.data.memory import as_items, names_in
 from latlas.data.ranges import ROUNDING, beyond, beyond_note, narrow_note
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
-from latlas.files import check_output, refuse_special, write_atomic
+from latlas.files import check_folder, check_output, refuse_special, write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -413,10 +413,8 @@ def check_samples(path: Path, images: bool) -> None:
     """
     if path.suffix or not images:
         check_path(path, images=images, more=() if images else (".csv", ".parquet"))
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError("exists already; choose a new or an empty folder", field="out", value=path)
-    elif not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
+    else:
+        check_folder(path)
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:

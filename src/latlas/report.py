@@ -49,8 +49,8 @@ def page(path: Path) -> str:
         line=_line(metrics, info, config),
         headline=display.headline(metrics, run.log()),
         findings=metrics.get("findings"),
-        facts=_facts(metrics, info, config),
-        results=_results(metrics, str(info.get("data", {}).get("kind", "image"))),
+        facts=facts(metrics, info, config),
+        results=results_table(metrics, str(info.get("data", {}).get("kind", "image"))),
         normalised=metrics.get("normalised") is not False,
         pictures=_pictures(path / "figures"),
         groups=display.tables(metrics.get("numbers", {})),
@@ -68,7 +68,7 @@ PICTURES = ("reconstructions", "manifold", "samples", "latent")  # of which a no
 def fragment(run: Run) -> str:
     """What a notebook shows of a run: its result in a sentence, what to look at, its numbers, and two pictures."""
     info, metrics, config = run.info, run.metrics, _parsed((run.path / "config.toml").read_text("utf-8"))
-    results = _results(metrics, info["data"]["kind"])
+    results = results_table(metrics, info["data"]["kind"])
     files = [run.path / "figures" / f"{name}.png" for name in PICTURES]
     pictures = [html.thumbnail(path.read_bytes(), path.stem) for path in files if path.is_file()][:2]
     where = "report.html" if (run.path / "report.html").is_file() else "no report yet"
@@ -112,7 +112,7 @@ def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
     return " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", day) if p)
 
 
-def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+def facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
     """Facts on the run by name: data, network, size and time."""
     shape, table = info.get("data", {}).get("shape"), info.get("data", {}).get("kind") == "table"
     speed = metrics.get("images_per_second")
@@ -138,7 +138,7 @@ def _own_parts(own: Mapping[str, Any]) -> dict[str, str]:
     return {f"Own {name}": str(own.get(name, "")) for name in ("posterior", "prior", "objective", "augment")}
 
 
-def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
+def results_table(metrics: Mapping[str, Any], kind: str) -> Table | None:
     """The terms of the ELBO and the errors on each split, with explanations; None without splits."""
     splits = {name: metrics.get("splits", {}).get(name) for name in ("test", "valid", "train")}
     splits = {name: split for name, split in splits.items() if split}
@@ -193,7 +193,7 @@ def _commands(
     if own:
         given = ", ".join(f"{part}={'(encoder, decoder)' if part == 'network' else '...'}" for part in own)
         return {
-            f"run = latlas.open_run({name!r}, {given})": "in Python, where your own parts are; every call takes the run",
+            f"run = latlas.open_run({name!r}, {given})": "in Python, with your own parts; every call takes it",
             "latlas.evaluate(run)": "the numbers above, measured again",
         }
     kind = info.get("data", {}).get("kind", "image")

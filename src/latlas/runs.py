@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +26,7 @@ from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
 from latlas.data.load import Item
 from latlas.errors import InputError, LatlasError
-from latlas.files import exclusively, write_atomic, write_json
+from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
 from latlas.progress import OnProgress
 from latlas.settings import Config, OwnConfig
@@ -113,13 +111,13 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """run.json: versions, machine, threads and data."""
-        return _read_json(self.path / "run.json", "data", "threads")
+        return read_json(self.path / "run.json", "data", "threads")
 
     @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json; empty before the run is evaluated."""
         path = self.path / "metrics.json"
-        values = _read_json(path) if path.exists() else {}
+        values = read_json(path) if path.exists() else {}
         remedy = f"remove it, and latlas train --resume {self.path} writes it again"
         for key in ("splits", "numbers"):
             part = values.get(key, {})
@@ -227,7 +225,7 @@ class Run:
         Raises InputError if model.json is damaged.
         """
         try:
-            return item_from(_read_json(self.path / "model.json", "item")["item"])
+            return item_from(read_json(self.path / "model.json", "item")["item"])
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.path / 'model.json'}: damaged ({error})") from None
 
@@ -244,9 +242,17 @@ class Run:
             raise InputError(
                 f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
             )
-        model = from_description(_read_json(self.path / "model.json", "config", "item"), self.brought)
-        _load_weights(model, _read_tensors(weights)[0], weights)
-        return model.eval()
+        return described_model(self.path / "model.json", weights, self.brought)
+
+
+def described_model(about: Path, weights: Path, brought: Brought = NOTHING) -> Model:
+    """The model that a JSON file describes, on the CPU, with the weights of a safetensors file.
+
+    Raises InputError if one of them is missing or damaged, or the two do not fit together.
+    """
+    model = from_description(read_json(about, "config", "item"), about, brought)
+    _load_weights(model, _read_tensors(weights)[0], weights)
+    return model.eval()
 
 
 def values_of(row: Mapping[str, Any]) -> dict[str, float]:
@@ -348,7 +354,7 @@ def refuse_existing(out: Path | None) -> None:
         )
 
 
-def create(out: Path | None, stem: str, contents: Mapping[str, str | bytes | dict[str, Any]]) -> Run:
+def create(out: Path | None, stem: str, contents: Contents) -> Run:
     """Makes a new run folder with these files, whole or not at all, at `out` or at runs/<stem>-<n>.
 
     Raises InputError if `out` exists, LatlasError if the folder cannot be written.
@@ -357,19 +363,9 @@ def create(out: Path | None, stem: str, contents: Mapping[str, str | bytes | dic
     parent = out.parent if out else ROOT
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
     except OSError as error:
         raise LatlasError(f"{parent}: cannot be written: {error.strerror}") from None
-    try:
-        for name, content in contents.items():
-            (temporary / name).parent.mkdir(exist_ok=True)
-            write = write_json if isinstance(content, dict) else write_atomic
-            write(temporary / name, content)  # type: ignore[arg-type]
-        temporary.chmod(0o755)
-        return Run(_rename(temporary, out, parent, stem))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    return Run(write_folder(parent, contents, lambda temporary: _rename(temporary, out, parent, stem)))
 
 
 def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
@@ -577,7 +573,11 @@ def _read_tensors(
         raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
 
 
-def _read_json(path: Path, *needed: str) -> dict[str, Any]:
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """The object in a JSON file, with the keys that are needed.
+
+    Raises InputError for anything else.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -4,8 +4,9 @@ A run is given as a `Run`, a run folder, or a name under runs/. `out` is the fil
 nothing, "" takes the default name in the run folder.
 """
 
-from latlas.api.bringing import load, open_run
-from latlas.api.fitting import fit, item_of
+from latlas.api.bringing import open_run
+from latlas.api.exporting import export, load
+from latlas.api.in_place import fit, item_of
 from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.scoring import encode, neighbours, score
@@ -23,6 +24,7 @@ __all__ = [
     "encode",
     "evaluate",
     "evaluation_of",
+    "export",
     "fetch_data",
     "fit",
     "item_of",

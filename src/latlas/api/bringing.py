@@ -12,7 +12,6 @@ from latlas.api.scoring import Run
 from latlas.brought import NOTHING, OF_TRAINING, Parts, bring, check_brought
 from latlas.config import settings_of
 from latlas.errors import InputError
-from latlas.models import Model
 
 
 def parts_of(run: object) -> dict[str, Any]:
@@ -47,12 +46,3 @@ def open_run(run: RunLike, **parts: Unpack[Parts]) -> Run:
     )
     check_brought(config, brought, tuple(parts_of(Run(found.path, brought))))
     return Run(found.path, replace(brought, data=found.brought.data))
-
-
-def load(run: RunLike, **parts: Unpack[Parts]) -> Model:
-    """The trained model of a run, its folder or its name, ready for encode, decode, sample and reconstruct.
-
-    Of a run with parts of one's own these are given as to `open_run`. Raises InputError if the folder is no run or a
-    file in it is damaged, and for parts that are missing or do not fit the weights.
-    """
-    return open_run(run, **parts).model()

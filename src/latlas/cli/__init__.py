@@ -14,7 +14,20 @@ from typing import Any
 import typer
 
 from latlas._version import __version__
-from latlas.cli import animate, compare, diagnose, evaluate, inspect, log, make, score, studies, train, use
+from latlas.cli import (
+    animate,
+    compare,
+    diagnose,
+    evaluate,
+    export,
+    inspect,
+    log,
+    make,
+    score,
+    studies,
+    train,
+    use,
+)
 from latlas.errors import InputError, LatlasError, Settings, in_words
 from latlas.invocation import invoked_by, worded
 from latlas.text import printable
@@ -30,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (train, evaluate, diagnose, score, use, make, animate, compare, studies, log, inspect):
+for module in (train, evaluate, diagnose, score, use, make, animate, export, compare, studies, log, inspect):
     module.register(app)
 
 

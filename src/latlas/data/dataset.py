@@ -39,6 +39,11 @@ class Scaling:
             return real / np.asarray(self.largest(x.dtype), real.dtype)
         return (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
 
+    @property
+    def own_range(self) -> bool:
+        """Whether values have a range of their own, and so an offset that may be large beside it."""
+        return self.kind in ("minmax", "standard")
+
     def largest(self, dtype: np.dtype) -> float:
         """The stored value of this dtype that is 1 on the model's scale, of `none` and `integer`."""
         if self.kind != "integer":

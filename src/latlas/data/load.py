@@ -295,7 +295,7 @@ def _read_idx_folder(request: _Request) -> Raw:
     return Raw(safe_name(request.path), str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-_NO_TABLE = (*TABLE_OPTIONS, "layout", "kind")
+_NO_TABLE = (*TABLE_OPTIONS, "layout", "kind", "constant")
 NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
 IMAGE_FOLDER = _Reader("a folder", _NO_TABLE, _read_image_folder, image_files=True)
 IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, image_files=True)

@@ -20,7 +20,7 @@ from latlas.data.image_plan import fitted
 from latlas.data.load import Like, as_source, fit, image_needs, load_items, pixels
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
-from latlas.data.rows import names_of_rows
+from latlas.data.row_names import names_of_rows
 from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 

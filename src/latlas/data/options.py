@@ -84,6 +84,12 @@ class DataOptions(Section):
             " frame of an animation, and stacks are refused"
         ),
     ] = None
+    constant: Annotated[
+        Literal["refuse", "keep"],
+        Field(
+            description="columns of a table that never vary in training; keep: less their value, not scaled"
+        ),
+    ] = "refuse"
     bits: Annotated[
         int | None,
         Field(

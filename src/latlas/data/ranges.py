@@ -122,7 +122,7 @@ def decide(
         return replace(found, note=f"{counted(width, 'column')} of 0 and 1, taken as they are; {_OTHERWISE}")
     pixels = kind == "auto" and columns is None and _like_pixels(x)
     if kind != "vector" and not pixels:
-        return _decide_table(x, where, columns, options.drop)
+        return _decide_table(x, where, columns, options)
     found = _decide_shared(_small_whole(x, low, high), "vector", where, bits, pool)
     why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
     notes = [
@@ -211,24 +211,27 @@ def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range
     )
 
 
-def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
+def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, options: DataOptions) -> Range:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
-    if constant.size:
+    if constant.size and options.constant == "refuse":
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         first = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        drop = [*dropped, *(columns[i] for i in constant.tolist())] if columns else []
+        drop = [*options.drop, *(columns[i] for i in constant.tolist())] if columns else []
         raise InputError(
             f"{where}: column{'s' * (len(names) > 1)} {first} constant in training; for pixels give data.image_size ="
-            " HxW, else leave out what never varies",
+            " HxW, else leave out what never varies, or data.constant = keep",
             remedy=[{"data.drop": drop}] if 0 < len(drop) <= MOST_NAMED else [],
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    mean[constant], std[constant] = x[0, constant], 1.0  # exactly: rounding would leave a spread of its own
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
     # Whole numbers are stored as float64 whatever held them, so that they are one and the same data set.
     single = x.dtype in (np.float16, np.float32) and not _whole(x)
     note = f"a table of {counted(x.shape[1], 'column')}, standardised by training statistics"
     if columns is None:
         note += f"; {_ON_ONE_SCALE}"
+    if constant.size:
+        note += f"; {constant.size:,} of them never vary in training and are kept"
     return Range("table", False, scaling, np.dtype(np.float32 if single else np.float64), note)
 
 

@@ -15,7 +15,7 @@ from latlas.data.delimited import counts_up, read_delimited
 from latlas.data.folders import first_few
 from latlas.data.options import DataOptions
 from latlas.data.ranges import MOST_NAMED
-from latlas.data.rows import ID, names_of_rows, refuse_stray, summary_note
+from latlas.data.row_names import ID, names_of_rows, refuse_stray, summary_note
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError, Settings, unknown
 from latlas.text import counted

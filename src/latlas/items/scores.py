@@ -83,14 +83,14 @@ def score(
     """
     by = request.check(model)
     rows = train.even_rows(MOST_REFERENCE)
-    reference = _measured(
+    reference = measured(
         model, train.take(rows), Request(request.samples, None, request.seed), observer, "reference"
     )
     space = CodeSpace.of(reference["mean"], reference.get("std"))
     reference["code_distance"] = space.distance(reference["mean"], np.arange(len(rows)))
     lines = []
     for split, items in parts.items():
-        found = _measured(model, items, request, observer, split or "items")
+        found = measured(model, items, request, observer, split or "items")
         own = _places(rows, len(items)) if split == "train" else np.full(len(items), -1)
         found["code_distance"] = space.distance(found["mean"], own)
         lines.append(about(items, split, model.item.classes) | found)
@@ -146,8 +146,13 @@ def even_noise(count: int, latent: int, seed: int) -> Tensor:
     return torch.from_numpy(ndtri(uniform.numpy()))[:, None]
 
 
-def _measured(model: Model, items: Split, request: Request, observer: Observer, what: str) -> Columns:
-    """The numbers of each item from one pass, with the `mean` and `std` of its posterior (N, D)."""
+def measured(
+    model: Model, items: Split, request: Request, observer: Observer = SILENT, what: str = "items"
+) -> Columns:
+    """The numbers of each item from one pass, with the `mean` and `std` of its posterior (N, D).
+
+    Raises LatlasError for numbers that are not finite.
+    """
     data = Batches(items, model.item.scaling, model.device, model.dtype)
     noise = even_noise(request.samples, model.latent, request.seed).to(model.device, model.dtype)
     generator = torch.Generator().manual_seed(request.seed)

@@ -11,7 +11,7 @@ import numpy as np
 from latlas import config as configuration
 from latlas import probing, training
 from latlas.brought import Brought, bring
-from latlas.build import check_augment, objective_of, usual_epochs
+from latlas.build import check_augment, good_epochs, objective_of
 from latlas.build import item_of as described
 from latlas.data import DataOptions, as_source
 from latlas.data import load as read
@@ -107,7 +107,7 @@ def _configured(
     changed = fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
     if config.training.epochs is None and config.training.steps is None:
-        epochs = usual_epochs(model.item.kind, n, config.training.batch_size)
+        epochs = good_epochs(model.item.kind, n, config.training.batch_size)
         config = configuration.override(config, {"training.epochs": epochs}, "epochs")
     return brought, config
 
