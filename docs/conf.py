@@ -37,7 +37,7 @@ def settings_table() -> str:
     parts = []
     for name, field in Config.model_fields.items():
         section = field.annotation
-        if not hasattr(section, "model_fields") or name == "recipe":
+        if not hasattr(section, "model_fields") or name in ("recipe", "own"):
             continue
         rows = [
             f"| `{name}.{key}` | {shown(f.default)} | {f.description} |"

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
         evaluate,
         evaluation_of,
         export,
+        fit,
+        item_of,
         load,
         log,
         morph,
         neighbours,
+        open_run,
         plan_study,
         prune,
         reconstruct,
@@ -30,16 +33,48 @@ if TYPE_CHECKING:
         write_report,
     )
     from latlas.api.scoring import Run
+    from latlas.data.load import Item
     from latlas.errors import InputError, LatlasError
+    from latlas.likelihoods import (
+        Bernoulli,
+        ContinuousBernoulli,
+        DiscretisedLogistic,
+        Gaussian,
+        Laplace,
+        Likelihood,
+    )
     from latlas.listing import data_info, fetch_data, list_data, list_recipes, list_runs, show_recipe
-    from latlas.models import Model
+    from latlas.models import Model, Pass
+    from latlas.objectives import Elbo, InfoVae, Iwae, Objective, Reconstruction
+    from latlas.posteriors import DiagonalGaussian, FlowedGaussian, FullGaussian, Point
+    from latlas.priors import Mixture, Prior, StandardNormal
     from latlas.trackers import Tracker
 
 __all__ = [
+    "Bernoulli",
+    "ContinuousBernoulli",
+    "DiagonalGaussian",
+    "DiscretisedLogistic",
+    "Elbo",
+    "FlowedGaussian",
+    "FullGaussian",
+    "Gaussian",
+    "InfoVae",
     "InputError",
+    "Item",
+    "Iwae",
+    "Laplace",
     "LatlasError",
+    "Likelihood",
+    "Mixture",
     "Model",
+    "Objective",
+    "Pass",
+    "Point",
+    "Prior",
+    "Reconstruction",
     "Run",
+    "StandardNormal",
     "Tracker",
     "__version__",
     "animate",
@@ -52,6 +87,8 @@ __all__ = [
     "evaluation_of",
     "export",
     "fetch_data",
+    "fit",
+    "item_of",
     "list_data",
     "list_recipes",
     "list_runs",
@@ -59,6 +96,7 @@ __all__ = [
     "log",
     "morph",
     "neighbours",
+    "open_run",
     "plan_study",
     "prune",
     "reconstruct",
@@ -74,10 +112,30 @@ __all__ = [
 
 # Where a name is defined; all others are in api.
 _HOMES = {
+    "Bernoulli": "likelihoods",
+    "ContinuousBernoulli": "likelihoods",
+    "DiagonalGaussian": "posteriors",
+    "DiscretisedLogistic": "likelihoods",
+    "Elbo": "objectives",
+    "FlowedGaussian": "posteriors",
+    "FullGaussian": "posteriors",
+    "Gaussian": "likelihoods",
+    "InfoVae": "objectives",
     "InputError": "errors",
+    "Item": "data.load",
+    "Iwae": "objectives",
+    "Laplace": "likelihoods",
     "LatlasError": "errors",
+    "Likelihood": "likelihoods",
+    "Mixture": "priors",
     "Model": "models",
+    "Objective": "objectives",
+    "Pass": "models",
+    "Point": "posteriors",
+    "Prior": "priors",
+    "Reconstruction": "objectives",
     "Run": "api.scoring",
+    "StandardNormal": "priors",
     "Tracker": "trackers",
     "data_info": "listing",
     "fetch_data": "listing",

@@ -28,7 +28,8 @@ FURTHER = ("training.epochs", "training.steps", "training.patience", "optimizer.
            "optimizer.clip", "optimizer.weight_decay")  # fmt: skip
 LENGTHS = ("training.steps", "training.epochs")
 # What a new run takes over from the run whose weights it starts from.
-TAKEN_OVER = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "corruption")
+TAKEN_OVER = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "own",
+              "corruption")  # fmt: skip
 
 
 def config_of(run: Run) -> Config:
@@ -178,7 +179,7 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
     except InputError as error:
         raise InputError(str(error), field="training.start") from None
     own = model.state_dict()
-    if wrong := unlike(own, weights):
+    if wrong := runs.unlike(own, weights):
         raise InputError(
             f"the weights of {run.path} do not fit: {'; '.join(wrong)}{_take_over(run, config, model)}",
             field="training.start",
@@ -189,7 +190,7 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
         "data": run.info["data"]["name"],
         "step": run.metrics.get("best_step"),
         "sha256": hashlib.sha256((run.path / runs.WEIGHTS).read_bytes()).hexdigest(),
-        "same_scale": run.model().item.scaling == model.item.scaling,
+        "same_scale": run.item.scaling == model.item.scaling,
     }
 
 
@@ -200,21 +201,6 @@ def start_text(start: Mapping[str, Any]) -> str:
     return f"weights start from those of {start['run']}{step}, trained on {start['data']}{scale}"
 
 
-def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
-    missing = [f"{name} is missing there" for name in own if name not in other]
-    unknown = [f"{name} is not in this model" for name in other if name not in own]
-    shapes = [
-        f"{name} is {_shape(other[name])} there and {_shape(own[name])} here"
-        for name in own
-        if name in other and own[name].shape != other[name].shape
-    ]
-    return [*shapes, *missing, *unknown]
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
-
-
 def _take_over(run: Run, config: Config, model: Model) -> str:
     """The settings of the run to take over, or how the items differ, as the end of a sentence."""
     there, here = (settings_of(c, ("recipe", "objective", "corruption")) for c in (run.config, config))
@@ -223,6 +209,6 @@ def _take_over(run: Run, config: Config, model: Model) -> str:
         for key in there
         if key.partition(".")[0] in TAKEN_OVER and there[key] != here.get(key)
     ]
-    shapes = ["x".join(map(str, item.shape)) for item in (run.model().item, model.item)]
+    shapes = ["x".join(map(str, item.shape)) for item in (run.item, model.item)]
     items = [f"items are {shapes[0]} there and {shapes[1]} here"] if shapes[0] != shapes[1] else []
     return f"; take over {', '.join(differing)}" * bool(differing) + f"; {', '.join(items)}" * bool(items)

@@ -22,6 +22,7 @@ from latlas import (
     invocation,
     metrics,
     pca,
+    probing,
     report,
     runs,
     snapshots,
@@ -29,7 +30,7 @@ from latlas import (
 )
 from latlas import data as sources
 from latlas._version import __version__
-from latlas.brought import NOTHING, Brought
+from latlas.brought import NOTHING, OF_TRAINING, Brought, check_brought, shown
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
 from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
@@ -41,6 +42,7 @@ from latlas.machine import environment, interruptible, prepare
 from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
+from latlas.objectives import Objective
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
 from latlas.selection import Selection
@@ -90,8 +92,15 @@ class Session:
             self.observer.note(sign)
         self.explained = self.explained or bool(sign)
 
+    @property
+    def objective(self) -> Objective:
+        return objective_of(self.config, self.dataset.shape, self.run.brought)
+
     def batches(self, split: str) -> Batches:
-        return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
+        augment = self.run.brought.augment if split == "train" else None
+        return Batches(
+            self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype, augment
+        )
 
 
 def train(
@@ -114,17 +123,18 @@ def train(
     if config.training.method == "pca":
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
+    config, brought = probed(config, dataset, model, brought)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
-        "model.json": description(config, item_of(dataset), dataset.binary),
+        "model.json": description(config, model, dataset.binary),
         "run.json": (info := _info(dataset, device, [*dataset.notes, *notes])),
     }
     if config.training.start:
         info["start"] = continuing.load_start(config, model)
         observer.note(continuing.start_text(info["start"]))
     model, optimizer = _on_device(model, config, device)
-    if config.training.start:
-        # The run has to go on from here even where the other one is gone.
+    if config.training.start or own_parts(brought):
+        # The run has to go on from here even where the other one is gone, or one's own parts have other weights.
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
     run = replace(runs.create(out, f"{dataset.name}-{config.recipe.name}", contents), brought=brought)
     observer.note(f"run folder: {run.path}")
@@ -132,6 +142,31 @@ def train(
     return _run(
         Session(run, config, dataset, model, optimizer, observer, device, started=started, trackers=followers)
     )
+
+
+def own_parts(brought: Brought) -> bool:
+    """Whether parts of one's own were brought along."""
+    return any(getattr(brought, name) is not None for name in OF_TRAINING)
+
+
+def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> tuple[Config, Brought]:
+    """Probes parts of one's own on training items; gives both with what is found out about an objective.
+
+    Raises InputError for a part that is missing, and as `probing.probe` does.
+    """
+    check_brought(config, brought, OF_TRAINING)
+    if not own_parts(brought):
+        return config, brought
+    rows = dataset.train.even_rows(probing.PROBED)
+    x = Batches(dataset.train, dataset.scaling, model.device, model.dtype)(rows)
+    if brought.augment is not None:
+        probing.probe_augment(brought.augment, x, config.augment)
+    objective = probing.probe(model, objective_of(config, dataset.shape, brought), x)
+    if brought.objective is None:
+        return config, brought
+    matches = bool(objective.needs["prior_draws"]) or objective.matches_prior
+    found = {"own.rate_weight": float(objective.rate_weight), "own.matches_prior": matches}
+    return override(config, found, "objective"), replace(brought, objective=objective)
 
 
 def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
@@ -197,6 +232,7 @@ def resume(
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
     dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
+    run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
     session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
     session.trackers = Followers([*own(), *tracker], observer)
     return _run(session, further is not None or waiting)
@@ -275,7 +311,7 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
-    objective = objective_of(config, session.dataset.shape, session.run.brought)
+    objective = session.objective
     selection = Selection(config, objective, length, _scores(run, progress.start))
     _follow(session)
     if selection.is_over(progress):
@@ -460,8 +496,8 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "run": session.run.name,
         "data": dataset.name,
         "recipe": config.recipe.name,
-        "network": config.network.name,
-        "likelihood": config.likelihood.name,
+        "network": shown(config, "network"),
+        "likelihood": shown(config, "likelihood"),
         "latent": config.model.latent,
         "parameters": model.parameter_count,
         "epochs": round(progress.step / per_epoch, 3),

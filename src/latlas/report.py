@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latlas import continuing, html
+from latlas.brought import OF_MODEL
 from latlas.data.dataset import SPLITS
 from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
@@ -18,6 +19,7 @@ from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
+from latlas.settings import OWN
 from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
@@ -120,6 +122,7 @@ def facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
         "Training items": count(info.get("data", {}).get("train")),
         "Network": metrics.get("network") or config.get("network", {}).get("name"),
         "Likelihood": metrics.get("likelihood") or config.get("likelihood", {}).get("name"),
+        **_own_parts(config.get("own", {})),
         "Latent dimensions": metrics.get("latent") or config.get("model", {}).get("latent"),
         "Parameters": count(metrics.get("parameters")),
         "Epochs": count(metrics.get("epochs")),
@@ -129,6 +132,11 @@ def facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
         "Training speed": f"{speed:,.0f} items/s" if speed else None,
     }
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
+
+
+def _own_parts(own: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of one's own that are no fact of their own elsewhere."""
+    return {f"Own {name}": str(own.get(name, "")) for name in ("posterior", "prior", "objective", "augment")}
 
 
 def results_table(metrics: Mapping[str, Any], kind: str) -> Table | None:
@@ -186,6 +194,13 @@ def _commands(
                 f"latlas.resume({name!r}, data=x)": "continue from the last checkpoint, in Python with the data"
             }
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
+    own = [part for part in OF_MODEL if config.get(part, {}).get("name") == OWN]
+    if own:
+        given = ", ".join(f"{part}={'(encoder, decoder)' if part == 'network' else '...'}" for part in own)
+        return {
+            f"run = latlas.open_run({name!r}, {given})": "in Python, with your own parts; every call takes it",
+            "latlas.evaluate(run)": "the numbers above, measured again",
+        }
     kind = info.get("data", {}).get("kind", "image")
     samples = {"image": "samples.png", "table": "samples.csv"}.get(kind, "samples.npz")
     if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":

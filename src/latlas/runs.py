@@ -20,16 +20,17 @@ from safetensors.torch import save
 
 from latlas import config as configuration
 from latlas.brought import NOTHING, Brought
-from latlas.build import from_description
+from latlas.build import from_description, item_from
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
+from latlas.data.load import Item
 from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
 from latlas.progress import OnProgress
-from latlas.settings import Config
+from latlas.settings import Config, OwnConfig
 
 ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
@@ -102,6 +103,11 @@ class Run:
     def config(self) -> Config:
         """The resolved configuration."""
         return configuration.read(self.path / "config.toml")
+
+    @property
+    def has_own_parts(self) -> bool:
+        """Whether it has parts of one's own, which no file holds."""
+        return (self.path / "config.toml").is_file() and self.config.own != OwnConfig()
 
     @property
     def info(self) -> dict[str, Any]:
@@ -225,10 +231,22 @@ class Run:
         """Whether the run has trained weights."""
         return (self.path / WEIGHTS).exists()
 
+    @property
+    def item(self) -> Item:
+        """What one item of the run's model is.
+
+        Raises InputError if model.json is damaged.
+        """
+        try:
+            return item_from(read_json(self.path / "model.json", "item")["item"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.path / 'model.json'}: damaged ({error})") from None
+
     def model(self) -> Model:
         """The model on the CPU, with its best weights by validation, or the newest without validation data.
 
-        Raises InputError if the folder is no run or has no weights yet.
+        Raises InputError if the folder is no run or has no weights yet, and for parts of one's own that were not
+        brought along or do not fit the weights.
         """
         weights = self.path / WEIGHTS
         if not weights.exists():
@@ -280,14 +298,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return dict(archive)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         raise InputError(f"{path}: damaged, or not written by latlas; remove it") from None
-
-
-def load(path: Run | str | os.PathLike[str]) -> Model:
-    """The trained model of a run, its folder or its name, ready for encode, decode, sample and reconstruct.
-
-    Raises InputError if the folder is no run or a file in it is damaged.
-    """
-    return find(path).model()
 
 
 def is_run(folder: Path) -> bool:
@@ -423,7 +433,14 @@ def checkpoint(model: Model, optimizer: torch.optim.Optimizer, progress: Progres
 
 
 def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
+    plain: dict[str, torch.Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        # Weights that two layers share are written for each of them.
+        plain[name] = own.clone() if own.data_ptr() in places else own
+        places.add(own.data_ptr())
+    return save(plain, metadata)
 
 
 def restore_checkpoint(
@@ -526,12 +543,26 @@ def prune(run: Run) -> tuple[int, int]:
 
 
 def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}"
-        ) from None
+    if wrong := unlike(model.state_dict(), tensors):
+        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise InputError(f"{path}: the weights do not fit the model: {'; '.join(wrong[:4])}{more}")
+    model.load_state_dict(tensors)
+
+
+def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
+    """How weights by name differ from others that were stored: in shape, or by a name that only one of them has."""
+    missing = [f"{name} is missing there" for name in own if name not in other]
+    unknown = [f"{name} is not in this model" for name in other if name not in own]
+    shapes = [
+        f"{name} is {_shape(other[name])} there and {_shape(own[name])} here"
+        for name in own
+        if name in other and own[name].shape != other[name].shape
+    ]
+    return [*shapes, *missing, *unknown]
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:

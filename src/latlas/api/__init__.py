@@ -4,7 +4,9 @@ A run is given as a `Run`, a run folder, or a name under runs/. `out` is the fil
 nothing, "" takes the default name in the run folder.
 """
 
+from latlas.api.bringing import open_run
 from latlas.api.exporting import export, load
+from latlas.api.in_place import fit, item_of
 from latlas.api.learning import prune, resume, train
 from latlas.api.measuring import animate, compare_runs, diagnose, evaluate, evaluation_of, write_report
 from latlas.api.scoring import encode, neighbours, score
@@ -24,6 +26,8 @@ __all__ = [
     "evaluation_of",
     "export",
     "fetch_data",
+    "fit",
+    "item_of",
     "list_data",
     "list_recipes",
     "list_runs",
@@ -31,6 +35,7 @@ __all__ = [
     "log",
     "morph",
     "neighbours",
+    "open_run",
     "plan_study",
     "prune",
     "reconstruct",

@@ -6,10 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from latlas import machine, runs
+from latlas.api.bringing import open_run
 from latlas.api.opening import PathLike, RunLike, path_of
+from latlas.brought import Parts, bring
 from latlas.console import Console
 from latlas.errors import InputError, LatlasError, check_number
 from latlas.exports import Exported, Written, hub_layout, onnx_files
@@ -64,18 +66,19 @@ def export(
     return Exported(None if opened is None else opened.path, **written, left_out=tuple(exporter.left_out))
 
 
-def load(path: RunLike) -> Model:
+def load(path: RunLike, **parts: Unpack[Parts]) -> Model:
     """The trained model of a run, its folder or its name, or of a folder that `latlas.export` wrote for the hub, ready
     for encode, decode, sample and reconstruct.
 
-    Raises InputError if the folder is neither, or a file in it is missing or damaged.
+    Parts of one's own are given as to `open_run`. Raises InputError if the folder is neither, or a file in it is
+    missing or damaged, and for parts that are missing or do not fit the weights.
     """
     folder = (
         None if isinstance(path, Run) or not isinstance(path, str | os.PathLike) else path_of(path, "run")
     )
     if folder is not None and hub_layout.is_hub_folder(folder):
-        return hub_layout.read(folder)
-    return runs.load(path)
+        return hub_layout.read(folder, bring(parts)[0])
+    return open_run(path, **parts).model()
 
 
 def _check(targets: Mapping[str, Path]) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
 from latlas.api import tracking
+from latlas.api.bringing import agree, parts_of
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of, with_data
 from latlas.api.scoring import Run
-from latlas.brought import Brought
+from latlas.brought import OF_TRAINING, bring
 from latlas.console import Console
 from latlas.data import as_source
 from latlas.data.given import raw_of_given
 from latlas.data.options import MEMORY
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
-from latlas.settings import Config
+from latlas.settings import OWN, Config
 
 # Short names of the settings that are changed most often, with the configuration's keys.
 SHORT = {
@@ -52,8 +54,10 @@ SHORT = {
 def configure(
     source: str = "", recipe: str = "", file: Path | None = None,
     settings: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> Config:  # fmt: skip
-    """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
+    """The configuration of a recipe, then of a person's own parts, then a file, then settings by dotted key, then
+    options by short name.
 
     With the option `from_run` the recipe's model and objective are those of that run. Options that are None count as
     not given. Raises InputError for an unknown recipe, key or value.
@@ -68,6 +72,8 @@ def configure(
         base = continuing.base_of(_start(options.pop("from_run"), recipe), base)
     if file is not None:
         base = configuration.read(file, base)
+    if parts:
+        base = configuration.override(base, _replaced(parts), _sections(parts))
     changed = configuration.override(base, settings, "settings") if settings else base
     changes = _by_key(options)
     if source:
@@ -80,6 +86,15 @@ def configure(
         # Of several options only those are blamed whose settings are named.
         blamed = [name for name in options if f"{SHORT[name]} = " in error.message]
         raise InputError(error.message, field=", ".join(blamed) or error.field) from None
+
+
+def _replaced(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for parts: the section of one of one's own keeps nothing of what was set for another one."""
+    return {key.removesuffix(".name"): {} for key, value in parts.items() if value == OWN} | dict(parts)
+
+
+def _sections(parts: Mapping[str, Any]) -> str:
+    return ", ".join(key.removesuffix(".name") for key in parts if key.endswith(".name"))
 
 
 def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,28 +140,35 @@ def train(
     labels), or splits by their names. By default it is the recipe's data set or fashion-mini. `options` are the short
     names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size, layout, layer, kind, pages, label,
     header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run whose weights training
-    starts from, with its model and objective unless others are given. `settings` takes any key of the configuration,
-    as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which must not exist;
-    by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the ELBO, its terms
-    and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow or tensorboard,
-    an object with the methods of `latlas.Tracker`, or a list of them.
+    starts from, with its model and objective unless others are given; and the parts of one's own, `network`,
+    `posterior`, `prior`, `likelihood`, `objective` and `augment` (docs/own-parts.md). `settings` takes any key of the
+    configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
+    must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the
+    ELBO, its terms and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow
+    or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
     followed = tracking.chosen(options.pop("tracker", None))
-    unknown_names = sorted(set(options) - set(SHORT))
+    unknown_names = sorted(set(options) - {*SHORT, *OF_TRAINING})
     if unknown_names:
-        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
+        known = ", ".join((*SHORT, *OF_TRAINING))
+        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {known})")
     held = not isinstance(source, str | os.PathLike)
     _check_settings(settings)
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", "x" if held else _written(source), shown)):
         settings = (experiment.QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(MEMORY if held else as_source(source), recipe, file, settings, options)
+        given = {name: options.pop(name) for name in OF_TRAINING if name in options}
+        brought, parts = bring(parts_of(options.get("from_run")) | given)
+        agree(parts, settings | _by_key({k: v for k, v in options.items() if k != "from_run"}))
+        named = MEMORY if held else as_source(source)
+        resolved = configure(named, recipe, file, settings, options, parts)
         runs.refuse_existing(folder)
-        raw = raw_of_given(source, resolved.data, console.progress) if held else None
-        return Run.of(experiment.train(resolved, folder, console, Brought(data=raw), followed))
+        if held:
+            brought = replace(brought, data=raw_of_given(source, resolved.data, console.progress))
+        return Run.of(experiment.train(resolved, folder, console, brought, followed))
 
 
 def resume(

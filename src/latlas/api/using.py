@@ -224,7 +224,7 @@ def vary(
         what = os.fspath(image) if isinstance(image, str | os.PathLike) else "what was given"
         what = what if inference.has_source(image) else own
         item = inference.single_item(found, row, what)
-        point = call.run.config.posterior.name == "point"
+        point = not call.model.posterior_family.has_density
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
     arrays = inference.vary(call.model, item, n, scale, seed, spread)
     codes = (

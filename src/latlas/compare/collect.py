@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from latlas.brought import shown
 from latlas.build import items, unit_of
 from latlas.compare import pictures as drawing
 from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry, Value
@@ -16,7 +17,6 @@ from latlas.config import settings_of
 from latlas.data import Dataset
 from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
-from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, context_of, measure, named
 from latlas.metrics.display import on_sign
 from latlas.metrics.elbo import terms_of_items
@@ -186,7 +186,7 @@ def _subject(
             key: [row[key] for row in rows] for key, value in values.items() if isinstance(value, int | float)
         }
         spread = {key: stdev(float(v or 0) for v in numbers) for key, numbers in several.items()}
-    likelihood = LIKELIHOODS[config.likelihood.name]
+    likelihood = context.model.likelihood
     entry = Entry(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
         scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
@@ -208,7 +208,7 @@ def _numbers(run: Run) -> dict[str, Value]:
         "parameters": metrics.get("parameters"),
         "training_seconds": metrics.get("training_seconds"),
         "images_per_second": metrics.get("images_per_second"),
-        "likelihood": config.likelihood.name,
+        "likelihood": shown(config, "likelihood"),
         "recipe": config.recipe.name,
         "seed": config.seed,
     }

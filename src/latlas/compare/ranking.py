@@ -84,7 +84,8 @@ class Entry:
     def matched_to_prior(self) -> bool:
         """Whether training matched the codes to a prior; false for PCA and plain autoencoders."""
         objective = OBJECTIVES.get(self.settings.get("objective.name", ""))
-        return self.number("elbo") is not None or (objective is not None and objective.matches_prior)
+        matches = self.settings.get("own.matches_prior") if objective is None else objective.matches_prior
+        return self.number("elbo") is not None or bool(matches)
 
     def number(self, key: str) -> float | None:
         """The value where it is a number."""

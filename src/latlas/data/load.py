@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -38,14 +39,19 @@ from latlas.text import counted, printable
 
 
 @dataclass(frozen=True)
-class Like:
-    """What a trained model takes: kind, shape as it sees items, scaling, and names of columns and classes."""
+class Item:
+    """What one item of a model is: its kind, image, signal, volume, vector or table; its shape as the model sees it,
+    (C, ...) or (D,); the scaling of its values; and the names of columns and classes.
+    """
 
     kind: Kind
     shape: tuple[int, ...]
-    scaling: Scaling
+    scaling: Scaling = field(default_factory=Scaling)
     columns: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+
+
+Like = Item  # where sources are read so that their items are like those of a model
 
 
 @dataclass(frozen=True)
@@ -392,7 +398,7 @@ def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
 def fit(
     x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Items as the model takes them, (N, H, W, C) or (N, D), and what brings such arrays back to the axes of `x`.
+    """Items as the model takes them, (N, ..., C) or (N, D), and what brings such arrays back to the axes of `x`.
 
     Images may have their channels last or first: the one that fits the model, and where both do, the last unless
     `channels_first`. Grey images may leave out the channel, or be flat. `units` are those of the data, or "model".
@@ -425,11 +431,10 @@ def _fit_axes(
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     own, shape = x.shape[1:], like.shape
     ways: dict[str, tuple[int, ...]] = {"plain": shape}
-    if like.kind == "image":
-        channels, height, width = shape
-        ways = {"plain": (height, width, channels), "first": shape}
-        if channels == 1:
-            ways |= {"grey": (height, width), "flat": (height * width,)}
+    if len(shape) > 1:
+        ways = {"plain": (*shape[1:], shape[0]), "first": shape}
+        if shape[0] == 1:
+            ways |= {"grey": shape[1:], "flat": (math.prod(shape),)}
     fitting = [way for way, axes in ways.items() if axes == own and x.ndim]
     if not fitting:
         raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")

@@ -15,8 +15,8 @@ from latlas.errors import InputError
 
 MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
-Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
-KindOption = Literal["auto", "image", "vector", "table"]
+Layout = Literal["auto", "NHWC", "NCHW", "NHW", "NCL", "NLC", "NL", "NCDHW", "NDHWC", "NDHW", "ND"]
+KindOption = Literal["auto", "image", "signal", "volume", "vector", "table"]
 
 
 def path_text(path: str) -> str:
@@ -73,8 +73,8 @@ class DataOptions(Section):
     kind: Annotated[
         KindOption,
         Field(
-            description="of an array or a table file; vector: values on one scale, as pixels; table: standardised"
-            " columns; auto: by the values"
+            description="of an array or a table file; signal: (N, C, L); volume: (N, C, D, H, W); vector: values on one"
+            " scale, as pixels; table: standardised columns; auto: by the shape and the values"
         ),
     ] = "auto"
     image_size: Annotated[

@@ -14,6 +14,11 @@ from latlas.text import counted
 
 _HINT = "; bring all items to one range"
 _DEFAULT = DataOptions()
+KIND_OF: dict[int, Kind] = {
+    3: "signal",
+    4: "image",
+    5: "volume",
+}  # of stored items, by the axes of their array
 _OTHERWISE = "data.kind = table standardises the columns"
 _ON_ONE_SCALE = "data.kind = vector keeps them on one scale, and data.image_size = HxW makes images of them"
 LEAST_PIXELS = 64  # values of an item that may be a flattened image
@@ -109,8 +114,8 @@ def decide(
     _check_kind(x, kind, where)
     if low == high:
         raise InputError(f"{where}: every training value is {low:g}: there is nothing to learn")
-    if x.ndim == 4:
-        return _decide_shared(x, "image", where, bits, pool)
+    if x.ndim > 2:
+        return _decide_shared(x, KIND_OF[x.ndim], where, bits, pool)
     width = x.shape[1]
     if kind != "table" and is_binary(x):
         found = _decide_shared(x, "vector", where)
@@ -139,7 +144,7 @@ def _decide_shared(
     if x.dtype.kind == "u" and x.dtype.itemsize == 2:
         return _decide_deep(kind, limits(x if pool is None else pool)[1], where, bits)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
-        note = f"{x.dtype} images with values from {low:g} to {high:g} read as uint8, divided by 255"
+        note = f"{x.dtype} {kind}s with values from {low:g} to {high:g} read as uint8, divided by 255"
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
     if x.dtype.kind == "f" and low >= 0 and high <= 1:
         return Range(kind, False, Scaling(), np.dtype(np.float32))
@@ -148,8 +153,10 @@ def _decide_shared(
 
 
 def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
-    if x.ndim == 4 and kind in ("vector", "table"):
-        raise InputError(f"{where}: the items are images; leave it out", field="data.kind", value=kind)
+    if x.ndim > 2 and kind not in ("auto", KIND_OF[x.ndim]):
+        raise InputError(
+            f"{where}: the items are {KIND_OF[x.ndim]}s; leave it out", field="data.kind", value=kind
+        )
     if x.ndim == 2 and kind == "image":
         message = (
             f"{where}: {counted(x.shape[1], 'value')} an item are no image yet; say data.image_size = HxW"

@@ -16,7 +16,7 @@ from latlas.data.dataset import UNLABELLED, Dataset, Split, is_labelled
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
-from latlas.data.ranges import beyond_note, blocks, check_numeric, convert, decide, native
+from latlas.data.ranges import Range, beyond_note, blocks, check_numeric, convert, decide, native
 from latlas.errors import InputError
 from latlas.text import counted, printable
 
@@ -28,9 +28,9 @@ _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not ch
 class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
-    Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so. `sizes` are the
-    numbers of items of all official splits, where only some of them were read. `pixels`: decoded from image files,
-    whose range is known.
+    Images are (N, H, W, C), signals (N, L, C), volumes (N, D, H, W, C), everything else (N, D). `bits` are those of
+    integers whose files say so. `sizes` are the numbers of items of all official splits, where only some of them were
+    read. `pixels`: decoded from image files, whose range is known.
     """
 
     name: str
@@ -98,9 +98,12 @@ def _joined(splits: Sequence[Split]) -> Split:
         index = np.arange(len(index))
     factors = [split.factors for split in splits if split.factors is not None]
     every = np.concatenate(factors) if len(factors) == len(splits) else None
+    targets = [split.target for split in splits if split.target is not None]
+    target = np.concatenate(targets) if len(targets) == len(splits) else None
     names = [split.names for split in splits if split.names is not None]
     named = np.concatenate(names) if len(names) == len(splits) else None
-    return Split(np.concatenate([split.x for split in splits]), _joined_labels(splits), index, every, named)
+    x = np.concatenate([split.x for split in splits])
+    return Split(x, _joined_labels(splits), index, every, named, target)
 
 
 def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
@@ -201,9 +204,9 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
     check_trainable(raw.parts, raw.source)
-    raw = replace(raw, parts={part: replace(s, x=native(s.x)) for part, s in raw.parts.items()})
+    raw = replace(raw, parts={part: _native(s) for part, s in raw.parts.items()})
     for part, split in raw.parts.items():
-        check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
+        _check_values(split, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     raw = _with_labels_counted(raw)
     bare = [part for part in ORDER if part in raw.parts and raw.parts[part].labels is None]
@@ -214,8 +217,10 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         what = f"{raw.source}: only unsigned 16-bit values have it; leave it out"
         raise InputError(what, field="data.bits", value=options.bits)
     bits = options.bits if raw.bits is None else raw.bits
-    training_range = decide(parts["train"].x, raw.source, raw.columns, options, bits, raw.parts["train"].x)
-    parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
+    training_range = decide(
+        _both(parts["train"]), raw.source, raw.columns, options, bits, _both(raw.parts["train"])
+    )
+    parts = {k: _converted(s, training_range, f"{raw.source}, {k}") for k, s in parts.items()}
     held_out = [
         beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
         for k in ("valid", "test")
@@ -227,7 +232,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         name=raw.name,
         source=raw.source,
         kind=training_range.kind,
-        shape=(shape[2], shape[0], shape[1]) if training_range.kind == "image" else shape,
+        shape=(shape[-1], *shape[:-1]),
         binary=training_range.binary or bool(binarised),
         scaling=training_range.scaling,
         classes=raw.classes,
@@ -241,8 +246,43 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     )
 
 
+def _check_values(split: Split, where: str) -> None:
+    check_numeric(split.x, where)
+    if split.target is not None:
+        check_numeric(split.target, f"{where}, targets")
+
+
+def _native(split: Split) -> Split:
+    return replace(split, x=native(split.x), target=None if split.target is None else native(split.target))
+
+
+def _both(split: Split) -> np.ndarray:
+    """The items and, where there are some, their targets, which share one scale."""
+    return split.x if split.target is None else np.concatenate([split.x, split.target])
+
+
+def _converted(split: Split, training_range: Range, where: str) -> Split:
+    target = None if split.target is None else convert(split.target, training_range, f"{where}, targets")
+    return replace(split, x=convert(split.x, training_range, where), target=target)
+
+
+def _check_targets(raw: Raw) -> None:
+    given = {part: split.target for part, split in raw.parts.items() if split.target is not None}
+    for part, split in raw.parts.items():
+        if given and split.target is None:
+            raise InputError(
+                f"{raw.source}: targets of {' and '.join(given)}, and none of {part}; give all or none"
+            )
+        if split.target is not None and split.target.shape != split.x.shape:
+            raise InputError(
+                f"{raw.source}: {part} items of {shape_text(split.x.shape)}, targets of"
+                f" {shape_text(split.target.shape)}; expected one of the same shape for each"
+            )
+
+
 def _check_shapes(raw: Raw) -> None:
     shape = raw.parts["train"].x.shape[1:]
+    _check_targets(raw)
     for part, split in raw.parts.items():
         if split.x.shape[1:] != shape:
             raise InputError(
@@ -300,6 +340,14 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
             f"training on the first {min(options.limit, len(train)):,} of {counted(len(train), 'item')}"
         )
         train = train.take(slice(0, options.limit))
+    if train.target is not None:
+        notes.append("inputs and targets: the loss, and every error, compares outputs with the targets")
+        if options.binarise != "none":
+            raise InputError(
+                f"{raw.source}: items with targets are not binarised; leave it out",
+                field="data.binarise",
+                value=options.binarise,
+            )
     if len(train) < 2:
         raise InputError(f"{raw.source}: {counted(len(train), 'training item')}; at least 2 are needed")
     return {"train": train, "valid": valid, "test": test}, notes
@@ -328,7 +376,7 @@ def fingerprint(parts: Mapping[str, Split]) -> str:
     digest = hashlib.sha256()
     for name in ("train", "valid", "test"):
         split = parts[name]
-        for array in (split.x, split.labels, split.factors):
+        for array in (split.x, split.labels, split.factors, split.target):
             if array is None:
                 continue
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

@@ -98,7 +98,7 @@ def _calibrating_settings(e: Evidence, factor: float) -> dict[str, Any]:
 @rule("the larger residual of training and test items", train=20)
 def bernoulli_on_grey(e: Evidence) -> Finding | None:
     """A cross-entropy assumes far more noise than these grey values have."""
-    if e.likelihood.normalised(e.binary) or e.noise is None or e.noise.largest <= 0:
+    if e.owns("likelihood") or e.likelihood.normalised(e.binary) or e.noise is None or e.noise.largest <= 0:
         return None
     ratio, title = e.noise.variance / e.noise.largest, e.likelihood.title
     if ratio < GREY_NOISE:

@@ -38,7 +38,7 @@ def dead_units(e: Evidence) -> Finding | None:
         "The others do the work. If they are too few, lower the learning rate"
         + (" and use an activation that is flat nowhere." if relu else "."),
         {"optimizer.lr": rounded(e.config.optimizer.lr / 3)}
-        | ({"network.activation": "silu"} if relu and "activation" in e.network.reads else {}),
+        | ({"network.activation": "silu"} if relu and "activation" in e.reads else {}),
     )
 
 

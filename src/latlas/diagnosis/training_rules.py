@@ -162,7 +162,7 @@ def _worsening(e: Evidence) -> str:
 
 
 def _smaller_network(e: Evidence) -> dict[str, Any]:
-    if "hidden" not in e.network.reads:
+    if "hidden" not in e.reads:
         return {}
     hidden = e.config.network.hidden or HIDDEN
     return {"network.hidden": [max(16, width // 4) for width in hidden]}

@@ -18,8 +18,11 @@ INDENT = "  "
 
 def commands(finding: Finding, run: Path) -> list[str]:
     """The command lines of the remedy: training again with the new settings, or further where only its length changes,
-    and the finding's own command. Where they take data in memory, they are calls.
+    and the finding's own command. Where they take data in memory, they are calls; none for a run with parts of one's
+    own, which no command line has.
     """
+    if Run(run).has_own_parts:
+        return []
     if Run(run).in_memory:
         return _calls(finding, run)
     if set(finding.settings) == {"training.epochs"}:

@@ -9,6 +9,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from latlas._version import __version__
+from latlas.brought import NOTHING, Brought
 from latlas.errors import InputError
 from latlas.exports.card import CARD, card
 from latlas.gallery import FIGURES
@@ -66,11 +67,11 @@ def is_hub_folder(path: Path) -> bool:
     return (path / CONFIG).is_file() and not is_run(path)
 
 
-def read(folder: Path) -> Model:
-    """The model in a folder that was written for the hub, on the CPU.
+def read(folder: Path, brought: Brought = NOTHING) -> Model:
+    """The model in a folder that was written for the hub, on the CPU; parts of one's own are brought along.
 
     Raises InputError if another library wrote it, or a file in it is missing or damaged.
     """
     if read_json(folder / CONFIG).get("library_name") != LIBRARY:
         raise InputError(f"{folder / CONFIG}: not a model of latlas (it has no library_name = {LIBRARY})")
-    return described_model(folder / CONFIG, folder / WEIGHTS)
+    return described_model(folder / CONFIG, folder / WEIGHTS, brought)

@@ -163,8 +163,9 @@ def measured(
         prior = model.prior_value()
         for chunk in model.chunks(len(items), request.samples):
             for start in range(chunk.start, chunk.stop, together):
-                x = data(np.arange(start, min(start + together, chunk.stop)))
-                q = model.infer(x)
+                rows = np.arange(start, min(start + together, chunk.stop))
+                q, target = model.infer(data(rows)), data.targets_of(rows)
+                x = data(rows) if target is None else target
                 terms = _terms(model, x, q, prior, noise)
                 parts.append(terms | (_log_px(model, x, q, prior, draws) if request.draws else {}))
             observer.progress(f"scoring {what}", chunk.stop, len(items))

@@ -14,7 +14,7 @@ from torch import Tensor
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.metrics.context import EVALUATION_SEED
-from latlas.metrics.elbo import Progress
+from latlas.metrics.elbo import Progress, mean_loss
 from latlas.metrics.metric import standard_error
 from latlas.models import CHUNK_VALUES, Model, evaluating
 from latlas.objectives import Objective
@@ -110,9 +110,10 @@ def log_likelihood(
         together, at_once = batch_sizes(model, samples)
         for start in range(0, len(data), together):
             rows = slice(start, min(start + together, len(data)))
-            x = data(np.arange(rows.start, rows.stop))
+            at = np.arange(rows.start, rows.stop)
+            x, target = data(at), data.targets_of(at)
             of_x = model.infer(x) if q is None else selected(q, rows)
-            draw = weights_of(model, x, of_x, prior, generator)
+            draw = weights_of(model, x if target is None else target, of_x, prior, generator)
             parts.append(summed_weights(draw, samples, max(1, at_once // len(x)), BOUNDS))
             if progress is not None:
                 progress(rows.stop, len(data))
@@ -149,11 +150,13 @@ def _summary(items: Tensor, samples: int) -> Importance:
 
 
 def trained_bound(model: Model, data: Batches, objective: Objective) -> float | None:
-    """The mean importance-weighted bound of a split, with as many draws as it was trained for; None where the
-    objective's epochs are scored without it.
+    """The mean importance-weighted bound of a split, with as many draws as it was trained for, or minus the loss; None
+    where the objective's epochs are scored without them.
 
     Raises LatlasError where numbers are not finite.
     """
+    if objective.scored_by_loss:
+        return -mean_loss(model, data, objective)
     return log_likelihood(model, data, objective.samples).log_px if objective.scored_by_bound else None
 
 

@@ -15,14 +15,13 @@ from torch import Tensor
 from latlas import experiment, pca, training
 from latlas.brought import Brought
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, steps_per_epoch
-from latlas.continuing import unlike
 from latlas.data import Dataset, Raw, load
 from latlas.data.batches import Batches
 from latlas.errors import InputError
 from latlas.machine import choose_device
 from latlas.models import Model
 from latlas.progress import Observer
-from latlas.runs import Progress, Run
+from latlas.runs import Progress, Run, unlike
 from latlas.selection import Selection
 from latlas.settings import Config
 
@@ -90,7 +89,7 @@ def in_memory(config: Config, raw: Raw, observer: Observer, start: Weights | Non
         pca.solve(model, dataset, config.seed)
     else:
         _optimise(session)
-    about = description(config, model.item, dataset.binary)
+    about = description(config, model, dataset.binary)
     return _trained(
         model.cpu().eval(), about, session.rows, session.progress.step, config, len(dataset.train)
     )
@@ -105,7 +104,7 @@ def in_folder(config: Config, raw: Raw, folder: Path, observer: Observer) -> Tra
     run = experiment.train(config, folder, observer, Brought(data=raw))
     model, data, resolved = run.model(), run.info["data"], run.config
     rows = [(row["step"], row["train"]["loss"], row["score"]) for row in run.log() if row["kind"] == "epoch"]
-    about = description(resolved, model.item, data["binary"])
+    about = description(resolved, model, data["binary"])
     trained = _trained(model, about, rows, run.progress.step, resolved, data["train"])
     return replace(trained, run=run)
 
