@@ -36,6 +36,11 @@ function ofRun(app, side) {
       const [x, y] = run.chart.place(rows(code, run.latent, "codes"));
       return Object.assign([x, y], { x, y });
     },
+    /** What is on show: its code, its place, and where it is from. */
+    get shown() {
+      const now = app.now[side];
+      return now && { code: Array.from(now.code), place: now.place, from: now.from };
+    },
     codeAt: (/** @type {number} */ x, /** @type {number} */ y) => run.chart.codeAt(x, y),
     distance: (/** @type {ArrayLike<number>} */ code) => run.times(code),
     doubt: (/** @type {number} */ x, /** @type {number} */ y) => run.chart.doubtAt(x, y),

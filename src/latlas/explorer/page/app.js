@@ -1,10 +1,11 @@
 // What the person looks at: codes held and pointed at, the selected item, the layers. Parts of the page listen to it.
 
+import { doubtOfDistance } from "./doubt.js";
 import { MapOfRun } from "./map.js";
 
 /** @typedef {import("./run.js").Run} Run */
 /** @typedef {import("./colours.js").Theme} Theme */
-/** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group"} From */
+/** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group" | "start"} From */
 /** @typedef {{code: Float32Array, place: [number, number], from: From}} Now */
 /** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "tool"} Event */
 
@@ -69,6 +70,13 @@ export class App {
     if (this.maps[side].past) return;
     this.side = side;
     this.#show(side, { code: this.runs[side].chart.codeAt(x, y), place: [x, y], from: "pointer" });
+  }
+
+  /** Shows an item near the middle, so that there is a picture before anything is touched. @param {number} side */
+  start(side) {
+    const { view, chart } = this.maps[side];
+    const [near] = chart.index.nearest(view.x, view.y, 1);
+    if (!this.now[side] && near) this.#show(side, { code: Float32Array.from(this.runs[side].code(near.i)), place: [chart.x[near.i], chart.y[near.i]], from: "start" });
   }
 
   /** @param {number} side */
@@ -139,8 +147,7 @@ export class App {
   /** How little a code on show can be trusted, 0 to 1. @param {number} side @param {Now} now @param {number} times its distance to the data */
   doubt(side, now, times) {
     if (now.from === "pointer" || now.from === "pin") return this.runs[side].chart.doubtAt(...now.place);
-    const t = Math.min(1, Math.max(0, (times - 2) / 4));
-    return t * t * (3 - 2 * t);
+    return doubtOfDistance(times);
   }
 
   /** @param {Partial<import("./map.js").Layers>} layers */

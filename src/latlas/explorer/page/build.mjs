@@ -2,9 +2,11 @@
 
 import { build } from "esbuild";
 import { gzipSync } from "fflate"; // Node's own zlib gives other bytes from version to version
+import { resolve } from "node:path";
+import { pathToFileURL } from "node:url";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 
-const out = new URL("../bundle/", import.meta.url);
+const out = process.argv[2] ? pathToFileURL(`${resolve(process.argv[2])}/`) : new URL("../bundle/", import.meta.url);
 const runtime = new URL("node_modules/onnxruntime-web/", import.meta.url);
 await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });

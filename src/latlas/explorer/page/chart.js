@@ -51,10 +51,9 @@ export class Chart {
       chart.y[i] = y;
     }
     chart.index = new PlaceIndex(chart.x, chart.y);
-    chart.spacing = chart.#spacing();
     Object.assign(chart, { doubt, background, prior, posterior, snapshots });
     chart.edge = doubt ? contour(doubt, 0.5) : new Float32Array();
-    chart.box = background?.box ?? chart.#extent();
+    chart.box = background?.box ?? doubt?.box ?? chart.#extent();
     return chart;
   }
 
@@ -72,20 +71,6 @@ export class Chart {
     /** @type {Awaited<ReturnType<typeof snapshotsOf>>} */ this.snapshots = null;
     /** Where doubt is one half. @type {Float32Array} */ this.edge = new Float32Array();
     /** @type {number[]} */ this.box = [0, 0, 1, 1];
-    this.spacing = 1;
-  }
-
-  /** The median distance of an item to its nearest neighbour on the map. */
-  #spacing() {
-    const n = this.x.length;
-    const step = Math.max(1, Math.floor(n / 300));
-    const found = [];
-    for (let i = 0; i < n; i += step) {
-      const near = this.index.nearest(this.x[i], this.y[i], 1, (other) => other !== i);
-      if (near.length) found.push(near[0].d);
-    }
-    found.sort((a, b) => a - b);
-    return found[found.length >> 1] || 1e-6;
   }
 
   #extent() {
@@ -98,11 +83,7 @@ export class Chart {
 
   /** How far the map can be trusted at a place: 0 among the data, 1 in the dark. @param {number} x @param {number} y */
   doubtAt(x, y) {
-    if (this.doubt) return valueAt(this.doubt, x, y, 1);
-    const near = this.index.nearest(x, y, 3);
-    const away = near.length ? near[near.length - 1].d / this.spacing : Infinity;
-    const t = Math.min(1, Math.max(0, (away - 4) / 10));
-    return t * t * (3 - 2 * t);
+    return this.doubt ? valueAt(this.doubt, x, y, 1) : 0;
   }
 
   /** @param {number} x @param {number} y */

@@ -146,7 +146,7 @@ function arithmetic(app) {
     words.textContent = far(run.times(sum));
     app.hold(side, sum, "group");
   });
-  const slots = codes.map((_, k) => h("div", { class: "slot" }, signs[k] && h("span", { text: signs[k] }), views[k], button(`Set ${"abc"[k]}`, () => {
+  const slots = codes.map((_, k) => h("div", { class: "slot" }, signs[k] && h("span", { class: "sign", text: signs[k] }), h("div", {}, views[k], button(`Set ${"abc"[k]}`, () => {
     const now = app.held[app.side];
     if (!now) return;
     if (side !== app.side) codes.fill(null);
@@ -154,6 +154,6 @@ function arithmetic(app) {
     codes[k] = Float32Array.from(now.code);
     views[k].setAttribute("aria-label", `${"abc"[k]}, decoded`);
     show(null);
-  }, { class: "quiet" })));
-  return h("section", { class: "arithmetic" }, h("h4", { text: "a − b + c" }), h("p", { class: "hint", text: "Hold a code or an item, then set it." }), h("div", { class: "row" }, ...slots, h("div", { class: "slot" }, h("span", { text: "=" }), made)), words);
+  }, { class: "quiet" }))));
+  return h("section", { class: "arithmetic" }, h("h4", { text: "a − b + c" }), h("p", { class: "hint", text: "Hold a code or an item, then set it." }), h("div", { class: "row" }, ...slots, h("div", { class: "slot" }, h("span", { class: "sign", text: "=" }), h("div", {}, made))), words);
 }

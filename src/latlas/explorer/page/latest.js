@@ -22,6 +22,24 @@ export function latest(work) {
   };
 }
 
+/** Calls at once, and then not more often than every `wait` milliseconds, with what was asked last. @template A @param {number} wait
+ * @param {(asked: A) => void} work */
+export function paced(wait, work) {
+  let free = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  return (/** @type {A} */ asked) => {
+    clearTimeout(timer);
+    const go = () => {
+      free = performance.now() + wait;
+      work(asked);
+    };
+    const left = free - performance.now();
+    if (left <= 0) go();
+    else timer = setTimeout(go, left);
+  };
+}
+
 /** Calls when nothing was asked for a while. @template A @param {number} wait in milliseconds @param {(asked: A) => void} work */
 export function rested(wait, work) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -66,6 +66,7 @@ async function finish(app, options) {
   app.maps.forEach((map) => map.redraw());
   await Promise.all(waking);
   app.tell("ready");
+  app.runs.forEach((_, side) => app.start(side));
   if (location.hash.length > 1) restore(app, location.hash);
   app.maps.forEach((map) => map.redraw());
   const troubles = app.runs.map((run) => run.trouble).filter(Boolean);
@@ -131,13 +132,19 @@ function letGo(app) {
 /** Shows the page's own data: in it (a file), or at the address that its root names (the live page). */
 export async function boot() {
   const root = /** @type {HTMLElement} */ (document.getElementById("latlas"));
+  /** @type {(value: any) => void} */
+  let resolve = () => undefined;
+  // There from the beginning, so that scripts can wait for it.
+  /** @type {any} */ (globalThis).latlas = { ready: new Promise((go) => (resolve = go)) };
   try {
     const inside = document.getElementById("latlas-data");
     const data = inside ? JSON.parse(inside.textContent ?? "") : await (await fetch(root.dataset.address ?? "data.json")).json();
     if (inside) inside.textContent = "";
     await render(root, data);
+    resolve(/** @type {any} */ (globalThis).latlas.ready);
   } catch (error) {
     fill(root, h("p", { class: "broken", role: "alert", text: `The page cannot be shown: ${error instanceof Error ? error.message : error}` }));
+    resolve(Promise.reject(error));
     throw error;
   }
 }

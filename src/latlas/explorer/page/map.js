@@ -4,7 +4,7 @@ import { classColour, css, packed, rgbOf, scaleColour } from "./colours.js";
 import { canvasOf, h, pen, still } from "./dom.js";
 import { listen } from "./gestures.js";
 import { Overlay, noMarks } from "./overlay.js";
-import { drawThumbnail, frame } from "./pictures.js";
+import { drawThumbnail, frame, inked } from "./pictures.js";
 import { Plane } from "./plane.js";
 import { drawPoints, radiusOf, stampOf } from "./points.js";
 import { View } from "./view.js";
@@ -46,6 +46,7 @@ export class MapOfRun {
   /** @type {[number, number] | null} The reticle that keys move */ #reticle = null;
   /** @type {HTMLCanvasElement | null} */ #fog = null;
   #tween = 0;
+  /** @type {{x: Float32Array, tween: number, middles: {label: number, name: string, place: [number, number]}[]} | null} */ #names = null;
   /** Pixels of a canvas for each of the page's. @type {number} */
   ratio = 1;
 
@@ -205,6 +206,7 @@ export class MapOfRun {
       if (turn !== this.#tween) return;
       const t = Math.min(1, (performance.now() - began) / 700);
       const ease = t * t * (3 - 2 * t);
+      this.#names = null;
       for (let i = 0; i < x0.length; i++) {
         this.x[i] = x0[i] + ease * (x1[i] - x0[i]);
         this.y[i] = y0[i] + ease * (y1[i] - y0[i]);
@@ -251,6 +253,7 @@ export class MapOfRun {
 
   /** Colours and visibility of all points, again. */
   recolour() {
+    this.#names = null;
     const { run, theme } = this;
     const numbers = /** @type {Float32Array | undefined} */ (/** @type {any} */ (run.numbers)[this.colouring]);
     if (numbers) {
@@ -367,7 +370,7 @@ export class MapOfRun {
     const margin = PICTURE / view.k;
     /** @type {Map<number, {i: number, d: number}>} One for each cell of the plane, so that panning changes none. */
     const cells = new Map();
-    const cell = CELL / 2 ** Math.ceil(Math.log2(view.k));
+    const cell = CELL / 2 ** Math.floor(Math.log2(view.k));
     this.chart.index.within(x0 - margin, y0 - margin, x1 + margin, y1 + margin, (i) => {
       if (this.shown[i] < 2) return;
       const [c, r] = [Math.floor(this.x[i] / cell), Math.floor(this.y[i] / cell)];
@@ -380,15 +383,21 @@ export class MapOfRun {
     const [w, t] = [atlas.width * scale, atlas.height * scale];
     context.globalAlpha = alpha;
     context.imageSmoothingEnabled = true;
+    const grey = run.kind === "image" && run.shape[2] < 3;
     let drawn = 0;
     for (const { i } of cells.values()) {
       if (drawn++ >= MOST_PICTURES) break;
       const [px, py] = view.toScreen(this.x[i], this.y[i]);
-      context.fillStyle = theme.paper;
-      context.fillRect(px - w / 2 - 3, py - t / 2 - 3, w + 6, t + 6);
-      drawThumbnail(context, run, i, px - w / 2, py - t / 2, w, t);
-      const label = run.classes.length ? classColour(run.labels[i], run.classes.length, theme) : rgbOf(theme.muted);
-      frame(context, label, px - w / 2 - 1, py - t / 2 - 1, w + 2, t + 2);
+      const colour = run.classes.length ? classColour(run.labels[i], run.classes.length, theme) : rgbOf(theme.accent);
+      context.fillStyle = css(rgbOf(theme.paper), grey ? 0.86 : 1);
+      context.beginPath();
+      context.roundRect(px - w / 2 - 2, py - t / 2 - 2, w + 4, t + 4, grey ? 9 : 3);
+      context.fill();
+      if (grey) context.drawImage(inked(run, i, colour, this.plane.light), px - w / 2, py - t / 2, w, t);
+      else {
+        drawThumbnail(context, run, i, px - w / 2, py - t / 2, w, t);
+        frame(context, colour, px - w / 2 - 1, py - t / 2 - 1, w + 2, t + 2);
+      }
     }
     context.globalAlpha = 1;
   }
@@ -404,6 +413,13 @@ export class MapOfRun {
 
   /** The median place of each class on show. */
   #middles() {
+    if (this.#names?.x === this.x && this.#tween === this.#names.tween) return this.#names.middles;
+    const middles = this.#findMiddles();
+    this.#names = { x: this.x, tween: this.#tween, middles };
+    return middles;
+  }
+
+  #findMiddles() {
     const { run } = this;
     if (run.classes.length < 2 || run.classes.length > 40) return [];
     /** @type {number[][]} */

@@ -37,7 +37,9 @@ export class Morph {
       h("div", { class: "row" }, button("Add what is shown", () => this.add()), this.picking, this.drawing, button("Clear", () => this.clear(), { class: "quiet" })), this.list, this.views, this.tools);
     this.#show = latest(() => this.#paintAll());
     app.on("tab", () => {
-      if (app.tab !== "morph") this.#stopTools();
+      if (app.tab === "morph") return;
+      this.#stopTools();
+      this.playing = false;
     });
     app.on("chart", () => this.clear());
   }

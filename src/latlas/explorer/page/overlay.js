@@ -135,7 +135,7 @@ export class Overlay {
   names(middles, count) {
     for (const { label, name, place } of middles) {
       const short = name.length > 22 ? `${name.slice(0, 21)}…` : name;
-      this.words(short, place, css(classColour(label, count, this.theme)), middles.length > 12 ? 12 : 15);
+      this.words(short, place, css(classColour(label, count, this.theme)), middles.length > 12 ? 12 : short.length < 4 ? 19 : 15);
     }
   }
 
@@ -159,7 +159,7 @@ export class Overlay {
       this.words(String(k + 1), place, theme.ink, 11);
     });
     this.path(marks.lasso, theme.accent, 2, true);
-    this.path(marks.trail, theme.warm, 1.5);
+    this.path(marks.trail, theme.warm, 1.25);
     if (marks.own) this.ring(marks.own, 8, theme.warm, theme.paper, 3);
     if (marks.selected >= 0) this.ring([x[marks.selected], y[marks.selected]], 11, theme.ink, null, 2.5);
     if (marks.pinned) this.cross(marks.pinned, theme.accent);

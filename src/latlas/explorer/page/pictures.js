@@ -187,6 +187,40 @@ export function tileOf(values, shape, theme, light) {
   return canvas;
 }
 
+/** @type {WeakMap<Run, {ink: Uint8ClampedArray, width: number, made: Map<number, {colour: string, canvas: HTMLCanvasElement}>}>} */
+const inks = new WeakMap();
+
+/** A grey item as ink of a colour, so that a map of them is no wall of dark squares. @param {Run} run @param {number} i
+ * @param {[number, number, number]} rgb @param {boolean} light whether items are dark on light */
+export function inked(run, i, rgb, light) {
+  const atlas = /** @type {NonNullable<Run["thumbnails"]>} */ (run.thumbnails);
+  let known = inks.get(run);
+  if (!known) {
+    const whole = canvasOf(atlas.image.width, atlas.image.height);
+    const context = pen(whole, true);
+    context.drawImage(atlas.image, 0, 0);
+    const { data } = context.getImageData(0, 0, whole.width, whole.height);
+    known = { ink: Uint8ClampedArray.from({ length: data.length / 4 }, (_, k) => data[4 * k]), width: whole.width, made: new Map() };
+    inks.set(run, known);
+  }
+  const colour = rgb.join();
+  const old = known.made.get(i);
+  if (old?.colour === colour) return old.canvas;
+  const [left, top] = [(i % atlas.columns) * atlas.width, Math.floor(i / atlas.columns) * atlas.height];
+  const image = new ImageData(atlas.width, atlas.height);
+  for (let r = 0; r < atlas.height; r++) {
+    for (let c = 0; c < atlas.width; c++) {
+      const value = known.ink[(top + r) * known.width + left + c];
+      image.data.set([...rgb, light ? 255 - value : value], 4 * (r * atlas.width + c));
+    }
+  }
+  const canvas = canvasOf(atlas.width, atlas.height);
+  pen(canvas).putImageData(image, 0, 0);
+  if (known.made.size > 3000) known.made.clear();
+  known.made.set(i, { colour, canvas });
+  return canvas;
+}
+
 /** A frame of class colour. @param {CanvasRenderingContext2D} context @param {[number, number, number]} rgb @param {number} x @param {number} y
  * @param {number} width @param {number} height */
 export function frame(context, rgb, x, y, width, height) {

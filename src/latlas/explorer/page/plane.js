@@ -1,6 +1,6 @@
 // The decoded plane behind the points: cells of a picture each, finer ones as the map is enlarged.
 
-import { scaleColour, css } from "./colours.js";
+import { rgbOf } from "./colours.js";
 import { pen, canvasOf } from "./dom.js";
 import { tileOf } from "./pictures.js";
 
@@ -73,7 +73,7 @@ export class Plane {
 
   /** @param {CanvasRenderingContext2D} context @param {View} view @param {Theme} theme */
   draw(context, view, theme) {
-    const strength = this.pictures ? (this.run.shape[2] >= 3 ? 0.8 : theme.dark ? 0.42 : 0.34) : 0.75;
+    const strength = this.pictures ? (this.run.shape[2] >= 3 ? 0.8 : theme.dark ? 0.42 : 0.34) : 0.5;
     context.globalAlpha = strength;
     context.imageSmoothingEnabled = true;
     this.#drawCoarse(context, view, theme);
@@ -135,20 +135,36 @@ export class Plane {
     const { level, dx, dy, left, right, low, high } = this.#seen(view);
     if (level === 0 && this.chart.background) return;
     const [w, t] = [dx * view.k, dy * view.k];
+    if (!this.pictures) return this.#drawShade(context, view, theme);
     for (let r = low; r <= high; r++) {
       for (let c = left; c <= right; c++) {
         const tile = this.#tiles.get(`${level}/${this.column}/${c}/${r}`);
         if (!tile) continue;
         const [x, y] = view.toScreen(this.grid.x + c * dx, this.grid.y + (r + 1) * dy);
-        if (typeof tile.values === "number") {
-          context.fillStyle = css(scaleColour(tile.values, theme));
-          context.fillRect(Math.floor(x), Math.floor(y), Math.ceil(w) + 1, Math.ceil(t) + 1);
-          continue;
-        }
+        if (typeof tile.values === "number") continue;
         tile.picture ??= tileOf(tile.values, this.run.shape, theme, this.light);
         context.drawImage(tile.picture, x + 0.5, y + 0.5, w - 1, t - 1);
       }
     }
+  }
+
+  /** Of tables: one column as ink, light to dark over its training range. @param {CanvasRenderingContext2D} context @param {View} view
+   * @param {Theme} theme */
+  #drawShade(context, view, theme) {
+    const { level, dx, dy, left, right, low, high } = this.#seen(view);
+    const [columns, rows] = [right - left + 1, high - low + 1];
+    const image = new ImageData(columns, rows);
+    const ink = rgbOf(theme.ink);
+    for (let r = 0; r < rows; r++) {
+      for (let c = 0; c < columns; c++) {
+        const tile = this.#tiles.get(`${level}/${this.column}/${left + c}/${low + r}`);
+        if (typeof tile?.values === "number") image.data.set([...ink, 255 * Math.min(1, Math.max(0.04, tile.values))], 4 * ((rows - 1 - r) * columns + c));
+      }
+    }
+    const canvas = canvasOf(columns, rows);
+    pen(canvas).putImageData(image, 0, 0);
+    const [x, y] = view.toScreen(this.grid.x + left * dx, this.grid.y + (high + 1) * dy);
+    context.drawImage(canvas, x, y, columns * dx * view.k, rows * dy * view.k);
   }
 
   /** Decodes what is in view and missing, the middle first. @param {View} view */

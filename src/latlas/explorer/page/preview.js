@@ -2,7 +2,7 @@
 
 import { classColour, css } from "./colours.js";
 import { fill, h } from "./dom.js";
-import { latest, rested } from "./latest.js";
+import { latest, paced, rested } from "./latest.js";
 import { described, paint, thumbnailOf } from "./pictures.js";
 import { far, farLevel, number } from "./words.js";
 
@@ -32,6 +32,7 @@ export class Preview {
       this.near);
     this.#hint();
     const show = latest((/** @type {Now} */ now) => this.#show(now));
+    this.list = paced(90, (/** @type {{i: number, d: number}[]} */ near) => fill(this.near, ...near.map(({ i, d }) => this.#nearItem(i, d))));
     const check = rested(160, (/** @type {Now} */ now) => this.#comesBack(now));
     app.on("code", ({ side: at, now }) => {
       if (at !== side) return;
@@ -54,7 +55,7 @@ export class Preview {
   /** @param {Now} now */
   async #show(now) {
     const { app, run } = this;
-    const names = { pointer: "Under the pointer", pin: "Held here", item: "The item's code, decoded", dial: "Set by the dials", own: "Yours, reconstructed", link: "The other run's picture, encoded", morph: "On the way", group: "Made from codes" };
+    const names = { pointer: "Under the pointer", pin: "Held here", start: "In the middle of the map", item: "The item's code, decoded", dial: "Set by the dials", own: "Yours, reconstructed", link: "The other run's picture, encoded", morph: "On the way", group: "Made from codes" };
     this.place.textContent = names[now.from];
     const times = run.sample.length ? run.times(now.code) : NaN;
     const near = run.nearestItems(now.code, NEAREST);
@@ -81,14 +82,14 @@ export class Preview {
     const { run, app } = this;
     this.words.textContent = far(times);
     this.gauge.dataset.level = farLevel(times);
-    /** @type {HTMLElement} */ (this.gauge.firstChild).style.width = `${Math.round(100 * Math.min(1, Math.log2(1 + Math.min(times || 0, 15)) / 4))}%`;
+    /** @type {HTMLElement} */ (this.gauge.firstChild).style.width = `${Math.round(100 * Math.min(1, Math.log2(1 + Math.min(Number.isFinite(times) ? times : 0, 15)) / 4))}%`;
     const vote = run.classOf(near);
     if (vote) {
       const dot = h("span", { class: "dot", style: { background: css(classColour(vote.label, run.classes.length, app.theme)) } });
       fill(this.verdict, dot, `${run.className(vote.label)} – ${vote.count} of the ${near.length} nearest items`);
     } else this.verdict.textContent = doubt > 0.6 ? "No data here: do not read much into this picture." : "";
     if (vote && doubt > 0.6) this.verdict.append(h("span", { class: "warn", text: " · no data here" }));
-    fill(this.near, ...near.map(({ i, d }) => this.#nearItem(i, d)));
+    this.list(near);
   }
 
   /** @param {number} i @param {number} d */
@@ -97,7 +98,7 @@ export class Preview {
     const colour = run.classes.length ? css(classColour(run.labels[i], run.classes.length, app.theme)) : "";
     const words = [run.itemName(i), run.classes.length ? run.className(run.labels[i]) : "", `distance ${number(d)}`].filter(Boolean).join(", ");
     const element = h("button", { type: "button", class: "item", title: words, "aria-label": words, style: colour ? { borderColor: colour } : {}, on: { click: () => app.select(this.side, i) } },
-      run.thumbnails ? thumbnailOf(run, i) : h("span", { text: run.classes.length ? run.className(run.labels[i]) : run.itemName(i) }));
+      run.thumbnails ? thumbnailOf(run, i) : h("span", { text: run.itemName(i) }));
     return h("div", { role: "listitem" }, element);
   }
 
@@ -109,7 +110,7 @@ export class Preview {
       const { mean } = await run.decoder.encode(await run.decoder.decode(now.code, 1), 1);
       if (now !== app.now[this.side]) return;
       const moved = Math.hypot(...mean.map((v, k) => v - now.code[k])) / run.typical;
-      this.back.textContent = `Encoded again, it ${moved < 1.5 ? "comes back" : "does not come back: it lands"} ${number(moved, 2)} × ${moved < 1.5 ? "that distance away" : "a test item's distance away"}.`;
+      this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}: ${number(moved, 2)} × a test item's distance away.`;
     } catch { /* said above */ }
   }
 }

@@ -3,6 +3,7 @@
 import { asked, atlasOf, floatsOf, integersOf } from "./blocks.js";
 import { Chart } from "./chart.js";
 import { openDecoder } from "./decoder.js";
+import { measureDoubt, typicalDistance } from "./doubt.js";
 import { nearestRows } from "./neighbours.js";
 
 /** @typedef {import("./contract").RunData} RunData */
@@ -67,9 +68,10 @@ export class Run {
       const block = items[name];
       if (block) this.numbers[name] = await floatsOf(block);
     }
-    this.typical = sample.typical ?? this.#typical();
+    this.typical = sample.typical && sample.typical > 0 ? sample.typical : typicalDistance(this.sample, this.codes, this.latent);
     this.spans = this.#spans();
     for (const other of projections.slice(1)) this.charts.push(await Chart.open(other, this.codes, this.latent));
+    for (const chart of this.charts) if (!chart.doubt) measureDoubt(chart, this);
   }
 
   /** Opens the model; a failure is kept in `trouble`. @param {import("./contract").Block | undefined} wasm
@@ -85,19 +87,9 @@ export class Run {
   /** The map along two dimensions. @param {number} i @param {number} j */
   async alongAxes(i, j) {
     const rest = Array.from({ length: this.latent }, (_, k) => this.spans[k]?.least + (this.spans[k]?.most - this.spans[k]?.least) / 2 || 0);
-    return Chart.open({ kind: "axes", title: `Dimensions ${i + 1} and ${j + 1}`, axes: [i, j], rest }, this.codes, this.latent);
-  }
-
-  #typical() {
-    const step = Math.max(1, Math.floor(this.n / 300));
-    const own = this.sample === this.codes;
-    const found = [];
-    for (let i = 0; i < this.n; i += step) {
-      const near = nearestRows(this.sample, this.latent, this.code(i), 1, own ? (other) => other !== i : undefined);
-      if (near.length) found.push(near[0].d);
-    }
-    found.sort((a, b) => a - b);
-    return found[found.length >> 1] || 1;
+    const chart = await Chart.open({ kind: "axes", title: `Dimensions ${i + 1} and ${j + 1}`, axes: [i, j], rest }, this.codes, this.latent);
+    measureDoubt(chart, this);
+    return chart;
   }
 
   /** The range of each dimension over the items. */

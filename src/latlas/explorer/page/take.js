@@ -46,6 +46,6 @@ export function codesOf(app) {
 export function python(app) {
   const { run } = app;
   const code = Array.from(app.current?.code ?? run.code(0), (v) => Number(v.toPrecision(7)));
-  return ["import numpy as np", "import latlas", "", `run = latlas.load(${JSON.stringify(run.data.path ?? run.name)})`,
+  return ["import numpy as np", "import latlas", "", `run = ${JSON.stringify(run.data.path ?? run.name)}`,
     `z = np.array([[${code.join(", ")}]], dtype=np.float32)`, 'item = latlas.decode(run, z, quiet=True).arrays["decoded"][0]', ""].join("\n");
 }
