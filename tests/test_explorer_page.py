@@ -46,7 +46,10 @@ def opened(browser: Any, path: Path, html: str, width: int = 1280, height: int =
     tab.troubles = []
     tab.on("console", lambda message: tab.troubles.append(message.text))
     tab.on("pageerror", lambda error: tab.troubles.append(str(error)))
-    tab.on("request", lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else tab.troubles.append(r.url))
+    tab.on(
+        "request",
+        lambda r: None if r.url.startswith(("file:", "data:", "blob:")) else tab.troubles.append(r.url),
+    )
     tab.goto(path.as_uri())
     tab.evaluate("latlas.ready")
     return tab
@@ -309,7 +312,9 @@ def test_two_runs_follow_each_other_by_picture(browser: Any, model: Linear, tmp_
 
 
 def test_a_table_on_a_phone(browser: Any, tmp_path: Path) -> None:
-    tab = opened(browser, tmp_path / "table.html", page([table()]), 390, 844, has_touch=True, color_scheme="dark")
+    tab = opened(
+        browser, tmp_path / "table.html", page([table()]), 390, 844, has_touch=True, color_scheme="dark"
+    )
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390, "nothing scrolls sideways"
     box = tab.locator("[data-latlas=map]").bounding_box()
     tab.touchscreen.tap(box["x"] + 100, box["y"] + 80)
@@ -317,10 +322,52 @@ def test_a_table_on_a_phone(browser: Any, tmp_path: Path) -> None:
     tab.get_by_role("tab", name="Yours").click()
     for k, value in enumerate((110, 3.5, 2)):  # 10 z1 + 100, z2 / 2 + 3, z1 + z2
         tab.locator("[data-latlas=field]").nth(k).fill(str(value))
-    settled(tab, "latlas.runs[0].shown.from == 'own' && latlas.runs[0].shown.code.every(v => Math.abs(v - 1) < 1e-3)")
+    settled(
+        tab,
+        "latlas.runs[0].shown.from == 'own' && latlas.runs[0].shown.code.every(v => Math.abs(v - 1) < 1e-3)",
+    )
     assert tab.evaluate("window.attacked") is None
     assert tab.troubles == []
     tab.context.close()
+
+
+def test_a_live_page_asks_its_server(browser: Any, model: Linear) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def serve(route: Any) -> None:
+        request = route.request
+        name = request.url.rsplit("/", 1)[1]
+        asked.append((name, request.headers.get("x-latlas-token")))
+        body = np.frombuffer(request.post_data_buffer or b"", np.float32)
+        if name == "data.json":
+            networks = {k: {"kind": "server", "url": k} for k in ("decoder", "encoder")}
+            run = model.run("live") | networks
+            data = {"format": 1, "title": "Live", "version": "0", "runs": [run], "token": "secret"}
+            route.fulfill(body=json.dumps(data), content_type="application/json")
+        elif name == "decoder":
+            route.fulfill(body=model.decode(body.reshape(-1, 2)).astype(np.float32).tobytes())
+        elif name == "encoder":
+            mean = model.encode(body.reshape(-1, SIDE, SIDE, 1))
+            rows = np.concatenate([mean, np.full_like(mean, 0.5)], 1)
+            route.fulfill(body=rows.astype(np.float32).tobytes())
+        else:
+            script = (BUNDLE / "explorer.js").read_text("utf-8")
+            head = (
+                f"<!doctype html><html lang=en><title>x</title><div id=latlas></div><script>{script}</script>"
+            )
+            route.fulfill(body=f"{head}<script>latlasExplorer.boot()</script>", content_type="text/html")
+
+    tab = browser.new_page()
+    tab.route("**/*", serve)
+    tab.goto("http://127.0.0.1:9/live")
+    tab.evaluate("latlas.ready")
+    code = np.array([[0.5, -0.5], [1, 2]], np.float32)
+    values = tab.evaluate("c => latlas.decode(c).then(x => [...x])", code.ravel().tolist())
+    np.testing.assert_allclose(values, model.decode(code).ravel(), atol=1e-5)
+    found = tab.evaluate("v => latlas.encode(v).then(q => [[...q.mean], [...q.std]])", values)
+    np.testing.assert_allclose(found, [code.ravel(), [0.5] * 4], atol=1e-5)
+    assert {token for name, token in asked if name in ("decoder", "encoder")} == {"secret"}
+    tab.close()
 
 
 @pytest.mark.slow

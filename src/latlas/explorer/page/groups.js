@@ -119,7 +119,7 @@ function axisDial(app, side, axis) {
     app.hold(side, start, "group");
   };
   return h("div", { class: "dial" }, h("div", { class: "dial-head" }, h("b", { text: "A → B" })), input,
-    h("p", { class: "fine", text: `Length ${number(axis.length)} ± ${number(axis.error, 2)} (standard error). Its middle parts ${percent(axis.right)} of the items rightly.` }),
+    h("p", { class: "fine", text: `Length ${number(axis.length)} ± ${number(axis.error, 2)} (standard error). Halfway, it parts ${percent(axis.right)} of the items rightly.` }),
     axis.length < 3 * axis.error && h("p", { class: "verdict warn", text: "The groups hardly differ: this axis may be chance." }),
     h("div", { class: "row" }, button("Start at A's mean", () => from(axis.from)), button("Start at what is held", () => from(base()))));
 }

@@ -6,7 +6,7 @@ import { listen } from "./gestures.js";
 import { Overlay, noMarks } from "./overlay.js";
 import { drawThumbnail, frame, inked } from "./pictures.js";
 import { Plane } from "./plane.js";
-import { drawPoints, radiusOf, stampOf } from "./points.js";
+import { drawPoints, radiusOf } from "./points.js";
 import { View } from "./view.js";
 
 /** @typedef {import("./run.js").Run} Run */
@@ -46,6 +46,7 @@ export class MapOfRun {
   /** @type {[number, number] | null} The reticle that keys move */ #reticle = null;
   /** @type {HTMLCanvasElement | null} */ #fog = null;
   #tween = 0;
+  /** @type {ImageData | null} The pixels of the points, used again */ #image = null;
   /** @type {{x: Float32Array, tween: number, middles: {label: number, name: string, place: [number, number]}[]} | null} */ #names = null;
   /** Pixels of a canvas for each of the page's. @type {number} */
   ratio = 1;
@@ -350,12 +351,16 @@ export class MapOfRun {
     const canvas = this.canvases[1];
     const { ratio } = this;
     if (this.layers.points) {
-      const image = context.createImageData(canvas.width, canvas.height);
+      const kept = this.#image;
+      const image = kept?.width === canvas.width && kept.height === canvas.height ? kept : context.createImageData(canvas.width, canvas.height);
+      this.#image = image;
+      const pixels = new Uint32Array(image.data.buffer);
+      pixels.fill(0);
       const k = view.k * ratio;
       const [bx, by] = view.toScreen(0, 0).map((v) => v * ratio);
-      drawPoints(new Uint32Array(image.data.buffer), canvas.width, canvas.height,
+      drawPoints(pixels, canvas.width, canvas.height,
         { x: this.x, y: this.y, n: run.n, colours: this.colours, shown: this.shown },
-        { ax: k, bx, ay: -k, by }, stampOf(radiusOf(run.n, view.k / view.whole) * ratio));
+        { ax: k, bx, ay: -k, by }, radiusOf(run.n, view.k / view.whole) * ratio);
       context.putImageData(image, 0, 0);
     }
     const alpha = this.#pictured();

@@ -7,7 +7,7 @@ import { number } from "./words.js";
 /** @typedef {import("./run.js").Run} Run */
 /** @typedef {import("./colours.js").Theme} Theme */
 
-const ROW = 24; // pixels of a table's row
+const ROW = 21; // pixels of a table's row
 const LONGEST = 16; // columns that are drawn as bars; more are a line
 
 /** @param {Float32Array} values @param {number[]} shape @returns {ImageData} */

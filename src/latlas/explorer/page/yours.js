@@ -39,7 +39,8 @@ export class Yours {
     const { run } = this;
     if (this.values.length !== run.size) this.values = this.#blank();
     const choose = this.app.runs.length > 1 ? sides(this.app, () => this.build()) : null;
-    fill(this.element, choose, ...(run.kind === "image" ? this.#easel() : this.#form()), this.verdict, this.result, this.note);
+    const [hint, first, ...rest] = run.kind === "image" ? this.#easel() : this.#form();
+    fill(this.element, choose, hint, first, this.verdict, ...rest, this.result, this.note);
   }
 
   #blank() {
