@@ -351,10 +351,8 @@ def test_a_live_page_asks_its_server(browser: Any, model: Linear) -> None:
             rows = np.concatenate([mean, np.full_like(mean, 0.5)], 1)
             route.fulfill(body=rows.astype(np.float32).tobytes())
         else:
-            script = (BUNDLE / "explorer.js").read_text("utf-8")
-            head = (
-                f"<!doctype html><html lang=en><title>x</title><div id=latlas></div><script>{script}</script>"
-            )
+            style, script = ((BUNDLE / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
+            head = f"<!doctype html><title>x</title><style>{style}</style><div id=latlas></div><script>{script}</script>"
             route.fulfill(body=f"{head}<script>latlasExplorer.boot()</script>", content_type="text/html")
 
     tab = browser.new_page()

@@ -352,7 +352,7 @@ export class MapOfRun {
     const { ratio } = this;
     if (this.layers.points) {
       const kept = this.#image;
-      const image = kept?.width === canvas.width && kept.height === canvas.height ? kept : context.createImageData(canvas.width, canvas.height);
+      const image = kept && kept.width === canvas.width && kept.height === canvas.height ? kept : context.createImageData(canvas.width, canvas.height);
       this.#image = image;
       const pixels = new Uint32Array(image.data.buffer);
       pixels.fill(0);

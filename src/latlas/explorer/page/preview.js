@@ -110,7 +110,7 @@ export class Preview {
       const { mean } = await run.decoder.encode(await run.decoder.decode(now.code, 1), 1);
       if (now !== app.now[this.side]) return;
       const moved = Math.hypot(...mean.map((v, k) => v - now.code[k])) / run.typical;
-      this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}: ${number(moved, 2)} × a test item's distance away.`;
+      this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}: ${moved < 0.01 ? "under 0.01" : number(moved, 2)} × a test item's distance away.`;
     } catch { /* said above */ }
   }
 }

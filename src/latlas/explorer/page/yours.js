@@ -201,6 +201,7 @@ export class Yours {
         on: { input: (/** @type {any} */ event) => {
           const value = event.target.valueAsNumber;
           event.target.setAttribute("aria-invalid", String(!Number.isFinite(value)));
+          event.target.closest("label").classList.toggle("outside", value < column.least || value > column.most);
           if (!Number.isFinite(value)) return;
           this.values[k] = value;
           this.encode(null);
@@ -208,6 +209,7 @@ export class Yours {
       }), h("small", { text: `${number(column.least)} to ${number(column.most)}` })));
     const line = h("input", { type: "text", placeholder: "or paste a row: 5.1, 3.5, …", "aria-label": "A row, separated by commas or tabs", on: { change: () => this.#row(line.value) } });
     const held = this.app.maps[this.app.side].marks.selected;
+    fields.forEach((field, k) => field.classList.toggle("outside", this.values[k] < columns[k].least || this.values[k] > columns[k].most));
     return [h("p", { class: "hint", text: "Type a row; the ranges are those of training." }), h("div", { class: "row" }, line, held >= 0 && button("From the item", () => this.edit(this.app.side, held))), h("div", { class: "fields" }, ...fields)];
   }
 
@@ -257,7 +259,9 @@ export class Yours {
       h("figure", {}, run.kind === "image" ? pictureOf(run, made, app.theme, "Its reconstruction") : this.#compared(values, made), h("figcaption", { text: `Reconstruction · squared error ${number(error)}` })));
     this.verdict.className = unlike ? "verdict warn" : "verdict";
     const rank = Number.isNaN(worse) ? "" : worse > 0.5 ? ` It is reconstructed worse than ${percent(worse)} of test items.` : ` It is reconstructed better than ${percent(1 - worse)} of test items.`;
-    this.verdict.textContent = `${unlike ? "Unlike the data. " : ""}${far(times)}${rank}`;
+    const outside = (run.data.columns ?? []).filter((c, k) => values[k] < c.least || values[k] > c.most).map((c) => c.name);
+    const range = outside.length ? ` Outside the training range: ${outside.slice(0, 4).join(", ")}${outside.length > 4 ? " …" : ""}.` : "";
+    this.verdict.textContent = `${unlike ? "Unlike the data. " : ""}${far(times)}${rank}${range}`;
   }
 
   /** A row beside its reconstruction. @param {Float32Array} values @param {Float32Array} made */
