@@ -154,7 +154,7 @@ def test_the_legend_filters(tab: Any) -> None:
 
 
 def test_dials_act_by_keys(tab: Any) -> None:
-    tab.get_by_role("tab", name="Dials").click()
+    tab.get_by_role("tab", name="Run").click()
     dial = tab.locator("[data-latlas=dial]").first
     assert dial.get_attribute("role") == "slider"
     dial.focus()
@@ -247,7 +247,7 @@ def test_the_view_is_a_link(tab: Any) -> None:
     assert (state["x"], state["y"], state["item"], state["hidden"]) == (0.5, -0.25, 12, [1])
     assert state["zoom"] == pytest.approx(4)
     assert state["layers"] == ["points", "doubt"]
-    tab.evaluate("latlas.state = '#at=nonsense&item=9999&layers=points,pictures,plane,doubt,names'")
+    tab.evaluate("latlas.state = '#at=nonsense&item=9999&without=1&layers=points,pictures,plane,doubt,names'")
     assert tab.evaluate("latlas.state.item") == 12
     tab.get_by_role("button", name="Show all").click()
     lines = []
@@ -275,7 +275,7 @@ def test_axe_finds_nothing_serious(tab: Any) -> None:
         pytest.skip("axe-core: run npm ci in src/latlas/explorer/page")
     tab.evaluate(AXE.read_text(encoding="utf-8"))
     faults = []
-    for name in ("overview", "item", "dials", "morph", "yours", "groups"):
+    for name in ("overview", "item", "morph", "yours", "groups"):
         tab.evaluate(f"document.getElementById('latlas-tab-{name}').click()")
         where = "#latlas" if name in ("overview", "item") else f"#latlas-{name}"
         found = tab.evaluate("where => axe.run(where, {resultTypes: ['violations']})", where)["violations"]
@@ -304,7 +304,7 @@ def test_two_runs_follow_each_other_by_picture(browser: Any, model: Linear, tmp_
     tab.evaluate("latlas.state = '#run=1&item=5'")
     assert tab.evaluate("latlas.runs[1].shown.from") == "item"
     summary = tab.get_by_text("collapsed dimension")
-    tab.get_by_role("tab", name="Dials").click()
+    tab.get_by_role("tab", name="Run").click()
     assert summary.first.is_visible()
     assert tab.locator("[data-latlas=dial]").count() == 6
     assert tab.troubles == []

@@ -7,7 +7,7 @@ import { MapOfRun } from "./map.js";
 /** @typedef {import("./colours.js").Theme} Theme */
 /** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group" | "start"} From */
 /** @typedef {{code: Float32Array, place: [number, number], from: From}} Now */
-/** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "tool"} Event */
+/** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filter" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "tool"} Event */
 
 export class App {
   /** @type {Map<Event, ((what: any) => void)[]>} */ #listeners = new Map();
@@ -40,6 +40,8 @@ export class App {
       key: (key) => this.onKey(key),
       moved: () => this.tell("view", side),
     }));
+    // Runs with the same classes are filtered together.
+    for (const map of this.maps) if (map.run.classes.join("\n") === runs[0].classes.join("\n")) map.hidden = this.maps[0].hidden;
   }
 
   /** @param {Event} event @param {(what: any) => void} listen */
@@ -155,6 +157,14 @@ export class App {
     Object.assign(this.layers, layers);
     this.maps.forEach((map) => map.redraw());
     this.tell("layers");
+  }
+
+  /** The classes on show have changed. */
+  filter() {
+    this.maps.forEach((map, side) => {
+      map.recolour();
+      this.tell("filter", side);
+    });
   }
 
   /** @param {Theme} theme */

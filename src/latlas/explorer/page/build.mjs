@@ -26,4 +26,4 @@ await writeFile(new URL("runtime.wasm.gz", out), gzipSync(wasm, { level: 9, mtim
 const { version, license } = JSON.parse(await readFile(new URL("package.json", runtime), "utf8"));
 const licence = await readFile("LICENSE.onnxruntime", "utf8");
 await writeFile(new URL("LICENSES.txt", out),
-  `runtime.js and runtime.wasm.gz are onnxruntime-web ${version}, ${license}.\nexplorer.js and explorer.css are part of latlas, Apache-2.0.\n\n${licence}`);
+  `runtime.js and runtime.wasm.gz are onnxruntime-web ${version}, ${license}; what it builds on is listed in\nhttps://github.com/microsoft/onnxruntime/blob/main/ThirdPartyNotices.txt\nexplorer.js and explorer.css are part of latlas, Apache-2.0.\n\n${licence}`);

@@ -55,6 +55,9 @@ export function scaleColour(share, theme) {
   return oklch(l, c, hue);
 }
 
+/** @param {[number, number, number]} a @param {[number, number, number]} b @param {number} share of b @returns {[number, number, number]} */
+export const mixed = (a, b, share) => [0, 1, 2].map((k) => Math.round(a[k] + share * (b[k] - a[k]))).reduce((all, v, k) => ((all[k] = v), all), /** @type {[number, number, number]} */ ([0, 0, 0]));
+
 /** @param {[number, number, number]} rgb @param {number} [alpha] */
 export const css = (rgb, alpha = 1) => `rgba(${rgb[0]},${rgb[1]},${rgb[2]},${alpha})`;
 

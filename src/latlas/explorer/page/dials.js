@@ -10,7 +10,7 @@ import { counted, number } from "./words.js";
 /** @typedef {import("./run.js").Run} Run */
 
 const STEPS = 9; // pictures of a strip
-const SHOWN = 12; // dials before "more"
+const SHOWN = 8; // dials before "more"
 
 /** Dimensions by what they do, and those that do nothing. @param {Run} run */
 export function orderOf(run) {
@@ -25,7 +25,7 @@ export function dialPanel(app) {
   const element = h("div", { class: "dials" });
   /** @type {Dial[]} */
   let dials = [];
-  const strips = rested(140, () => app.tab === "dials" && dials.forEach((dial) => dial.strip(app.theme)));
+  const strips = rested(140, () => app.tab === "overview" && dials.forEach((dial) => dial.strip(app.theme)));
   const build = () => {
     const { run, side } = app;
     dials = [];
@@ -38,7 +38,7 @@ export function dialPanel(app) {
     const head = h("div", { class: "row" }, app.runs.length > 1 ? sides(app, build) : null,
       button("Draw from the prior", () => app.hold(side, run.draw(), "dial"), { title: run.data.prior?.name ?? "standard normal" }),
       button("Zero", () => app.hold(side, new Float32Array(run.latent), "dial")));
-    fill(element, head, h("div", { class: "dial-list" }, ...active.slice(0, SHOWN).map(make)),
+    fill(element, h("h4", { text: "Dials" }), head, h("div", { class: "dial-list" }, ...active.slice(0, SHOWN).map(make)),
       active.length > SHOWN && folded(`${counted(active.length - SHOWN, "more dimension")}, less active`, active.slice(SHOWN), make, strips),
       collapsed.length > 0 && folded(`${counted(collapsed.length, "collapsed dimension")}: the decoder does not use ${collapsed.length > 1 ? "them" : "it"}`, collapsed, make, strips),
       lens(app, side));
@@ -52,7 +52,7 @@ export function dialPanel(app) {
   };
   let built = -1;
   const current = () => {
-    if (app.tab !== "dials") return;
+    if (app.tab !== "overview" || !app.run.spans.length) return;
     if (built !== app.side) {
       built = app.side;
       build();
@@ -60,13 +60,11 @@ export function dialPanel(app) {
   };
   app.on("code", current);
   app.on("theme", () => strips(null));
-  app.on("ready", () => {
-    built = -1;
-    current();
-  });
+  app.on("filled", current);
+  app.on("ready", current);
+  document.addEventListener("scroll", () => strips(null), { capture: true, passive: true }); // the panel's own does not bubble
   app.on("tab", (about) => {
-    if (app.tab !== "dials") return;
-    if (!app.now[app.side]) app.hold(app.side, new Float32Array(app.run.latent), "dial");
+    if (app.tab !== "overview") return;
     current();
     strips(null);
     if (about?.dimensions) dials.forEach((dial) => dial.point(about.dimensions.includes(dial.k)));
@@ -88,6 +86,9 @@ export function sides(app, again) {
 }
 
 class Dial {
+  /** What the strip shows already. @type {Float32Array | null} */ #drawn = null;
+  /** @type {import("./colours.js").Theme | null} */ #theme = null;
+
   /** @param {App} app @param {number} side @param {number} k */
   constructor(app, side, k) {
     this.app = app;
@@ -135,7 +136,9 @@ class Dial {
   async strip(theme) {
     const { run, app, side, k } = this;
     const now = app.now[side];
-    if (!now || !run.decoder?.decodes || !this.element.offsetParent) return;
+    const { top, bottom } = this.element.getBoundingClientRect();
+    const drawn = this.#drawn === now?.code && this.#theme === theme;
+    if (!now || drawn || !run.decoder?.decodes || !this.element.offsetParent || bottom < 0 || top > innerHeight) return;
     const { least, most } = run.spans[k];
     const codes = new Float32Array(STEPS * run.latent);
     for (let s = 0; s < STEPS; s++) {
@@ -143,7 +146,10 @@ class Dial {
       codes[s * run.latent + k] = least + ((s + 0.5) / STEPS) * (most - least);
     }
     const values = await run.decoder.decode(codes, STEPS).catch(() => null);
-    if (values && now === app.now[side]) row(this.picture, run, values, STEPS, theme);
+    if (!values || now !== app.now[side]) return;
+    row(this.picture, run, values, STEPS, theme);
+    this.#drawn = now.code;
+    this.#theme = theme;
   }
 }
 

@@ -15,17 +15,15 @@ export function stateOf(app) {
     hidden: [...hidden], colouring,
     layers: Object.entries(app.layers).filter(([, on]) => on).map(([name]) => name),
     projection: app.run.charts.indexOf(app.run.chart),
-    theme: document.documentElement.dataset.theme ?? "",
   };
 }
 
 const short = (/** @type {number} */ v) => Number(v.toPrecision(6));
 
-/** @param {App} app */
-export function hashOf(app) {
-  const state = stateOf(app);
+/** @param {ReturnType<typeof stateOf>} state */
+export function hashOf(state) {
   const words = new URLSearchParams();
-  if (app.runs.length > 1) words.set("run", String(state.side));
+  if (state.side > 0) words.set("run", String(state.side));
   words.set("tab", state.tab);
   words.set("at", [state.x, state.y, state.zoom].map(short).join(","));
   if (state.projection > 0) words.set("map", String(state.projection));
@@ -37,8 +35,9 @@ export function hashOf(app) {
   return `#${words.toString().replaceAll("%2C", ",")}`;
 }
 
-/** Looks as the address says; what makes no sense is left as it is. @param {App} app @param {string} hash */
-export function restore(app, hash) {
+/** Looks as the address says; what makes no sense is left as it is. @param {App} app @param {string | ReturnType<typeof stateOf>} given */
+export function restore(app, given) {
+  const hash = typeof given === "string" ? given : hashOf(given);
   const words = new URLSearchParams(hash.replace(/^#/, ""));
   const numbers = (/** @type {string} */ name) => (words.get(name) ?? "").split(",").filter(Boolean).map(Number).filter(Number.isFinite);
   const side = Number(words.get("run") ?? 0);
@@ -54,10 +53,11 @@ export function restore(app, hash) {
     app.setLayers(/** @type {any} */ (Object.fromEntries(Object.keys(app.layers).map((name) => [name, on.has(name)]))));
   }
   const hidden = numbers("without").filter((label) => label >= -1 && label < run.classes.length);
-  if (hidden.length) map.hidden = new Set(hidden);
+  map.hidden.clear();
+  hidden.forEach((label) => map.hidden.add(label));
   const colour = words.get("colour");
   if (colour && colour in run.numbers) map.colouring = colour;
-  map.recolour();
+  app.filter();
   const [x, y, zoom] = numbers("at");
   if (zoom > 0) {
     Object.assign(map.view, { x, y, k: zoom * map.view.whole });

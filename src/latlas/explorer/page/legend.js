@@ -44,8 +44,7 @@ export function legend(app, side) {
   const flip = (/** @type {number} */ label, /** @type {boolean} */ on) => {
     if (on) map.hidden.delete(label);
     else map.hidden.add(label);
-    map.recolour();
-    app.tell("view", side);
+    app.filter();
   };
   const chip = (/** @type {number} */ label, /** @type {string} */ name, /** @type {number} */ count) => {
     const colour = css(classColour(label, run.classes.length, app.theme));
@@ -62,8 +61,7 @@ export function legend(app, side) {
       const alone = all.every((k) => k === label || map.hidden.has(k));
       map.hidden.clear();
       if (!alone) all.filter((k) => k !== label).forEach((k) => map.hidden.add(k));
-      draw();
-      map.recolour();
+      app.filter();
     });
     return element;
   };
@@ -73,13 +71,12 @@ export function legend(app, side) {
     fill(chips, ...run.classes.map((name, k) => chip(k, name, counts[k])), without > 0 && chip(-1, "no label", without),
       map.hidden.size > 0 && button("Show all", () => {
         map.hidden.clear();
-        map.recolour();
-        draw();
+        app.filter();
       }, { class: "quiet" }));
   };
   draw();
   app.on("theme", draw);
-  app.on("view", (at) => at === side && draw());
+  app.on("filter", (at) => at === side && draw());
   const colouring = chooser("Colour", () => Object.entries(COLOURINGS).filter(([key]) => key === "class" || /** @type {any} */ (run.numbers)[key]), () => map.colouring, (key) => {
     map.colouring = key;
     map.recolour();

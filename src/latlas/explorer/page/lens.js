@@ -51,7 +51,7 @@ export function lens(app, side) {
   const element = h("details", { class: "lens-fold", open: run.latent > 1 }, h("summary", { text: "Around here" }), canvas, words);
   const show = rested(200, async () => {
     const now = app.now[side];
-    if (!now || !run.decoder?.decodes || !element.isConnected || app.tab !== "dials" || !element.open || run.latent < 2) return;
+    if (!now || !run.decoder?.decodes || !element.isConnected || app.tab !== "overview" || !element.open || run.latent < 2) return;
     const near = nearestRows(run.sample, run.latent, now.code, AROUND);
     const { axes, share } = localAxes(run.sample, run.latent, near.map(({ i }) => i));
     if (axes.length < 2) return;

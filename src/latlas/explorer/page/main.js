@@ -4,7 +4,6 @@ import { publish } from "./api.js";
 import { App } from "./app.js";
 import { useToken } from "./blocks.js";
 import { themeOf } from "./colours.js";
-import { dialPanel } from "./dials.js";
 import { fill, h, toggle } from "./dom.js";
 import { groupPanel } from "./groups.js";
 import { restore } from "./hash.js";
@@ -63,10 +62,10 @@ async function finish(app, options) {
     }
   }));
   app.tell("filled");
+  app.runs.forEach((_, side) => app.start(side));
   app.maps.forEach((map) => map.redraw());
   await Promise.all(waking);
   app.tell("ready");
-  app.runs.forEach((_, side) => app.start(side));
   if (location.hash.length > 1) restore(app, location.hash);
   app.maps.forEach((map) => map.redraw());
   const troubles = app.runs.map((run) => run.trouble).filter(Boolean);
@@ -87,13 +86,13 @@ function build(root, app, dress) {
   const yours = new Yours(app);
   const previews = app.runs.map((_, side) => new Preview(app, side));
   const panel = h("aside", { class: "panel", "aria-label": "What is shown" }, h("div", { class: "previews" }, ...previews.map((p) => p.element)), tabs(app, [
-    ["overview", "Run", overview(app)], ["item", "Item", itemPanel(app)], ["dials", "Dials", dialPanel(app)],
+    ["overview", "Run", overview(app)], ["item", "Item", itemPanel(app)],
     ["morph", "Morph", morph.element], ["yours", "Yours", yours.element], ["groups", "Groups", groupPanel(app)],
   ]));
   fill(root, head, stage, panel, spoken);
   const speak = rested(700, (/** @type {number} */ side) => (spoken.textContent = previews[side].canvas.getAttribute("aria-label")));
   app.on("decoded", ({ side }) => speak(side));
-  app.on("item", (chosen) => chosen && ["overview", "groups"].includes(app.tab) && !app.onDrawn && app.tab === "overview" && app.open("item"));
+  app.on("item", (chosen) => chosen && app.tab === "overview" && app.open("item"));
   keys(root, app, search.input);
 }
 

@@ -1,6 +1,6 @@
 // What is drawn as lines and words above the points.
 
-import { classColour, css } from "./colours.js";
+import { classColour, css, mixed, rgbOf } from "./colours.js";
 
 /** @typedef {import("./view.js").View} View */
 /** @typedef {import("./colours.js").Theme} Theme */
@@ -135,7 +135,7 @@ export class Overlay {
   names(middles, count) {
     for (const { label, name, place } of middles) {
       const short = name.length > 22 ? `${name.slice(0, 21)}…` : name;
-      this.words(short, place, css(classColour(label, count, this.theme)), middles.length > 12 ? 12 : short.length < 4 ? 19 : 15);
+      this.words(short, place, css(mixed(classColour(label, count, this.theme), rgbOf(this.theme.ink), 0.4)), middles.length > 12 ? 12 : short.length < 4 ? 19 : 15);
     }
   }
 

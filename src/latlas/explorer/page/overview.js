@@ -1,5 +1,6 @@
 // Numbers of the run and what its diagnosis found; a finding points at what it is about.
 
+import { dialPanel } from "./dials.js";
 import { fill, h, button } from "./dom.js";
 import { measured } from "./words.js";
 
@@ -11,7 +12,7 @@ export function overview(app) {
   const element = h("div", { class: "overview" });
   fill(element, ...app.runs.map((run, side) => h("section", {},
     app.runs.length > 1 && h("h3", { text: run.name }),
-    numbers(run), findings(app, side), facts(run))), keys());
+    numbers(run), findings(app, side))), dialPanel(app), ...app.runs.map(facts), keys());
   return element;
 }
 
@@ -54,7 +55,7 @@ function finding(app, side, data) {
       rings.length > 0 && button(rings.length > 1 ? `Show the ${rings.length} places` : "Show where", show),
       dims.length > 0 && button(dims.length > 1 ? `Show the ${dims.length} dimensions` : `Show dimension ${dims[0] + 1}`, () => {
         app.side = side;
-        app.open("dials");
+        app.open("overview");
         app.tell("tab", { dimensions: dims });
       })));
 }

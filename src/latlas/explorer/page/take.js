@@ -1,7 +1,7 @@
 // What a person takes away: the view as a link, the map as a picture, codes, a few lines of Python.
 
 import { h, button, save } from "./dom.js";
-import { hashOf } from "./hash.js";
+import { hashOf, stateOf } from "./hash.js";
 
 /** @typedef {import("./app.js").App} App */
 
@@ -20,14 +20,28 @@ export function takeAway(app) {
       said.textContent = "Press Ctrl+C to copy.";
     }
   };
-  return h("details", { class: "take" }, h("summary", { text: "Take away" }), h("div", { class: "sheet" },
+  const element = h("details", { class: "take" }, h("summary", { text: "Take away" }), h("div", { class: "sheet" },
     button("Link to this view", () => {
-      history.replaceState(null, "", hashOf(app));
-      copy(location.href, "The link is copied.");
+      const hash = hashOf(stateOf(app));
+      try {
+        history.replaceState(null, "", hash);
+        copy(location.href, "The link is copied.");
+      } catch { // a frame has no address of its own
+        copy(hash, "What follows the page's address is copied.");
+      }
     }),
     button("Map as PNG", async () => save("map.png", await app.map.picture(4))),
     button("Codes as CSV", () => save("codes.csv", new Blob([codesOf(app)], { type: "text/csv" }))),
     button("Copy as Python", () => copy(python(app), "The lines are copied.")), said, text));
+  document.addEventListener("pointerdown", (event) => {
+    if (!element.contains(/** @type {Node} */ (event.target))) element.open = false;
+  });
+  element.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== "Escape") return;
+    element.open = false;
+    element.querySelector("summary")?.focus();
+  });
+  return element;
 }
 
 /** The items on show: row, name, class, place, code. @param {App} app */
