@@ -16,7 +16,7 @@ WARM := import torch.utils.tensorboard, pandas, pyarrow.parquet, sklearn.cluster
   pydantic, tomlkit, pooch, jinja2, pytest, hypothesis, onnxscript, onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all check format docs bench clean
+.PHONY: help install demo test test-slow test-all check format docs bench explorer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -53,8 +53,11 @@ docs: $(DOCS_INSTALLED)  ## build the documentation into docs/_build/html
 bench: $(INSTALLED)  ## measure the training loop beside a plain one (needs Fashion-MNIST; some minutes)
 	$(BIN)/python benchmarks/throughput.py
 
+explorer:  ## type-check the explorer's page and bundle it again (needs Node; users never do)
+	cd src/latlas/explorer/page && npm ci --silent && npm run --silent check && npm run --silent build
+
 clean:  ## remove .venv, caches and built documentation; runs/ stays
-	rm -rf $(VENV) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info src/latlas/explorer/page/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt
