@@ -27,7 +27,7 @@ nitpicky = False
 
 COMMANDS = [
     "train", "evaluate", "diagnose", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph",
-    "vary", "report", "animate", "compare", "study", "runs", "prune",
+    "vary", "report", "animate", "export", "compare", "study", "log", "runs", "prune",
     "data list", "data info", "data fetch", "recipes list", "recipes show",
 ]  # fmt: skip
 
@@ -37,7 +37,7 @@ def settings_table() -> str:
     parts = []
     for name, field in Config.model_fields.items():
         section = field.annotation
-        if not hasattr(section, "model_fields") or name == "recipe":
+        if not hasattr(section, "model_fields") or name in ("recipe", "own"):
             continue
         rows = [
             f"| `{name}.{key}` | {shown(f.default)} | {f.description} |"

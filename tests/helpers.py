@@ -77,9 +77,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], above: float
     def poisoned(*arguments: Any) -> Any:
         step = stepper(*arguments)
 
-        def one(x: Tensor, scheduled: tuple[float, float, float], generator: torch.Generator) -> Tensor:
+        def one(x: Tensor, scheduled: tuple[float, float, float], *rest: Any) -> Tensor:
             bad = at[0] in steps and scheduled[0] > above
-            return step(x * math.nan if bad else x, scheduled, generator)
+            return step(x * math.nan if bad else x, scheduled, *rest)
 
         return one
 

@@ -97,6 +97,7 @@ def test_what_fails_while_measuring_does_not_lose_the_run(
     [
         (("--measure", "beauty"), "unknown measure 'beauty'"),
         (("--measure", "cods"), "did you mean 'codes'"),
+        (("--measure", "knn"), "did you mean 'knn_accuracy'"),
         (("--importance", 10**7), "at most 1,000,000"),
         (("--ais", 3, "--temperatures", 1), "--temperatures 1"),
         (("--ais", 3, "--chains", 0), "--chains 0"),

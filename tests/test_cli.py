@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -88,6 +89,51 @@ def test_training_speaks_on_standard_error_only(latlas: Latlas, work: Path, tmp_
     assert "likelihood.name = bernoulli (grey images)" in err
     assert "epoch 1/" in err
     assert "report.html" in err
+
+
+def test_notes_name_options_where_a_command_has_them(
+    latlas: Latlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    rows = [[i, *row] for i, row in enumerate(rng.normal(size=(60, 3)))]
+    (tmp_path / "t.csv").write_text("id,a,b,c\n" + "\n".join(",".join(map(str, row)) for row in rows))
+    np.save(tmp_path / "x.npy", rng.normal(size=(60, 3)))
+    np.savez(tmp_path / "s.npz", x_train=rng.normal(size=(60, 3)), x_test=rng.normal(size=(20, 3)))
+    small = ["--steps", 3, "--quick", "--set", "pictures.draw=false", "--set", "network.hidden=[8]"]
+    _, _, table = latlas("train", "t.csv", "--out", "t", *small)
+    assert "leave out with --drop what is no" in table
+    assert "data.drop" in json.loads((tmp_path / "t" / "run.json").read_text())["notes"][1]
+    _, _, array = latlas("train", "x.npy", "--out", "x", *small)
+    assert "--kind vector keeps them on one scale, and --image-size HxW makes images" in array
+    _, out, use = latlas("encode", "x", "s.npz", "--out", "c.csv", "--json")
+    assert "; --split train or all takes others" in use
+    assert "split = train or all" in out
+    assert " data." not in table + array
+
+
+def test_one_thing_is_called_one(latlas: Latlas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a table with one column, one item held out, one latent dimension and one step."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    (tmp_path / "t.csv").write_text(
+        "id;a\n\n;\n" + "\n".join(f"r{i};{x}" for i, x in enumerate(rng.normal(size=10)))
+    )
+    _, out, err = latlas("train", "t.csv", "--drop", "id", "--out", "t", "--latent", 1, "--steps", 1)
+    said = [out, err, (tmp_path / "t" / "report.html").read_text()]
+    for words in (
+        ["evaluate", "t", "--measure", "mse"], ["diagnose", "t"], ["encode", "t"], ["score", "t"],
+        ["neighbours", "t", "0", "-n", 1],
+        ["sample", "t", "-n", 1], ["reconstruct", "t"], ["compare", "t"], ["train", "--resume", "t", "--lr", 1],
+        ["vary", "t", "--row", 0, "-n", 1], ["train", "t.csv", "--columns", "a", "--limit", 1],
+    ):  # fmt: skip
+        said += latlas(*words)[1:]
+    text = re.sub(r"<[^>]*>", " ", "\n".join(said))
+    noun = "columns|items|rows|steps|epochs|codes|dimensions|samples|variations|reconstructions|draws|images|values"
+    assert re.findall(rf"(?<![\d.,-])1 (?:\w+ )?(?:{noun})\b", text) == []
+    assert "1 training item;" in text
+    assert "1 variation:" in text
+    assert "1 empty row left out" in text
 
 
 def test_evaluate_agrees_with_training_and_repeats(latlas: Latlas, work: Path) -> None:
@@ -233,7 +279,7 @@ def test_lists_are_tables_and_json(
 
 COMMANDS = (
     "train", "evaluate", "sample", "reconstruct", "encode", "score", "neighbours", "decode", "morph", "vary", "report",
-    "animate", "compare", "diagnose", "study",
+    "animate", "export", "compare", "diagnose", "study", "log",
     "runs", "prune", "data", "data list", "data info", "data fetch", "recipes", "recipes list", "recipes show",
 )  # fmt: skip
 

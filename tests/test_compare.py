@@ -13,6 +13,7 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import image_dataset
 from PIL import Image
@@ -177,6 +178,95 @@ def test_the_text_table_marks_the_best_and_says_what_is_not_ranked() -> None:
     assert any(
         line.startswith("not ranked: ELBO, distortion and rate do not compare between") for line in lines
     )
+
+
+def test_bold_is_the_best_only_beyond_its_noise() -> None:
+    def clear(*rows: Entry, key: str = "elbo") -> set[str]:
+        return compared(*rows).clearly_best(key)
+
+    sure = entry("a", elbo=-100, stderrs={"elbo": 0.4}), entry("b", elbo=-90, stderrs={"elbo": 0.4})
+    assert clear(*sure) == {"b"}
+    assert clear(*sure, entry("c", elbo=-90.5, stderrs={"elbo": 0.4})) == set(), "one within the noise of it"
+    assert clear(*sure, entry("c", elbo=-95)) == set(), "one whose noise is not known"
+    assert clear(*sure, entry("c", "probability", elbo=-80, stderrs={"elbo": 0.4})) == {"b"}, (
+        "alone in its group"
+    )
+    assert clear(sure[0], replace(sure[0], name="c")) == set()
+    assert clear(*sure, key="rate") == clear(sure[0]) == set()
+    several = [replace(e, runs=("one", "two", "three"), spread={"elbo": 1.0}, stderrs={}) for e in sure]
+    assert clear(*several) == {"b"}
+    assert clear(*(replace(e, spread={"elbo": 20.0}) for e in several)) == set()
+    assert clear(*several) <= compared(*several).best("elbo")
+
+
+def test_latex_escapes_names_and_says_what_it_needs() -> None:
+    rows = entry("50 %_a&b\\{#}~^$", stderrs={"elbo": 0.4}), entry("b", elbo=-1090, stderrs={"elbo": 0.4})
+    latex = compared(*rows, entry("PCA\nx", "", None, runs=())).to_latex()
+    head, _, body = latex.partition(r"\begin{tabular}")
+    assert all(line.startswith("% ") for line in head.splitlines())
+    assert r"\usepackage{booktabs}" in head
+    lines = body.splitlines()
+    assert lines[0] == "{lrrrrr}"
+    assert lines[1:4:2] == [
+        r"\toprule",
+        " & (nats per image) & (nats per image) & (nats per image) &  &  \\\\",
+    ]
+    assert lines[2].startswith(r" & ELBO $\uparrow$ & Distortion $\downarrow$ & Rate & Mean squared error")
+    assert lines[5] == (
+        r"50 \%\_a\&b\textbackslash{}\{\#\}\textasciitilde{}\textasciicircum{}\$"
+        r" & $\mathbf{-100.00} \pm 0.40$ & $95.00$ & $5.00$ & $0.10000$ & -- \\"
+    )
+    assert lines[6].startswith(r"b & $-1{,}090.00 \pm 0.40$ & $1{,}085.00$")
+    assert lines[7].startswith(r"PCA\textbackslash{}nx & -- & ")
+    assert lines[8:] == [r"\bottomrule", r"\end{tabular}"]
+    chosen = compared(*rows).to_latex(["mse", "elbo"]).splitlines()
+    assert any(line.startswith(r" & Mean squared error $\downarrow$ & ELBO $\uparrow$ ") for line in chosen)
+    with pytest.raises(InputError, match=r"unknown column 'elb'; did you mean 'elbo'"):
+        compared(*rows).to_latex("elb")
+
+
+def test_latex_of_few_models_stands_upright() -> None:
+    more = tuple(Column(f"more{i}", f"More {i}", "s_1", 1, "") for i in range(6))
+    lines = replace(compared(entry("one"), entry("two")), columns=COLUMNS + more).to_latex().splitlines()
+    start = lines.index(r"\begin{tabular}{lrr}")
+    assert lines[start + 2] == r" & one & two \\"
+    assert lines[start + 4].startswith(r"ELBO $\uparrow$ (nats per image) & $-100.00$ & ")
+    assert lines[start + 9] == r"More 0 (s\_1) & -- & -- \\"
+
+
+def test_rows_are_a_frame_and_a_csv_file() -> None:
+    rows = (
+        entry("a,b", stderrs={"elbo": 0.4}),
+        entry("c", elbo=-90, stderrs={"elbo": 0.4}),
+        entry("PCA", "", None, runs=()),
+    )
+    table = compared(*rows)
+    frame = table.to_frame()
+    assert frame["name"].tolist() == ["a,b", "c", "PCA"]
+    assert frame["elbo"].tolist()[:2] == [-100.0, -90.0]
+    assert np.isnan(frame["elbo"][2])
+    assert frame["elbo_stderr"].tolist()[:2] == [0.4, 0.4]
+    assert frame["runs"].tolist() == [1, 1, 0]
+    assert frame["best"].tolist() == ["mse", "elbo, distortion, mse", "mse"]
+    read = pd.read_csv(io.StringIO(compare.to_csv(table)), keep_default_na=False, na_values={"elbo": ""})
+    assert read.columns.tolist() == frame.columns.tolist()
+    assert read["elbo"].tolist()[:2] == [-100.0, -90.0]
+    assert "purity" not in frame, "no row has it"
+    spread = compared(
+        replace(rows[0], runs=("one", "two"), spread={"elbo": 1.0}, stderrs={}), rows[1]
+    ).to_frame()
+    assert spread["elbo_sd"].tolist()[0] == 1.0
+
+
+def test_a_comparison_shows_itself() -> None:
+    table = compared(entry("a <b>", stderrs={"elbo": 0.4}), entry("c", elbo=-99.9, stderrs={"elbo": 0.4}))
+    assert repr(table) == compare.text_table(table)
+    shown = table._repr_html_()
+    assert "a &lt;b&gt;" in shown
+    assert "<b>" not in shown
+    assert 'class="value within"' in shown
+    assert "standard error over test items" in shown
+    assert not re.search(r"""(src|href)=["'](?!data:)|url\(|@import""", shown)
 
 
 def test_few_models_with_many_numbers_stand_side_by_side() -> None:

@@ -28,7 +28,7 @@ from latlas.settings import Config
 
 
 def choices(section: type[BaseModel], field: str) -> set[str]:
-    return set(get_args(section.model_fields[field].annotation)) - {"auto"}
+    return set(get_args(section.model_fields[field].annotation)) - {"auto", settings.OWN}
 
 
 def test_every_choice_that_a_configuration_names_exists_and_the_reverse() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ from helpers import images, poison
 from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, stopped_at, tree, without_times
 
 import latlas
-from latlas import cli, continuing, diagnosis, experiment, runs
+from latlas import cli, compare, continuing, diagnosis, experiment, runs
 from latlas.errors import InputError
 
 FURTHER = {"epochs": 7, "lr": 0.001}
@@ -147,6 +151,65 @@ def test_a_stopped_run_goes_on_from_its_newest_weights(source: Path, tmp_path: P
     assert_same(killed, whole)
 
 
+@pytest.mark.parametrize("number", range(4, 12))
+def test_killed_at_any_write_while_it_begins_a_stopped_run_goes_on_without_being_told(
+    source: Path, tmp_path: Path, number: int
+) -> None:
+    """Or it is what it was: wherever it was killed, both are said by run.json."""
+    whole, run = begun(source, tmp_path / "whole", 2), begun(source, tmp_path / "run", 2)
+    latlas.resume(whole, epochs=3, lr=1e-4, quiet=True)
+    with begin_killed_at(number), pytest.raises(Halt):
+        latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
+    parts = run.info.get("parts", [])
+    assert bool(parts) == (number > 5)
+    latlas.resume(run, quiet=True, **({} if parts else {"epochs": 3, "lr": 1e-4}))
+    assert_same(run, whole)
+
+
+def test_a_part_that_never_began_gives_way_to_other_settings(source: Path, tmp_path: Path) -> None:
+    whole, run = begun(source, tmp_path / "whole", 2), begun(source, tmp_path / "run", 2)
+    latlas.resume(whole, epochs=3, lr=1e-4, quiet=True)
+    with begin_killed_at(6), pytest.raises(Halt):
+        latlas.resume(run, epochs=9, lr=0.5, quiet=True)
+    latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
+    assert len(run.info["parts"]) == 1
+    assert_same(run, whole)
+
+
+@contextlib.contextmanager
+def begin_killed_at(number: int) -> Iterator[None]:
+    """The process ends just before this write or removal, counted from the first by which a run is trained further."""
+    count = itertools.count(1)
+
+    def dying(work: Any) -> Any:
+        def maybe(*arguments: Any, **options: Any) -> Any:
+            if next(count) == number:
+                raise Halt
+            return work(*arguments, **options)
+
+        return maybe
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((continuing, "write_json"), (continuing, "write_atomic"), (runs, "write_atomic"),
+                            (runs.Path, "unlink")):  # fmt: skip
+            patch.setattr(owner, name, dying(getattr(owner, name)))
+        yield
+
+
+@pytest.mark.measured
+def test_a_quick_continuation_measures_little_and_keeps_the_settings(source: Path, tmp_path: Path) -> None:
+    run = begun(source, tmp_path / "run", 2)
+    groups = run.config.evaluation.groups
+    latlas.resume(run, epochs=3, quick=True, quiet=True)
+    assert "findings" not in run.metrics
+    assert "numbers" not in run.metrics
+    assert run.metrics["steps"] == 18
+    assert run.config.evaluation.groups == groups != ()
+    assert "quick=True" in run.info["parts"][0]["command"]
+    assert cli.run(["train", "--resume", str(run.path), "--epochs", "4", "--quick", "--quiet"]) == 0
+    assert run.metrics["steps"] == 24
+
+
 def test_the_best_weights_are_those_that_go_on(source: Path, tmp_path: Path) -> None:
     wild = {"optimizer.lr": 0.05, "optimizer.schedule": "constant"}
     run = latlas.train(
@@ -172,7 +235,10 @@ def test_the_best_weights_are_those_that_go_on(source: Path, tmp_path: Path) -> 
             r"training.epochs = 3: the run has trained 24 steps \(4 epochs\) already, .* after 18",
         ),
         ({"steps": 24, "lr": 0.1}, r"training.steps = 24: the run has trained 24 steps"),
-        ({"lr": 0.1}, r"optimizer.lr = 0.1: the run has trained 24 steps .* more of them"),
+        (
+            {"lr": 0.1},
+            r"optimizer.lr = 0.1: .* trained all of its 24 steps \(4 epochs\): .* as with training.epochs = 8$",
+        ),
         ({"latent": 3}, r"model.latent = 3: cannot change.*latlas train DATA --from"),
         ({"beta": 2.0, "epochs": 9}, r"objective.beta = 2: cannot change"),
         ({"settings": {"network.hidden": [8]}}, r"network.hidden = 8: cannot change"),
@@ -306,7 +372,7 @@ def test_setbacks_are_counted_anew_when_a_run_is_trained_further(
     keys = ("step", "from", "setbacks", "lr")
     rows = [tuple(r[key] for key in keys) for r in further.log() if r["kind"] == "setback"]
     assert rows == [(6, 10, 1, 2e-3), (24, 28, 1, 2e-3)]
-    assert (first.metrics["setbacks"], further.metrics["setbacks"]) == (1, 1)
+    assert (first.metrics["setbacks"], further.metrics["setbacks"]) == (1, 2)
     assert (first.metrics["skipped_steps"], further.metrics["skipped_steps"]) == (3, 6)
     assert without_times(further.log())[: len(first.log())] == without_times(first.log())
     assert [p.name for p in (further.path / "checkpoints").iterdir()] == ["end.json"]
@@ -413,7 +479,14 @@ def test_a_run_without_a_test_split_is_measured_drawn_and_used(
     assert latlas.sample(run, density="full", quiet=True).arrays["samples"].shape[0] == 64
     comparison = latlas.compare_runs([run], out=tmp_path / "page.html", quiet=True)
     assert f"its numbers are of {word} items" in (tmp_path / "page.html").read_text()
-    assert comparison
+    assert comparison.measured == word
+    assert f"Numbers on the {word} split" in (tmp_path / "page.html").read_text()
+    # Its numbers are not shown a second time as those of validation.
+    assert compare.by_validation(comparison) == comparison
+    longer = next(f for f in run.metrics["findings"] if f["name"] == "underfitting")
+    words = shlex.split(longer["commands"][0])
+    assert words[:5] == ["latlas", "train", "--resume", str(run.path), "--epochs"]
+    assert continuing.further(run, {"training.epochs": int(words[5])}) is not None
     assert cli.run(["train", "--resume", str(run.path), "--quiet"]) == 0
     assert f"{word}: ELBO" in capsys.readouterr().out
     assert cli.run(["runs", "--root", str(tmp_path)]) == 0

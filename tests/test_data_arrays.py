@@ -95,10 +95,11 @@ def test_shapes(
     ("shape", "options", "message"),
     [
         ((30, 3, 28, 3), {}, "30x3x28x3 may be NCHW or NHWC; say which with data.layout"),
-        ((30, 28, 3), {}, "30x28x3 may be one image or many; say data.layout = NHW"),
+        ((30, 28, 3), {}, "30x28x3 may be one image, many, or signals; say data.layout = NHW"),
         ((30, 9, 9, 9), {}, "no channel axis"),
         ((30,), {}, "an array of 1 axes"),
-        ((3, 2, 2, 2, 2), {}, "an array of 5 axes"),
+        ((3, 2, 2, 2, 2), {}, "may be NCDHW or NDHWC"),
+        ((3, 2, 2, 2, 2, 2), {}, "an array of 6 axes"),
         ((), {}, "a single number"),
         ((30, 28, 20), {"layout": "NHWC"}, "layout NHWC needs 4 axes, the array is 30x28x20"),
         ((30, 28, 20), {"image_size": (10, 10)}, "images are 28x20, not 10x10; arrays are not resized"),
@@ -285,7 +286,15 @@ def test_labels_of_another_length(tmp_path: Path) -> None:
         read(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("shape", [(30, 3, 200), (30, 1, 50), (30, 12, 100), (30, 100, 12), (30, 2, 5)])
+@pytest.mark.parametrize("shape", [(30, 3, 200), (30, 12, 100), (30, 100, 12)])
+def test_what_is_plainly_signals_is_read_as_such_and_said(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "x.npy", RNG.normal(size=shape))
+    dataset = read(tmp_path / "x.npy")
+    assert (dataset.kind, dataset.shape) == ("signal", (min(shape[1:]), max(shape[1:])))
+    assert "30 signals (N, C, L)" in dataset.notes[0]
+
+
+@pytest.mark.parametrize("shape", [(30, 5, 30), (30, 1, 50), (30, 20, 100), (30, 2, 5)])
 def test_signals_are_not_silently_grey_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "x.npy", RNG.normal(size=shape))
     said = r"may be signals, with channels along the shorter axis, or grey images.*data\.layout = NHW"

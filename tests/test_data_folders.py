@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -64,7 +65,7 @@ def test_natural_order_and_hidden_files(tmp_path: Path) -> None:
     assert listing.others == ("a/notes.txt",)
     assert listing.classes is None
     dataset = read(tmp_path)
-    assert any("1 other files not read (.txt)" in n for n in dataset.notes)
+    assert any("1 other file not read (.txt)" in n for n in dataset.notes)
     x, index = everything(dataset)
     np.testing.assert_array_equal(index, np.arange(13))
     np.testing.assert_array_equal(x[:12, 0, 0, 0], 20 * np.arange(12))
@@ -177,8 +178,8 @@ def test_what_was_taken_for_what_is_said(tmp_path: Path) -> None:
     picture(tmp_path / "new" / "train" / "loose.png", 1)
     (tmp_path / "new" / "valid").mkdir()
     notes = read(tmp_path / "new").notes
-    assert "1 images beside these folders have no label" in notes
-    assert "no images in 1 folders: valid" in notes
+    assert "1 image beside these folders has no label" in notes
+    assert "no images in 1 folder: valid" in notes
 
 
 @pytest.mark.parametrize(
@@ -236,9 +237,9 @@ def test_a_stray_file_beside_the_splits_is_left_out(tmp_path: Path, stray: str) 
     dataset = read(tmp_path)
     assert (len(dataset.train) + len(dataset.valid), len(dataset.test)) == (6, 6)
     said = (
-        "left out 1 images beside the splits: " + stray
+        "left out 1 image beside the splits: " + stray
         if stray.endswith("png")
-        else "1 other files not read (.txt)"
+        else "1 other file not read (.txt)"
     )
     assert said in dataset.notes
 
@@ -254,7 +255,7 @@ def test_a_stray_image_beside_classes_has_no_label_and_is_said(tmp_path: Path) -
     assert dataset.classes == ("a", "b")
     labels = np.concatenate([s.labels for s in (dataset.train, dataset.valid, dataset.test)])  # type: ignore[misc]
     assert np.unique(labels, return_counts=True)[1].tolist() == [1, 6, 6]
-    assert "1 images beside these folders have no label" in dataset.notes
+    assert "1 image beside these folders has no label" in dataset.notes
     assert any(note.startswith("labels: 12 of 13 items have one") for note in dataset.notes)
 
 
@@ -276,8 +277,8 @@ def test_linked_splits_and_classes_count(tmp_path: Path) -> None:
     dataset = read(classes)
     assert dataset.classes == ("a", "b")
     assert "files: a 6, b 6" in dataset.notes
-    assert "left out 1 broken links: x.png" in dataset.notes
-    assert "passed over 1 links to what is read already: a/loop (the same as .)" in dataset.notes
+    assert "left out 1 broken link: x.png" in dataset.notes
+    assert "passed over 1 link to what is read already: a/loop (the same as .)" in dataset.notes
 
 
 def test_what_is_no_data_is_passed_over_and_said(tmp_path: Path) -> None:
@@ -518,3 +519,60 @@ def test_a_mixed_folder(tmp_path: Path) -> None:
     assert dataset.train.x.dtype == np.uint8
     assert everything(dataset)[1].tolist() == list(range(9))
     assert any(n.startswith("left out 3 broken files: j.jpg (") for n in dataset.notes)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_labels_in_a_table_beside_the_images(tmp_path: Path, suffix: str) -> None:
+    root = tmp_path / "set"
+    for i in range(12):
+        picture(root / ("train" if i < 8 else "test") / f"{i}.png", 20 * i)
+    for part, numbers in (("train", range(8)), ("test", range(8, 12))):
+        kinds = [("cat", "dog", "NA")[i % 3] for i in numbers]
+        table = pd.DataFrame({"file_name": [f"{i}.png" for i in numbers], "text": "a, b", "label": kinds})
+        table = table.iloc[:-1]  # one image has no row
+        path = root / part / f"metadata.{suffix}"
+        if suffix == "csv":
+            table.to_csv(path, index=False)
+        elif suffix == "jsonl":
+            path.write_text(table.to_json(orient="records", lines=True))
+        else:
+            table.to_parquet(path)
+    data = read(root)
+    assert data.classes == ("NA", "cat", "dog")
+    assert f"labels from 'label' of metadata.{suffix}, 3 classes: NA, cat, dog" in data.notes
+    assert f"columns of metadata.{suffix} not used: 'text'" in data.notes
+    assert "labels: 10 of 12 items have one (of 3 classes); the others are trained on without" in data.notes
+    assert not any("other files" in note for note in data.notes)
+    assert data.test.labels is not None
+    assert data.test.labels.tolist() == [0, 1, 2, -1]
+    assert read(root, label="text").classes == ("a, b",)
+
+
+def test_tables_beside_images_that_do_not_fit_them(tmp_path: Path) -> None:
+    for i in range(6):
+        picture(tmp_path / "ab"[i % 2] / f"{i}.png", 20 * i)
+    table = tmp_path / "metadata.csv"
+    table.write_text("file_name,size\na/0.png,3\nb/1.png,4\n")
+    assert read(tmp_path).classes == ("a", "b")  # it says nothing of labels
+    with pytest.raises(InputError, match=r"unknown label column in .*metadata\.csv: 'klass'"):
+        read(tmp_path, label="klass")
+    assert read(tmp_path, label="size").classes == ("3", "4")
+    table.write_text("file_name,label\na/0.png,x\nb/1.png,y\nb/9.png,y\n")
+    data = read(tmp_path)
+    assert data.classes == ("x", "y")
+    assert any("1 row names no image here: b/9.png" in note for note in data.notes)
+    assert "sub-folders are no labels, as the table beside the images has some" in data.notes
+    with pytest.raises(InputError, match=r"1 row names no image here: b/9\.png; mend them"):
+        read(tmp_path, strict=True)
+    table.write_text("name,label\na/0.png,x\n")
+    assert "metadata.csv is not used: no column 'file_name' names the images" in read(tmp_path).notes
+    with pytest.raises(InputError, match="no column 'file_name' that names the images; add it"):
+        read(tmp_path, label="label")
+    table.rename(tmp_path / "metadata.jsonl")
+    with pytest.raises(InputError, match=r"metadata\.jsonl: cannot be read as a table"):
+        read(tmp_path)
+    (tmp_path / "metadata.jsonl").unlink()
+    with pytest.raises(
+        InputError, match=r"data\.label = kind: .*has no meaning for a folder without metadata.csv"
+    ):
+        read(tmp_path, label="kind")

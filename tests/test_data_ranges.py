@@ -193,6 +193,14 @@ def test_what_cannot_be_learned_from_is_refused(x: np.ndarray, message: str) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_what_never_varies_may_be_kept() -> None:
+    x = np.stack([np.arange(20.0), np.full(20, 0.1)], 1)
+    dataset = build(x, constant="keep")
+    assert (dataset.scaling.shift[1], dataset.scaling.scale[1]) == (0.1, 1.0)
+    np.testing.assert_array_equal(dataset.scaling.apply(dataset.train.x)[:, 1], 0)
+    assert any("1 of them never vary in training" in note for note in dataset.notes)
+
+
 def test_choices_are_said() -> None:
     assert any("scaled to [0, 1] by that range" in n for n in build(BITS * 3.0 - 1).notes)
     assert any("read as uint8" in n for n in build(BITS * 9).notes)

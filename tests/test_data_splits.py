@@ -117,7 +117,7 @@ def test_limit_takes_the_first_after_validation_is_held_out() -> None:
 @pytest.mark.parametrize(
     ("counts", "fields", "message"),
     [
-        ({"train": 1}, {}, "1 items are too few to hold 1 out for test and train on at least 2"),
+        ({"train": 1}, {}, "1 item is too few to hold 1 out for test and train on at least 2"),
         ({"train": 2}, {}, "2 items are too few to hold 1 out for test"),
         ({"train": 3}, {}, "2 items are too few to hold 1 out for validation"),
         ({"train": 1, "test": 5}, {"validation": 0}, "1 training item; at least 2"),

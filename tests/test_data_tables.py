@@ -19,6 +19,7 @@ import pytest
 
 import latlas
 from latlas import cli
+from latlas.brought import NOTHING
 from latlas.data import DataOptions, Dataset, load, load_items
 from latlas.data.load import Like
 from latlas.errors import InputError, LatlasError
@@ -286,6 +287,17 @@ def test_texts_beside_the_numbers_do_not_hide_the_separator(tmp_path: Path, sign
     assert labels_of(dataset) == ["yes", "no"] * 12
 
 
+@pytest.mark.parametrize("ends", [("\t", "\t"), ("", "\t"), ("\t", "")])
+@pytest.mark.parametrize("suffix", ["tsv", "csv"])
+def test_tabs_at_the_end_of_lines_are_no_spaces(tmp_path: Path, suffix: str, ends: tuple[str, str]) -> None:
+    lines = ["a\tb\tc" + ends[0], *("\t".join(map(str, row)) + ends[1] for row in FIGURES.tolist())]
+    (tmp_path / f"t.{suffix}").write_text("\n".join(lines))
+    data = read(tmp_path / f"t.{suffix}")
+    assert "separated by tabs" in data.notes[0]
+    np.testing.assert_allclose(whole(data), FIGURES)
+    assert data.columns == ("a", "b", "c")
+
+
 def test_space_around_values_and_columns_of_fixed_width(tmp_path: Path) -> None:
     padded = written(FIGURES, (" a", "b ", " c"), ",").replace(",", " , ")
     assert text_table(tmp_path, padded).columns == ("a", "b", "c")
@@ -550,7 +562,7 @@ def test_every_advice_leads_to_data(
 def test_the_command_line_gives_the_advice_as_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def only_read(config: Config, *_: object) -> None:
+    def only_read(config: Config, *_: object, **__: object) -> None:
         raise LatlasError(f"read {load(config.data).columns}")
 
     monkeypatch.chdir(tmp_path)
@@ -779,10 +791,128 @@ def test_a_run_that_began_without_a_header_unasked_reads_its_table_again(tmp_pat
     run = cast(
         Run,
         SimpleNamespace(
-            data_options=lambda _: options, info={"data": {"fingerprint": dataset.fingerprint}}, path=tmp_path
+            data_options=lambda _: options,
+            info={"data": {"fingerprint": dataset.fingerprint}},
+            path=tmp_path,
+            brought=NOTHING,
         ),
     )
     np.testing.assert_array_equal(dataset_of(run).train.x, dataset.train.x)
     (tmp_path / "t.csv").write_text(UNDECIDED["numbers for names"])
     with pytest.raises(InputError, match="these data are not those"):
         dataset_of(run)
+
+
+# What rows are called, and rows that are none.
+
+
+def named_rows(path: Path, **options: object) -> list[str] | None:
+    data = read(path, **options)
+    if data.train.names is None:
+        return None
+    parts = [data.train, data.valid, data.test]
+    names, index = (np.concatenate([getattr(part, key) for part in parts]) for key in ("names", "index"))
+    return [str(name) for name in names[np.argsort(index)]]
+
+
+NUMBERED = [f"{i:03}" for i in range(40)]
+COLUMNS: dict[str, list[object]] = {
+    "id": list(NUMBERED),
+    "name": [f"n {i}" for i in range(40)],
+    "note": [f"seen {i}" for i in range(40)],
+    "visit": [7 * i for i in range(40)],
+    "site": ["a", "b"] * 20,
+    "weight2": [i + 0.5 for i in range(40)],
+    "gap": ["", *[f"g{i}" for i in range(39)]],
+    "age": [i % 7 for i in range(40)],
+    "n": list(range(40)),
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "named_by"),
+    [
+        ({"drop": ["id"]}, "id"),
+        ({"drop": ["note", "name", "id"]}, "id"),
+        ({"drop": ["note", "name"]}, "name"),
+        ({"drop": ["note"]}, "note"),
+        ({"drop": ["visit", "note"]}, "note"),
+        ({"drop": ["visit"]}, "visit"),
+        ({"drop": ["site", "weight2", "gap", "age"]}, None),
+        ({"drop": ["site", "gap", "visit"], "label": "visit"}, "refused"),
+        ({"drop": ["site"], "label": "visit"}, None),
+        ({"columns": "a,b", "drop": []}, "n"),
+        ({"drop": ["site"], "keep": ["n"]}, "n"),
+    ],
+)
+def test_a_column_that_was_left_out_names_the_rows(
+    tmp_path: Path, options: dict[str, object], named_by: str | None
+) -> None:
+    dropped = cast(list[str], options["drop"])
+    used = {*dropped, options.get("label"), *cast(list[str], options.pop("keep", []))}
+    used |= {"n", "site"} if "columns" in options else set()
+    table = pd.DataFrame({"a": RNG.normal(size=40), "b": RNG.normal(size=40)})
+    table = table.assign(**{c: v for c, v in COLUMNS.items() if c in used})
+    path = write(table, tmp_path / "t.csv")
+    if named_by == "refused":
+        with pytest.raises(InputError, match="is the column of labels as well"):
+            read(path, **options)
+        return
+    expected = None if named_by is None else [str(value) for value in COLUMNS[named_by]]
+    assert named_rows(path, **options) == expected
+    data = read(path, **options)
+    assert (f"rows are named by {named_by!r}" in data.notes) == (named_by is not None)
+    # Names are no part of what identifies the data of a run.
+    bare = write(table.drop(columns=[c for c in dropped if c != "n"]), tmp_path / "bare.csv")
+    if "columns" not in options:
+        assert read(bare, label=options.get("label", "")).fingerprint == data.fingerprint
+
+
+def test_the_index_of_a_parquet_file_names_its_rows(tmp_path: Path) -> None:
+    table = pd.DataFrame({"a": RNG.normal(size=40), "b": RNG.normal(size=40), "n": range(40)})
+    table.set_index(pd.Index([f"r{i}" for i in range(40)], name="who")).to_parquet(tmp_path / "t.parquet")
+    assert named_rows(tmp_path / "t.parquet", drop=["n"]) == [f"r{i}" for i in range(40)]
+
+
+STRAY = {
+    "a total": ("a,b,c\n", "Total,4,5\n", r"line 22 \('Total', '4', '5'\) is no row of values"),
+    "a total with gaps": ("a,b,c\n", "Sum:,,5\n", r"line 22 \('Sum:', '', '5'\) is no row of values"),
+    "units": ("a,b,c\ncm,kg,s\n", "", r"line 2 \('cm', 'kg', 's'\) is no row of values"),
+    "units with a gap": ("a,b,c\ncm,,s\n", "", r"line 2 \('cm', '', 's'\) is no row of values"),
+    "units and a total": ("a,b,c\ncm,kg,s\n", "mean,4,5\n", r"line 2 .*, line 23 .* are no rows of values"),
+    "a second header": ("a,b,c\n", "a,b,c\n1.5,2,3\n", r"line 22 \('a', 'b', 'c'\) is no row of values"),
+}
+
+
+@pytest.mark.parametrize("case", STRAY)
+@pytest.mark.parametrize("sign", [",", ";"])
+def test_a_row_of_units_or_sums_is_named(tmp_path: Path, case: str, sign: str) -> None:
+    above, below, message = STRAY[case]
+    rows = written(RNG.normal(size=(20, 3)).round(2).tolist(), sign=",")
+    text = (above + rows + below).replace(",", sign)
+    with pytest.raises(InputError, match=f"{message}.*; remove (it|them) from the file$"):
+        text_table(tmp_path, text)
+
+
+def test_a_single_wrong_cell_is_no_row_of_units(tmp_path: Path) -> None:
+    rows = written(RNG.normal(size=(20, 3)).round(2).tolist(), ("a", "b", "c"))
+    with pytest.raises(InputError, match=r"not numbers in column 'a' \('oops' in line 22\)"):
+        text_table(tmp_path, rows + "oops,1,2\n")
+
+
+@pytest.mark.parametrize("options", [{"drop": ["who"]}, {"label": "who"}])
+def test_a_last_row_that_sums_up_is_no_item(tmp_path: Path, options: dict[str, object]) -> None:
+    table = pd.DataFrame(RNG.normal(3, 1, size=(20, 2)), columns=["a", "b"])
+    table.insert(0, "who", ["x", "y"] * 10)
+    for name, row in (("Total", table[["a", "b"]].sum()), ("mean", table[["a", "b"]].mean())):
+        path = write(pd.concat([table, pd.DataFrame([{"who": name, **row}])]), tmp_path / "t.csv")
+        with pytest.raises(InputError, match=rf"line 22 \('{name}'\) sums up the rows above it; remove it"):
+            read(path, **options)
+    with pytest.raises(InputError, match=r"line 22 \('Total'\) sums up"):
+        text_table(tmp_path, table.to_csv(index=False) + "Total,,60\n", **options)
+    odd = text_table(tmp_path, table.to_csv(index=False) + "Total,1.5,2\n", **options)
+    assert any("line 22 ('Total') is read as a row of values; remove it" in note for note in odd.notes)
+    with_class = table.assign(who=["mean", "total"] * 10)
+    assert not any(
+        "remove it" in note for note in read(write(with_class, tmp_path / "u.csv"), **options).notes
+    )

@@ -532,6 +532,9 @@ def test_findings_come_by_weight_and_in_words(tmp_path: Path) -> None:
     report = wording.as_text(found, tmp_path / "a run", 80)
     commands = [line for line in report.splitlines() if "latlas train" in line]
     assert len(commands) == len(found)
+    for each in found:
+        longer = set(each.settings) == {"training.epochs"}
+        assert ("--resume" in wording.commands(each, tmp_path)[0]) == longer
     assert all(len(line) <= 80 for line in report.splitlines()[1:] if "latlas " not in line)
     assert f"--config '{tmp_path}/a run/config.toml' --set objective.beta=1.0" in report
     assert wording.as_text([], tmp_path).startswith("Nothing wrong was found. Checked:")

@@ -277,3 +277,18 @@ def test_contributing_lists_every_layer() -> None:
     words = set(re.findall(r"(?:^|· |  )([a-z_]+(?:\.py|/(?= )))", block[0], re.MULTILINE))
     layers = {name for name in LAYERS if not name.startswith("_")}
     assert {word.removesuffix(".py").removesuffix("/") for word in words} == layers
+
+
+# Words of no field, and what the field calls them.
+OLD_WORDS = {
+    "weighing draws": "importance sampling", "codes dealt to": "shuffled codes", "knows the training data better":
+    "overfitting", "data at large": "test data", "tightness gap": "gap between log p(x) and ELBO",
+    "equal laws": "equal distributions", "what it is worth": "evaluation", "room that the codes": "log-determinant",
+    "effective draws": "effective sample size",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("word", OLD_WORDS)
+def test_words_are_those_of_the_field(word: str) -> None:
+    files = [*PAGES, *(p for p in (ROOT / "src").rglob("*") if p.suffix in (".py", ".j2", ".toml"))]
+    assert [str(path) for path in files if word in path.read_text(encoding="utf-8").lower()] == []

@@ -19,6 +19,7 @@ import latlas
 from latlas import cli, inference, items
 from latlas.data import DataOptions, Split, load
 from latlas.errors import InputError
+from latlas.items.finder import nearest_names
 from latlas.items.nearest import CodeSpace
 from latlas.items.scores import Request, even_noise, score
 from latlas.metrics.elbo import evaluate
@@ -314,6 +315,48 @@ def test_an_item_is_found_by_row_by_name_and_by_file(work: Path, tmp_path: Path)
         assert arrays["images"].shape == (20, 12, 8, 3)
     within = latlas.neighbours(work / "tab", 5, 4, source=work / "table.csv", quiet=True)
     assert (len(within.frame), list(within.frame)[:3]) == (4, ["space", "place", "distance"])
+
+
+def test_rows_of_a_table_are_called_by_the_id_that_was_left_out(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = pd.read_csv(work / "table.csv")
+    ids = [f"{i:03}" for i in np.random.default_rng(1).permutation(200)[:80]]
+    table.assign(id=ids, note="seen").to_csv(tmp_path / "t.csv", index=False)
+    options: dict[str, Any] = {"label": "kind", "drop": ["note", "id"], "out": tmp_path / "run"}
+    run = latlas.train(tmp_path / "t.csv", **options, **SMALL)
+    codes, scores = run.encode(split="all", quiet=True), run.score(split="all", quiet=True)
+    for lines in (codes, scores, run.neighbours(0, 20, quiet=True)):
+        assert lines["name"].tolist() == [ids[row] for row in lines["row"]]
+    # By name: digits too, but for a row where a split is named, or where the number is one.
+    train = codes[codes["split"] == "train"].reset_index()
+    by_row = run.neighbours(4, split="train", quiet=True)
+    capsys.readouterr()
+    by_name = latlas.neighbours(run, train["name"][4])
+    pd.testing.assert_frame_equal(by_row, by_name.frame)
+    pd.testing.assert_frame_equal(by_row, run.neighbours("4", split="train", quiet=True))
+    assert ("is taken for the item of that name" in capsys.readouterr().err) == (int(train["name"][4]) < 8)
+    with pytest.raises(InputError, match=r"neither a row, a file, nor the name .*near it: 0"):
+        run.neighbours(f"{ids[0]}x", quiet=True)
+    # The same of other tables and frames, and of one row.
+    other = table.assign(id=[f"new {i}" for i in range(80)])[["id", "c", "b", "a"]]
+    other.to_csv(tmp_path / "other.csv", index=False)
+    for source in (tmp_path / "other.csv", other, other.set_index("id")):
+        assert run.encode(source, quiet=True)["name"].tolist() == other["id"].tolist()
+        assert latlas.neighbours(run, "new 7", source=source, quiet=True).title.endswith("nearest to new 7")
+    assert run.score(other.iloc[[5]], quiet=True)["name"].tolist() == ["new 5"]
+    assert "name" not in run.encode(other.drop(columns="id"), quiet=True)
+
+
+def test_names_as_near_in_every_folder_are_suggested() -> None:
+    known = [f"{folder}/photo {i}.png" for folder in ("a", "b", "c") for i in range(30)]
+    assert nearest_names("photo 7.png", known) == [f"{folder}/photo 7.png" for folder in "abc"]
+    assert nearest_names("d/photo 7.png", known) == [f"{folder}/photo 7.png" for folder in "abc"]
+    assert nearest_names("a/photo 7", known)[0] == "a/photo 7.png"
+    near = nearest_names("photo 7.jpg", known)
+    assert {f"{folder}/photo 7.png" for folder in "abc"} <= set(near[:3])
+    assert nearest_names("something else", known) == []
+    assert nearest_names("x", []) == []
 
 
 def test_new_items_of_one_class(work: Path, tmp_path: Path) -> None:

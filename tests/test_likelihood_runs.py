@@ -12,6 +12,7 @@ import pytest
 import latlas
 from latlas import cli, compare
 from latlas.likelihoods import LIKELIHOODS
+from latlas.metrics import display
 from latlas.runs import Run
 
 SMALL = ["network.hidden=[16]", "pictures.draw=false", "evaluation.diagnose=true", "evaluation.items=20",
@@ -118,3 +119,45 @@ def test_exactly_the_densities_rank(runs: dict[tuple[str, str], Run]) -> None:
     assert "bernoulli (Bernoulli on grey values, a cross-entropy" in reason
     for name in DENSITIES:
         assert LIKELIHOODS[name].title in reason
+
+
+@pytest.mark.parametrize(
+    ("numbers", "explained"),
+    [
+        ({"elbo": 1.0, "distortion": -2.0}, True),
+        ({"elbo": -1.0, "distortion": -0.5}, True),
+        ({"elbo": -1.0, "distortion": 0.5, "log_px": 0.1}, True),
+        ({"elbo": None, "distortion": -3.0}, True),
+        ({"elbo": -1.0, "distortion": 0.5, "rate": 0.5, "mse": 0.1}, False),
+        ({"elbo": None, "distortion": 3.0}, False),
+        ({}, False),
+    ],
+)
+def test_a_positive_log_density_is_explained(numbers: dict[str, float | None], explained: bool) -> None:
+    assert display.on_sign(numbers) == (display.OF_DENSITY if explained else "")
+
+
+def test_a_positive_log_density_is_explained_where_it_first_appears(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table on one line has a density far above 1."""
+    x = np.random.default_rng(0).normal(size=(400, 1)) @ np.ones((1, 10))
+    np.save(tmp_path / "x.npy", x + 0.01 * np.random.default_rng(1).normal(size=x.shape))
+    sentence = "The likelihood is a density, which can exceed 1 where a probability cannot"
+    settings = {"pictures.draw": False, "network.name": "linear", "likelihood.sigma": 0.1}
+    run = latlas.train(
+        tmp_path / "x.npy",
+        out=tmp_path / "run",
+        latent=1,
+        epochs=15,
+        lr=0.03,
+        batch_size=16,
+        settings=settings,
+    )
+    assert run.metrics["splits"]["test"]["distortion"] < 0
+    assert capsys.readouterr().err.replace("\n", " ").count(sentence) == 1
+    assert sentence in (run.path / "report.html").read_text()
+    assert cli.run(["evaluate", str(run.path), "--measure", "none", "--quiet"]) == 0
+    assert sentence in capsys.readouterr().out
+    comparison = latlas.compare_runs([run], pca=False, quiet=True)
+    assert any(sentence in note for note in comparison.notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 
 import latlas
 from latlas import cli
+from latlas.data import DataOptions, load
 from latlas.errors import InputError
 from latlas.runs import find
 
@@ -128,3 +130,111 @@ def test_no_command_waits_for_a_pipe(
     words = command.replace("RUN", str(folder / "run")).replace("FIFO", str(pipe)).split()
     assert cli.run(words) == 2
     assert "a pipe, not a file; write its contents to a file" in capsys.readouterr().err
+
+
+# Inputs that people reported, each with what is right.
+
+G = np.arange(192, dtype="u1").reshape(12, 16)
+
+
+def grey(path: Path, n: int = 8) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    for i in range(n):
+        Image.fromarray(np.roll(G, i, 1)).save(path / f"{i}.png")
+
+
+def linked_train(root: Path) -> None:
+    grey(root / "elsewhere")
+    grey(root / "data" / "test", 6)
+    (root / "data" / "train").symlink_to(root / "elsewhere")
+
+
+def two(first: str, second: str, classes: bool) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        for name, n in ((first, 8), (second, 6)):
+            for part in ("a", "b") if classes else ("",):
+                grey(root / "data" / name / part, n)
+
+    return make
+
+
+def stored_class(root: Path) -> None:
+    grey(root / "store")
+    grey(root / "data" / "a")
+    (root / "data" / "b").symlink_to(root / "store")
+
+
+def indexed(root: Path) -> None:
+    grey(root / "data" / "a")
+    grey(root / "data" / "@eaDir")
+
+
+@pytest.mark.parametrize(
+    ("make", "train", "test", "classes"),
+    [
+        (linked_train, 8, 6, None),
+        (two("training_set", "test_set", True), 16, 12, ("a", "b")),
+        (two("Training", "Testing", False), 8, 6, None),
+        (two("Train", "Test", True), 16, 12, ("a", "b")),
+        (stored_class, 14, 2, ("a", "b")),
+        (indexed, 7, 1, ("a",)),
+    ],
+)
+def test_reported_folders_are_what_they_look_like(
+    tmp_path: Path, make: Callable[[Path], None], train: int, test: int, classes: tuple[str, ...] | None
+) -> None:
+    make(tmp_path)
+    data = load(DataOptions(source=str(tmp_path / "data")))
+    assert (len(data.train) + len(data.valid), len(data.test), data.classes) == (train, test, classes)
+
+
+def test_a_split_without_labels_to_train_on_is_no_class(tmp_path: Path) -> None:
+    for name in ("train", "test", "unlabeled"):
+        grey(tmp_path / name)
+    with pytest.raises(InputError, match="unlabeled"):
+        load(DataOptions(source=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        (
+            "time,volt\n" + "1,2,3\n" * 9,
+            "",
+            r"the first row \(line 1\) has 2 values, but 9 of 9 rows have more",
+        ),
+        ("a,b,a\n" + "1,2,3\n4,5,6\n7,8,9\n", "", "more than one column called 'a'"),
+        (
+            "id,a,kind\n" + "".join(f"x{i},{i},{'uv'[i % 2]}\n" for i in range(30)),
+            "kind",
+            r"data.drop = \['id'\]$",
+        ),
+        (
+            "id,a,kind\n" + "".join(f"x{i},{i},{'uv'[i % 2]}\n" for i in range(30)),
+            "id",
+            r"data.drop = \['kind'\]$",
+        ),
+    ],
+)
+def test_reported_tables_are_refused_with_what_is_right(
+    tmp_path: Path, text: str, label: str, message: str
+) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        load(DataOptions(source=str(tmp_path / "t.csv"), label=label))
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "columns"),
+    [
+        ("a,b\n" + "".join(f"{i},{i * i},\n" for i in range(20)), 20, ("a", "b")),
+        ("a,b,\n" + "".join(f"{i},{i * i},\n" for i in range(20)), 20, ("a", "b")),
+    ],
+)
+def test_reported_tables_are_read(tmp_path: Path, text: str, rows: int, columns: tuple[str, ...]) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    data = load(DataOptions(source=str(tmp_path / "t.csv")))
+    parts = (data.train, data.valid, data.test)
+    x = np.concatenate([p.x for p in parts])[np.argsort(np.concatenate([p.index for p in parts]))]
+    assert (len(x), data.columns) == (rows, columns)
+    np.testing.assert_array_equal(x[:, 1], np.arange(20) ** 2)

@@ -9,6 +9,7 @@ from latlas.text import (
     Cell,
     aligned,
     count,
+    counted,
     duration,
     error,
     listed,
@@ -18,6 +19,15 @@ from latlas.text import (
     setting,
     transposed,
 )
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "shown"),
+    [(1, "row", "1 row"), (0, "row", "0 rows"), (1200, "class", "1,200 classes"), (2.5, "epoch", "2.5 epochs"),
+     (1.0, "epoch", "1 epoch"), (4.0, "epoch", "4 epochs"), (2, "training item", "2 training items")],
+)  # fmt: skip
+def test_one_thing_is_no_things(number: float, noun: str, shown: str) -> None:
+    assert counted(number, noun) == shown
 
 
 @pytest.mark.parametrize(

@@ -372,6 +372,72 @@ def test_what_is_changed_of_image_files_is_said(
     assert "pixels divided by 255" in capsys.readouterr().err
 
 
+def test_what_is_changed_of_pictures_in_memory_is_said(
+    trained: Callable[[str], Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained("grey bytes")[0]
+    pictures = [Image.new("L", (8, 10), 9), Image.new("RGB", (8, 10), 9), Image.new("RGB", (30, 20), 9)]
+    turned = Image.new("L", (10, 8), 9)
+    turned.getexif()[0x0112] = 6  # upright it has the model's size
+    latlas.encode(run, [*pictures, turned])
+    said = capsys.readouterr().err
+    assert "1 of 4 pictures resized (short side, then centre crop) to 10x8" in said
+    assert "2 of 4 pictures made grey, as the model takes them" in said
+    latlas.encode(run, pictures[1])
+    assert "1 of 1 picture made grey" in capsys.readouterr().err
+    latlas.encode(run, pictures[0])
+    assert capsys.readouterr().err == ""
+    latlas.encode(trained("RGB bytes")[0], pictures[0])
+    assert "1 of 1 picture in grey taken as RGB" in capsys.readouterr().err
+    with pytest.raises(InputError, match=r"items of shape \(10, 8, 3\)"):
+        latlas.encode(run, np.zeros((2, 10, 8, 3), np.uint8))
+    # Of two files the same is said once.
+    for name, picture in (("a", pictures[2]), ("b", pictures[2].rotate(90))):
+        picture.save(tmp_path / f"{name}.png")
+    latlas.morph(run, tmp_path / "a.png", tmp_path / "b.png")
+    assert capsys.readouterr().err.count("made grey") == 1
+
+
+def test_draws_beyond_the_range_are_kept_and_said_and_pictures_show_them_clipped(
+    trained: Callable[[str], Trained], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = trained("grey bytes")[0]
+    wide = latlas.train(
+        run.config.data.source, out=tmp_path / "run", latent=2, steps=3, quiet=True, quick=True,
+        settings=SMALL | {"likelihood.name": "gaussian", "likelihood.sigma": 0.5},
+    )  # fmt: skip
+    for out in (None, tmp_path / "s.npz", tmp_path / "s.png", tmp_path / "folder"):
+        output = latlas.sample(wide, 20, noise=True, out=out)
+        x = output.arrays["samples"]
+        beyond = int(((x < -1e-3) | (x > 255.003)).sum())
+        assert 0.1 < beyond / x.size < 0.6
+        said = f"{beyond:,} of {x.size:,} values lie outside the data's range, 0 to 255, as a Gaussian likelihood"
+        assert said in capsys.readouterr().err.replace("\n", " ")
+        assert said in output.about["notes"][0]
+    assert np.asarray(Image.open(tmp_path / "folder" / "01.png")).max() == 255
+    latlas.sample(wide, 20)  # means
+    latlas.sample(run, 20, noise=True)  # of a likelihood of values inside the range
+    assert "outside" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("density", ["", "full"])
+def test_rows_with_noise_vary_as_the_data_do(
+    trained: Callable[[str], Trained], tmp_path: Path, density: str
+) -> None:
+    """Var(x) = Var(E[x | z]) + E[sigma^2]: with noise, a column varies by the square of its sigma more."""
+    run = trained("a table")[0]
+    out, sigma = tmp_path / "s.csv", latlas.load(run).likelihood.sigma.detach().numpy().reshape(-1)
+    options: dict[str, Any] = {"seed": 3, "density": density, "quiet": True}
+    means = latlas.sample(run, 4000, **options).arrays["samples"]
+    drawn = latlas.sample(run, 4000, noise=True, out=out, **options).arrays["samples"]
+    scale = np.asarray(latlas.load(run).item.scaling.scale)
+    noise = (drawn - means) / scale  # of the same codes
+    np.testing.assert_allclose(noise.mean(0), 0, atol=5 * sigma.max() / 4000**0.5)
+    np.testing.assert_allclose(noise.std(0), np.broadcast_to(sigma, 5), rtol=0.1)
+    assert (drawn.var(0) > means.var(0)).all()
+    np.testing.assert_allclose(pd.read_csv(out).to_numpy(), drawn, rtol=1e-6)
+
+
 def test_a_frame_is_matched_by_name_and_comes_back_as_one(tmp_path: Path) -> None:
     table = pd.DataFrame(rows(), columns=list("abcde"))
     table.to_csv(tmp_path / "t.csv", index=False)

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from dataclasses import asdict, dataclass
+import threading
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parameter import UninitializedParameter
 
-from latlas.brought import NOTHING, Brought
+from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
-from latlas.models import Model
-from latlas.networks import NETWORKS
-from latlas.objectives import OBJECTIVES, Objective
+from latlas.models import Model, evaluating
+from latlas.networks import NETWORKS, Networks
+from latlas.objectives import OBJECTIVES, Objective, OwnObjective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
-from latlas.settings import Config
+from latlas.settings import OWN, AugmentConfig, Config
+from latlas.text import counted
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
 # most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
-MOST_EPOCHS = 200  # of small sets of images, which are known by heart by then
+MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
-NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)
+NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+_SEEDING = threading.Lock()  # two threads that build at once would draw from each other's seed
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
@@ -49,6 +55,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
 
     Raises InputError if a setting does not fit the data.
     """
+    config = named(config, brought)
     changes: dict[str, Any] = {"data.source": dataset.source}
     notes: list[str] = []
 
@@ -56,47 +63,103 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         changes[key] = value
         notes.append(f"{key} = {value} ({reason})")
 
-    table, grey = dataset.kind == "table", len(dataset.shape) == 3 and dataset.shape[0] == 1
+    table = dataset.kind == "table"
     name: str = config.likelihood.name
     if name == "auto":
         name, reason = _likelihood_for(config, dataset)
         choose("likelihood.name", name, reason)
-    likelihood = LIKELIHOODS[name]
+    likelihood = LIKELIHOODS[name] if brought.likelihood is None else brought.likelihood
     if not likelihood.has_sigma and config.likelihood.sigma != "learned":
         notes.append(
             f"likelihood.sigma = {config.likelihood.sigma} has no effect: a {likelihood.title} has no sigma"
         )
-    if config.likelihood.output == "auto":
+    if config.likelihood.output == "auto" and brought.likelihood is None:
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
-        small = len(dataset.shape) == 1 or (grey and math.prod(dataset.shape) <= SMALL_IMAGE)
-        shape = "x".join(map(str, dataset.shape))
-        choose("network.name", "mlp" if small else "conv", f"items of shape {shape}")
-    if config.network.hidden is None and table:
+        choose("network.name", *_network_for(dataset.shape))
+    if config.network.hidden is None and table and brought.network is None:
         changes["network.hidden"] = (128, 128)
     if config.model.latent is None:
-        choose("model.latent", max(1, min(8, dataset.shape[0] // 2)) if table else 16, f"{dataset.kind} data")
+        choose("model.latent", *_latent_for(config, dataset, brought))
     if config.training.epochs is None and config.training.steps is None:
-        epochs = _good_epochs(dataset, config.training.batch_size)
-        choose("training.epochs", epochs, f"{len(dataset.train):,} training {items(dataset.kind)}")
+        epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
+        choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if config.training.patience is None and _ranks_epochs(config, dataset, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
+    check_augment(config.augment, dataset.shape)
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
         raise InputError(refusal)
     if not likelihood.normalised(dataset.binary):
-        notes.append(
-            f"{likelihood.title} on grey values is a cross-entropy, not a normalised likelihood: "
-            "no bits per dimension, and no ranking against Gaussians"
-        )
+        own = brought.likelihood is not None
+        what = "does not say that it is" if own else "on grey values is a cross-entropy, not"
+        unranked = "no bits per dimension, and no ranking against Gaussians"
+        notes.append(f"{likelihood.title} {what} a normalised likelihood: {unranked}")
     return resolved, notes
 
 
-def _good_epochs(dataset: Dataset, batch_size: int) -> int:
-    """The epochs after which a model of these data improves slowly."""
-    per_epoch = steps_per_epoch(len(dataset.train), batch_size)
-    if dataset.kind == "table":
+def check_augment(options: AugmentConfig, shape: tuple[int, ...]) -> None:
+    """Raises InputError for items (*shape) that cannot be mirrored or moved as the options say."""
+    if len(shape) == 1 and options != AugmentConfig():
+        field = "augment.flip" if options.flip else "augment.shift"
+        raise InputError("columns have no order in which to mirror or move them; leave it out", field=field)
+    if options.shift and options.shift >= min(shape[1:], default=1):
+        raise InputError(
+            f"items are of {'x'.join(map(str, shape))}", field="augment.shift", value=options.shift
+        )
+
+
+def _network_for(shape: tuple[int, ...]) -> tuple[str, str]:
+    """The network for items (*shape) unless one is set, and why."""
+    grey = len(shape) == 3 and shape[0] == 1
+    small = len(shape) == 1 or (grey and math.prod(shape) <= SMALL_IMAGE)
+    return "mlp" if small else "conv", f"items of shape {'x'.join(map(str, shape))}"
+
+
+def _latent_for(config: Config, dataset: Dataset, brought: Brought) -> tuple[int, str]:
+    """The size of the latent space unless one is set, and why: that of one's own parts, else by the data."""
+    for part in (brought.posterior, brought.prior):
+        if part is not None:
+            return part.latent, f"that of {type(part).__name__}"
+    if brought.network is not None:
+        width = _outputs_of(brought.network[0], dataset.shape)
+        family = POSTERIORS[config.posterior.name]
+        fitting = [latent for latent in range(1, width + 1) if family(latent).outputs == width]
+        if not fitting:
+            raise InputError(
+                f"the encoder gives {width:,} values for an item, which fit no size of posterior.name ="
+                f" {config.posterior.name}; its last layer decides",
+                field="network",
+            )
+        return fitting[0], f"the encoder's {width:,} outputs"
+    size = max(1, min(8, dataset.shape[0] // 2)) if dataset.kind == "table" else 16
+    return size, f"{dataset.kind} data"
+
+
+def _outputs_of(encoder: torch.nn.Module, shape: tuple[int, ...]) -> int:
+    """How many values an encoder of one's own gives for an item (*shape)."""
+    encoder = copy.deepcopy(encoder)
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), evaluating(encoder):
+        try:
+            codes = encoder.to("cpu", torch.float32)(torch.zeros(2, *shape))
+        except Exception as error:  # a network of one's own may raise anything
+            raise InputError(
+                f"the encoder fails on 2 items of shape {shape} ({type(error).__name__}: {error})",
+                field="network",
+            ) from None
+    if not isinstance(codes, torch.Tensor) or codes.ndim != 2:
+        raise InputError(
+            "the encoder has to give one tensor (B, outputs), of mean and log-variance torch.cat([mean, log_var], -1)",
+            field="network",
+        )
+    return codes.shape[1]
+
+
+def good_epochs(kind: str, n: int, batch_size: int) -> int:
+    """The epochs after which a model of n training items of this kind improves slowly."""
+    per_epoch = steps_per_epoch(n, batch_size)
+    if kind == "table":
         return max(6, round(TABLE_STEPS / per_epoch))
     return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
 
@@ -130,13 +193,13 @@ def _long_warmup(config: Config, n: int) -> list[str]:
     steps, warmup = steps_of(config, n), config.objective.warmup or 0
     if warmup <= steps or config.training.method == "pca":
         return []
-    note = f"objective.warmup = {warmup:,} is longer than training, {steps:,} steps"
+    note = f"objective.warmup = {warmup:,} is longer than training, {counted(steps, 'step')}"
     return [f"{note}: the weight does not reach its full value"]
 
 
 def items(kind: str) -> str:
-    """The word for items of this kind of data: images or rows."""
-    return "images" if kind == "image" else "rows"
+    """The word for items of this kind of data: images, signals, volumes or rows."""
+    return f"{kind}s" if kind in ("image", "signal", "volume") else "rows"
 
 
 def unit_of(kind: str) -> str:
@@ -154,36 +217,45 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
 
 
 def statistics(dataset: Dataset) -> Statistics:
-    """Mean item and spread of the training split, from at most 10,000 items (fewer of large ones) spaced evenly."""
+    """Mean item and spread of the training split, or of its targets, from at most 10,000 items (fewer of large ones)
+    spaced evenly.
+    """
     rows = min(len(dataset.train), 10_000, max(100, STATISTICS_VALUES // math.prod(dataset.shape)))
     chosen = np.linspace(0, len(dataset.train) - 1, rows).astype(np.int64)
-    x = dataset.scaling.apply(np.asarray(dataset.train.x[chosen]))
-    x = x.transpose(0, 3, 1, 2) if x.ndim == 4 else x
+    x = dataset.scaling.apply(np.asarray(dataset.train.clean[chosen]))
+    x = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
     # Evenly spaced as well: if items are sorted by class, the first ones are all of one class.
     examples = x[:: -(-rows // MOST_EXAMPLES)]
     return Statistics(x.mean(0, dtype=np.float64), float(x.std(dtype=np.float64)), examples)
 
 
 def build(config: Config, item: Like, about: Statistics | None = None, brought: Brought = NOTHING) -> Model:
-    """The model of a resolved configuration, initialised by its seed and the data's statistics.
+    """The model of a resolved configuration, initialised by its seed and the data's statistics; of parts that were
+    brought along it has copies.
 
-    Raises InputError if the network does not fit the shape.
+    Raises InputError if the network does not fit the shape, and for parts of one's own that are missing.
     """
     latent = config.model.latent
     if latent is None:
         raise InputError("model.latent: not decided yet; resolve the configuration with a data set first")
-    family = POSTERIORS[config.posterior.name]
+    check_brought(config, brought)
+    own = brought.copies()
     # The CPU's generator alone: torch.manual_seed would change a user's CUDA generators as well.
-    with torch.random.fork_rng(devices=[]):
+    with _SEEDING, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
-        posterior = family(latent, config.posterior.layers)
+        posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
         # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
         torch.default_generator.manual_seed(config.seed)
-        networks = NETWORKS[config.network.name].make(item.shape, posterior.outputs, latent, config.network)
+        networks = own.network or NETWORKS[config.network.name].make(
+            item.shape, posterior.outputs, latent, config.network
+        )
+        _filled(networks, (item.shape, (latent,)))
         examples = about.examples if about else None
-        prior = PRIORS[config.prior.name].from_config(latent, config.prior, item, examples)
-    family_x, spread = LIKELIHOODS[config.likelihood.name], about.spread if about else 1.0
-    likelihood = family_x.from_config(config.likelihood, item.kind, item.shape, spread)
+        prior = own.prior or PRIORS[config.prior.name].from_config(latent, config.prior, item, examples)
+    spread = about.spread if about else 1.0
+    likelihood = own.likelihood or LIKELIHOODS[config.likelihood.name].from_config(
+        config.likelihood, item.kind, item.shape, spread
+    )
     model = Model(item, networks, posterior, prior, likelihood)
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
@@ -194,33 +266,69 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
             field="training.batch_size",
             value=1,
         )
-    model = model.to(torch.float64 if config.training.precision == "float64" else torch.float32)
-    # Convolutions run faster with the channels last; other parameters do not change.
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.to("cpu", torch.float64 if config.training.precision == "float64" else torch.float32)
+    for weights in model.parameters():
+        if (
+            weights.ndim == 4
+        ):  # convolutions run faster with the channels last; other parameters do not change
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def _filled(networks: Networks, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    """Gives lazy layers of one's own networks their weights, by a pass of two items of zeros."""
+    for network, shape in zip(networks, shapes, strict=True):
+        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+            with torch.no_grad(), evaluating(network):
+                network(torch.zeros(2, *shape))
 
 
 def objective_of(config: Config, shape: tuple[int, ...], brought: Brought = NOTHING) -> Objective:
-    """The objective of the configuration, for items (*shape); one that was brought goes before it."""
-    if brought.objective is not None:
-        return brought.objective
+    """The objective of the configuration, for items (*shape), or the one that was brought along for it.
+
+    Raises InputError where that is missing.
+    """
+    if config.objective.name == OWN:
+        check_brought(config, brought, ("objective",))
+        assert brought.objective is not None
+        if not isinstance(brought.objective, OwnObjective):
+            return brought.objective
+        return replace(brought.objective, samples=config.objective.samples, beta=config.objective.beta)
     return OBJECTIVES[config.objective.name].from_config(config.objective, math.prod(shape))
 
 
 def has_prior(config: Config) -> bool:
     """Whether codes are trained towards the prior; those of a plain autoencoder are not."""
-    return POSTERIORS[config.posterior.name].has_density or OBJECTIVES[config.objective.name].matches_prior
+    return has_density(config) or (
+        config.own.matches_prior
+        if config.objective.name == OWN
+        else OBJECTIVES[config.objective.name].matches_prior
+    )
+
+
+def has_density(config: Config) -> bool:
+    """Whether the posterior has a density."""
+    if config.posterior.name == OWN:
+        return config.own.has_density
+    return POSTERIORS[config.posterior.name].has_density
 
 
 def _start_at_mean(model: Model, mean: np.ndarray) -> None:
-    bias = model.decoder.output.bias  # type: ignore[union-attr]
-    if not isinstance(bias, torch.Tensor):
+    bias = getattr(getattr(model.decoder, "output", None), "bias", None)
+    if not isinstance(bias, torch.Tensor) or bias.numel() not in (mean.size, mean.shape[0]):
         return
     per_value = bias.numel() == mean.size
-    start = mean if per_value else np.broadcast_to(mean.mean(axis=(1, 2), keepdims=True), mean.shape)
+    start = (
+        mean
+        if per_value
+        else np.broadcast_to(mean.mean(axis=tuple(range(1, mean.ndim)), keepdims=True), mean.shape)
+    )
     with torch.no_grad():
-        raw = model.likelihood.raw(torch.tensor(start, dtype=bias.dtype))
+        raw = model.likelihood.raw(torch.tensor(start, dtype=bias.dtype, device=bias.device))
+        if raw is None or raw.shape != start.shape:
+            return
         # A bias for each channel: its pixels start from one mean and one sigma, so any of them stands for all.
-        bias.copy_((raw if per_value else raw[:, 0, 0]).reshape(bias.shape))
+        bias.copy_((raw if per_value else raw.flatten(1)[:, 0]).reshape(bias.shape))
 
 
 def item_of(dataset: Dataset) -> Like:
@@ -228,29 +336,33 @@ def item_of(dataset: Dataset) -> Like:
     return Like(dataset.kind, dataset.shape, dataset.scaling, dataset.columns, dataset.classes)
 
 
-def description(config: Config, item: Like, binary: bool) -> dict[str, Any]:
+def description(config: Config, model: Model, binary: bool) -> dict[str, Any]:
     """The JSON values from which `from_description` builds the model again."""
-    parts = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "training")
+    parts = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "own", "training")
     dump = config.model_dump(mode="json")
     return {
         "format": 1,
         "config": {part: dump[part] for part in parts},
-        "item": asdict(item),
-        "normalised": LIKELIHOODS[config.likelihood.name].normalised(binary),
+        "item": asdict(model.item),
+        "parameters": {
+            name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()
+        },
+        "normalised": model.likelihood.normalised(binary),
     }
 
 
-def from_description(about: dict[str, Any], brought: Brought = NOTHING) -> Model:
-    """The model of a `description`, with fresh weights.
+def from_description(about: dict[str, Any], file: Path | str, brought: Brought = NOTHING) -> Model:
+    """The model of a `description` that was read from a file, with fresh weights.
 
     Raises InputError if a part of the description is missing or damaged.
     """
     try:
-        return build(parse(about["config"], "model.json"), _item_from(about["item"]), brought=brought)
+        return build(parse(about["config"], str(file)), item_from(about["item"]), brought=brought)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"model.json: damaged ({type(error).__name__}: {error})") from None
+        raise InputError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 
 
-def _item_from(item: dict[str, Any]) -> Like:
+def item_from(item: dict[str, Any]) -> Like:
+    """The item that a `description` describes."""
     columns, classes = (None if item[key] is None else tuple(item[key]) for key in ("columns", "classes"))
     return Like(item["kind"], tuple(item["shape"]), Scaling.from_dict(item["scaling"]), columns, classes)

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from latlas.errors import InputError, unknown
 from latlas.files import refuse_special
-from latlas.settings import Config
+from latlas.settings import Config, OwnConfig
 
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
@@ -61,10 +61,12 @@ def _unknown_key(key: str) -> str:
 
 
 def known_keys() -> dict[str, str]:
-    """Every key of a configuration, with its description."""
+    """Every key of a configuration that a person may write, with its description."""
     keys: dict[str, str] = {}
     for name, field in Config.model_fields.items():
         section = field.annotation
+        if section is OwnConfig:
+            continue
         if isinstance(section, type) and issubclass(section, BaseModel):
             keys |= {f"{name}.{k}": f.description or "" for k, f in section.model_fields.items()}
         else:
@@ -165,7 +167,8 @@ def to_toml(config: Config, comments: bool = False) -> str:
     document.add("seed", tomlkit.item(config.seed))
     for name in Config.model_fields:
         section = getattr(config, name)
-        if isinstance(section, BaseModel):
+        # What no file can hold is not explained to those who write one.
+        if isinstance(section, BaseModel) and (name != "own" or section != OwnConfig()):
             document.add(name, _table(section, comments))
     return tomlkit.dumps(document)
 

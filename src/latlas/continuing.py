@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,20 +20,36 @@ from latlas.files import write_atomic, write_json
 from latlas.models import Model
 from latlas.runs import Progress, Run
 from latlas.settings import Config
-from latlas.text import setting
+from latlas.text import counted, setting
 from latlas.training import plan
 
 # What may change when a run is trained further; everything else decides what its log and numbers are of.
 FURTHER = ("training.epochs", "training.steps", "training.patience", "optimizer.lr", "optimizer.schedule",
            "optimizer.clip", "optimizer.weight_decay")  # fmt: skip
+LENGTHS = ("training.steps", "training.epochs")
 # What a new run takes over from the run whose weights it starts from.
-TAKEN_OVER = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "corruption")
+TAKEN_OVER = ("recipe", "model", "network", "posterior", "prior", "likelihood", "objective", "own",
+              "corruption")  # fmt: skip
 
 
 def config_of(run: Run) -> Config:
-    """The run's configuration, with what run.json has of its newest part: a process may be killed between the two."""
-    parts = run.info.get("parts") or [{}]
-    return override(run.config, parts[-1].get("settings", {}), "run.json")
+    """The run's configuration, with what run.json has of its parts: a process may be killed between the two."""
+    return _with_parts(run, run.info.get("parts", []))
+
+
+def _with_parts(run: Run, parts: Sequence[Mapping[str, Any]]) -> Config:
+    config = run.config
+    for part in parts:
+        config = override(config, part["settings"], "run.json")
+    return config
+
+
+def waiting(run: Run) -> bool:
+    """Whether a process was killed after it wrote a new part of the run and before the checkpoint that this starts
+    from.
+    """
+    parts = run.info.get("parts", [])
+    return bool(parts) and parts[-1]["step"] > run.progress.start
 
 
 def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
@@ -61,11 +78,19 @@ def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
     per_epoch = steps_per_epoch(images, config.training.batch_size)
     step, steps = max(progress.step, run.metrics.get("steps", 0)), steps_of(wanted, images)
     if steps <= step:
-        key = next(
-            (key for key in ("training.steps", "training.epochs") if changed.get(key)), next(iter(changed))
-        )
+        key = next((key for key in LENGTHS if changed.get(key)), next(iter(changed)))
+        if key not in LENGTHS:
+            raise InputError(
+                f"the run has trained all of its {counted(step, 'step')} ({counted(step / per_epoch, 'epoch')}): it"
+                " also needs more of"
+                " them, as",
+                field=key,
+                value=setting(after[key]),
+                remedy=[{"training.epochs": 2 * math.ceil(step / per_epoch)}],
+            )
         raise InputError(
-            f"the run has trained {step:,} steps ({step / per_epoch:,.4g} epochs) already, and would end after"
+            f"the run has trained {counted(step, 'step')} ({counted(step / per_epoch, 'epoch')}) already, and would"
+            " end after"
             f" {steps:,}; train it for more of them",
             field=key,
             value=setting(after[key]),
@@ -78,34 +103,39 @@ def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
 def begin(run: Run, config: Config, model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, str]:
     """Makes a run one that is trained further by this configuration; gives its progress, and a sentence on it.
 
-    A finished run goes on from its best weights, a stopped one from its newest. What is written is written in an order
-    that leaves, wherever a process is killed, the run as it was or one that is resumed to the same bits. The caller
-    holds the run's lock.
+    A finished run goes on from its best weights, a stopped one from its newest. run.json is written first, and the
+    checkpoint that the part starts from after it, so that a run whose process is killed anywhere goes on to the same
+    bits. The caller holds the run's lock.
     """
-    progress, weights = runs.restore_checkpoint(run, model, optimizer), "newest"
-    if run.finished:
-        weights = "best"
-        if (run.path / runs.BEST).exists():
-            runs.load_checkpoint(run.path / runs.BEST, model, optimizer)
-    progress = replace(
-        progress, start=progress.step, epochs_without_better=0, setbacks=0, recently_skipped=[]
-    )
-    info, before = run.info, settings_of(config_of(run), ())
+    info = run.info
+    parts = info.get("parts", [])
+    left = parts[-1] if waiting(run) else None
+    earlier = parts[:-1] if left else parts
+    weights = left["weights"] if left else "best" if run.finished else "newest"
+    progress = runs.restore_checkpoint(run, model, optimizer)
+    if weights == "best" and (run.path / runs.BEST).exists():
+        runs.load_checkpoint(run.path / runs.BEST, model, optimizer)
+    before, after = settings_of(_with_parts(run, earlier), ()), settings_of(config, ())
     part = {
         "step": progress.step,
         "epoch": round(progress.step / steps_per_epoch(info["data"]["train"], config.training.batch_size), 3),
-        "settings": {
-            key: value for key, value in settings_of(config, ()).items() if value != before.get(key)
-        },
+        "settings": {key: value for key, value in after.items() if value != before.get(key)},
         "weights": weights,
         "weights_step": progress.best_step if weights == "best" else progress.step,
         "optimizer": "goes on" if optimizer.state else "begins anew",
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "command": invocation.command(),
     }
-    runs.save_checkpoint(run, model, optimizer, progress)
+    progress = replace(
+        progress, start=progress.step, epochs_without_better=0, setbacks=0, recently_skipped=[],
+        earlier_setbacks=progress.earlier_setbacks + progress.setbacks,
+    )  # fmt: skip
+    if left is None or left["settings"] != part["settings"]:
+        write_json(run.path / "run.json", info | {"parts": [*earlier, part]})
+    else:
+        part = left
     (run.path / "metrics.json").unlink(missing_ok=True)
-    write_json(run.path / "run.json", info | {"parts": [*info.get("parts", []), part]})
+    runs.save_checkpoint(run, model, optimizer, progress)
     write_atomic(run.path / "config.toml", to_toml(config))
     return progress, described(part)
 
@@ -149,7 +179,7 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
     except InputError as error:
         raise InputError(str(error), field="training.start") from None
     own = model.state_dict()
-    if wrong := _unlike(own, weights):
+    if wrong := runs.unlike(own, weights):
         raise InputError(
             f"the weights of {run.path} do not fit: {'; '.join(wrong)}{_take_over(run, config, model)}",
             field="training.start",
@@ -160,7 +190,7 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
         "data": run.info["data"]["name"],
         "step": run.metrics.get("best_step"),
         "sha256": hashlib.sha256((run.path / runs.WEIGHTS).read_bytes()).hexdigest(),
-        "same_scale": run.model().item.scaling == model.item.scaling,
+        "same_scale": run.item.scaling == model.item.scaling,
     }
 
 
@@ -171,21 +201,6 @@ def start_text(start: Mapping[str, Any]) -> str:
     return f"weights start from those of {start['run']}{step}, trained on {start['data']}{scale}"
 
 
-def _unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
-    missing = [f"{name} is missing there" for name in own if name not in other]
-    unknown = [f"{name} is not in this model" for name in other if name not in own]
-    shapes = [
-        f"{name} is {_shape(other[name])} there and {_shape(own[name])} here"
-        for name in own
-        if name in other and own[name].shape != other[name].shape
-    ]
-    return [*shapes, *missing, *unknown]
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
-
-
 def _take_over(run: Run, config: Config, model: Model) -> str:
     """The settings of the run to take over, or how the items differ, as the end of a sentence."""
     there, here = (settings_of(c, ("recipe", "objective", "corruption")) for c in (run.config, config))
@@ -194,6 +209,6 @@ def _take_over(run: Run, config: Config, model: Model) -> str:
         for key in there
         if key.partition(".")[0] in TAKEN_OVER and there[key] != here.get(key)
     ]
-    shapes = ["x".join(map(str, item.shape)) for item in (run.model().item, model.item)]
+    shapes = ["x".join(map(str, item.shape)) for item in (run.item, model.item)]
     items = [f"items are {shapes[0]} there and {shapes[1]} here"] if shapes[0] != shapes[1] else []
     return f"; take over {', '.join(differing)}" * bool(differing) + f"; {', '.join(items)}" * bool(items)

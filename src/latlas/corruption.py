@@ -12,8 +12,8 @@ def corrupt(x: Tensor, options: CorruptionConfig, generator: torch.Generator | N
     """Items x (B, *shape) on the model's scale, corrupted: shaped as x, on its device, x itself for "none".
 
     gaussian: x + strength * e, e ~ N(0, 1), not clipped to [0, 1], so that its expected squared error is
-    strength^2 per value. masking: each value becomes 0 with probability strength, all channels (B, C, H, W) of
-    a pixel together; 0 is black in an image and the column's mean in a table. Every item is corrupted anew at
+    strength^2 per value. masking: each value becomes 0 with probability strength, all channels (B, C, ...) of
+    a place together; 0 is black in an image and the column's mean in a table. Every item is corrupted anew at
     each call; a generator's state decides how (Vincent et al. 2008, Extracting and composing robust features
     with denoising autoencoders).
     """
@@ -21,7 +21,7 @@ def corrupt(x: Tensor, options: CorruptionConfig, generator: torch.Generator | N
         noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
         return x + options.strength * noise
     if options.name == "masking":
-        places = (len(x), 1, *x.shape[2:]) if x.ndim == 4 else x.shape
+        places = (len(x), 1, *x.shape[2:]) if x.ndim > 2 else x.shape
         hidden = torch.rand(places, generator=generator, device=x.device) < options.strength
         return x.masked_fill(hidden, 0.0)
     return x

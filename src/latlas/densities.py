@@ -17,6 +17,7 @@ import torch
 
 from latlas.errors import InputError
 from latlas.likelihoods import LOG_2PI
+from latlas.text import counted
 
 MOST_CODES = 20_000  # codes that are fitted to, evenly spaced over a split: more change little but the time
 COMPONENTS = (1, 2, 3, 5, 10, 20)  # numbers of Gaussians that are tried for a mixture
@@ -176,7 +177,8 @@ def refusal(name: str, codes: np.ndarray) -> str:
         return f"{n} {'code' if n == 1 else 'equal codes'} without any spread; codes that differ are needed"
     needed = {"factored": 2, "flow": max(20, d + 1)}.get(name, d + 1)
     if n < needed:
-        return f"{n} codes of {d} dimensions; at least {needed} are needed: give more data, or use factored"
+        have = f"{counted(n, 'code')} of {counted(d, 'dimension')}"
+        return f"{have}; at least {needed} are needed: give more data, or use factored"
     return ""
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from latlas import (
@@ -21,6 +22,7 @@ from latlas import (
     invocation,
     metrics,
     pca,
+    probing,
     report,
     runs,
     snapshots,
@@ -28,9 +30,9 @@ from latlas import (
 )
 from latlas import data as sources
 from latlas._version import __version__
-from latlas.brought import NOTHING, Brought
+from latlas.brought import NOTHING, OF_TRAINING, Brought, check_brought, shown
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
-from latlas.config import override, to_toml
+from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.diagnosis.wording import described
@@ -38,22 +40,25 @@ from latlas.errors import InputError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.machine import environment, interruptible, prepare
 from latlas.metrics import Context, display
-from latlas.metrics.elbo import Evaluation, evaluate
-from latlas.metrics.importance import trained_bound
+from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
+from latlas.objectives import Objective
 from latlas.progress import SILENT, Observer
 from latlas.runs import Progress, Run
+from latlas.selection import Selection
 from latlas.settings import Config
-from latlas.tensorboard import Board
+from latlas.trackers import Followers, Tracker, own, replay
 
 T = TypeVar("T")
+SHOWN = 8  # images that trackers get at each epoch
+QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}  # enough to try things out
 
 
 class Interrupted(KeyboardInterrupt):
     """Training was asked to stop and has saved its state: `run` can be resumed."""
 
     def __init__(self, run: Run, step: int) -> None:
-        super().__init__(f"stopped at step {step:,}; continue with: latlas train --resume {run.path}")
+        super().__init__(f"stopped at step {step:,}; continue with: {run.continued_by}")
         self.run = run
 
 
@@ -71,8 +76,9 @@ class Session:
     progress: Progress = field(default_factory=Progress)
     started: float = field(default_factory=time.perf_counter)
     before: float = 0.0
-    scores: list[tuple[int, float]] = field(default_factory=list)
     explained: bool = False
+    trackers: Followers = field(default_factory=Followers)
+    quick: bool = False
 
     @property
     def seconds(self) -> float:
@@ -86,14 +92,22 @@ class Session:
             self.observer.note(sign)
         self.explained = self.explained or bool(sign)
 
+    @property
+    def objective(self) -> Objective:
+        return objective_of(self.config, self.dataset.shape, self.run.brought)
+
     def batches(self, split: str) -> Batches:
-        return Batches(self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype)
+        augment = self.run.brought.augment if split == "train" else None
+        return Batches(
+            self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype, augment
+        )
 
 
 def train(
-    config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING
-) -> Run:
-    """Trains a configuration in a new run folder, then writes its numbers, pictures and report.
+    config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING,
+    tracker: Sequence[Tracker] = (),
+) -> Run:  # fmt: skip
+    """Trains a configuration in a new run folder, then writes its numbers, pictures and report; each `tracker` follows.
 
     Nothing is written before configuration and data are checked. Raises InputError for an error in either,
     Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
@@ -109,21 +123,50 @@ def train(
     if config.training.method == "pca":
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
+    config, brought = probed(config, dataset, model, brought)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
-        "model.json": description(config, item_of(dataset), dataset.binary),
+        "model.json": description(config, model, dataset.binary),
         "run.json": (info := _info(dataset, device, [*dataset.notes, *notes])),
     }
     if config.training.start:
         info["start"] = continuing.load_start(config, model)
         observer.note(continuing.start_text(info["start"]))
     model, optimizer = _on_device(model, config, device)
-    if config.training.start:
-        # The run has to go on from here even where the other one is gone.
+    if config.training.start or own_parts(brought):
+        # The run has to go on from here even where the other one is gone, or one's own parts have other weights.
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
     run = replace(runs.create(out, f"{dataset.name}-{config.recipe.name}", contents), brought=brought)
     observer.note(f"run folder: {run.path}")
-    return _run(Session(run, config, dataset, model, optimizer, observer, device, started=started))
+    followers = Followers([*own(), *tracker], observer)
+    return _run(
+        Session(run, config, dataset, model, optimizer, observer, device, started=started, trackers=followers)
+    )
+
+
+def own_parts(brought: Brought) -> bool:
+    """Whether parts of one's own were brought along."""
+    return any(getattr(brought, name) is not None for name in OF_TRAINING)
+
+
+def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> tuple[Config, Brought]:
+    """Probes parts of one's own on training items; gives both with what is found out about an objective.
+
+    Raises InputError for a part that is missing, and as `probing.probe` does.
+    """
+    check_brought(config, brought, OF_TRAINING)
+    if not own_parts(brought):
+        return config, brought
+    rows = dataset.train.even_rows(probing.PROBED)
+    x = Batches(dataset.train, dataset.scaling, model.device, model.dtype)(rows)
+    if brought.augment is not None:
+        probing.probe_augment(brought.augment, x, config.augment)
+    objective = probing.probe(model, objective_of(config, dataset.shape, brought), x)
+    if brought.objective is None:
+        return config, brought
+    matches = bool(objective.needs["prior_draws"]) or objective.matches_prior
+    found = {"own.rate_weight": float(objective.rate_weight), "own.matches_prior": matches}
+    return override(config, found, "objective"), replace(brought, objective=objective)
 
 
 def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
@@ -154,28 +197,30 @@ def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str,
 def resume(
     path: Run | str | Path,
     observer: Observer = SILENT,
-    threads: int | None = None,
-    device: str = "",
-    data_dir: str = "",
+    where: Mapping[str, Any] | None = None,
     changes: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    tracker: Sequence[Tracker] = (),
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. Raises InputError when the run's data are missing or have changed, and for a setting that cannot
-    change.
+    `where` has the device, the threads and the data_dir to go on with, as before unless given. With `changes`, settings
+    by dotted key, it is trained further: see `continuing`. Without any, a finished run is
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time.
+
+    Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
     run = runs.find(path)
-    further = continuing.further(run, changes or {})
-    if run.finished and further is None:
+    further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
+    if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
         if not (run.path / "report.html").exists():
             report.write_report(run.path)
         return run
-    config, info = further or continuing.config_of(run), run.info
+    config, info, where = further or continuing.config_of(run), run.info, where or {}
     machine = {
-        "training.threads": threads or info["threads"],
-        "training.device": device or config.training.device,
+        "training.threads": where.get("threads") or info["threads"],
+        "training.device": where.get("device") or config.training.device,
     }
     on = prepare(override(config, machine, "device, threads").training)
     for key, now in (
@@ -185,10 +230,12 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
-    dataset = runs.dataset_of(run, data_dir, observer.progress)
+    dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
-    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on)
-    return _run(session, further is not None)
+    run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
+    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
+    session.trackers = Followers([*own(), *tracker], observer)
+    return _run(session, further is not None or waiting)
 
 
 def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
@@ -197,7 +244,7 @@ def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Mode
 
 
 def _run(session: Session, further: bool = False) -> Run:
-    with exclusively(session.run.path), _resumable(session):
+    with exclusively(session.run.path), _resumable(session), session.trackers:
         with interruptible() as stop:
             _restore(session, further)
             now = session.progress
@@ -206,6 +253,7 @@ def _run(session: Session, further: bool = False) -> Run:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
             session.before = session.progress.wall
             if session.config.training.method == "pca":
+                _follow(session)
                 _solve(session)
             else:
                 while (step := _train(session, stop)) is not None:
@@ -243,6 +291,11 @@ def _resumable(session: Session) -> Iterator[None]:
         raise Interrupted(session.run, session.progress.step) from None
 
 
+def _follow(session: Session) -> None:
+    """Tells the trackers where training begins, goes on, or went back to."""
+    session.trackers.start(settings_of(session.config, ()), replay.about(session.run, session.progress.step))
+
+
 def _solve(session: Session) -> None:
     """Fits PCA in closed form instead of the training loop; its weights are the best ones."""
     begun = time.perf_counter()
@@ -258,35 +311,33 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     config, progress, run = session.config, session.progress, session.run
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
-    objective = objective_of(config, session.dataset.shape, session.run.brought)
-    session.scores = _scores(run, progress.start)
-    if _patience_is_over(session, length):
+    objective = session.objective
+    selection = Selection(config, objective, length, _scores(run, progress.start))
+    _follow(session)
+    if selection.is_over(progress):
         return None
-    with contextlib.closing(Board(run.path, progress.step)) as board:
-        for event in training.train(
-            session.model, data, objective, session.optimizer, config, progress, stop
-        ):
-            progress.wall = session.seconds
-            if isinstance(event, training.SnapshotDue):
-                snapshots.keep(run, config, session.model, session.dataset, event.step)
-            elif isinstance(event, training.Logged):
-                _log_step(session, board, event, length)
-            elif isinstance(event, training.Skipped):
-                _log_skipped(session, event, length)
-            elif isinstance(event, training.SetBack):
-                return event.step
-            elif isinstance(event, training.EpochEnded):
-                _end_epoch(session, board, event, length)
-                if reason := _patience_is_over(session, length):
-                    session.observer.note(f"{reason}: stopped early")
-                    return None
-            else:
-                runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
-                raise Interrupted(run, event.step)
+    for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
+        progress.wall = session.seconds
+        if isinstance(event, training.SnapshotDue):
+            snapshots.keep(run, config, session.model, session.dataset, event.step)
+        elif isinstance(event, training.Logged):
+            _log_step(session, event, length)
+        elif isinstance(event, training.Skipped):
+            _log_skipped(session, event, length)
+        elif isinstance(event, training.SetBack):
+            return event.step
+        elif isinstance(event, training.EpochEnded):
+            _end_epoch(session, event, selection)
+            if reason := selection.is_over(progress):
+                session.observer.note(f"{reason}: stopped early")
+                return None
+        else:
+            runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
+            raise Interrupted(run, event.step)
     return None
 
 
-def _log_step(session: Session, board: Board, event: training.Logged, length: training.Plan) -> None:
+def _log_step(session: Session, event: training.Logged, length: training.Plan) -> None:
     row = {
         "kind": "step",
         "step": event.step,
@@ -297,7 +348,7 @@ def _log_step(session: Session, board: Board, event: training.Logged, length: tr
         "images_per_second": event.images_per_second,
     }
     session.run.append_log(row)
-    board.terms(row)
+    session.trackers.step(event.step, replay.values(row))
     detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"
     session.observer.progress("training", event.step, length.steps, detail)
 
@@ -343,30 +394,11 @@ def _scores(run: Run, start: int) -> list[tuple[int, float]]:
     return [(row["step"], row["score"]) for row in rows if row.get("score") is not None]
 
 
-def _patience_is_over(session: Session, length: training.Plan) -> str:
-    """Why training stops early, "" where it does not."""
-    patience, progress = session.config.training.patience, session.progress
-    if patience == "clearly-worse":
-        worse = training.clearly_worse(session.scores, length)
-        return "validation stays clearly worse than at its best" if worse else ""
-    over = patience is not None and progress.epochs_without_better >= patience
-    return f"validation no better for {patience} epochs" if over else ""
-
-
-def _end_epoch(session: Session, board: Board, event: training.EpochEnded, length: training.Plan) -> None:
-    """Validates, logs and saves a checkpoint; the best epoch is the one with the best validation score by the
-    objective that is trained.
-    """
-    progress, run = session.progress, session.run
-    valid = evaluate(session.model, session.batches("valid")) if len(session.dataset.valid) else None
-    score = _score(session, valid, event.step < length.warmup)
-    better = score is None or progress.best_score is None or score > progress.best_score
-    passed = length.validated // length.per_epoch
-    progress.epochs_without_better = 0 if better else progress.epochs_without_better + passed
-    if score is not None:
-        session.scores.append((event.step, score))
-    if better:
-        progress.best_step, progress.best_score = event.step, score
+def _end_epoch(session: Session, event: training.EpochEnded, selection: Selection) -> None:
+    """Validates, logs and saves a checkpoint."""
+    progress, run, length = session.progress, session.run, selection.length
+    verdict = selection.judge(session.model, session.batches("valid"), event, progress)
+    valid = verdict.valid
     speed = progress.images / progress.seconds
     row = {
         "kind": "epoch",
@@ -377,11 +409,11 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
         "lr": event.lr,
         "seconds": round(progress.seconds, 3),
         "images_per_second": speed,
-        "score": score,
-        "best": better,
+        "score": verdict.score,
+        "best": verdict.better,
     }
     run.append_log(row)
-    board.epoch(row, session.model, session.batches(session.dataset.measured))
+    _show_epoch(session, row)
     runs.save_checkpoint(run, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
@@ -389,17 +421,20 @@ def _end_epoch(session: Session, board: Board, event: training.EpochEnded, lengt
         session.explain(valid.to_dict())
 
 
-def _score(session: Session, valid: Evaluation | None, warming: bool) -> float | None:
-    """The score that ranks epochs. None while weights or capacity still rise, as the objective then changes: the newest
-    epoch counts as the best.
-    """
-    config = session.config
-    scheduled = config.objective.schedule != "constant" or config.objective.capacity is not None
-    if valid is None or (scheduled and warming):
-        return None
-    objective = objective_of(config, session.dataset.shape, session.run.brought)
-    bound = trained_bound(session.model, session.batches("valid"), objective)
-    return objective.score(valid.distortion, valid.rate, bound)
+def _show_epoch(session: Session, row: Mapping[str, Any]) -> None:
+    """Gives the trackers an epoch's values and, of images, the first measured ones over their reconstructions."""
+    trackers, model = session.trackers, session.model
+    if not trackers:
+        return
+    trackers.epoch(row["step"], replay.values(row))
+    if model.item.kind == "image" and model.item.shape[0] in (1, 3):
+        data = session.batches(session.dataset.measured)
+        x = data(np.arange(min(SHOWN, len(data))))
+        lines = [torch.cat(list(images), dim=2) for images in (x, model.reconstruct(x, units="model"))]
+        picture = torch.cat(lines, dim=1).clamp(0, 1).cpu().permute(1, 2, 0)
+        trackers.picture(
+            row["step"], "originals over reconstructions", (255 * picture).round().byte().numpy()
+        )
 
 
 def _epoch_line(
@@ -428,12 +463,13 @@ def finish(session: Session) -> None:
         write_json(run.path / "metrics.json", values | {"finished": False})
 
     keep()
-    if config.evaluation.groups:
-        names = metrics.of_unseen(config.evaluation.groups, dataset.measured)
+    evaluation = override(config, QUICK if session.quick else {}, "quick").evaluation
+    if evaluation.groups:
+        names = metrics.of_unseen(evaluation.groups, dataset.measured)
         compute = lambda: metrics.numbers(context, names)  # noqa: E731
         failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
         keep(numbers=_or_note(compute, failure, command, observer) or {})
-    if config.evaluation.diagnose:
+    if evaluation.diagnose:
         diagnose = lambda: _findings(run, dataset, context)  # noqa: E731
         failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
         keep(findings=_or_note(diagnose, failure, command, observer) or [])
@@ -445,6 +481,9 @@ def finish(session: Session) -> None:
         runs.drop_checkpoints(run)
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
+    if session.trackers:
+        replay.pictures(run, session.trackers, session.progress.step)
+        session.trackers.end(replay.numbers(values))
     _note_result(run, values, observer)
     session.explain(splits[dataset.measured])
 
@@ -457,14 +496,14 @@ def _metrics(session: Session, model: Model, splits: Mapping[str, Mapping[str, A
         "run": session.run.name,
         "data": dataset.name,
         "recipe": config.recipe.name,
-        "network": config.network.name,
-        "likelihood": config.likelihood.name,
+        "network": shown(config, "network"),
+        "likelihood": shown(config, "likelihood"),
         "latent": config.model.latent,
         "parameters": model.parameter_count,
         "epochs": round(progress.step / per_epoch, 3),
         "steps": progress.step,
         "skipped_steps": progress.skipped,
-        "setbacks": progress.setbacks,
+        "setbacks": progress.earlier_setbacks + progress.setbacks,
         "best_step": progress.best_step,
         "seconds": None,
         "training_seconds": round(progress.seconds, 3),

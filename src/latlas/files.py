@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,59 @@ def check_output(path: Path, endings: Sequence[str], inputs: Sequence[Path] = ()
         raise InputError("is a folder; give the name of a file", field=field, value=path)
     if any(other.is_file() and path.exists() and path.samefile(other) for other in inputs):
         raise InputError("holds the data that this call reads; choose another name", field=field, value=path)
+
+
+def check_folder(path: Path, field: str = "out") -> None:
+    """Checks the name of a folder to write; one that holds something is never written over.
+
+    Raises InputError for a file, for a folder with something in it, and where the folder around it does not exist.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError("exists already; choose a new or an empty folder", field=field, value=path)
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist", field=field, value=path)
+
+
+Contents = Mapping[str, bytes | str | Mapping[str, Any]]
+"""Files of a folder by name: bytes, text, or values that are written as JSON."""
+
+
+def write_folder(parent: Path, contents: Contents, place: Callable[[Path], Path]) -> Path:
+    """Writes a folder of files under another name inside `parent`, and lets `place` rename it: others see all of its
+    files or none.
+
+    Raises LatlasError when it cannot be written; then nothing of it stays.
+    """
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+    except OSError as error:
+        raise LatlasError(f"{parent}: cannot be written: {error.strerror}") from None
+    try:
+        for name, content in contents.items():
+            (temporary / name).parent.mkdir(exist_ok=True)
+            write = write_json if isinstance(content, Mapping) else write_atomic
+            write(temporary / name, content)  # type: ignore[arg-type]
+        temporary.chmod(0o755)
+        return place(temporary)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_new_folder(path: Path, contents: Contents) -> Path:
+    """Writes a folder, which is new or empty, whole or not at all.
+
+    Raises LatlasError when it cannot be written.
+    """
+
+    def place(temporary: Path) -> Path:
+        try:
+            return temporary.replace(target)  # fails where something was put into it meanwhile
+        except OSError as error:
+            raise LatlasError(f"{path}: cannot be made: {error.strerror}") from None
+
+    target = path.resolve()
+    return write_folder(target.parent, contents, place)
 
 
 _SPECIAL = {

@@ -21,6 +21,7 @@ from latlas.metrics.reconstruction import restore
 from latlas.models import Model
 from latlas.runs import Run
 from latlas.settings import Config, CorruptionConfig
+from latlas.text import counted
 
 MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals
@@ -98,7 +99,7 @@ class Drawing:
     @property
     def sample_count(self) -> int:
         """The number of samples in a picture; for a table, as many as there are items to compare with."""
-        return {"image": 64, "vector": 24, "table": len(self.items)}[self.data.kind]
+        return {"image": 64, "table": len(self.items)}.get(self.data.kind, 24)
 
     @cached_property
     def density_codes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -111,16 +112,23 @@ class Drawing:
         return np.asarray(x, float) if self.table else self.data.scaling.apply(x)
 
     def images(self, x: np.ndarray) -> np.ndarray:
-        """Items in [0, 1] as images (..., H, W, C); vectors become flat strips."""
-        return x if self.pictorial else figures.strips(x)
+        """Items in [0, 1] as images (..., H, W, C): of vectors flat strips, of signals curves, of volumes the middle
+        slice.
+        """
+        drawn = {"image": lambda items: items, "signal": figures.traces, "volume": figures.middle_slice}
+        return drawn.get(self.data.kind, figures.strips)(x)
+
+    def plain(self, rows: np.ndarray) -> np.ndarray:
+        """These rows of `items`, on the scale of the model's outputs."""
+        return self.scaled(self.items.x[rows])
 
     def original(self, rows: np.ndarray) -> np.ndarray:
         """These rows of `items` as images (N, H, W, C)."""
-        return self.images(self.scaled(self.items.x[rows]))
+        return self.images(self.plain(rows))
 
     def reconstruction(self, rows: np.ndarray) -> np.ndarray:
-        """Reconstructions of these rows of `items`, as images (N, H, W, C)."""
-        return self.images(np.asarray(self.model.reconstruct(self.items.take(rows), self.units)))
+        """Reconstructions of these rows of `items`, on the scale of the model's outputs."""
+        return np.asarray(self.model.reconstruct(self.items.take(rows), self.units))
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Decodes codes (..., D) into items (..., item)."""
@@ -201,27 +209,31 @@ def _reconstructions(drawing: Drawing) -> Figure:
         return figures.column_reconstructions(drawing.scaled(shown.x), reconstruction, drawing.column_names)
     rows = drawing.varied_rows(2 * drawing.columns)
     return figures.image_rows(
-        [("original", drawing.original(rows)), ("reconstruction", drawing.reconstruction(rows))],
+        [("original", drawing.plain(rows)), ("reconstruction", drawing.reconstruction(rows))],
         "Originals and their reconstructions",
         "Test items the model has not been trained on, decoded from their mean code.",
         drawing.class_names(rows),
         drawing.columns,
+        drawing.images,
     )
 
 
 def _restored(drawing: Drawing) -> Figure | None:
-    corruption = drawing.settings.corruption
-    if corruption.name == "none" or drawing.table:
+    corruption, targets = drawing.settings.corruption, drawing.items.target
+    if (corruption.name == "none" and targets is None) or drawing.table:
         return None
     rows = drawing.varied_rows(drawing.columns)
     pair = restore(drawing.model, drawing.items.x[rows], corruption, units=drawing.units)
-    corrupted, restored = map(drawing.images, pair)
+    corrupted, restored = pair
+    clean = drawing.plain(rows) if targets is None else drawing.scaled(targets[rows])
+    first, second = ("clean", "corrupted") if targets is None else ("target", "input")
     return figures.image_rows(
-        [("clean", drawing.original(rows)), ("corrupted", corrupted), ("restored", restored)],
-        "Clean, corrupted and restored",
-        f"Test items the model has not been trained on. {describe(corruption)}",
+        [(first, clean), (second, corrupted), ("restored", restored)],
+        f"{first.capitalize()}, {second} and restored",
+        f"Test items the model has not been trained on. {describe(corruption)}".strip(),
         drawing.class_names(rows),
         drawing.columns,
+        drawing.images,
     )
 
 
@@ -272,8 +284,8 @@ def _sample_figure(drawing: Drawing, samples: np.ndarray, title: str, subtitle: 
 def _latent(drawing: Drawing) -> Figure | None:
     codes, total = drawing.codes, len(drawing.data.split(drawing.data.measured))
     latent, labels, classes = codes.shape[1], drawing.items.labels, drawing.data.classes
-    number = f"{len(codes):,} of {total:,}" if len(codes) < total else f"{total:,}"
-    subtitle = f"Mean codes of {number} items of the {SPLITS[drawing.data.measured]} split."
+    number = f"{len(codes):,} of {total:,} items" if len(codes) < total else counted(total, "item")
+    subtitle = f"Mean codes of {number} of the {SPLITS[drawing.data.measured]} split."
     if latent == 1:
         return figures.latent_histogram(codes, labels, classes, f"{subtitle} The one latent dimension.")
     if latent == 2:

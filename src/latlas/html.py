@@ -1,4 +1,4 @@
-"""HTML pages from templates; each page is one file that holds its pictures and opens offline."""
+"""Pages from templates: HTML, each one file that holds its pictures and opens offline, and Markdown."""
 
 from __future__ import annotations
 
@@ -20,11 +20,26 @@ ENDINGS = (".html", ".htm")
 
 
 def render(template: str, **values: Any) -> str:
-    """Renders a template of templates/ with the values; everything in them is escaped.
+    """Renders a template of templates/ with the values; in HTML everything in them is escaped.
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `values`.
     """
     return _environment().get_template(template).render(values)
+
+
+# What a piece of a page may hold, and what stands where it does not.
+PIECE: dict[str, Any] = {
+    "title": "", "line": "", "headline": "", "findings": None, "short": False, "tables": (), "marks": {}, "notes": (),
+    "pictures": (), "text": "",
+}  # fmt: skip
+
+
+def fragment(**values: Any) -> str:
+    """A piece of a page for a notebook, with a style of its own that touches nothing around it: a `title` and a `line`,
+    a `headline`, `findings` (None: no diagnosis; `short`: closed), `tables` with their headings, `marks` with their
+    meaning, `notes`, `pictures` and a block of `text`. Everything in the values is escaped.
+    """
+    return render("notebook.html.j2", **(PIECE | values))
 
 
 @cache
@@ -33,7 +48,7 @@ def _environment() -> Environment:
 
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=lambda name: not (name or "").endswith(".md.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -75,6 +90,20 @@ def picture(content: bytes, name: str, title: str = "") -> Embedded | None:
         str(text.get("Title") or title or name),
         str(text.get("Description") or ""),
     )
+
+
+def thumbnail(content: bytes, name: str, side: int = 380) -> Embedded | None:
+    """A picture at a size at which its longer side has at most so many pixels, as `picture` gives it."""
+    from PIL import Image
+
+    whole, small = picture(content, name), io.BytesIO()
+    if whole is None:
+        return None
+    with Image.open(io.BytesIO(content)) as image:
+        colours = image.convert("RGB")
+    colours.thumbnail((side, side))
+    colours.save(small, "WEBP", quality=85)
+    return picture(small.getvalue(), name, whole.title)
 
 
 def page_path(out: str | os.PathLike[str]) -> Path:

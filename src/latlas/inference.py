@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,16 @@ from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
 from latlas.data.dataset import SPLITS
 from latlas.data.load import drawn_as
-from latlas.data.memory import as_items
-from latlas.data.ranges import beyond, beyond_note, narrow_note
+from latlas.data.memory import as_items, names_in
+from latlas.data.ranges import ROUNDING, beyond, beyond_note, narrow_note
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
-from latlas.files import check_output, refuse_special, write_atomic
+from latlas.files import check_folder, check_output, refuse_special, write_atomic
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +106,8 @@ def _from_source(source: Any, model: Model, options: DataOptions, observer: Obse
     given = as_items(source, model.item)
     for note in given.notes:
         observer.note(note)
-    return drawn_as(as_split(given.x), model.item, options)
+    names = names_in(source, options) if given.names is None else given.names
+    return drawn_as(replace(as_split(given.x), names=names), model.item, options)
 
 
 def note_range(items: Split, model: Model, observer: Observer) -> None:
@@ -124,6 +126,22 @@ def outside(items: Split, model: Model, scored: bool = False) -> dict[str, int]:
     found = beyond(np.asarray(items.x), model.item.scaling)
     clipped = found.values if scored and model.likelihood.bounded else 0
     return {"outside": found.values, "items_outside": found.items, "clipped": clipped}
+
+
+def draws_note(samples: np.ndarray, model: Model) -> str:
+    """A line on draws of p(x | z), in data units, that lie beyond the range of the training values; "" without any."""
+    scaling = model.item.scaling
+    if scaling.kind == "standard":  # a table's columns have no bounds
+        return ""
+    scaled = scaling.apply(samples)
+    out = int(((scaled < -ROUNDING) | (scaled > 1 + ROUNDING)).sum())
+    if not out:
+        return ""
+    low, high = scaling.invert(np.array([0.0, 1.0]))
+    return (
+        f"{out:,} of {samples.size:,} values lie outside the data's range, {low:g} to {high:g}, as a"
+        f" {model.likelihood.title} likelihood knows no bounds: arrays keep them, pictures show them clipped"
+    )
 
 
 def parts(
@@ -322,7 +340,7 @@ def single_item(items: Split, row: int | None = None, what: str = "this split") 
         check_number(row, "row")
     if row is None and len(items) > 1:
         raise InputError(
-            f"{what} has {len(items):,} items; say which one, or give an image file", field="row"
+            f"{what} has {counted(len(items), 'item')}; say which one, or give an image file", field="row"
         )
     if not 0 <= (row or 0) < len(items):
         raise InputError(f"rows of {what} are 0 to {len(items) - 1}", field="row", value=row)
@@ -395,10 +413,8 @@ def check_samples(path: Path, images: bool) -> None:
     """
     if path.suffix or not images:
         check_path(path, images=images, more=() if images else (".csv", ".parquet"))
-    elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError("exists already; choose a new or an empty folder", field="out", value=path)
-    elif not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist", field="out", value=path)
+    else:
+        check_folder(path)
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,79 +19,97 @@ from latlas.settings import LikelihoodConfig
 
 LOG_2, LOG_2PI = math.log(2), math.log(2 * math.pi)
 HALF_STEP = 1 / 510  # between neighbouring 8-bit values on [0, 1]
+VARIANCE_DRAWS = 64  # for the variance of a likelihood that does not say it
 LOG_SIGMAS = (-30.0, 30.0)  # beyond them a learned sigma's logarithm is bent, so that no sigma overflows
-SMALLEST_SIGMA = {"image": 1 / 255, "vector": 1 / 255, "table": 1e-3}
+SMALLEST_SIGMA = {"image": 1 / 255, "signal": 1 / 255, "volume": 1 / 255, "vector": 1 / 255, "table": 1e-3}
 
 Scale = Literal["density", "probability"]
 Shape = tuple[int, ...]
 
 
-class Likelihood(Protocol):
-    """What an nn.Module offers to be a likelihood; raw outputs are (K, B, *shape), items x (B, *shape).
+class Likelihood(nn.Module, ABC):
+    """p(x | z): a module of the decoder's raw outputs (K, B, ...); items x are (B, *shape), on the model's scale.
 
-    `title` is what people call it. `scale` says whether exp(log_prob) is a density over values or a probability of
+    One of your own needs `log_prob`, `mean` and `sample`; everything else has a default. `title` is what people call
+    it, by default the class's name. `scale` says whether exp(log_prob) is a density over values or a probability of
     them; numbers of one scale rank beside each other. `has_sigma`: whether `likelihood.sigma` means something to it.
     `bounded`: whether it is one of values inside [0, 1] alone, so that others are clipped to it.
     """
 
-    title: ClassVar[str]
-    scale: ClassVar[Scale]
-    has_sigma: ClassVar[bool]
-    bounded: ClassVar[bool]
+    title: ClassVar[str] = ""
+    scale: ClassVar[Scale] = "density"
+    has_sigma: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.title = cls.__dict__.get("title") or cls.__name__
+
+    @abstractmethod
+    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
+        """log p(x | z) in nats, summed over an item's values: (K, B)."""
+
+    @abstractmethod
+    def mean(self, raw: Tensor) -> Tensor:
+        """The mean of p(x | z): (K, B, *shape)."""
+
+    @abstractmethod
+    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """One draw of x from p(x | z): (K, B, *shape)."""
 
     @staticmethod
     def normalised(binary: bool) -> bool:
-        """Whether exp(log_prob) sums or integrates to one over the data's space; `binary` data are 0 or 1."""
-        ...
+        """Whether exp(log_prob) sums or integrates to one over the data's space; `binary` data are 0 or 1.
 
-    @staticmethod
-    def default_output(kind: str) -> str:
-        """What `likelihood.output = auto` stands for with data of this kind: image, vector or table."""
-        ...
+        Without it there are no bits per dimension, and no ranking beside other likelihoods.
+        """
+        return False
 
-    @staticmethod
-    def refusal(options: LikelihoodConfig, data: Dataset) -> str:
-        """Why it cannot take these data with these options, and what to set instead; "" where it can."""
-        ...
+    def variance(self, raw: Tensor) -> Tensor:
+        """The variance of each value under p(x | z), (K, B, *shape): by default that of a number of draws."""
+        generator = torch.Generator(raw.device).manual_seed(0)
+        mean, total = self.mean(raw), torch.zeros(())
+        for _ in range(VARIANCE_DRAWS):
+            total = total + (self.sample(raw, generator) - mean).square()
+        return total / VARIANCE_DRAWS
 
-    @classmethod
-    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
-        """The likelihood that resolved options name, of items (*shape); `spread` is the data's standard deviation."""
-        ...
+    def raw(self, mean: Tensor) -> Tensor | None:
+        """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`; None where it is not known."""
+        return None
 
     @property
     def sigma(self) -> Tensor | None:
         """The standard deviation, on the model's scale, where it has one: one number, or one per value (*shape)."""
-        ...
-
-    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
-        """log p(x | z) in nats, summed over an item's values: (K, B)."""
-        ...
-
-    def mean(self, raw: Tensor) -> Tensor:
-        """The mean of p(x | z), same shape as raw."""
-        ...
-
-    def variance(self, raw: Tensor) -> Tensor:
-        """The variance of each value under p(x | z), same shape as raw."""
-        ...
-
-    def raw(self, mean: Tensor) -> Tensor:
-        """Raw outputs whose mean is the given one, kept finite: the inverse of `mean`."""
-        ...
-
-    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of x from p(x | z), same shape as raw."""
-        ...
+        return None
 
     def calibration(self, errors: Tensor) -> tuple[float, float] | None:
         """The sigma of greatest likelihood where x - mean is `errors`, and how many nats per value the present sigma
         costs beside it; None where there is no closed form.
         """
-        ...
+        return None
+
+    @staticmethod
+    def default_output(kind: str) -> str:
+        """What `likelihood.output = auto` stands for with data of this kind: image, vector or table."""
+        return "identity"
+
+    @staticmethod
+    def refusal(options: LikelihoodConfig, data: Dataset) -> str:
+        """Why it cannot take these data with these options, and what to set instead; "" where it can."""
+        return ""
+
+    @classmethod
+    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
+        """The likelihood that resolved options name, of items (*shape); `spread` is the data's standard deviation."""
+        return cls()
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """The settings, by dotted key, that make it; None where it is one's own or they do not tell all of it."""
+        return None
 
 
-class Bernoulli(nn.Module):
+class Bernoulli(Likelihood):
     """Independent Bernoullis with logits `raw`: log p(x | z) = sum_j x_j log m_j + (1 - x_j) log(1 - m_j), m
     = sigmoid(raw).
 
@@ -101,9 +119,7 @@ class Bernoulli(nn.Module):
 
     title: ClassVar[str] = "Bernoulli"
     scale: ClassVar[Scale] = "probability"
-    has_sigma: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
-    sigma: ClassVar[None] = None
 
     @staticmethod
     def normalised(binary: bool) -> bool:
@@ -116,10 +132,6 @@ class Bernoulli(nn.Module):
     @staticmethod
     def refusal(options: LikelihoodConfig, data: Dataset) -> str:
         return _outside_unit_interval(options, data)
-
-    @classmethod
-    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
-        return cls()
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-probability in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
@@ -144,11 +156,12 @@ class Bernoulli(nn.Module):
         """One draw of x from p(x | z), same shape as raw."""
         return torch.bernoulli(self.mean(raw), generator=generator)
 
-    def calibration(self, errors: Tensor) -> None:
-        return None
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"likelihood.name": "bernoulli"}
 
 
-class ContinuousBernoulli(nn.Module):
+class ContinuousBernoulli(Likelihood):
     """The density exp(eta x) on [0, 1], normalised: log p(x | z) = sum_j eta_j (x_j - 1/2) - log(sinh(u_j) / u_j), u =
     eta / 2, eta = `raw` (Loaiza-Ganem and Cunningham 2019).
 
@@ -157,10 +170,7 @@ class ContinuousBernoulli(nn.Module):
     """
 
     title: ClassVar[str] = "continuous Bernoulli"
-    scale: ClassVar[Scale] = "density"
-    has_sigma: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
-    sigma: ClassVar[None] = None
 
     @staticmethod
     def normalised(binary: bool) -> bool:
@@ -173,10 +183,6 @@ class ContinuousBernoulli(nn.Module):
     @staticmethod
     def refusal(options: LikelihoodConfig, data: Dataset) -> str:
         return _outside_unit_interval(options, data)
-
-    @classmethod
-    def from_config(cls, options: LikelihoodConfig, kind: str, shape: Shape, spread: float) -> Self:
-        return cls()
 
     def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
         """Log-density in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
@@ -208,11 +214,12 @@ class ContinuousBernoulli(nn.Module):
         x = torch.log1p(level * torch.expm1(falling)) / falling
         return torch.where(raw > 0, 1 - x, x)
 
-    def calibration(self, errors: Tensor) -> None:
-        return None
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"likelihood.name": "continuous-bernoulli"}
 
 
-class LocationScale(nn.Module, ABC):
+class LocationScale(Likelihood):
     """What likelihoods with a location m and a standard deviation sigma share.
 
     m is sigmoid(raw), (tanh(raw) + 1) / 2 or raw itself; sigma is one number, fixed or learned, or one learned
@@ -220,10 +227,7 @@ class LocationScale(nn.Module, ABC):
     learned part, and starts at `start`.
     """
 
-    title: ClassVar[str]
-    scale: ClassVar[Scale] = "density"
     has_sigma: ClassVar[bool] = True
-    bounded: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -237,6 +241,9 @@ class LocationScale(nn.Module, ABC):
         self.output = output
         self.smallest = smallest
         self.learned = isinstance(sigma, str)
+        # Where it starts, and how small it may become, are left to the data by every setting.
+        self.by_settings = (start, smallest) == (1.0, 1 / 255)
+        self.given = sigma
         value = max(start - smallest, 1e-6) if self.learned else float(sigma)
         first = torch.full(shape if sigma == "per-pixel" else (), math.log(value), dtype=torch.float64)
         if self.learned:
@@ -276,14 +283,6 @@ class LocationScale(nn.Module, ABC):
             return self.log_sigma
         return torch.log(self.smallest + log_scale(self.log_sigma, *LOG_SIGMAS).exp())
 
-    @abstractmethod
-    def log_prob(self, raw: Tensor, x: Tensor) -> Tensor:
-        """log p(x | z) in nats: raw (K, B, *shape), x (B, *shape) -> (K, B)."""
-
-    @abstractmethod
-    def sample(self, raw: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """One draw of x from p(x | z), same shape as raw."""
-
     def mean(self, raw: Tensor) -> Tensor:
         """The mean of p(x | z), same shape as raw: m, unless a likelihood says otherwise."""
         return self._location(raw)
@@ -307,9 +306,12 @@ class LocationScale(nn.Module, ABC):
         logit = torch.logit(location.clamp(1e-3, 1 - 1e-3))
         return logit if self.output == "sigmoid" else logit / 2
 
-    def calibration(self, errors: Tensor) -> tuple[float, float] | None:
-        """No closed form, unless a likelihood says otherwise."""
-        return None
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        name = next((name for name, family in LIKELIHOODS.items() if family is type(self)), "")
+        if not (self.by_settings and name):
+            return None
+        return {"likelihood.name": name, "likelihood.sigma": self.given, "likelihood.output": self.output}
 
     def _over(self, best: Tensor) -> float:
         """By which factor sigma is larger than `best`; of many sigmas, the root of their mean square."""

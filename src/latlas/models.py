@@ -15,9 +15,10 @@ from latlas.data import Like
 from latlas.data.memory import Given, Units, as_codes, as_items, check_units
 from latlas.data.ranges import native
 from latlas.errors import InputError, check_number
-from latlas.likelihoods import Likelihood
+from latlas.likelihoods import SMALLEST_SIGMA, Gaussian, Likelihood
 from latlas.posteriors import Posterior, PosteriorValue, joined
-from latlas.priors import Prior, PriorValue
+from latlas.priors import Prior, PriorValue, StandardNormal
+from latlas.text import counted
 
 MOST_SAMPLES = 1_000_000
 CHUNK_VALUES = 2**22  # values per batch in encode, decode and so on: bounds memory for images of any size
@@ -93,7 +94,12 @@ class Model(nn.Module):
     inside [0, 1], tables standardised. Items are arrays or tensors, (N, H, W, C) or (N, C, H, W) or (N, D), data
     frames, lists, pictures, or the path of a source; results have the type and the axes of what was given, and are
     arrays (N, H, W, C) or (N, D) otherwise. These methods run without gradients, in evaluation mode, in chunks.
-    `forward` is for training: it takes tensors (N, C, H, W) or (N, D) on the model's scale.
+    `forward` is for training: it takes tensors (N, C, ...) or (N, D) on the model's scale.
+
+    `item` says what an item is (`latlas.item_of` reads it off data). Of the networks the encoder maps items (B, *shape)
+    to the posterior's outputs (B, outputs), the decoder codes (B, D) to raw outputs of the likelihood, (B, *shape). By
+    default the prior is N(0, I), and the likelihood a Gaussian with a learned sigma. Raises InputError for parts that
+    are none, and for a prior of another size than the posterior.
     """
 
     def __init__(
@@ -101,16 +107,21 @@ class Model(nn.Module):
         item: Like,
         networks: tuple[nn.Module, nn.Module],
         posterior: Posterior,
-        prior: Prior,
-        likelihood: Likelihood,
+        prior: Prior | None = None,
+        likelihood: Likelihood | None = None,
     ) -> None:
         super().__init__()
+        _check_parts(item, networks, posterior)
         self.item = item
-        self.latent = prior.latent
+        self.latent = posterior.latent
         self.encoder, self.decoder = networks
         self.posterior_family = posterior
-        self.prior = prior
-        self.likelihood = likelihood
+        self.prior = StandardNormal(self.latent) if prior is None else prior
+        self.likelihood = default_likelihood(item) if likelihood is None else likelihood
+        if self.prior.latent != self.latent:
+            raise InputError(
+                f"of {self.prior.latent} dimensions, and the posterior is of {self.latent}", field="prior"
+            )
 
     def infer(self, x: Tensor) -> PosteriorValue:
         """q(z | x), differentiable: x (B, *shape)."""
@@ -221,7 +232,7 @@ class Model(nn.Module):
         given = as_codes(z, self.latent)
         codes = torch.as_tensor(np.array(given.x, np.float64), dtype=self.dtype, device=self.device)
         items = self.to_numpy(self.means(codes), units)
-        first = isinstance(z, Tensor) and self.item.kind == "image"
+        first = isinstance(z, Tensor) and len(self.item.shape) > 1
         return given.back(np.moveaxis(items, -1, 1) if first else items)
 
     def means(self, codes: Tensor, noise: torch.Generator | None = None) -> Tensor:
@@ -246,7 +257,9 @@ class Model(nn.Module):
         check_number(n, "n")
         check_number(seed, "seed")
         if not 1 <= n <= MOST_SAMPLES:
-            raise InputError(f"{n} samples: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once")
+            raise InputError(
+                f"{counted(n, 'sample')}: at least 1 is needed, and at most {MOST_SAMPLES:,} come at once"
+            )
         if not 0 <= seed < 2**63:
             raise InputError(f"seed {seed}: expected a whole number from 0 to 2^63 - 1")
         with torch.no_grad(), evaluating(self):
@@ -266,11 +279,11 @@ class Model(nn.Module):
         plain = np.asarray(x)
         plain = self.item.scaling.apply(plain) if units == "data" else native(plain)
         real = torch.as_tensor(plain, dtype=self.dtype, device=self.device)
-        return real.permute(0, 3, 1, 2) if self.item.kind == "image" and real.ndim == 4 else real
+        return real.movedim(-1, 1) if real.ndim > 2 else real
 
     def to_numpy(self, x: Tensor, units: Units = "data") -> np.ndarray:
         """Converts from the model's scale and layout to (N, H, W, C) or (N, D), by default in data units."""
-        array = (x.permute(0, 2, 3, 1) if self.item.kind == "image" else x).contiguous().cpu().numpy()
+        array = (x.movedim(1, -1) if x.ndim > 2 else x).contiguous().cpu().numpy()
         return self.item.scaling.invert(array) if units == "data" else array
 
     def _on_scale(self, x: Any) -> Tensor:
@@ -290,6 +303,29 @@ class Model(nn.Module):
         """Rows 0 to n in parts that bound memory for any size of an item and any number of draws."""
         size = max(1, min(1000, CHUNK_VALUES // (samples * math.prod(self.item.shape))))
         return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def _check_parts(item: Any, networks: Any, posterior: Any) -> None:
+    """Raises InputError for parts of a model that are none."""
+    if not isinstance(item, Like):
+        raise InputError(
+            f"expected what an item is, as latlas.item_of(x) or latlas.Item says it, got {type(item).__name__}",
+            field="item",
+        )
+    pair = isinstance(networks, tuple | list) and len(networks) == 2
+    if not pair or not all(isinstance(network, nn.Module) for network in networks):
+        raise InputError("expected two modules, (encoder, decoder)", field="networks")
+    if not isinstance(posterior, nn.Module) or not hasattr(posterior, "outputs"):
+        raise InputError(
+            f"expected one such as latlas.DiagonalGaussian(16), got {type(posterior).__name__}",
+            field="posterior",
+        )
+
+
+def default_likelihood(item: Like) -> Likelihood:
+    """A Gaussian with a learned sigma for items of a kind: it starts at 1 for standardised columns, else at 1/4."""
+    start = 1.0 if item.kind == "table" else 0.25
+    return Gaussian("learned", Gaussian.default_output(item.kind), start, SMALLEST_SIGMA[item.kind])
 
 
 class evaluating:

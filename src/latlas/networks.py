@@ -17,6 +17,7 @@ from torch import nn
 
 from latlas.errors import InputError
 from latlas.settings import NetworkConfig
+from latlas.text import counted
 
 Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
@@ -71,22 +72,33 @@ def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]
     return layers
 
 
+# Convolution, transposed convolution and batch normalisation in so many dimensions.
+LAYERS: dict[int, tuple[type[nn.Module], type[nn.Module], type[nn.Module]]] = {
+    1: (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d),
+    2: (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d),
+    3: (nn.Conv3d, nn.ConvTranspose3d, nn.BatchNorm3d),
+}
+
+
 def conv(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
-    """Stride-2 convolutions down to about 4 pixels, and the corresponding transposed convolutions up again.
+    """Stride-2 convolutions down to about 4 values along the longest side, and the corresponding transposed ones up
+    again: of images, of signals (C, L) and of volumes (C, D, H, W).
 
     `channels` has one entry per level, outermost first. Its default is 32, 64, 128, ... for as many halvings as
-    bring the larger side to about 4. Raises InputError for items that are not images, and for gated layers.
+    bring the longest side to about 4. Raises InputError for vectors and tables, and for gated layers.
     """
-    channels, height, width = image_shape(shape, "conv")
+    if len(shape) - 1 not in LAYERS:
+        image_shape(shape, "conv")
     if options.activation == "gated":
         raise InputError("network.activation = gated is for network.name = mlp; choose another for conv")
-    levels = max(1, round(math.log2(max(height, width) / 4)))
+    channels, *space = shape
+    levels = max(1, round(math.log2(max(space) / 4)))
     widths = options.channels or tuple(min(256, 32 * 2**i) for i in range(levels))
-    activation = ACTIVATIONS[options.activation]
-    sizes = halvings((height, width), len(widths))
+    activation, layer = ACTIVATIONS[options.activation], LAYERS[len(space)][0]
+    sizes = halvings(tuple(space), len(widths))
     down: list[nn.Module] = []
     for before, after in zip((channels, *widths), widths, strict=False):
-        down += [nn.Conv2d(before, after, 3, 2, 1), *_norm(options, after), activation()]
+        down += [layer(before, after, 3, 2, 1), *_norm(options, after, len(space)), activation()]
     features = widths[-1] * math.prod(sizes[-1])
     up: list[nn.Module] = [
         nn.Linear(latent, features),
@@ -94,42 +106,46 @@ def conv(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Net
         nn.Unflatten(1, (widths[-1], *sizes[-1])),
     ]
     for level in range(len(widths) - 1, 0, -1):
-        layer = double(widths[level], widths[level - 1], sizes[level])
-        up += [layer, *_norm(options, widths[level - 1]), activation()]
+        wider = double(widths[level], widths[level - 1], sizes[level])
+        up += [wider, *_norm(options, widths[level - 1], len(space)), activation()]
     encoder = nn.Sequential(*down, nn.Flatten(), nn.Linear(features, outputs))
     return encoder, decoder_of(up, double(widths[0], channels, sizes[0]))
 
 
-def _norm(options: NetworkConfig, channels: int) -> list[nn.Module]:
-    return [nn.BatchNorm2d(channels)] if options.batch_norm else []
+def _norm(options: NetworkConfig, channels: int, dimensions: int) -> list[nn.Module]:
+    return [LAYERS[dimensions][2](channels)] if options.batch_norm else []
 
 
-def halvings(size: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+def halvings(size: Shape, levels: int) -> list[Shape]:
     """The sizes after convolutions of kernel 3, stride 2, padding 1: ceil(side / 2) per level."""
     sizes = [size]
     for _ in range(levels):
-        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+        sizes.append(tuple(-(-side // 2) for side in sizes[-1]))
     return sizes
 
 
-def double(before: int, after: int, target: tuple[int, int], bias: bool = True) -> nn.ConvTranspose2d:
-    """The transposed convolution (kernel 3, stride 2, padding 1) from ceil(target / 2) to exactly `target`
-    pixels.
+def double(before: int, after: int, target: Shape, bias: bool = True) -> nn.Module:
+    """The transposed convolution (kernel 3, stride 2, padding 1) from ceil(target / 2) to exactly `target` values along
+    each side.
     """
-    height, width = target
-    padding = (1 - height % 2, 1 - width % 2)
-    return nn.ConvTranspose2d(before, after, 3, 2, 1, output_padding=padding, bias=bias)
+    padding = tuple(1 - side % 2 for side in target)
+    return LAYERS[len(target)][1](before, after, 3, 2, 1, output_padding=padding, bias=bias)
 
 
 def image_shape(shape: Shape, network: str) -> tuple[int, int, int]:
     """The shape as (channels, height, width).
 
-    Raises InputError for vectors and tables.
+    Raises InputError for anything but images.
     """
     if len(shape) != 3:
+        size = "x".join(map(str, shape))
+        what, other = (
+            (f"a vector of {counted(shape[0], 'value')}", "mlp")
+            if len(shape) == 1
+            else (f"of shape {size}", "conv or mlp")
+        )
         raise InputError(
-            f"network.name = {network} takes images, and an item here is a vector of {shape[0]} values: "
-            "use network.name=mlp"
+            f"network.name = {network} takes images, and an item here is {what}: use network.name={other}"
         )
     return shape[0], shape[1], shape[2]
 

@@ -5,7 +5,9 @@ An objective says what `Model.forward` has to supply, how epochs are scored, and
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -21,7 +23,10 @@ class Objective(ABC):
     """An objective with `samples` draws of z per image and the weight `beta` after warm-up.
 
     `prior_draws` says whether `Model.forward` has to supply draws from the prior, `scored_by_bound` whether epochs are
-    scored by the importance-weighted bound, and `matches_prior` whether codes are pulled to the prior without a rate.
+    scored by the importance-weighted bound, `scored_by_loss` whether by the loss of validation items, and
+    `matches_prior` whether codes are pulled to the prior without a rate.
+
+    One of your own needs `loss` alone; a function of a Pass does as well (`OwnObjective`).
     """
 
     samples: int = 1
@@ -29,23 +34,25 @@ class Objective(ABC):
 
     prior_draws: ClassVar[bool] = False
     scored_by_bound: ClassVar[bool] = False
+    scored_by_loss: ClassVar[bool] = False
     matches_prior: ClassVar[bool] = False
 
     @classmethod
-    @abstractmethod
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
         """The objective of the options, for items of `values` values."""
+        return cls(options.samples, options.beta)
 
     @abstractmethod
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
         """The loss, a mean over images, at the step's weight `beta` and `capacity` in nats."""
 
-    @abstractmethod
     def score(self, distortion: float, rate: float | None, bound: float | None = None) -> float | None:
         """The score of an epoch from a split's means, higher is better: minus the objective at full weight.
 
-        None if the objective is no mean over images; the newest weights are then the model.
+        `bound` is the importance-weighted bound, or minus the loss, where epochs are scored by these. None if the
+        objective is no mean over images; the newest weights are then the model.
         """
+        return None
 
     @property
     def needs(self) -> dict[str, Any]:
@@ -65,6 +72,13 @@ class Objective(ABC):
     def stronger_prior_match(self) -> dict[str, float]:
         """Settings that pull codes harder to the prior without the rate; empty if only the rate pulls them."""
         return {}
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """The settings, by dotted key, that make it; None for one's own."""
+        name = next((name for name, family in OBJECTIVES.items() if family is type(self)), None)
+        own = {f"objective.{key}": value for key, value in vars(self).items()}
+        return None if name is None else {"objective.name": name} | own
 
 
 @dataclass(frozen=True)
@@ -205,6 +219,57 @@ class Iwae(Objective):
 
     def score(self, distortion: float, rate: float | None, bound: float | None = None) -> float | None:
         return bound
+
+
+@dataclass(frozen=True)
+class OwnObjective(Objective):
+    """A function of one's own: of a Pass to a scalar, or of a Pass and beta where `takes_beta`.
+
+    `draws` says whether it asks for draws from the prior, and `is_mean` whether it is a mean over items: its value on
+    validation items then scores an epoch. `weight` is that of the rate, by the loss's gradient. `probing` finds out all
+    three.
+    """
+
+    function: Callable[..., Tensor] | None = None
+    takes_beta: bool = False
+    draws: bool = False
+    is_mean: bool = False
+    weight: float = 1.0
+
+    @classmethod
+    def of(cls, function: Callable[..., Tensor], options: ObjectiveConfig) -> Self:
+        """The objective of a function, with the options that hold for it."""
+        return cls(options.samples, options.beta, function, takes(function, "beta"))
+
+    @property
+    def needs(self) -> dict[str, Any]:
+        return {"samples": self.samples, "prior_draws": self.draws}
+
+    @property
+    def scored_by_loss(self) -> bool:  # type: ignore[override]
+        return self.is_mean
+
+    @property
+    def rate_weight(self) -> float:
+        return self.weight
+
+    def with_rate_weight(self, beta: float) -> dict[str, float]:
+        return {}
+
+    def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
+        assert self.function is not None  # who opens a run without it only asks what it says of itself
+        return self.function(p, beta=beta) if self.takes_beta else self.function(p)
+
+    def score(self, distortion: float, rate: float | None, bound: float | None = None) -> float | None:
+        return bound
+
+
+def takes(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has a parameter of that name."""
+    try:
+        return name in inspect.signature(getattr(function, "forward", function)).parameters
+    except (TypeError, ValueError):  # some that are written in C do not say
+        return False
 
 
 def _rate(p: Pass, kl: str) -> Tensor:

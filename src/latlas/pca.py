@@ -18,6 +18,7 @@ from latlas.errors import InputError
 from latlas.likelihoods import LOG_2PI, Gaussian
 from latlas.models import CHUNK_VALUES, Model
 from latlas.settings import Config
+from latlas.text import counted
 
 LARGEST_COVARIANCE = 2048  # values per item up to which the whole covariance matrix is decomposed
 MOST_PASSES, TOLERANCE = 60, 1e-8  # of subspace iteration; relative growth of the variance at which it ends
@@ -60,7 +61,8 @@ def check(config: Config, dataset: Dataset) -> None:
     count, size = len(dataset.train), math.prod(dataset.shape)
     if latent > min(count, size):
         raise InputError(
-            f"model.latent = {latent}: PCA of {count:,} {items(dataset.kind)} of {size:,} values has at most"
+            f"model.latent = {latent}: PCA of {counted(count, items(dataset.kind)[:-1])} of {counted(size, 'value')}"
+            " has at most"
             f" {min(count, size):,} components; set a smaller model.latent"
         )
 

@@ -1,9 +1,10 @@
 """Posteriors q(z | x) from an encoder's outputs.
 
-Each family is a small module. `outputs` is the number of encoder outputs that it needs; its call maps them (B, outputs)
-to a value with `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`, `kl_standard_normal()` and `density_work`,
-the cost of one log-density in values of time and memory. Quantities without a closed form are None. `has_density` says
-whether family and value have a density; without one, log-density and KL are None.
+Each family is a small module. `latent` is the size of a code, `outputs` the number of encoder outputs that it needs;
+its call maps them (B, outputs) to a value with `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`,
+`kl_standard_normal()` and `density_work`, the cost of one log-density in values of time and memory. Quantities without
+a closed form are None. `has_density` says whether family and value have a density; without one, log-density and KL are
+None.
 """
 
 from __future__ import annotations
@@ -239,7 +240,13 @@ class Point(nn.Module):
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
+        self.latent = latent
         self.outputs = latent
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings, by dotted key, that make it."""
+        return {"posterior.name": "point", "model.latent": self.latent}
 
     def forward(self, raw: Tensor) -> PointPosterior:
         return PointPosterior(raw)
@@ -252,7 +259,13 @@ class DiagonalGaussian(nn.Module):
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
+        self.latent = latent
         self.outputs = 2 * latent
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings, by dotted key, that make it."""
+        return {"posterior.name": "gaussian", "model.latent": self.latent}
 
     def forward(self, raw: Tensor) -> GaussianPosterior:
         mean, log_var = raw.chunk(2, dim=-1)
@@ -268,6 +281,11 @@ class FullGaussian(nn.Module):
         super().__init__()
         self.latent = latent
         self.outputs = 2 * latent + latent * (latent - 1) // 2
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings, by dotted key, that make it."""
+        return {"posterior.name": "full-gaussian", "model.latent": self.latent}
 
     def forward(self, raw: Tensor) -> FullGaussianPosterior:
         below = self.outputs - 2 * self.latent
@@ -285,9 +303,15 @@ class FlowedGaussian(nn.Module):
 
     def __init__(self, latent: int, layers: int = 4) -> None:
         super().__init__()
+        self.latent = latent
         self.sizes = [latent, latent, CONTEXT]
         self.outputs = sum(self.sizes)
         self.flow = Flow(latent, layers, CONTEXT)
+
+    @property
+    def settings(self) -> None:
+        """None: settings make one with new weights."""
+        return None
 
     def forward(self, raw: Tensor) -> FlowPosterior:
         mean, log_var, context = raw.split(self.sizes, dim=-1)

@@ -6,10 +6,9 @@ The call takes the encoder, which only the VampPrior uses: it is a mixture of po
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -41,10 +40,12 @@ class PriorValue(Protocol):
         ...
 
 
-class Prior(nn.Module, ABC):
+class Prior(nn.Module):
     """A prior in `latent` dimensions; its call takes x -> q(z | x) and gives the current p(z).
 
-    `standard_normal` says whether it is N(0, I); `uses_encoder` whether p(z) depends on the encoder.
+    One of your own that does not depend on the encoder needs `sample` and `log_prob`, as `PriorValue` has them, and
+    `kl` where it has a closed form. `standard_normal` says whether it is N(0, I); `uses_encoder` whether p(z) depends
+    on the encoder.
     """
 
     standard_normal = False
@@ -55,21 +56,30 @@ class Prior(nn.Module, ABC):
         self.latent = latent
 
     @classmethod
-    @abstractmethod
     def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
         """The prior of the options, initialised from torch's own generator.
 
         `examples` (N, *shape) are items of the training split on the model's scale; None if the model's weights are
         loaded afterwards.
         """
+        return cls(latent)
 
-    @abstractmethod
     def forward(self, infer: Infer) -> PriorValue:
-        """p(z) under the encoder x -> q(z | x)."""
+        """p(z) under the encoder x -> q(z | x): this module itself, where it has `sample` and `log_prob`."""
+        return self  # type: ignore[return-value]
+
+    def kl(self, posterior: PosteriorValue) -> Tensor | None:
+        """KL(q(z | x), p(z)) per dimension (B, D), in nats; None without a closed form."""
+        return None
 
     @property
     def pseudo_inputs(self) -> Tensor | None:
         """The pseudo-inputs (C, *shape), on the model's scale; None for a prior without them."""
+        return None
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """The settings, by dotted key, that make it; None where it is one's own or has weights."""
         return None
 
 
@@ -78,12 +88,9 @@ class StandardNormal(Prior):
 
     standard_normal = True
 
-    @classmethod
-    def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
-        return cls(latent)
-
-    def forward(self, infer: Infer) -> StandardNormal:
-        return self
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"prior.name": "standard-normal", "model.latent": self.latent}
 
     def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
         """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
@@ -111,9 +118,6 @@ class Mixture(Prior):
     def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
         return cls(latent, options.components)
 
-    def forward(self, infer: Infer) -> Mixture:
-        return self
-
     def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
         """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
         weights = self.logits.softmax(0).to(generator.device)
@@ -127,9 +131,6 @@ class Mixture(Prior):
         scaled = (z[..., None, :] - self.means) * torch.exp(-log_stds)
         each = -(0.5 * (scaled.square() + LOG_2PI) + log_stds).sum(-1)
         return torch.logsumexp(each + self.logits.log_softmax(0), -1)
-
-    def kl(self, posterior: PosteriorValue) -> None:
-        return None
 
 
 class Vamp(Prior):

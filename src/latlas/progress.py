@@ -22,6 +22,20 @@ class Observer(Protocol):
         """How far the work named `what` is."""
 
 
+class Once:
+    """An observer that takes a note only once, of work that is done several times."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.epoch, self.progress, self._note = observer.epoch, observer.progress, observer.note
+        self._said: set[str] = set()
+
+    def note(self, text: str) -> None:
+        """A line worth reading, the first time."""
+        if text not in self._said:
+            self._said.add(text)
+            self._note(text)
+
+
 class _Silent:
     def note(self, text: str) -> None: ...
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import shlex
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from latlas import continuing, html
+from latlas.brought import OF_MODEL
 from latlas.data.dataset import SPLITS
-from latlas.errors import InputError
+from latlas.data.options import MEMORY
+from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
-from latlas.text import Cell, Row, Table, count, duration, error, rounded, setting
+from latlas.settings import OWN
+from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
 
@@ -46,8 +50,8 @@ def page(path: Path) -> str:
         line=_line(metrics, info, config),
         headline=display.headline(metrics, run.log()),
         findings=metrics.get("findings"),
-        facts=_facts(metrics, info, config),
-        results=_results(metrics, str(info.get("data", {}).get("kind", "image"))),
+        facts=facts(metrics, info, config),
+        results=results_table(metrics, str(info.get("data", {}).get("kind", "image"))),
         normalised=metrics.get("normalised") is not False,
         pictures=_pictures(path / "figures"),
         groups=display.tables(metrics.get("numbers", {})),
@@ -57,6 +61,41 @@ def page(path: Path) -> str:
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
     )
+
+
+PICTURES = ("reconstructions", "manifold", "samples", "latent")  # of which a notebook shows two
+
+
+def fragment(run: Run) -> str:
+    """What a notebook shows of a run: its result in a sentence, what to look at, its numbers, and two pictures."""
+    info, metrics, config = run.info, run.metrics, _parsed((run.path / "config.toml").read_text("utf-8"))
+    results = results_table(metrics, info["data"]["kind"])
+    files = [run.path / "figures" / f"{name}.png" for name in PICTURES]
+    pictures = [html.thumbnail(path.read_bytes(), path.stem) for path in files if path.is_file()][:2]
+    where = "report.html" if (run.path / "report.html").is_file() else "no report yet"
+    return html.fragment(
+        title=run.name,
+        line=_line(metrics, info, config),
+        headline=display.headline(metrics, run.log()),
+        findings=metrics.get("findings"),
+        short=True,
+        tables=[]
+        if results is None
+        else [("", replace(results, rows=[replace(r, why="") for r in results.rows]))],
+        pictures=[picture for picture in pictures if picture],
+        notes=[f"{run.path}: {where}"],
+    )
+
+
+def one_line(run: Run) -> str:
+    """A run on a line: its folder, data, recipe and day, and its result; or what is wrong with the folder."""
+    try:
+        line = _line(run.metrics, run.info, _parsed((run.path / "config.toml").read_text("utf-8")))
+        return f"<Run {run.path}: {line}. {display.headline(run.metrics, run.log())}>"
+    except LatlasError as error:
+        return f"<Run {run.path}: {error}>"
+    except OSError as error:
+        return f"<Run {run.path}: {error.strerror}>"
 
 
 def _parsed(toml: str) -> dict[str, Any]:
@@ -74,7 +113,7 @@ def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[s
     return " · ".join(str(p) for p in (data, recipe and f"recipe {recipe}", day) if p)
 
 
-def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+def facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
     """Facts on the run by name: data, network, size and time."""
     shape, table = info.get("data", {}).get("shape"), info.get("data", {}).get("kind") == "table"
     speed = metrics.get("images_per_second")
@@ -83,6 +122,7 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
         "Training items": count(info.get("data", {}).get("train")),
         "Network": metrics.get("network") or config.get("network", {}).get("name"),
         "Likelihood": metrics.get("likelihood") or config.get("likelihood", {}).get("name"),
+        **_own_parts(config.get("own", {})),
         "Latent dimensions": metrics.get("latent") or config.get("model", {}).get("latent"),
         "Parameters": count(metrics.get("parameters")),
         "Epochs": count(metrics.get("epochs")),
@@ -94,13 +134,20 @@ def _facts(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[
     return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
-def _results(metrics: Mapping[str, Any], kind: str) -> Table | None:
+def _own_parts(own: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of one's own that are no fact of their own elsewhere."""
+    return {f"Own {name}": str(own.get(name, "")) for name in ("posterior", "prior", "objective", "augment")}
+
+
+def results_table(metrics: Mapping[str, Any], kind: str) -> Table | None:
     """The terms of the ELBO and the errors on each split, with explanations; None without splits."""
     splits = {name: metrics.get("splits", {}).get(name) for name in ("test", "valid", "train")}
     splits = {name: split for name, split in splits.items() if split}
     if not splits:
         return None
-    heads = [Cell(SPLITS[name], f"{rounded(split.get('images'), 0)} items") for name, split in splits.items()]
+    heads = [
+        Cell(SPLITS[name], f"{counted(split.get('images') or 0, 'item')}") for name, split in splits.items()
+    ]
     numbers, measured, rows = metrics.get("numbers", {}), measured_numbers(metrics)[0], []
     for key in OF_SPLITS:
         if any(split.get(key) is not None for split in splits.values()):
@@ -142,13 +189,26 @@ def _commands(
     run = shlex.quote(name)
     split, test = measured_numbers(metrics)
     if not test:
+        if config.get("data", {}).get("source") == MEMORY:
+            return {
+                f"latlas.resume({name!r}, data=x)": "continue from the last checkpoint, in Python with the data"
+            }
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
+    own = [part for part in OF_MODEL if config.get(part, {}).get("name") == OWN]
+    if own:
+        given = ", ".join(f"{part}={'(encoder, decoder)' if part == 'network' else '...'}" for part in own)
+        return {
+            f"run = latlas.open_run({name!r}, {given})": "in Python, with your own parts; every call takes it",
+            "latlas.evaluate(run)": "the numbers above, measured again",
+        }
     kind = info.get("data", {}).get("kind", "image")
     samples = {"image": "samples.png", "table": "samples.csv"}.get(kind, "samples.npz")
     if test.get("elbo") is not None or config.get("objective", {}).get("name") == "infovae":
         sample = {f"latlas sample {run} -n 64 --out {samples}": "new items from the prior"}
     else:
         sample = {f"latlas sample {run} --density mixture": "new items from a density of the codes"}
+    if config.get("data", {}).get("source") == MEMORY:
+        return sample | _calls(name, split)
     last = min(17, int(test.get("images", 18)) - 1)
     first = min(3, last)
     return sample | {
@@ -160,6 +220,17 @@ def _commands(
         f"latlas vary {run} --row {last}": f"new items like one of the {split} items",
         f"latlas evaluate {run}": "the numbers above, measured again",
         f"latlas diagnose {run}": "what is wrong, and what to change",
+    }
+
+
+def _calls(name: str, split: str) -> dict[str, str]:
+    """Calls for a run that was trained on data in memory, `x`, each with its purpose."""
+    return {
+        f"latlas.reconstruct({name!r}, data=x, out='pairs.npz')": f"the {split} items and their reconstructions",
+        f"latlas.encode({name!r}, split='all', data=x, out='codes.csv')": "the codes of all items, as a table",
+        f"latlas.score({name!r}, data=x, out='scores.csv')": f"which of the {split} items are unusual",
+        f"latlas.evaluate({name!r}, data=x)": "the numbers above, measured again, in Python with the data",
+        f"latlas.diagnose({name!r}, data=x)": "what is wrong, and what to change",
     }
 
 

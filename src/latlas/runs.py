@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,20 +20,38 @@ from safetensors.torch import save
 
 from latlas import config as configuration
 from latlas.brought import NOTHING, Brought
-from latlas.build import from_description
+from latlas.build import from_description, item_from
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
+from latlas.data.load import Item
+from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
-from latlas.files import exclusively, write_atomic, write_json
+from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
 from latlas.progress import OnProgress
-from latlas.settings import Config
+from latlas.settings import Config, OwnConfig
 
 ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
+PLACE = (
+    "kind",
+    "step",
+    "epoch",
+    "train",
+    "valid",
+)  # in a row of the log: where it stands, and its groups of numbers
+TERMS = (
+    "loss",
+    "grad_norm",
+    "distortion",
+    "rate",
+    "log_pz",
+    "log_qz",
+    "elbo",
+)  # of training, in a row of the log
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
@@ -45,8 +61,8 @@ class Progress:
 
     `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
     training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
-    `recently_skipped` has the last of them, and `setbacks` counts how often training went back because of them since
-    `start`.
+    `recently_skipped` has the last of them; `setbacks` counts how often training went back because of them since
+    `start`, and `earlier_setbacks` before it.
     """
 
     step: int = 0
@@ -62,6 +78,7 @@ class Progress:
     skipped: int = 0
     recently_skipped: list[int] = field(default_factory=list)
     setbacks: int = 0
+    earlier_setbacks: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +105,20 @@ class Run:
         return configuration.read(self.path / "config.toml")
 
     @property
+    def has_own_parts(self) -> bool:
+        """Whether it has parts of one's own, which no file holds."""
+        return (self.path / "config.toml").is_file() and self.config.own != OwnConfig()
+
+    @property
     def info(self) -> dict[str, Any]:
         """run.json: versions, machine, threads and data."""
-        return _read_json(self.path / "run.json", "data", "threads")
+        return read_json(self.path / "run.json", "data", "threads")
 
     @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json; empty before the run is evaluated."""
         path = self.path / "metrics.json"
-        values = _read_json(path) if path.exists() else {}
+        values = read_json(path) if path.exists() else {}
         remedy = f"remove it, and latlas train --resume {self.path} writes it again"
         for key in ("splits", "numbers"):
             part = values.get(key, {})
@@ -122,6 +144,18 @@ class Run:
         """The options to read the run's data; `data_dir`, if given, is where named sets are."""
         options = self.config.data
         return options if not data_dir else options.model_copy(update={"data_dir": data_dir})
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the run was trained on data in memory, which no file holds."""
+        return (self.path / "config.toml").exists() and self.config.data.source == MEMORY
+
+    @property
+    def continued_by(self) -> str:
+        """The command that continues the run, or the call where it takes data in memory."""
+        if self.in_memory:
+            return f"latlas.resume({os.fspath(self.path)!r}, data=x)"
+        return f"latlas train --resume {self.path}"
 
     @property
     def finished(self) -> bool:
@@ -197,21 +231,52 @@ class Run:
         """Whether the run has trained weights."""
         return (self.path / WEIGHTS).exists()
 
+    @property
+    def item(self) -> Item:
+        """What one item of the run's model is.
+
+        Raises InputError if model.json is damaged.
+        """
+        try:
+            return item_from(read_json(self.path / "model.json", "item")["item"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.path / 'model.json'}: damaged ({error})") from None
+
     def model(self) -> Model:
         """The model on the CPU, with its best weights by validation, or the newest without validation data.
 
-        Raises InputError if the folder is no run or has no weights yet.
+        Raises InputError if the folder is no run or has no weights yet, and for parts of one's own that were not
+        brought along or do not fit the weights.
         """
         weights = self.path / WEIGHTS
         if not weights.exists():
             if self.finished:
                 raise InputError(f"{weights}: missing, though the run is finished; remove the folder")
-            raise InputError(
-                f"{self.path}: no weights yet; train them with: latlas train --resume {self.path}"
-            )
-        model = from_description(_read_json(self.path / "model.json", "config", "item"), self.brought)
-        _load_weights(model, _read_tensors(weights)[0], weights)
-        return model.eval()
+            raise InputError(f"{self.path}: no weights yet; train them with: {self.continued_by}")
+        return described_model(self.path / "model.json", weights, self.brought)
+
+
+def described_model(about: Path, weights: Path, brought: Brought = NOTHING) -> Model:
+    """The model that a JSON file describes, on the CPU, with the weights of a safetensors file.
+
+    Raises InputError if one of them is missing or damaged, or the two do not fit together.
+    """
+    model = from_description(read_json(about, "config", "item"), about, brought)
+    _load_weights(model, _read_tensors(weights)[0], weights)
+    return model.eval()
+
+
+def values_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a row of the log by name: `train/loss` and the other terms of training, `valid/elbo` and the other
+    numbers of the validation split, and `lr`, `beta`, `seconds` and their like; what the row lacks is left out.
+    """
+    own = {f"train/{key}" if key in TERMS else key: value for key, value in row.items() if key not in PLACE}
+    groups = {
+        f"{group}/{key}": value
+        for group in ("train", "valid")
+        for key, value in (row.get(group) or {}).items()
+    }
+    return {key: value for key, value in (own | groups).items() if isinstance(value, int | float)}
 
 
 def measured_numbers(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -233,14 +298,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return dict(archive)
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
         raise InputError(f"{path}: damaged, or not written by latlas; remove it") from None
-
-
-def load(path: Run | str | os.PathLike[str]) -> Model:
-    """The trained model of a run, its folder or its name, ready for encode, decode, sample and reconstruct.
-
-    Raises InputError if the folder is no run or a file in it is damaged.
-    """
-    return find(path).model()
 
 
 def is_run(folder: Path) -> bool:
@@ -288,6 +345,11 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
     Raises InputError if they are missing or have changed.
     """
     options = run.data_options(data_dir)
+    if options.source == MEMORY and run.brought.data is None:
+        raise InputError(
+            f"{run.path} was trained on data in memory, and no file holds them: pass them again in Python, as"
+            f" latlas.evaluate({os.fspath(run.path)!r}, data=x)"
+        )
     try:
         dataset = read_data(options, progress, run.brought.data)
     except InputError as error:
@@ -296,7 +358,8 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None)
         # Runs from before this was asked took a first row of numbers for values.
         dataset = read_data(options.model_copy(update={"header": "no"}), progress)
     if dataset.fingerprint != run.info["data"]["fingerprint"]:
-        raise InputError(f"{dataset.source}: these data are not those that {run.path} was started with")
+        what = f"{dataset.source}: these data are not those that {run.path} was started with"
+        raise InputError(what if run.brought.data is None else f"{what}, or have been changed since")
     return dataset
 
 
@@ -308,7 +371,7 @@ def refuse_existing(out: Path | None) -> None:
         )
 
 
-def create(out: Path | None, stem: str, contents: Mapping[str, str | bytes | dict[str, Any]]) -> Run:
+def create(out: Path | None, stem: str, contents: Contents) -> Run:
     """Makes a new run folder with these files, whole or not at all, at `out` or at runs/<stem>-<n>.
 
     Raises InputError if `out` exists, LatlasError if the folder cannot be written.
@@ -317,19 +380,9 @@ def create(out: Path | None, stem: str, contents: Mapping[str, str | bytes | dic
     parent = out.parent if out else ROOT
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
     except OSError as error:
         raise LatlasError(f"{parent}: cannot be written: {error.strerror}") from None
-    try:
-        for name, content in contents.items():
-            (temporary / name).parent.mkdir(exist_ok=True)
-            write = write_json if isinstance(content, dict) else write_atomic
-            write(temporary / name, content)  # type: ignore[arg-type]
-        temporary.chmod(0o755)
-        return Run(_rename(temporary, out, parent, stem))
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    return Run(write_folder(parent, contents, lambda temporary: _rename(temporary, out, parent, stem)))
 
 
 def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
@@ -380,7 +433,14 @@ def checkpoint(model: Model, optimizer: torch.optim.Optimizer, progress: Progres
 
 
 def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
+    plain: dict[str, torch.Tensor] = {}
+    places: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        # Weights that two layers share are written for each of them.
+        plain[name] = own.clone() if own.data_ptr() in places else own
+        places.add(own.data_ptr())
+    return save(plain, metadata)
 
 
 def restore_checkpoint(
@@ -464,7 +524,7 @@ def check_prunable(run: Run) -> None:
     """Raises InputError for a run that is unfinished or has no weights beside its checkpoints."""
     if not run.finished:
         raise InputError(
-            f"{run.path}: unfinished: it needs its checkpoint; finish it with: latlas train --resume {run.path}"
+            f"{run.path}: unfinished: it needs its checkpoint; finish it with: {run.continued_by}"
         )
     if not run.has_weights:
         raise InputError(f"{run.path / WEIGHTS}: missing, though the run is finished; its checkpoint is kept")
@@ -483,12 +543,26 @@ def prune(run: Run) -> tuple[int, int]:
 
 
 def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: the weights do not fit the model: {str(error).splitlines()[-1].strip()}"
-        ) from None
+    if wrong := unlike(model.state_dict(), tensors):
+        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
+        raise InputError(f"{path}: the weights do not fit the model: {'; '.join(wrong[:4])}{more}")
+    model.load_state_dict(tensors)
+
+
+def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
+    """How weights by name differ from others that were stored: in shape, or by a name that only one of them has."""
+    missing = [f"{name} is missing there" for name in own if name not in other]
+    unknown = [f"{name} is not in this model" for name in other if name not in own]
+    shapes = [
+        f"{name} is {_shape(other[name])} there and {_shape(own[name])} here"
+        for name in own
+        if name in other and own[name].shape != other[name].shape
+    ]
+    return [*shapes, *missing, *unknown]
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "a number"
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
@@ -497,7 +571,7 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     Raises InputError if it has none yet, or the file is damaged.
     """
     if not run.has_weights:
-        raise InputError(f"{run.path}: no weights yet; train them with: latlas train --resume {run.path}")
+        raise InputError(f"{run.path}: no weights yet; train them with: {run.continued_by}")
     return _read_tensors(run.path / WEIGHTS)[0]
 
 
@@ -516,7 +590,11 @@ def _read_tensors(
         raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
 
 
-def _read_json(path: Path, *needed: str) -> dict[str, Any]:
+def read_json(path: Path, *needed: str) -> dict[str, Any]:
+    """The object in a JSON file, with the keys that are needed.
+
+    Raises InputError for anything else.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

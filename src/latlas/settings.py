@@ -14,7 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from latlas.data.options import DataOptions, Positive, Section
 
-NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion"]
+NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"]
+OWN = "own"  # the name of a part that was brought along in Python
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
 # Former names of groups of numbers, which are still read in configurations and in metrics.json.
 OLD_GROUPS = {"use": "downstream", "factors": "disentanglement"}
@@ -77,7 +78,7 @@ class PosteriorConfig(Section):
     """q(z | x)."""
 
     name: Annotated[
-        Literal["point", "gaussian", "full-gaussian", "flow"],
+        Literal["point", "gaussian", "full-gaussian", "flow", "own"],
         Field(
             description="point: an autoencoder's code; gaussian: diagonal covariance; flow: coupling layers"
         ),
@@ -89,7 +90,7 @@ class PriorConfig(Section):
     """p(z)."""
 
     name: Annotated[
-        Literal["standard-normal", "mixture", "vamp"],
+        Literal["standard-normal", "mixture", "vamp", "own"],
         Field(description="mixture: learned Gaussians; vamp: posteriors of learned pseudo-inputs"),
     ] = "standard-normal"
     components: Annotated[int, Field(ge=1, description="Gaussians of mixture, pseudo-inputs of vamp")] = 50
@@ -99,7 +100,9 @@ class LikelihoodConfig(Section):
     """p(x | z)."""
 
     name: Annotated[
-        Literal["auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "discretised-logistic"],
+        Literal[
+            "auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "discretised-logistic", "own"
+        ],
         Field(
             description="auto: bernoulli for 0/1 data and grey images of bytes or inside [0, 1], else gaussian"
         ),
@@ -121,7 +124,7 @@ class ObjectiveConfig(Section):
     """The loss, in nats per image."""
 
     name: Annotated[
-        Literal["reconstruction", "elbo", "iwae", "infovae"],
+        Literal["reconstruction", "elbo", "iwae", "infovae", "own"],
         Field(
             description="reconstruction: the distortion alone; iwae: the importance-weighted bound of `samples`"
             " draws; infovae: distortion + (1 - alpha) rate + (alpha + info_lambda - 1) MMD^2 between codes and"
@@ -189,6 +192,38 @@ class CorruptionConfig(Section):
     def _nothing_is_none(cls, name: object) -> object:
         # Everywhere else on a command line "none" means no value.
         return "none" if name is None else name
+
+
+class AugmentConfig(Section):
+    """What happens at random to the items of every training batch, before they are corrupted; see `corruption` for
+    noise."""
+
+    flip: Annotated[bool, Field(description="mirror every second item, left to right")] = False
+    shift: Annotated[
+        int,
+        Field(ge=0, description="most values by which an item is moved along each axis; edges are repeated"),
+    ] = 0
+
+
+class OwnConfig(Section):
+    """Parts of one's own, which no file holds: their classes or functions, and what others ask of them.
+
+    It is filled in when a run begins; a person brings the parts along and does not write it.
+    """
+
+    network: Annotated[tuple[str, ...], Field(description="classes of encoder and decoder")] = ()
+    posterior: Annotated[str, Field(description="class of the posterior")] = ""
+    prior: Annotated[str, Field(description="class of the prior")] = ""
+    likelihood: Annotated[str, Field(description="class of the likelihood")] = ""
+    objective: Annotated[str, Field(description="function or class of the objective")] = ""
+    augment: Annotated[str, Field(description="function that augments training batches")] = ""
+    has_density: Annotated[bool, Field(description="whether the posterior has a density")] = True
+    matches_prior: Annotated[
+        bool, Field(description="whether the objective compares codes with draws from the prior")
+    ] = False
+    rate_weight: Annotated[
+        float, Field(description="weight of the rate in the objective, by its gradient at the start")
+    ] = 1.0
 
 
 class OptimizerConfig(Section):
@@ -311,6 +346,8 @@ class Config(Section):
     prior: PriorConfig = PriorConfig()
     likelihood: LikelihoodConfig = LikelihoodConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    own: OwnConfig = OwnConfig()
+    augment: AugmentConfig = AugmentConfig()
     corruption: CorruptionConfig = CorruptionConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
@@ -319,7 +356,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Config:
-        for wrong, reason in chain(_disagreements(self), _unfit_settings(self)):
+        for wrong, reason in chain(_not_read(self), _disagreements(self), _unfit_settings(self)):
             if wrong:
                 raise ValueError(reason)
         return self
@@ -339,7 +376,7 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
         "objective.alpha: below 1 it weighs the rate, and posterior.name = point has none: set it to 1",
     )
     yield (
-        prior != "standard-normal" and (point or not _has_rate(objective)),
+        prior not in ("standard-normal", OWN) and (point or not _has_rate(objective)),
         f"prior.name = {prior} is learned through the rate, and there is none here: set prior.name = standard-normal,"
         " or objective.name = elbo with posterior.name = gaussian",
     )
@@ -347,7 +384,7 @@ def _disagreements(config: Config) -> Iterator[tuple[bool, str]]:
         objective.name == "reconstruction" and objective.beta != 1,
         "objective.beta: objective.name = reconstruction has nothing to weigh; leave beta out",
     )
-    closed_form = posterior != "flow" and prior == "standard-normal" and objective.kl == "analytic"
+    closed_form = posterior not in ("flow", OWN) and prior == "standard-normal" and objective.kl == "analytic"
     yield (
         bool(objective.free_bits) and not (objective.name == "elbo" and closed_form),
         "objective.free_bits needs the ELBO with a KL per dimension in closed form: posterior.name = gaussian or"
@@ -405,9 +442,30 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     )
 
 
+def _not_read(config: Config) -> Iterator[tuple[bool, str]]:
+    """Settings that a part of one's own does not read."""
+    for section, read in OWN_READS.items():
+        part = getattr(config, section)
+        for key, field in type(part).model_fields.items():
+            yield (
+                part.name == OWN and key not in read and getattr(part, key) != field.default,
+                f"{section}.{key}: it is not read by a part of your own; leave it out",
+            )
+
+
+# The settings that hold for a part of one's own as well.
+OWN_READS = {
+    "network": ("name", "output_bias"),
+    "posterior": ("name",),
+    "prior": ("name",),
+    "likelihood": ("name",),
+    "objective": ("name", "beta", "schedule", "warmup", "samples"),
+}
+
+
 def _least_lambda(objective: ObjectiveConfig) -> float:
     return 1.0 if objective.info_lambda is None else objective.info_lambda
 
 
 def _has_rate(objective: ObjectiveConfig) -> bool:
-    return objective.name in ("elbo", "iwae") or (objective.name == "infovae" and objective.alpha < 1)
+    return objective.name in ("elbo", "iwae", OWN) or (objective.name == "infovae" and objective.alpha < 1)

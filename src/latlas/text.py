@@ -93,6 +93,14 @@ def count(value: float | None) -> str | None:
     return None if value is None else rounded(value, 0 if value == int(value) else 1)
 
 
+def counted(number: float, noun: str, plural: str = "") -> str:
+    """A number with its noun: 1 row, 1,000 rows, 2.5 epochs."""
+    if number == 1:
+        return f"1 {noun}"
+    many = plural or noun + ("es" if noun.endswith(("s", "x", "tch")) else "s")
+    return f"{int(number):,} {many}" if number == int(number) else f"{number:,.4g} {many}"
+
+
 def duration(seconds: float | None) -> str | None:
     """A time as hours and minutes, minutes and seconds, or seconds."""
     if seconds is None:

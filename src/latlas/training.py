@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latlas.augmentation import augmented, seeded
 from latlas.build import steps_of, steps_per_epoch
 from latlas.corruption import corrupt
 from latlas.data import DataOptions
@@ -23,7 +24,7 @@ from latlas.models import Model
 from latlas.objectives import Objective
 from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
-from latlas.settings import Config
+from latlas.settings import AugmentConfig, Config
 
 # Of few items an epoch is a step or two, and validating and saving after each would take longer than training.
 MOST_VALIDATIONS = 500
@@ -179,9 +180,8 @@ def train(
         for rows in batches[done : done + length.steps - progress.step]:
             start = time.perf_counter()
             lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
-            x = binarised(data(rows), config.data, progress.step, generator)
-            generator.manual_seed(step_seed(config.seed, progress.step))
-            meter.add(len(rows), step_once(x, (lr, beta, capacity), generator))
+            x, target = batch_of(data, rows, config, progress.step, generator)
+            meter.add(len(rows), step_once(x, (lr, beta, capacity), generator, target))
             progress.step += 1
             step, stopping = progress.step, stop()
             ended = step % length.validated == 0 or step == length.steps
@@ -221,20 +221,25 @@ def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None,
 
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
-) -> Callable[[Tensor, tuple[float, float, float], torch.Generator], Tensor]:
-    """A function that takes one optimiser step on a batch and gives TERMS, as means; NaN for a missing term."""
+) -> Callable[[Tensor, tuple[float, float, float], torch.Generator, Tensor | None], Tensor]:
+    """A function that takes one optimiser step on a batch and gives TERMS, as means; NaN for a missing term. The loss
+    compares outputs with the batch before it is corrupted, or with targets of its own.
+    """
     parameters, buffers, clip = list(model.parameters()), list(model.buffers()), config.optimizer.clip
     options = objective.needs
     model.train()
 
-    def step(x: Tensor, scheduled: tuple[float, float, float], generator: torch.Generator) -> Tensor:
+    def step(
+        x: Tensor, scheduled: tuple[float, float, float], generator: torch.Generator, target: Tensor | None
+    ) -> Tensor:
         lr, beta, capacity = scheduled
         for group in optimizer.param_groups:
             group["lr"] = lr
         before = [buffer.clone() for buffer in buffers]
         inputs = corrupt(x, config.corruption, generator)
-        p = model(inputs, target=x, generator=generator, **options)
-        loss = objective.loss(p, beta, capacity)
+        with seeded(generator):  # modules of one's own may draw noise, as dropout does
+            p = model(inputs, target=x if target is None else target, generator=generator, **options)
+            loss = objective.loss(p, beta, capacity)
         optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
@@ -320,12 +325,28 @@ def scheduled(config: Config, length: Plan, step: int, setbacks: int = 0) -> tup
     return lr, beta, capacity
 
 
-_NOISE, _PIXELS = 1, 2  # streams of a seed; stream 0 is the order of the rows
+_NOISE, _PIXELS, _AUGMENT = 1, 2, 3  # streams of a seed; stream 0 is the order of the rows
 
 
 def step_seed(seed: int, step: int, stream: int = _NOISE) -> int:
     """The seed of a step's noise; it has 32 bits, because torch's CPU generator uses no more."""
     return int(np.random.SeedSequence([seed, stream, step]).generate_state(1)[0])
+
+
+def batch_of(
+    data: Batches, rows: np.ndarray, config: Config, step: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """The items of a step, binarised and augmented as the configuration says, and their targets, augmented alike, where
+    they have some. The generator is left at the seed of the step's noise.
+    """
+    x, target = binarised(data(rows), config.data, step, generator), data.targets_of(rows)
+    if data.augment is not None or config.augment != AugmentConfig():
+        seed = step_seed(config.seed, step, _AUGMENT)
+        x = augmented(x, config.augment, data.augment, generator.manual_seed(seed))
+        if target is not None:
+            target = augmented(target, config.augment, data.augment, generator.manual_seed(seed))
+    generator.manual_seed(step_seed(config.seed, step))
+    return x, target
 
 
 def binarised(x: Tensor, options: DataOptions, step: int, generator: torch.Generator) -> Tensor:

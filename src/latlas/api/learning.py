@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
-from latlas.api.opening import PathLike, RunLike, Where, check, path_of
+from latlas.api import tracking
+from latlas.api.bringing import agree, parts_of
+from latlas.api.opening import PathLike, RunLike, Where, check, path_of, with_data
 from latlas.api.scoring import Run
+from latlas.brought import OF_TRAINING, bring
 from latlas.console import Console
 from latlas.data import as_source
+from latlas.data.given import raw_of_given
+from latlas.data.options import MEMORY
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
-from latlas.settings import Config
+from latlas.settings import OWN, Config
 
 # Short names of the settings that are changed most often, with the configuration's keys.
 SHORT = {
@@ -28,6 +34,7 @@ SHORT = {
     "seed": "seed",
     "limit": "data.limit",
     "image_size": "data.image_size",
+    "layer": "data.layer",
     "layout": "data.layout",
     "kind": "data.kind",
     "pages": "data.pages",
@@ -43,14 +50,14 @@ SHORT = {
     "from_run": "training.start",
 }
 
-QUICK = {"evaluation.groups": (), "evaluation.diagnose": False}
-
 
 def configure(
     source: str = "", recipe: str = "", file: Path | None = None,
     settings: Mapping[str, Any] | None = None, options: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
 ) -> Config:  # fmt: skip
-    """The configuration of a recipe, then a file, then settings by dotted key, then options by short name.
+    """The configuration of a recipe, then of a person's own parts, then a file, then settings by dotted key, then
+    options by short name.
 
     With the option `from_run` the recipe's model and objective are those of that run. Options that are None count as
     not given. Raises InputError for an unknown recipe, key or value.
@@ -65,6 +72,8 @@ def configure(
         base = continuing.base_of(_start(options.pop("from_run"), recipe), base)
     if file is not None:
         base = configuration.read(file, base)
+    if parts:
+        base = configuration.override(base, _replaced(parts), _sections(parts))
     changed = configuration.override(base, settings, "settings") if settings else base
     changes = _by_key(options)
     if source:
@@ -77,6 +86,15 @@ def configure(
         # Of several options only those are blamed whose settings are named.
         blamed = [name for name in options if f"{SHORT[name]} = " in error.message]
         raise InputError(error.message, field=", ".join(blamed) or error.field) from None
+
+
+def _replaced(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings for parts: the section of one of one's own keeps nothing of what was set for another one."""
+    return {key.removesuffix(".name"): {} for key, value in parts.items() if value == OWN} | dict(parts)
+
+
+def _sections(parts: Mapping[str, Any]) -> str:
+    return ", ".join(key.removesuffix(".name") for key in parts if key.endswith(".name"))
 
 
 def _by_key(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +123,7 @@ def _start(run: RunLike, recipe: str) -> runs.Run:
 
 
 def train(
-    source: PathLike = "",
+    source: Any = "",
     recipe: str = "vae",
     *,
     config: PathLike | None = None,
@@ -117,56 +135,73 @@ def train(
 ) -> Run:
     """Trains a recipe on a data set and gives the run: its folder, configuration, log and numbers.
 
-    `source` is a named set, a folder of images, an array or a table; by default it is the recipe's data set or
-    fashion-mini. `options` are the short names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size,
-    layout, kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a
-    run whose weights training starts from, with its model and objective unless others are given. `settings` takes any
-    key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run
-    folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all
-    numbers but the ELBO, its terms and the squared error, which is enough to try things out.
+    `source` is a named set, the path of a folder of images, an array or a table, or data in memory: an array, a
+    tensor, a data frame, a sparse matrix, a list of pictures, a data set of PyTorch or of the hub, an AnnData, (items,
+    labels), or splits by their names. By default it is the recipe's data set or fashion-mini. `options` are the short
+    names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size, layout, layer, kind, pages, label,
+    header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run whose weights training
+    starts from, with its model and objective unless others are given; and the parts of one's own, `network`,
+    `posterior`, `prior`, `likelihood`, `objective` and `augment` (docs/own-parts.md). `settings` takes any key of the
+    configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
+    must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the
+    ELBO, its terms and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow
+    or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them.
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
-    unknown_names = sorted(set(options) - set(SHORT))
+    followed = tracking.chosen(options.pop("tracker", None))
+    unknown_names = sorted(set(options) - {*SHORT, *OF_TRAINING})
     if unknown_names:
-        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {', '.join(SHORT)})")
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(
-            f"source: expected a name or a path, got {type(source).__name__}; save arrays with numpy.save"
-        )
+        known = ", ".join((*SHORT, *OF_TRAINING))
+        raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {known})")
+    held = not isinstance(source, str | os.PathLike)
     _check_settings(settings)
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
-    with Console(quiet) as console, invoked_by(_call("train", source, shown)):
-        settings = (QUICK if quick else {}) | dict(settings or {})
-        resolved = configure(as_source(source), recipe, file, settings, options)
-        return Run.of(experiment.train(resolved, folder, console))
+    with Console(quiet) as console, invoked_by(_call("train", "x" if held else _written(source), shown)):
+        settings = (experiment.QUICK if quick else {}) | dict(settings or {})
+        given = {name: options.pop(name) for name in OF_TRAINING if name in options}
+        brought, parts = bring(parts_of(options.get("from_run")) | given)
+        agree(parts, settings | _by_key({k: v for k, v in options.items() if k != "from_run"}))
+        named = MEMORY if held else as_source(source)
+        resolved = configure(named, recipe, file, settings, options, parts)
+        runs.refuse_existing(folder)
+        if held:
+            brought = replace(brought, data=raw_of_given(source, resolved.data, console.progress))
+        return Run.of(experiment.train(resolved, folder, console, brought, followed))
 
 
 def resume(
-    path: RunLike, *, settings: Mapping[str, Any] | None = None, quiet: bool = False, **options: Any
+    path: RunLike,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    quick: bool = False,
+    quiet: bool = False,
+    **options: Any,
 ) -> Run:
     """Continues a run to its end as if it had never stopped, or trains it further.
 
     `options` are the short names of `train`. Device, threads and data_dir are where it is trained, by default as
-    before. With epochs, steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a
-    stopped or a finished run is trained further, from the newest or from its best weights, in a new cycle of the
-    learning rate. Without any a finished run is returned unchanged. Raises InputError for data that are missing or have
-    changed, for a setting that cannot change and for a length that is trained already.
+    before; `data` are those of a run that was trained on data in memory and is given by its folder. With epochs,
+    steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a stopped or a finished run
+    is trained further, from the newest or from its best weights, in a new cycle of the learning rate. Without any a
+    finished run is returned unchanged. `quick` is that of `train`, for the numbers at the end of this call, and so is
+    a `tracker`. Raises InputError for data that are missing or have changed, for a setting that cannot change and for
+    a length that is trained already.
     """
+    followed = tracking.chosen(options.pop("tracker", None))
     known = dict.fromkeys((*Where.__annotations__, *SHORT))
     for name in options:
         if name not in known:
             raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
     _check_settings(settings)
-    where = {name: options.get(name) for name in ("threads", "device", "data_dir")}
+    where = {name: options.get(name) for name in ("threads", "device", "data_dir", "data")}
     check(where, Where)
     changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
-    run = runs.find(path)
-    with Console(quiet) as console, invoked_by(_call("resume", run, {"settings": settings} | options)):
-        again = experiment.resume(
-            run, console, where["threads"], where["device"] or "", where["data_dir"] or "", changes
-        )
+    shown = {"settings": settings, "quick": quick} | options
+    with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
+        run = with_data(path, where["data"], console)
+        again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
 
 
@@ -178,10 +213,11 @@ def _check_settings(settings: object) -> None:
         )
 
 
-def _call(name: str, first: object, options: Mapping[str, Any]) -> str:
+def _call(name: str, first: str, options: Mapping[str, Any]) -> str:
     """A call as it is written in Python, without options at their defaults."""
-    given = [f"{key}={_written(value)}" for key, value in options.items() if value]
-    return f"latlas.{name}({', '.join([_written(first), *given])})"
+    held = ["data=x"] if options.get("data") is not None else []
+    given = [f"{key}={_written(value)}" for key, value in options.items() if key != "data" and value] + held
+    return f"latlas.{name}({', '.join([first, *given])})"
 
 
 def _written(value: object) -> str:

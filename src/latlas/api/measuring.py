@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, TypedDict, Unpack
 
 from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
-from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of
+from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, with_data
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
-from latlas.files import write_atomic
+from latlas.files import check_output, write_atomic
+from latlas.notebook import Findings, Numbers
 from latlas.runs import Run, dataset_of, find
 
 COMPARISON = "compare.html"
+TABLES = {"csv": ".csv", "latex": ".tex"}  # the files that a comparison's table may go to
 
 
 class EvaluateOptions(Where, total=False):
@@ -36,9 +38,9 @@ class EvaluateOptions(Where, total=False):
 
 def evaluate(
     run: RunLike, measures: Sequence[str] | str | None = ("all",), **options: Unpack[EvaluateOptions]
-) -> dict[str, dict[str, Any]]:
-    """Measures a run: numbers by name, each with `value`, `stderr`, `unit`, the numbers of `items` and `draws`, and the
-    values of other models or baselines `beside` it.
+) -> Numbers:
+    """Measures a run: a dictionary of numbers by name, each with `value`, `stderr`, `unit`, the numbers of `items` and
+    `draws`, and the values of other models or baselines `beside` it; `to_frame()` gives them as a DataFrame.
 
     `measures` are names of `latlas.metrics.METRICS` or of groups; None takes the groups of the run's configuration, and
     "bound" is the group of the ELBO and its terms. The items are those of the test split, of another `split`, or of
@@ -51,7 +53,7 @@ def evaluate(
     Raises InputError for an unknown measure, a value out of range, and data that are missing, have changed or do not
     fit.
     """
-    return evaluation_of(run, measures, **options).get("numbers", {})
+    return Numbers(evaluation_of(run, measures, **options).get("numbers", {}))
 
 
 def evaluation_of(
@@ -74,20 +76,21 @@ def evaluation_of(
         return evaluation.evaluate(call.run, call.model, request, call.data_dir, keep, call.observer)
 
 
-def diagnose(run: RunLike, **where: Unpack[Where]) -> list[diagnosis.Finding]:
-    """The findings on a run, the most serious first; empty if nothing is wrong.
+def diagnose(run: RunLike, **where: Unpack[Where]) -> Findings:
+    """The findings on a run, the most serious first: a list, empty if nothing is wrong.
 
-    Each finding has `title`, `evidence`, `cause`, `remedy` and the `settings` to change.
+    Each finding has `title`, `evidence`, `cause`, `remedy` and the `settings` to change; `to_frame()` gives them as a
+    DataFrame.
 
     Raises InputError for data that are missing or have changed.
     """
     check(where, Where)
     with Console(where.get("quiet", False)) as console:
-        opened = find(run)
+        opened = with_data(run, where.get("data"), console)
         dataset = dataset_of(opened, where.get("data_dir", ""), console.progress)
         model = model_of(opened, where) if opened.has_weights else None
         context = None if model is None else metrics.context_of(opened, model, dataset, observer=console)
-        return diagnosis.of(opened, dataset, context, opened.finished)
+        return Findings(diagnosis.of(opened, dataset, context, opened.finished), opened.path)
 
 
 def write_report(
@@ -96,21 +99,20 @@ def write_report(
     redraw: bool = False,
     grid: tuple[int, int] | None = None,
     span: tuple[float, float] | None = None,
-    data_dir: str = "",
-    threads: int | None = None,
-    quiet: bool = False,
+    **where: Unpack[Where],
 ) -> Path:
     """Writes report.html again from the run folder and gives its path.
 
     `redraw` draws the pictures again from the data, as does a `grid` (rows, columns) or a `span` (low, high) of the
-    latent manifold. Raises InputError if the data are missing.
+    latent manifold. Further options are those of `Where`. Raises InputError if the data are missing.
     """
-    machine.use_threads(threads)
-    opened = find(run)
-    _check_manifold(opened, grid, span)
-    if redraw or grid or span:
-        with Console(quiet) as console:
-            experiment.redraw(opened, grid, span, data_dir, console)
+    check(where, Where)
+    machine.use_threads(where.get("threads"))
+    with Console(where.get("quiet", False)) as console:
+        opened = with_data(run, where.get("data"), console)
+        _check_manifold(opened, grid, span)
+        if redraw or grid or span:
+            experiment.redraw(opened, grid, span, os.fspath(where.get("data_dir") or ""), console)
     return report.write_report(opened.path)
 
 
@@ -167,36 +169,72 @@ def animate(
     return film
 
 
+class CompareOptions(TypedDict, total=False):
+    """Options of `Where`: `data`, `data_dir`, `threads` and `quiet`; and files for the table, `csv` and `latex`."""
+
+    data: Any
+    data_dir: str
+    threads: int | None
+    quiet: bool
+    csv: PathLike | None
+    latex: PathLike | None
+
+
 def compare_runs(
     runs: Sequence[RunLike] | RunLike,
     out: PathLike | None = None,
     *,
     pca: bool = True,
     measures: Sequence[str] | str = (),
-    data_dir: str = "",
-    threads: int | None = None,
-    quiet: bool = False,
+    **options: Unpack[CompareOptions],
 ) -> compare.Comparison:
     """Compares finished runs, one row each, and writes the page to `out` unless it is None.
 
     "" is compare.html in the current folder. `pca` adds rows of PCA at the runs' latent sizes; `measures` are names of
-    `latlas.metrics.METRICS`. Raises InputError for an unfinished run, a run given twice, an unknown measure, and
-    missing data.
+    `latlas.metrics.METRICS`. `csv` and `latex` are files for the table, a .csv and a .tex. `data` are those of all runs
+    that were trained on data in memory and are given by their folders. The result shows itself as that table;
+    `to_frame()` and `to_latex()` give it. Raises InputError for an unfinished run, a run given twice, an unknown
+    measure, and missing data.
     """
-    machine.use_threads(threads)
+    check(options, CompareOptions)
+    machine.use_threads(options.get("threads"))
+    tables = {field: _table_path(options.get(field), field) for field in TABLES}
     wanted = path_of(out, "out")
     path = None if wanted is None else html.page_path(wanted) if os.fspath(out or "") else Path(COMPARISON)
     if isinstance(runs, str | os.PathLike | Run):
         runs = [runs]
     if not isinstance(runs, Iterable):
         raise InputError(f"expected runs, got {type(runs).__name__}", field="runs")
-    opened = [find(run) for run in runs]
     measures = one_or_many(measures, "measures")
-    with Console(quiet) as console:
+    with Console(options.get("quiet", False)) as console:
+        opened = _with_data(runs, options.get("data"), console)
         result = compare.gather(
-            compare.by_name(opened), pca=pca, measures=measures, data_dir=data_dir, pictures=path is not None,
-            observer=console,
+            compare.by_name(opened), pca=pca, measures=measures, data_dir=os.fspath(options.get("data_dir") or ""),
+            pictures=path is not None, observer=console,
         )  # fmt: skip
     if path is not None:
         write_atomic(path, compare.page([result], compare.title_of(result)))
+    for field, file in tables.items():
+        if file is not None:
+            write_atomic(file, result.to_latex() if field == "latex" else compare.to_csv(result))
     return result
+
+
+def _with_data(runs: Iterable[RunLike], data: Any, console: Console) -> list[Run]:
+    """The runs; those that lack their data in memory have `data`, which are converted once."""
+    opened, first = [find(run) for run in runs], None
+    for i, run in enumerate(opened):
+        if data is None or not run.in_memory or run.brought.data is not None:
+            continue
+        if first is None or run.info["data"]["fingerprint"] != first.info["data"]["fingerprint"]:
+            first = with_data(run, data, console)
+        opened[i] = replace(run, brought=replace(run.brought, data=first.brought.data))
+    return opened
+
+
+def _table_path(out: Any, field: str) -> Path | None:
+    """The file for a table, checked before anything is computed; "" and None are none."""
+    path = path_of(out or None, field)
+    if path is not None:
+        check_output(path, (TABLES[field],), field=field)
+    return path

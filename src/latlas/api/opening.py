@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from latlas import machine
 from latlas.console import Console
+from latlas.data import as_source
+from latlas.data.given import raw_of_given
+from latlas.data.load import read_source
 from latlas.errors import InputError, check_number
 from latlas.models import Model
-from latlas.runs import Run, find
+from latlas.progress import SILENT, Observer
+from latlas.runs import Run, dataset_of, find
 
 _TEXTS = ("data_dir", "device", "split")  # options that are texts
 PathLike = str | os.PathLike[str]
 RunLike = Run | PathLike
 
 
-class Where(TypedDict, total=False):
+class Common(TypedDict, total=False):
     """Options of every call: the folder of named data sets (default: LATLAS_DATA), the `device` (auto, cpu, cuda,
     cuda:1 or mps), the number of CPU `threads`, and `quiet`, which leaves out notes and progress."""
 
@@ -28,6 +32,13 @@ class Where(TypedDict, total=False):
     device: str
     threads: int | None
     quiet: bool
+
+
+class Where(Common, total=False):
+    """Options of every call on a run: those of `Common`, and the run's own `data`, where it was trained on data in
+    memory and is given by its folder, or where its files have moved."""
+
+    data: Any
 
 
 class ItemOptions(Where, total=False):
@@ -52,8 +63,26 @@ def open_run(run: RunLike, options: Mapping[str, Any], allowed: type = Where) ->
     """Loads a run's model, with a console for notes and progress inside the block."""
     check(options, allowed)
     with Console(options.get("quiet", False)) as console:
-        opened = find(run)
+        opened = with_data(run, options.get("data"), console)
         yield Call(opened, model_of(opened, options), os.fspath(options.get("data_dir") or ""), console)
+
+
+def with_data(run: RunLike, data: Any, observer: Observer = SILENT) -> Run:
+    """The run, with the data that it was trained on if they are passed: in memory, or a path to where they are now.
+
+    Raises InputError for other data.
+    """
+    opened = find(run)
+    if data is None:
+        return opened
+    options = opened.data_options()
+    if isinstance(data, str | os.PathLike):
+        raw = read_source(options.model_copy(update={"source": as_source(data)}), observer.progress)
+    else:
+        raw = raw_of_given(data, options, observer.progress, new=False)
+    opened = replace(opened, brought=replace(opened.brought, data=raw))
+    dataset_of(opened)
+    return opened
 
 
 def check(options: Mapping[str, Any], allowed: type) -> None:
@@ -75,7 +104,8 @@ def output_path(out: PathLike | None, run: Run, default: str, field: str = "out"
 def inputs_of(run: Run, source: Any = "") -> list[Path]:
     """The files and folders of the data that a call reads, which it must not overwrite."""
     given = [source] if isinstance(source, str | os.PathLike) else []
-    return [Path(at).expanduser() for at in (*given, run.config.data.source) if os.fspath(at)]
+    own = [] if run.in_memory else [run.config.data.source]
+    return [Path(at).expanduser() for at in (*given, *own) if os.fspath(at)]
 
 
 def path_of(path: PathLike | None, field: str) -> Path | None:

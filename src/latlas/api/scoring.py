@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 
-from latlas import figures, files, html, inference, items, runs
+from latlas import figures, files, frames, html, inference, items, report, runs
 from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
 from latlas.data import Split
-from latlas.errors import InputError
+from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.inference import Output
 from latlas.items import unusual
+from latlas.progress import Once
+from latlas.text import counted, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +108,9 @@ def score(
         "page": None if page is None else str(page),
         "most_unusual": items.lines(columns, first),
     }
-    output = Output(call.run, columns, path, f"scores of {len(frame):,} items, ordered by {by}", about, frame)
+    output = Output(
+        call.run, columns, path, f"scores of {counted(len(frame), 'item')}, ordered by {by}", about, frame
+    )
     return _written(output, lambda at: inference.save(at, _plain(columns)))
 
 
@@ -157,7 +161,7 @@ def neighbours(
 
 def finder_of(call: Call, source: Any, split: str) -> items.Finder:
     """Finds the items that a call's arguments name."""
-    return items.Finder(call.run, call.model, split, source, call.data_dir, call.observer)
+    return items.Finder(call.run, call.model, split, source, call.data_dir, Once(call.observer))
 
 
 def _parts(call: Call, source: Any, options: Any, dataset: Any = None) -> dict[str, Split]:
@@ -192,7 +196,30 @@ def _plain(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True, eq=False)
 class Run(runs.Run):
-    """A run folder, with its items as DataFrames."""
+    """A run folder, with its items, numbers and log as DataFrames; a notebook shows its result."""
+
+    def __repr__(self) -> str:
+        return printable(report.one_line(self))
+
+    def _repr_html_(self) -> str | None:
+        try:
+            return report.fragment(self)
+        except (LatlasError, OSError):  # its line of text says what is wrong
+            return None
+
+    def numbers(self) -> pd.DataFrame:
+        """Its numbers, a line for each number of a split: `name`, `split`, `value`, `stderr`, `unit`, which end is
+        `better`, `group`, `title`, `items`, `draws`, `beside`, `warning`. Without a line before the run is evaluated.
+        """
+        return frames.numbers(self)
+
+    def history(self, kind: str = "") -> pd.DataFrame:
+        """Its log, a line for each logged step and each epoch, or for those of one `kind`, "step" or "epoch", alone:
+        `step`, `epoch`, the terms as `train_loss`, `train_elbo`, `valid_elbo` and so on, `lr`, `beta`, `seconds`.
+
+        Raises InputError for another kind.
+        """
+        return frames.history(self, kind)
 
     @classmethod
     def of(cls, run: runs.Run) -> Self:

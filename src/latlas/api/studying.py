@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Unpack
 
 from latlas import studies
-from latlas.api.opening import PathLike, Where, check, path_of
+from latlas.api.opening import Common, PathLike, check, path_of
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
+from latlas.notebook import StudyResults
 from latlas.studies import budget as budgets
 from latlas.studies import execute, prepare, results
 
 
-class StudyOptions(Where, total=False):
-    """The options of `Where`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
+class StudyOptions(Common, total=False):
+    """The options of `Common`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
     seconds or as "10m"; the number of `seeds`; the `limit` on training images.
     """
 
@@ -37,11 +38,12 @@ def plan_study(
         return _plan(name, data, options, console, measure=True)
 
 
-def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]) -> dict[str, Any]:
+def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[StudyOptions]) -> StudyResults:
     """Trains the runs of a study and compares them on one page; after an interruption the same call continues.
 
-    The result holds the `runs`, the `cuts` of a budget and the `results` by data set; `folder`, `page` and `table` are
-    paths. Raises InputError as `plan_study` does, and LatlasError at the end if runs failed.
+    The result is a dictionary of the `runs`, the `cuts` of a budget and the `results` by data set; `folder`, `page` and
+    `table` are paths. `to_frame()` gives its tables as a DataFrame. Raises InputError as `plan_study` does, and
+    LatlasError at the end if runs failed.
     """
     check(options, StudyOptions)
     with Console(options.get("quiet", False)) as console:
@@ -51,7 +53,7 @@ def study(name: PathLike, data: Sequence[str] | str = (), **options: Unpack[Stud
         values = execute.carry_out(plan, console)
     keys = ("study", "title", "data", "seeds", "budget", "cuts", "estimate_seconds", "runs", "results")
     places = {"folder": plan.out, "page": plan.out / results.PAGE, "table": plan.out / results.TABLE}
-    return {**{key: values[key] for key in keys}, **{key: str(path) for key, path in places.items()}}
+    return StudyResults({key: values[key] for key in keys} | {key: str(path) for key, path in places.items()})
 
 
 def _plan(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from latlas import figures, inference, items
@@ -17,6 +19,8 @@ from latlas.api.scoring import finder_of
 from latlas.data import Split
 from latlas.data.memory import as_codes
 from latlas.inference import Arrays, Output
+from latlas.models import Model
+from latlas.text import counted
 
 
 def _items(call: Call, source: Any, options: ItemOptions) -> Split:
@@ -55,9 +59,12 @@ def sample(
     """Draws codes and decodes them to `samples` (n, ...), in data units: means of p(x | z), or draws with `noise`.
 
     Codes are draws from the prior, or from a `density` (factored, full, mixture or flow) fitted to the run's training
-    codes; with a `class_name` only to those of that class, by default full. With a density the output also has the
-    codes `z`, and its `about` the number of training `codes` and the `test_log_density`. With `plausible` its `about`
-    has the `plausible_share` of the samples that a classifier of the run's own images takes for real. `out` ends in
+    codes; with a `class_name` only to those of that class, by default full. Draws of a likelihood without bounds may
+    lie outside the data's range: arrays keep them, which is noted, and pictures show them clipped.
+
+    With a density the output also has the codes `z`, and its `about` the number of training `codes` and the
+    `test_log_density`. With `plausible` its `about` has the `plausible_share` of the samples that a classifier of the
+    run's own images takes for real. `out` ends in
     .npz, for images in .png, for tables in .csv or .parquet; without an ending it is a new folder for images.
 
     Raises InputError for a plain autoencoder without a density, an unknown class, and a value out of range.
@@ -72,7 +79,7 @@ def sample(
         if path is not None:
             inference.check_samples(path, images)
         about: dict[str, Any] = {"samples": n, "seed": seed, "noise": noise}
-        title = f"{n} samples"
+        title = counted(n, "sample")
         if density:
             where = (call.data_dir, call.observer, class_name)
             fit = inference.fit_density(call.run, call.model, density, seed, *where)
@@ -85,15 +92,21 @@ def sample(
         if plausible:
             scaled = call.model.item.scaling.apply(arrays["samples"])
             about["plausible_share"] = inference.plausible(call.run, scaled, call.data_dir, call.observer)
+        if noise and (note := inference.draws_note(arrays["samples"], call.model)):
+            call.observer.note(note)
     if path is None or path.suffix.lower() in (".npz", ".png"):
         return _output(call, arrays, path, "samples", title, about=about)
+    _write_samples(path, call.model, arrays["samples"])
+    return replace(_output(call, arrays, None, title=title, about=about), path=path)
+
+
+def _write_samples(path: Path, model: Model, samples: np.ndarray) -> None:
+    """Writes rows as a table, or images as a folder of files, for a name without an ending."""
     if path.suffix:
-        samples = arrays["samples"]
-        names = call.model.item.columns or [str(i) for i in range(samples.shape[1])]
+        names = model.item.columns or [str(i) for i in range(samples.shape[1])]
         items.write_table(path, items.frame(dict(zip(names, samples.T, strict=True))))
     else:
-        inference.save_images(path, inference.shown(call.model, arrays["samples"]))
-    return Output(call.run, arrays, path, title, about)
+        inference.save_images(path, inference.shown(model, samples))
 
 
 def reconstruct(
@@ -211,7 +224,7 @@ def vary(
         what = os.fspath(image) if isinstance(image, str | os.PathLike) else "what was given"
         what = what if inference.has_source(image) else own
         item = inference.single_item(found, row, what)
-        point = call.run.config.posterior.name == "point"
+        point = not call.model.posterior_family.has_density
         spread = inference.code_spread(call.run, call.model, call.data_dir, call.observer) if point else None
     arrays = inference.vary(call.model, item, n, scale, seed, spread)
     codes = (
@@ -227,5 +240,5 @@ def vary(
         )
         return figures.variations(first[0], second[0], many, "Variations on an image", subtitle)
 
-    title = f"{n} variation{'s' * (n > 1)}: {codes}"
+    title = f"{counted(n, 'variation')}: {codes}"
     return _output(call, arrays, path, "images", title, draw, {})

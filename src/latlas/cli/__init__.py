@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 import shlex
 import signal
 import sys
@@ -13,9 +14,22 @@ from typing import Any
 import typer
 
 from latlas._version import __version__
-from latlas.cli import animate, compare, diagnose, evaluate, inspect, make, score, studies, train, use
+from latlas.cli import (
+    animate,
+    compare,
+    diagnose,
+    evaluate,
+    export,
+    inspect,
+    log,
+    make,
+    score,
+    studies,
+    train,
+    use,
+)
 from latlas.errors import InputError, LatlasError, Settings, in_words
-from latlas.invocation import invoked_by
+from latlas.invocation import invoked_by, worded
 from latlas.text import printable
 
 app = typer.Typer(
@@ -29,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (train, evaluate, diagnose, score, use, make, animate, compare, studies, inspect):
+for module in (train, evaluate, diagnose, score, use, make, animate, export, compare, studies, log, inspect):
     module.register(app)
 
 
@@ -75,6 +89,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
         # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
         with (
             invoked_by(shlex.join(["latlas", *arguments])),
+            worded(lambda text: _in_options(text, command, arguments)),
             command.make_context("latlas", arguments) as context,
         ):
             command.invoke(context)
@@ -104,14 +119,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
 
 def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
     """The error's line, which names the command's options for a field and for the settings that mend it."""
-    keys = {}
-    if "." in error.field or error.remedy:
-        from latlas.api.learning import SHORT
-
-        keys = {key: name for name, key in SHORT.items()}
-    for word in arguments:
-        command = getattr(command, "commands", {}).get(word, command)
-    options = {p.name: p for p in command.params if p.param_type_name == "option"}
+    keys = _keys() if "." in error.field or error.remedy else {}
+    options = _options(command, arguments)
 
     def flags(settings: Settings) -> str:
         if "settings" not in options:
@@ -122,6 +131,34 @@ def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:
     if None not in fields:
         return error.about(", ".join(option.opts[0] for option in fields if option), " ", flags)
     return error.about(error.field, words=flags)
+
+
+def _keys() -> dict[str, str]:
+    """The options' names of the configuration's keys that have one."""
+    from latlas.api.learning import SHORT
+
+    return {key: name for name, key in SHORT.items()}
+
+
+def _options(command: Any, arguments: list[str]) -> dict[str, Any]:
+    """The options of the command that is called, by the names of their parameters."""
+    for word in arguments:
+        command = getattr(command, "commands", {}).get(word, command)
+    return {p.name: p for p in command.params if p.param_type_name == "option"}
+
+
+def _in_options(note: str, command: Any, arguments: list[str]) -> str:
+    """A note in which a configuration's key, as data.drop, is the command's option for it, if there is one."""
+    if not re.search(r"\w\.\w|split = ", note):
+        return note
+    options, keys = _options(command, arguments), _keys()
+
+    def option(found: re.Match[str]) -> str:
+        known = options.get(keys.get(found[1], found[1]))
+        return found[0] if known is None else known.opts[0] + (" " if found[2] else "")
+
+    names = "|".join(map(re.escape, (key for key in keys if "." in key)))
+    return re.sub(rf"(?<![\w./-])({names}|split(?= = ))( = |(?![\w/]|\.\w))", option, note)
 
 
 def _flag(key: str, value: Any, option: Any) -> str:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from latlas.cli.common import Json, Quiet, RunArgument, Threads, examples, option, show
+from latlas.cli.common import Json, Quiet, RunArgument, Seconds, Threads, examples, option, show
+from latlas.text import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +19,7 @@ def animate(
     run: RunArgument,
     what: Annotated[str, typer.Option(metavar="PANEL", help="all, samples, codes or manifold.")] = "all",
     out: Annotated[str, option(metavar="FILE", help="A .webp or .gif; else animation.webp in the run.")] = "",
-    seconds: Annotated[float, typer.Option(metavar="S", help="How long the film is.")] = 8.0,
+    seconds: Seconds = 8.0,
     size: Annotated[int, typer.Option(metavar="PIXELS", help="The longer side of a frame.")] = 960,
     threads: Threads = None,
     as_json: Json = False,
@@ -34,4 +35,4 @@ def animate(
         "steps": list(film.steps), "seconds": film.seconds, "width": film.width, "height": film.height,
         "bytes": film.path.stat().st_size,
     }  # fmt: skip
-    show(value, as_json, f"{len(film.steps)} frames of {', '.join(film.panels)}: {film.path}")
+    show(value, as_json, f"{counted(len(film.steps), 'frame')} of {', '.join(film.panels)}: {film.path}")

@@ -52,7 +52,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes, no progres
 DataDir = Annotated[str, option(metavar="DIR", help="Where named sets are (else LATLAS_DATA).")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[int | None, option(metavar="N", min=1, help="CPU threads.")]
-Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the noise.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")]
+Draws = Annotated[
+    int | None,
+    option("--importance", metavar="K", min=1, help="Also log p(x) of every item, by K draws of z each."),
+]
+Samples = Annotated[int, typer.Option(metavar="N", help="Draws of z per item for the ELBO.")]
+Seconds = Annotated[float, typer.Option(metavar="S", help="How long the film is.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")]
 TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N items only.")]
 Out = Annotated[str, option(metavar="FILE", help="The file to write; by default one in the run folder.")]

@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             f"latlas compare {pair} --measure all",
             f"latlas compare {pair} --measure log_px,active_units --out page.html",
+            f"latlas compare {pair} --csv table.csv --latex table.tex",
         )
     )(compare)
 
@@ -29,6 +30,10 @@ def compare(
             metavar="FILE",
             help="The page; by default compare.html here.",
         ),
+    ] = "",
+    csv: Annotated[str, option(metavar="FILE", help="Also write the table to this .csv file.")] = "",
+    latex: Annotated[
+        str, option(metavar="FILE", help="Also write the table to this .tex file, for LaTeX with booktabs.")
     ] = "",
     no_pca: Annotated[bool, typer.Option("--no-pca", help="Leave out the rows of PCA.")] = False,
     measures: Measures = None,
@@ -47,9 +52,13 @@ def compare(
         out,
         pca=not no_pca,
         measures=names_of(measures) or (),
+        csv=csv,
+        latex=latex,
         data_dir=data_dir,
         threads=threads,
         quiet=quiet,
     )
     page = str(Path(out or measuring.COMPARISON).expanduser())
-    show(to_dict(comparison) | {"page": page}, as_json, f"{text_table(comparison)}\npage: {page}")
+    tables = {name: str(Path(file).expanduser()) for name, file in (("csv", csv), ("latex", latex)) if file}
+    places = "".join(f"\n{name}: {file}" for name, file in {"page": page, **tables}.items())
+    show(to_dict(comparison) | {"page": page} | tables, as_json, f"{text_table(comparison)}{places}")

@@ -9,10 +9,12 @@ import typer
 from latlas.cli.common import (
     DataDir,
     Device,
+    Draws,
     Json,
     Measures,
     Quiet,
     RunArgument,
+    Samples,
     SourceArgument,
     Split,
     Threads,
@@ -22,6 +24,7 @@ from latlas.cli.common import (
     option,
     show,
 )
+from latlas.text import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -42,10 +45,7 @@ def evaluate(
     source: SourceArgument = "",
     split: Split = "",
     measures: Measures = None,
-    draws: Annotated[
-        int | None,
-        option("--importance", metavar="K", min=1, help="Draws per item for log p(x) of every item."),
-    ] = None,
+    draws: Draws = None,
     limit: Annotated[
         int | None, option(metavar="N", min=1, help="Only N items, evenly spaced over the split.")
     ] = None,
@@ -59,7 +59,7 @@ def evaluate(
     ] = None,
     chains: Annotated[int, typer.Option(metavar="N", help="Chains per item (--ais).")] = 16,
     temperatures: Annotated[int, typer.Option(metavar="N", help="Steps of annealing (--ais).")] = 300,
-    samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per image for the ELBO.")] = 1,
+    samples: Samples = 1,
     seed: Annotated[int | None, option(metavar="N", min=0, help="Seed of the ELBO's draws.")] = None,
     corrupt: Annotated[
         str,
@@ -105,7 +105,7 @@ def _text(values: dict[str, Any]) -> str:
     from latlas.metrics.display import text as numbers_text
 
     what = values["source"] or values["split"]
-    text = f"{what}, {values['images']:,} items: distortion {number(values['distortion'])}"
+    text = f"{what}, {counted(values['images'], 'item')}: distortion {number(values['distortion'])}"
     if values["elbo"] is not None:
         text += f", rate {number(values['rate'])}, ELBO {number(values['elbo'])} ± {number(values['elbo_stderr'])}"
     text += f" {values['unit'] or ''}, mse {values['mse']:.5f}"

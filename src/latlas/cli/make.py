@@ -14,6 +14,7 @@ from latlas.cli.common import (
     Out,
     Quiet,
     RunArgument,
+    Seconds,
     Seed,
     Split,
     Threads,
@@ -22,6 +23,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
+from latlas.text import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -83,7 +85,7 @@ def sample(
     )  # fmt: skip
     text, about = output.title, output.about
     if "codes" in about:
-        text += f", {about['codes']:,} codes"
+        text += f", {counted(about['codes'], 'code')}"
     if about.get("test_log_density") is not None:
         text += f"; mean log-density of test codes {about['test_log_density']:.2f} nats"
     if plausible:
@@ -107,7 +109,7 @@ def decode(
     output = api.decode(run, codes, out=out, device=device, threads=threads)
     items = len(output.arrays["decoded"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items}
-    show(result, as_json, f"{items:,} items: {output.path}")
+    show(result, as_json, f"{counted(items, 'item')}: {output.path}")
 
 
 def morph(
@@ -128,9 +130,7 @@ def morph(
     steps: Annotated[
         int | None, option(metavar="N", help="Images on the way, both ends included: 11, of a film 31.")
     ] = None,
-    seconds: Annotated[
-        float, typer.Option(metavar="S", help="How long a .gif or .webp is, there and back.")
-    ] = 4.0,
+    seconds: Seconds = 4.0,
     out: Out = "",
     data_dir: DataDir = "",
     device: Device = "auto",

@@ -9,10 +9,13 @@ import typer
 from latlas.cli.common import (
     DataDir,
     Device,
+    Draws,
     Json,
     Out,
     Quiet,
     RunArgument,
+    Samples,
+    Seed,
     SourceArgument,
     Split,
     SplitOrAll,
@@ -23,6 +26,7 @@ from latlas.cli.common import (
     show,
     table,
 )
+from latlas.text import counted
 
 # The columns of the most unusual items that a terminal shows, with their decimals.
 SHOWN = {"elbo": 2, "log_px": 2, "squared_error": 5, "code_distance": 2}
@@ -75,7 +79,7 @@ def encode(
     items, latent = output.arrays["mean"].shape
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
     result |= output.about
-    show(result, as_json, f"{items:,} code{'s' * (items != 1)} of {latent} dimensions: {output.path}")
+    show(result, as_json, f"{counted(items, 'code')} of {counted(latent, 'dimension')}: {output.path}")
 
 
 def score(
@@ -90,11 +94,9 @@ def score(
             " code_distance; by default elbo, of an autoencoder squared_error.",
         ),
     ] = "",
-    draws: Annotated[
-        int | None, option("--importance", metavar="K", min=1, help="Also log p(x), by K draws per item.")
-    ] = None,
-    samples: Annotated[int, typer.Option(metavar="N", help="Draws of z per item for the ELBO.")] = 16,
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the draws.")] = 0,
+    draws: Draws = None,
+    samples: Samples = 16,
+    seed: Seed = 0,
     top: Annotated[int, typer.Option(metavar="N", min=0, help="Print the N most unusual items.")] = 10,
     page: Annotated[
         str | None, option(metavar="FILE", help="A page that shows these with their reconstructions, .html.")

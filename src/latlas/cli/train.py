@@ -31,6 +31,59 @@ EXAMPLES = examples(
 )
 PRUNE = examples("latlas prune runs/fashion-mini-vae-1 runs/fashion-mini-vae-2")
 
+# The options of train.
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="[DATA]",
+        show_default=False,
+        help="A named set (latlas data), a folder of images, an .npy, .npz, .csv or .parquet file.",
+    ),
+]
+Recipe = Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); by default vae.")]
+ConfigFile = Annotated[Path | None, option(metavar="FILE", help="A TOML file of settings.")]
+Latent = Annotated[int | None, option(metavar="N", help="Latent dimensions.")]
+Epochs = Annotated[int | None, option(metavar="N", help="Passes over the training items.")]
+Steps = Annotated[int | None, option(metavar="N", help="Optimiser steps, instead of epochs.")]
+BatchSize = Annotated[int | None, option(metavar="N", help="Items per step.")]
+Lr = Annotated[float | None, option(metavar="X", help="Learning rate.")]
+Beta = Annotated[float | None, option(metavar="X", help="Weight of the rate.")]
+Seed = Annotated[int | None, option(metavar="N", help="Seed of weights, order and noise.")]
+Patience = Annotated[
+    int | None, option(metavar="N", help="Stop after N epochs in which validation got no better.")
+]
+Set = Annotated[
+    list[str] | None,
+    option("--set", metavar="KEY=VALUE", help="Any setting (latlas recipes show vae lists them)."),
+]
+ImageSize = Annotated[str, option(metavar="HxW", help="Resize images to this.")]
+Layout = Annotated[str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")]
+Kind = Annotated[str | None, option(metavar="NAME", help="Of an array or a table: image, vector or table.")]
+Pages = Annotated[
+    str | None, option(metavar="WHICH", help="Of files with several pages: all, each an item, or first.")
+]
+Label = Annotated[str | None, option(metavar="COLUMN", help="A table's column of labels.")]
+Header = Annotated[
+    str | None, option(metavar="yes|no", help="Whether a text table's first row names its columns.")
+]
+Drop = Annotated[
+    list[str] | None, option(metavar="COLUMN", help="A table's column to leave out; may be repeated.")
+]
+Columns = Annotated[str | None, option(metavar="A,B,C", help="A table's columns to train on, and no others.")]
+Strict = Annotated[bool, option("--strict", help="Refuse a folder with broken files.")]
+RunFolder = Annotated[Path | None, option(metavar="DIR", help="Run folder; must not exist.")]
+Quick = Annotated[
+    bool, option("--quick", help="No diagnosis, and no numbers but the ELBO, its terms and the mse.")
+]
+Resume = Annotated[
+    str,
+    option(
+        metavar="RUN",
+        help="Continue this run to its end; with --epochs, --steps, --lr or --patience train it further.",
+    ),
+]
+From = Annotated[str, option("--from", metavar="RUN", help="Start from this run's weights, with its model.")]
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
@@ -39,67 +92,33 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="[DATA]",
-            show_default=False,
-            help="A named set (latlas data), a folder of images, an .npy, .npz, .csv or .parquet file.",
-        ),
-    ] = "",
-    recipe: Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); by default vae.")] = "",
-    config: Annotated[Path | None, option(metavar="FILE", help="A TOML file of settings.")] = None,
-    latent: Annotated[int | None, option(metavar="N", help="Latent dimensions.")] = None,
-    epochs: Annotated[int | None, option(metavar="N", help="Passes over the training items.")] = None,
-    steps: Annotated[int | None, option(metavar="N", help="Optimiser steps, instead of epochs.")] = None,
-    batch_size: Annotated[int | None, option(metavar="N", help="Items per step.")] = None,
-    lr: Annotated[float | None, option(metavar="X", help="Learning rate.")] = None,
-    beta: Annotated[float | None, option(metavar="X", help="Weight of the rate.")] = None,
-    seed: Annotated[int | None, option(metavar="N", help="Seed of weights, order and noise.")] = None,
-    patience: Annotated[
-        int | None, option(metavar="N", help="Stop after N epochs in which validation got no better.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        option("--set", metavar="KEY=VALUE", help="Any setting (latlas recipes show vae lists them)."),
-    ] = None,
+    source: Data = "",
+    recipe: Recipe = "",
+    config: ConfigFile = None,
+    latent: Latent = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    lr: Lr = None,
+    beta: Beta = None,
+    seed: Seed = None,
+    patience: Patience = None,
+    settings: Set = None,
     limit: TrainLimit = None,
-    image_size: Annotated[str, option(metavar="HxW", help="Resize images to this.")] = "",
-    layout: Annotated[
-        str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")
-    ] = None,
-    kind: Annotated[
-        str | None, option(metavar="NAME", help="Of an array or a table: image, vector or table.")
-    ] = None,
-    pages: Annotated[
-        str | None, option(metavar="WHICH", help="Of files with several pages: all, each an item, or first.")
-    ] = None,
-    label: Annotated[str | None, option(metavar="COLUMN", help="A table's column of labels.")] = None,
-    header: Annotated[
-        str | None, option(metavar="yes|no", help="Whether a text table's first row names its columns.")
-    ] = None,
-    drop: Annotated[
-        list[str] | None, option(metavar="COLUMN", help="A table's column to leave out; may be repeated.")
-    ] = None,
-    columns: Annotated[
-        str | None, option(metavar="A,B,C", help="A table's columns to train on, and no others.")
-    ] = None,
-    strict: Annotated[bool, option("--strict", help="Refuse a folder with broken files.")] = False,
+    image_size: ImageSize = "",
+    layout: Layout = None,
+    kind: Kind = None,
+    pages: Pages = None,
+    label: Label = None,
+    header: Header = None,
+    drop: Drop = None,
+    columns: Columns = None,
+    strict: Strict = False,
     data_dir: DataDir = "",
-    out: Annotated[Path | None, option(metavar="DIR", help="Run folder; must not exist.")] = None,
-    quick: Annotated[
-        bool, option("--quick", help="No diagnosis, and no numbers but the ELBO, its terms and the mse.")
-    ] = False,
-    resume: Annotated[
-        str,
-        option(
-            metavar="RUN",
-            help="Continue this run to its end; with --epochs, --steps, --lr or --patience train it further.",
-        ),
-    ] = "",
-    from_run: Annotated[
-        str, option("--from", metavar="RUN", help="Start from this run's weights, with its model.")
-    ] = "",
+    out: RunFolder = None,
+    quick: Quick = False,
+    resume: Resume = "",
+    from_run: From = "",
     device: Device = "",
     threads: Threads = None,
     as_json: Json = False,
@@ -115,14 +134,14 @@ def train(
     }  # fmt: skip
     where: Any = {"data_dir": data_dir or None, "device": device or None, "threads": threads}
     if resume:
-        _refuse_with_resume({"DATA": source, "recipe": recipe, "config": config, "out": out, "quick": quick,
+        _refuse_with_resume({"DATA": source, "recipe": recipe, "config": config, "out": out,
                              "from": from_run})  # fmt: skip
     from latlas import api
     from latlas.config import assignments
 
     changes = assignments(settings or [])
     if resume:
-        run = api.resume(resume, settings=changes, quiet=quiet, **options, **where)
+        run = api.resume(resume, settings=changes, quick=quick, quiet=quiet, **options, **where)
     else:
         run = api.train(
             source,

@@ -21,6 +21,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.cli.train import parse_size
+from latlas.text import counted
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +50,7 @@ def reconstruct(
     )
     items = len(output.arrays["index"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
-    show(result, as_json, f"{items:,} reconstructions: {output.path}")
+    show(result, as_json, f"{counted(items, 'reconstruction')}: {output.path}")
 
 
 def report(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from latlas.brought import shown
 from latlas.build import items, unit_of
 from latlas.compare import pictures as drawing
 from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry, Value
@@ -16,14 +17,13 @@ from latlas.config import settings_of
 from latlas.data import Dataset
 from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
-from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import METRICS, Context, context_of, measure, named
 from latlas.metrics.display import on_sign
 from latlas.metrics.elbo import terms_of_items
 from latlas.pca import fit
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of, measured_numbers
-from latlas.text import listed
+from latlas.text import counted, listed
 
 MOST_PCA = 6  # latent sizes that get a row of PCA
 OF_VALIDATION = ("elbo", "distortion", "mse")
@@ -83,14 +83,19 @@ def gather(
     shown_columns = _columns(entries, unit, kind, measure_names)
     signs = [on_sign(entry.values) for entry in entries]
     notes += dict.fromkeys(filter(None, signs))
-    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes))
+    splits = {SPLITS[dataset.measured] for dataset in sets.values()}
+    measured = splits.pop() if len(splits) == 1 else ""
+    return Comparison(title, unit, entries, shown_columns, drawings, tuple(notes), measured)
 
 
 def by_validation(comparison: Comparison) -> Comparison:
     """The comparison, in which ELBO, distortion and squared error rank by validation items where every run has some.
 
-    The columns of the test split stand after those; a note says which split ranks.
+    The columns of the test split stand after those; a note says which split ranks. Where nothing is held out for
+    testing, the numbers are of the validation split already.
     """
+    if comparison.measured in ("validation", "training"):
+        return comparison
     runs = comparison.runs
     if any(entry.number(f"{VALIDATION}mse") is None for entry in runs):
         note = "Ranked by the test items: not every run has a validation split."
@@ -138,7 +143,7 @@ def _check(groups: Mapping[str, Sequence[Run]]) -> None:
     _refuse_duplicates(runs)
     for run in runs:
         if not run.finished or not measured_numbers(run.metrics)[1]:
-            raise InputError(f"{run.path}: unfinished; finish it with: latlas train --resume {run.path}")
+            raise InputError(f"{run.path}: unfinished; finish it with: {run.continued_by}")
     for name, group in groups.items():
         _check_row(name, group)
 
@@ -181,7 +186,7 @@ def _subject(
             key: [row[key] for row in rows] for key, value in values.items() if isinstance(value, int | float)
         }
         spread = {key: stdev(float(v or 0) for v in numbers) for key, numbers in several.items()}
-    likelihood = LIKELIHOODS[config.likelihood.name]
+    likelihood = context.model.likelihood
     entry = Entry(
         name=name, values=values, data=first.info["data"]["fingerprint"], data_name=dataset.name,
         scale=likelihood.scale if likelihood.normalised(first.info["data"]["binary"]) else "cross-entropy",
@@ -203,7 +208,7 @@ def _numbers(run: Run) -> dict[str, Value]:
         "parameters": metrics.get("parameters"),
         "training_seconds": metrics.get("training_seconds"),
         "images_per_second": metrics.get("images_per_second"),
-        "likelihood": config.likelihood.name,
+        "likelihood": shown(config, "likelihood"),
         "recipe": config.recipe.name,
         "seed": config.seed,
     }
@@ -261,7 +266,7 @@ def _baselines(
         try:
             baselines.append(_baseline(size, subjects[0].context.dataset, measures, observer))
         except InputError as error:
-            notes.append(f"PCA at {size} dimensions is left out: {error}.")
+            notes.append(f"PCA at {counted(size, 'dimension')} is left out: {error}.")
     if baselines:
         observer.progress("fitting PCA", len(sizes), len(sizes))
         notes.append(

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from latlas import html
-from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry
-from latlas.compare.summary import cells, legend, shown
+from latlas.compare.ranking import VALIDATION, Comparison
+from latlas.compare.summary import marks, numbers, shown, to_dict
 from latlas.html import Embedded
 from latlas.text import Cell, Row, Table, listed, setting, transposed
 
@@ -67,7 +67,7 @@ def page(
         intro=[part.strip() for part in intro.split("\n\n") if part.strip()],
         notes=notes,
         restored=restored or {},
-        sections=[_section(comparison, number) for number, comparison in enumerate(comparisons, 1)],
+        sections=[_section(comparison, at) for at, comparison in enumerate(comparisons, 1)],
     )
 
 
@@ -78,14 +78,12 @@ def title_of(comparison: Comparison) -> str:
 
 
 def _section(comparison: Comparison, number: int) -> Section:
-    numbers = _numbers(comparison)
-    marked = any(cell.style == "best" for row in numbers.rows for cell in row.cells)
-    marks = {"best": "the best of those that compare" if marked else "", "within": legend(comparison)}
+    record = to_dict(comparison)
     return Section(
         comparison,
         headline(comparison),
-        numbers,
-        {style: meaning for style, meaning in marks.items() if meaning},
+        numbers(record),
+        marks([record]),
         _differing(comparison),
         list(_pictures(comparison, number)),
     )
@@ -103,37 +101,32 @@ def headline(comparison: Comparison) -> str:
         if key not in ("elbo", "mse") or len(groups) != 1:
             continue
         first = next(e for e in groups[0] if e.name in comparison.best(column.key))
-        split = "test" if key == column.key else "validation"
-        word = f"Highest {split} ELBO" if key == "elbo" else f"Smallest {split} error"
-        beside = f" (test {shown(first, titles[key])})" if key != column.key else ""
+        split = comparison.measured if key == column.key else "validation"
+        word = " ".join(
+            filter(
+                None,
+                ["Highest" if key == "elbo" else "Smallest", split, "ELBO" if key == "elbo" else "error"],
+            )
+        )
+        beside = f" (test {shown(first.number(key), titles[key])})" if key != column.key else ""
         within = [e.name for e in groups[0] if e.name in comparison.within(column.key)]
         near = f"; not distinguishable from it: {listed(within)}" if within else ""
-        number = f"{shown(first, column)} {column.unit}".rstrip()
+        number = f"{shown(first.number(column.key), column)} {column.unit}".rstrip()
         parts.append(f"{word}: {first.name}, {number}{beside}{near}.")
     return " ".join(parts) or "Side by side, not ranked."
 
 
-def _numbers(comparison: Comparison) -> Table:
-    """A row for each model; for few models with many numbers, a column for each, so that the page need not scroll."""
-    grid = [[Cell("Model"), *map(_head, comparison.columns)]]
-    grid += [[_name(entry), *row] for entry, row in zip(comparison.entries, cells(comparison), strict=True)]
-    if comparison.upright:
-        grid[0][0] = Cell("")
-        grid = transposed(grid)
-    return Table(grid[0], [Row(row) for row in grid[1:]], numeric=range(1, len(grid[0])))
-
-
-def _head(column: Column) -> Cell:
-    arrow = {"higher": " ↑", "lower": " ↓", "": ""}[column.better]
-    return Cell(f"{column.title}{arrow}", column.unit)
-
-
-def _name(entry: Entry) -> Cell:
-    if entry.baseline:
-        return Cell(entry.name, style="name baseline")
-    seeds = f"{entry.seeds} seeds" if entry.seeds > 1 else None
-    words = (entry.values.get("recipe"), entry.values.get("likelihood"), seeds)
-    return Cell(entry.name, " · ".join(str(word) for word in words if word), "name")
+def fragment(comparison: Comparison) -> str:
+    """The table of a comparison, with what its marks mean and what is not ranked, for a notebook."""
+    record = to_dict(comparison)
+    return html.fragment(
+        title=title_of(comparison),
+        line=f"on {comparison.title}",
+        headline=headline(comparison),
+        tables=[("", numbers(record))],
+        marks=marks([record]),
+        notes=[*comparison.reasons, *comparison.notes],
+    )
 
 
 def _differing(comparison: Comparison) -> Table | None:

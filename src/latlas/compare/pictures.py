@@ -84,10 +84,11 @@ def _reconstructions(group: Sequence[Shown]) -> Figure:
     items = first.varied_rows(first.columns)
     reconstructions = [(row.entry.name, row.drawing.reconstruction(items)) for row in group]
     return figures.image_rows(
-        [("original", first.original(items)), *reconstructions],
+        [("original", first.plain(items)), *reconstructions],
         "The same items, by each model",
         "Test items that no model has been trained on, decoded from their mean codes.",
         first.class_names(items),
+        seen=first.images,
     )
 
 

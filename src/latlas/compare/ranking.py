@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from latlas.compare.significance import Estimate, Source, variation_that_covers
+from latlas.compare.significance import Estimate, Source, standard_error, variation_that_covers
 from latlas.data import Scaling
 from latlas.metrics import METRICS
 from latlas.objectives import OBJECTIVES
 from latlas.text import listed
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Better = Literal["higher", "lower", ""]
 Value = float | str | None
@@ -81,7 +84,8 @@ class Entry:
     def matched_to_prior(self) -> bool:
         """Whether training matched the codes to a prior; false for PCA and plain autoencoders."""
         objective = OBJECTIVES.get(self.settings.get("objective.name", ""))
-        return self.number("elbo") is not None or (objective is not None and objective.matches_prior)
+        matches = self.settings.get("own.matches_prior") if objective is None else objective.matches_prior
+        return self.number("elbo") is not None or bool(matches)
 
     def number(self, key: str) -> float | None:
         """The value where it is a number."""
@@ -107,9 +111,13 @@ class Picture:
     caption: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
-    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` name what was left out."""
+    """Rows, columns and pictures. `unit` is that of the ELBO; `notes` name what was left out.
+
+    It prints as a table of text, and a notebook shows the table of its page.
+    `measured` is the split that the numbers are of, test unless nothing is held out: "" if that differs between rows.
+    """
 
     title: str
     unit: str
@@ -117,6 +125,7 @@ class Comparison:
     columns: tuple[Column, ...]
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    measured: str = "test"
 
     @property
     def by_validation(self) -> bool:
@@ -131,7 +140,7 @@ class Comparison:
     @property
     def upright(self) -> bool:
         """Whether the table has a column for each model and a row for each number: few models, and many numbers."""
-        return len(self.columns) > MOST_COLUMNS and len(self.entries) < len(self.columns)
+        return upright(self.columns, self.entries)
 
     @property
     def ranked(self) -> list[Column]:
@@ -182,14 +191,53 @@ class Comparison:
         sources: dict[str, Source] = {}
         best = self.best(key)
         for column, group in self._rivals(key):
-            estimates = {entry.name: entry.estimate(key) for entry in group}
-            end = max if column.better == "higher" else min
-            first = end(estimates.values(), key=lambda estimate: estimate.value)
-            for name, estimate in estimates.items():
-                source = None if name in best else variation_that_covers(estimate, first)
+            first = _first(column, group).estimate(key)
+            for entry in group:
+                source = None if entry.name in best else variation_that_covers(entry.estimate(key), first)
                 if source is not None:
-                    sources[name] = source
+                    sources[entry.name] = source
         return sources
+
+    def clearly_best(self, key: str) -> set[str]:
+        """The names of the rows with the best number of their group that differs from every other of the group by more
+        than the noise (as `within` tests it), which for each of them has to be known.
+        """
+        names: set[str] = set()
+        best = self.best(key)
+        for column, group in self._rivals(key):
+            first = _first(column, group)
+            others = [entry for entry in group if entry is not first]
+            if all(e.name not in best and _differ(first.estimate(key), e.estimate(key)) for e in others):
+                names.add(first.name)
+        return names
+
+    def to_frame(self) -> pd.DataFrame:
+        """The rows as a DataFrame, a line each: `data`, `name`, the number of `runs`, each value by its key, with its
+        standard deviation over seeds as KEY_sd or its standard error over the items as KEY_stderr, and the columns in
+        which the row is `best`, or `within` the noise of the best.
+        """
+        from latlas.compare import rows
+
+        return rows.frame(*rows.of(self))
+
+    def to_latex(self, columns: Sequence[str] | str | None = None) -> str:
+        """The rows as a LaTeX table with the rules of booktabs and their uncertainty, of all columns or of these.
+
+        The best number is bold only where it is `clearly_best`. Raises InputError for an unknown column.
+        """
+        from latlas.compare import latex
+
+        return latex.table(self, columns)
+
+    def __repr__(self) -> str:
+        from latlas.compare import summary
+
+        return summary.text_table(self)
+
+    def _repr_html_(self) -> str:
+        from latlas.compare.page import fragment
+
+        return fragment(self)
 
     def _rivals(self, key: str) -> list[tuple[Column, list[Entry]]]:
         """The groups of two or more, with the column, where it has a better end."""
@@ -202,6 +250,22 @@ class Comparison:
         shared = [key for key in (runs[0].settings if runs else ()) if all(key in e.settings for e in runs)]
         rows = {key: [entry.settings[key] for entry in runs] for key in shared}
         return {key: values for key, values in rows.items() if any(v != values[0] for v in values)}
+
+
+def upright(columns: Sequence[Any], entries: Sequence[Any]) -> bool:
+    """Whether a table of these columns and rows is better turned: few models, and many numbers."""
+    return len(columns) > MOST_COLUMNS and len(entries) < len(columns)
+
+
+def _first(column: Column, group: Sequence[Entry]) -> Entry:
+    """The row of a group with the best number."""
+    end = max if column.better == "higher" else min
+    return end(group, key=lambda entry: entry.estimate(column.key).value)
+
+
+def _differ(one: Estimate, other: Estimate) -> bool:
+    """Whether two numbers differ by more than a noise that is known."""
+    return standard_error(one, other) is not None and variation_that_covers(one, other) is None
 
 
 def _comparable_by(entry: Entry, key: str) -> tuple[Any, ...]:

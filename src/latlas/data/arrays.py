@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
 from latlas.data.ranges import are_bytes
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError
+from latlas.text import counted
 
 MOST_GREY_ASPECT = 4  # the longer side over the shorter, where values do not tell whether they are pixels
 MOST_VALUES = 256  # of one factor; more is a row's number or a measured value
@@ -25,40 +28,64 @@ _ROLES = {
     ),
     "labels": frozenset(("y", "label", "labels", "target", "targets", "lbl", "lbls")),
     "factors": frozenset(("factors",)),
+    "targets": frozenset(),  # arrays called so that are no column: what outputs are compared with
 }
+_TARGETS = frozenset(("target", "targets"))
 _GLUED = re.compile(r"(?i)([xy])?(train|valid|val|dev|test)([xy]|labels?|targets?)?")  # xtrain, testY
-_NDIM = {"NHWC": 4, "NCHW": 4, "NHW": 3, "ND": 2}
+LONG = (
+    8  # times as long as it has channels is an array of three axes plainly of signals, with so many at most
+)
+MOST_CHANNELS = 16
 
 
 def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     """An .npy file, or an .npz file with `x`[, `y`] or `train`[, `valid`, `test`] and labels `train_y` ...
 
     Other usual names do as well: `data`, `images`, `labels`, `target`, `x_train`, `X_val`, `test_labels`. Known
-    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`.
+    factors (N, F), integers, are read from `factors` or `train_factors` ..., their names from `factor_names`. A
+    `target` that is no column of labels holds what outputs are compared with, one of the same shape for each item, as
+    clean images of noisy ones.
 
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
-    arrays = _arrays(path)
-    roles = _roles(arrays, path)
-    factors, names = _factors(arrays, roles, path)
+    return raw_of_arrays(_arrays(path), str(path), name, options)
+
+
+def raw_of_arrays(arrays: Mapping[str, np.ndarray], where: str, name: str, options: DataOptions) -> Raw:
+    """Arrays by name, as `read_array` reads them."""
+    roles = roles_of(arrays, where)
+    factors, names = _factors(arrays, roles, where)
+    targets = {
+        part: orient(arrays[key], options.layout, options.image_size, f"{where}: {key}", options.kind)
+        for part, key in roles.targets.items()
+    }
     columns = {part: _column(arrays[key]) for part, key in roles.labels.items()}
-    labels, classes = code_labels([columns.get(part) for part in roles.items], str(path))
+    labels, classes = code_labels([columns.get(part) for part in roles.items], where)
     parts = {}
     for (part, key), y in zip(roles.items.items(), labels, strict=True):
-        items = orient(arrays[key], options.layout, options.image_size, str(path))
+        items = orient(arrays[key], options.layout, options.image_size, where, options.kind)
         if y is not None and len(y) != len(items):
-            raise InputError(f"{path}: {len(items):,} items in {key!r} but {len(y):,} labels")
-        parts[part] = Split(items, y, np.arange(len(items)), factors.get(part))
+            raise InputError(
+                f"{where}: {counted(len(items), 'item')} in {key!r} but {counted(len(y), 'label')}"
+            )
+        parts[part] = Split(items, y, np.arange(len(items)), factors.get(part), target=targets.get(part))
     part, key = next(iter(roles.items.items()))
     notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
-    return Raw(name, str(path), parts, classes, notes=notes, factor_names=names)
+    return Raw(name, where, parts, classes, notes=notes, factor_names=names)
 
 
 def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
+    if items.ndim in (3, 5):
+        channels, *space = items.shape[-1], *items.shape[1:-1]
+        what, axes = ("signals", "C, L") if items.ndim == 3 else ("volumes", "C, D, H, W")
+        size = f"{channels} channel{'s' * (channels > 1)} and {shape_text(tuple(space))} values"
+        return [f"an array of {shape_text(array.shape)} read as {len(items):,} {what} (N, {axes}) of {size}"]
     if array.ndim == items.ndim:
         return []
     height, width, _ = items.shape[1:]
-    return [f"an array of {shape_text(array.shape)} read as {len(items):,} grey images of {height}x{width}"]
+    return [
+        f"an array of {shape_text(array.shape)} read as {counted(len(items), 'grey image')} of {height}x{width}"
+    ]
 
 
 def _column(labels: np.ndarray) -> np.ndarray:
@@ -85,22 +112,24 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class _Roles:
-    """The names of the arrays of items, labels and factors of each split, and of the others."""
+class Roles:
+    """The names of the arrays of items, labels, factors and targets of each split, and of the others."""
 
     items: Mapping[str, str]
     labels: Mapping[str, str]
     factors: Mapping[str, str]
+    targets: Mapping[str, str]
     others: Sequence[str]
 
 
-def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _notes(roles: Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """What each array was taken for, where its name leaves a doubt, and what is not used."""
     notes = []
-    if len(roles.items) > 1 or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
+    if len(roles.items) > 1 or roles.targets or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
         read = (
             f"{part} {len(arrays[key]):,} from {key}"
             + (f" with labels {roles.labels[part]}" if part in roles.labels else "")
+            + (f" with targets {roles.targets[part]}" if part in roles.targets else "")
             for part, key in roles.items.items()
         )
         notes.append("arrays: " + ", ".join(read))
@@ -109,41 +138,53 @@ def _notes(roles: _Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _roles(arrays: Mapping[str, np.ndarray], path: Path) -> _Roles:
+def roles_of(arrays: Mapping[str, Any], where: str) -> Roles:
     """What the array of each name is for.
 
     Raises InputError for names that leave no items, or more than one array for the same.
     """
     if not arrays:
-        raise InputError(f"{path}: holds no arrays")
+        raise InputError(f"{where}: holds no arrays")
     try:
         found = _by_role(arrays)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    items, labels, factors = (found[role] for role in _ROLES)
+        raise InputError(f"{where}: {error}") from None
+    items, labels, factors, targets = (found[role] for role in _ROLES)
     if not items:
         raise InputError(
-            f"{path}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
+            f"{where}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
         )
-    for part, key in (*labels.items(), *factors.items()):
+    for part, key in (*labels.items(), *factors.items(), *targets.items()):
         if part not in items:
             raise InputError(
-                f"{path}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
+                f"{where}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
             )
-    used = {*items.values(), *labels.values(), *factors.values()} | ({"factor_names"} if factors else set())
+    used = {key for role in found.values() for key in role.values()}
+    used |= {"factor_names"} if factors else set()
     others = sorted(set(arrays) - used)
-    count = len(np.atleast_1d(arrays[next(iter(items.values()))]))
-    unclear = [key for key in others if _may_be_labels(key) and len(np.atleast_1d(arrays[key])) == count]
+    count = _count(arrays[next(iter(items.values()))])
+    unclear = [key for key in others if _may_be_labels(key) and _count(arrays[key]) == count]
     if unclear and not labels:
         raise InputError(
-            f"{path}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
+            f"{where}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
         )
-    return _Roles({part: items[part] for part in ORDER if part in items}, labels, factors, others)
+    return Roles({part: items[part] for part in ORDER if part in items}, labels, factors, targets, others)
 
 
-def _by_role(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
+def _count(value: Any) -> int:
+    """How many items a value holds."""
+    try:
+        return len(value)
+    except TypeError:
+        return 1
+
+
+def _by_role(arrays: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """The name of each split's array, by role and split; what names no split is for training."""
-    read = {key: meant for key in sorted(arrays) if (meant := _role_of(key))}
+    read = {key: meant for key in sorted(arrays) if (meant := role_of(key))}
+    for key, (part, role) in read.items():
+        if role == "labels" and _TARGETS & set(pieces(key)) and math.prod(np.shape(arrays[key])[1:]) > 1:
+            read[key] = (part, "targets")
     if len(arrays) == 1 and not read:
         read = dict.fromkeys(arrays, ("", "items"))
     split_of = one_each({part: part for part, _ in read.values() if part}) | {"": "train"}
@@ -159,7 +200,7 @@ def _by_role(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _role_of(key: str) -> tuple[str, str] | None:
+def role_of(key: str) -> tuple[str, str] | None:
     """The split (empty without one) and the role of an array called so; None where the name says neither."""
     parts, roles = set(), set()
     glued = _GLUED.fullmatch(key)
@@ -182,26 +223,26 @@ def _may_be_labels(key: str) -> bool:
 
 
 def _factors(
-    arrays: Mapping[str, np.ndarray], roles: _Roles, path: Path
+    arrays: Mapping[str, np.ndarray], roles: Roles, where: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
     """Factors by part, and the names of their columns."""
     keys = roles.factors
     if not keys:
         return {}, None
     factors = {
-        part: _whole_numbers(arrays[key], len(arrays[roles.items[part]]), f"{path}: {key}")
+        part: _whole_numbers(arrays[key], len(arrays[roles.items[part]]), f"{where}: {key}")
         for part, key in keys.items()
     }
     widths = {x.shape[1] for x in factors.values()}
     if len(widths) > 1:
         raise InputError(
-            f"{path}: {', '.join(keys.values())} have different numbers of columns; give all the same"
+            f"{where}: {', '.join(keys.values())} have different numbers of columns; give all the same"
         )
     width = widths.pop()
     names = arrays.get("factor_names", np.arange(width).astype(str))
     if names.shape != (width,) or names.dtype.kind != "U" or len(np.unique(names)) != width:
         raise InputError(
-            f"{path}: factor_names must be {width} different texts, one for each column of the factors"
+            f"{where}: factor_names must be {width} different texts, one for each column of the factors"
         )
     return factors, tuple(names.tolist())
 
@@ -223,47 +264,77 @@ def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
     return x.astype(np.int64)
 
 
-def orient(x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
-    """The array as images (N, H, W, C) or vectors (N, D).
+def orient(
+    x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str, kind: str = "auto"
+) -> np.ndarray:
+    """The array as images (N, H, W, C), signals (N, L, C), volumes (N, D, H, W, C) or vectors (N, D).
 
-    Four axes need a channel axis of 1 to 4, in second or last place; three are grey images, unless a short axis makes
-    signals of them as likely; (N, H*W) with an `image_size` are grey images too.
+    Four axes need a channel axis of 1 to 4, in second or last place; five are volumes with such an axis; three are grey
+    images, or signals with few channels along the shorter axis where the other is far longer and values are no bytes.
+    (N, H*W) with an `image_size` are grey images too. A `kind` (signal or volume) says what the axes are of.
 
-    Raises InputError where the axes are ambiguous, do not fit the layout or the image size.
+    Raises InputError where the axes are ambiguous, do not fit the layout, the kind or the image size.
     """
     shape = shape_text(x.shape)
-    if layout != "auto":
-        if x.ndim != _NDIM[layout]:
-            raise InputError(f"{where}: layout {layout} needs {_NDIM[layout]} axes, the array is {shape}")
-    else:
-        layout = _guess(x, shape, where)
+    if layout == "auto":
+        layout = _guess(x, shape, where, kind)
+    elif x.ndim != len(layout):
+        raise InputError(f"{where}: layout {layout} needs {len(layout)} axes, the array is {shape}")
     if layout == "ND":
         return _flat(x, image_size, where)
-    images = x[..., None] if layout == "NHW" else np.moveaxis(x, 1, -1) if layout == "NCHW" else x
-    if image_size is not None and images.shape[1:3] != tuple(image_size):
+    first, last = layout[1] == "C", layout[-1] == "C"
+    items = np.moveaxis(x, 1, -1) if first else x if last else x[..., None]
+    if image_size is not None and items.ndim != 4:
+        raise InputError(f"{where}: {shape} are no images; leave it out", field="data.image_size")
+    if image_size is not None and items.shape[1:3] != tuple(image_size):
         raise InputError(
-            f"{where}: images are {shape_text(images.shape[1:3])}, not {shape_text(image_size)};"
+            f"{where}: images are {shape_text(items.shape[1:3])}, not {shape_text(image_size)};"
             " arrays are not resized, leave data.image_size out"
         )
-    return np.ascontiguousarray(images)
+    return np.ascontiguousarray(items)
 
 
-def _guess(x: np.ndarray, shape: str, where: str) -> str:
+def _guess(x: np.ndarray, shape: str, where: str, kind: str) -> str:
+    axes = {"signal": (2, 3), "volume": (4, 5)}.get(kind)
+    if axes and x.ndim not in axes:
+        raise InputError(f"{where}: {shape} are no {kind}s", field="data.kind", value=kind)
+    if kind == "signal":
+        return _signals(x, shape, where) if x.ndim == 3 else "NL"
+    if kind == "volume" and x.ndim == 4:
+        return "NDHW"
     if x.ndim == 2:
         return "ND"
     if x.ndim == 3:
+        if kind == "auto" and _plainly_signals(x):
+            return _signals(x, shape, where)
         _check_grey(x, shape, where)
         return "NHW"
-    if x.ndim != 4:
+    if x.ndim not in (4, 5):
         raise InputError(
-            f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W) or (N, H, W, C)"
+            f"{where}: an array of {x.ndim} axes ({shape}); expected (N, D), (N, H, W), (N, H, W, C), (N, C, L) or"
+            " (N, C, D, H, W)"
         )
-    first, last = x.shape[1] in range(1, 5), x.shape[3] in range(1, 5)
+    names = ("NCHW", "NHWC") if x.ndim == 4 else ("NCDHW", "NDHWC")
+    first, last = x.shape[1] in range(1, 5), x.shape[-1] in range(1, 5)
     if first and last:
-        raise InputError(f"{where}: {shape} may be NCHW or NHWC; say which with data.layout")
+        raise InputError(f"{where}: {shape} may be {' or '.join(names)}; say which with data.layout")
     if not first and not last:
-        raise InputError(f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = NCHW or NHWC")
-    return "NCHW" if first else "NHWC"
+        raise InputError(
+            f"{where}: {shape} has no channel axis of 1 to 4; say data.layout = {' or '.join(names)}"
+        )
+    return names[0] if first else names[1]
+
+
+def _plainly_signals(x: np.ndarray) -> bool:
+    short, long = sorted(x.shape[1:])
+    return short <= MOST_CHANNELS and long >= max(LONG * short, LONG**2) and not are_bytes(x)
+
+
+def _signals(x: np.ndarray, shape: str, where: str) -> str:
+    """The layout of signals: channels are the shorter of both axes."""
+    if x.shape[1] == x.shape[2]:
+        raise InputError(f"{where}: {shape} may be NCL or NLC; say which with data.layout")
+    return "NCL" if x.shape[1] < x.shape[2] else "NLC"
 
 
 def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
@@ -271,15 +342,16 @@ def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
     _, height, width = x.shape
     if width <= 4:
         raise InputError(
-            f"{where}: {shape} may be one image or many; say data.layout = NHW for many grey images"
+            f"{where}: {shape} may be one image, many, or signals; say data.layout = NHW for many grey images, NLC for"
+            " signals"
         )
     # Bytes are pixels of however long an image; other numbers in long rows are more often signals.
     long = max(height, width) > MOST_GREY_ASPECT * min(height, width) and not are_bytes(x)
     if height <= 4 or long:
         raise InputError(
             f"{where}: {shape} may be signals, with channels along the shorter axis, or grey images of"
-            f" {height}x{width}; say"
-            f" data.layout = NHW for images, or reshape the array to (N, {height * width}) for vectors of values"
+            f" {height}x{width}; say data.kind = signal, or data.layout = NHW for images, or reshape the array to"
+            f" (N, {height * width}) for vectors of values"
         )
 
 
@@ -288,5 +360,7 @@ def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.n
         return x
     height, width = image_size
     if height * width != x.shape[1]:
-        raise InputError(f"{where}: {x.shape[1]} values an item do not make images of {height}x{width}")
+        raise InputError(
+            f"{where}: {counted(x.shape[1], 'value')} an item do not make images of {height}x{width}"
+        )
     return x.reshape(len(x), height, width, 1)

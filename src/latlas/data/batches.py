@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -11,19 +14,28 @@ LARGEST_RESIDENT = 4 * 2**30  # bytes that are kept on an accelerator; larger sp
 
 
 class Batches:
-    """Items of a split by row, as the model sees them: (B, C, H, W) or (B, D) on the device.
+    """Items of a split by row, as the model sees them: (B, C, ...) or (B, D) on the device.
 
     8-bit data stay as they are until a batch is on the device; anything else goes through `Scaling.apply`. Images
-    keep the channels last in memory, which is how convolutions run fastest.
+    keep the channels last in memory, which is how convolutions run fastest. `augment` is a function that changes items
+    of training batches alone; training calls it.
     """
 
     def __init__(
-        self, split: Split, scaling: Scaling, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        split: Split,
+        scaling: Scaling,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        augment: Callable[..., torch.Tensor] | None = None,
     ) -> None:
         self.stored = split.x
         self.scaling = scaling
         self.device = device
         self.dtype = dtype
+        self.augment = augment
+        own = None if split.target is None else replace(split, x=split.target, target=None)
+        self.targets = None if own is None else Batches(own, scaling, device, dtype)
         self.bytes = split.x.dtype == np.uint8 and scaling.kind in ("none", "integer")
         self.resident: torch.Tensor | None = None
         if device.type != "cpu" and split.x.nbytes <= LARGEST_RESIDENT:
@@ -41,7 +53,11 @@ class Batches:
         x = x.to(self.dtype)
         if self.bytes and self.scaling.kind == "integer":
             x = x.div_(self.scaling.scale[0])
-        return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+        return x.movedim(-1, 1) if x.ndim > 2 else x
+
+    def targets_of(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The targets of the given rows; None where these are the items themselves."""
+        return None if self.targets is None else self.targets(rows)
 
     def _read(self, rows: np.ndarray | slice) -> torch.Tensor:
         part = np.array(self.stored[rows])

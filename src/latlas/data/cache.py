@@ -19,6 +19,7 @@ import numpy as np
 from latlas.data.catalogue import cache_home
 from latlas.data.image_files import decode, decode_pages
 from latlas.data.image_plan import ImageFormat, Plan, Scale, parallel, plan_of
+from latlas.data.image_source import ImageSource, is_encoded, name_within, opened
 from latlas.errors import InputError
 from latlas.progress import OnProgress
 from latlas.text import printable
@@ -44,12 +45,13 @@ class Decoded:
 
 def decode_files(
     root: Path,
-    files: Sequence[Path],
+    files: Sequence[ImageSource],
     image_format: ImageFormat,
     progress: OnProgress | None = None,
     keep: bool = True,
 ) -> Decoded:
-    """All images of a list of files under `root`, from the cache where their content was decoded before.
+    """All images of a list of files under `root`, from the cache where their content was decoded before; pictures of
+    Pillow are decoded already, and not kept there.
 
     Raises InputError where none can be read, for stacks unless `pages` says what to do with them, and for 16-bit values
     of no known scale beside others.
@@ -57,7 +59,7 @@ def decode_files(
     with warnings.catch_warnings():
         # Pillow warns of odd metadata and large pictures; what cannot be read is reported by name instead.
         warnings.simplefilter("ignore")
-        if not keep:
+        if not (keep and all(map(is_encoded, files))):
             return _in_memory(plan_of(root, files, image_format, progress), (), progress)
         folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
         cached = _open(folder)
@@ -73,17 +75,19 @@ def decode_files(
             return _in_memory(plan, (note,), progress)
 
 
-def _key(root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None) -> str:
+def _key(
+    root: Path, files: Sequence[ImageSource], image_format: ImageFormat, progress: OnProgress | None
+) -> str:
     digest = hashlib.sha256(repr((_VERSION, astuple(image_format))).encode())
     sums = parallel(_file_sum, files, "checking files", progress)
-    for path, file_sum in zip(files, sums, strict=True):
-        digest.update(f"{path.relative_to(root).as_posix()}\0{file_sum}\0".encode("utf-8", "surrogateescape"))
+    for file, file_sum in zip(files, sums, strict=True):
+        digest.update(f"{name_within(root, file)}\0{file_sum}\0".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 
-def _file_sum(path: Path) -> str:
+def _file_sum(source: ImageSource) -> str:
     try:
-        with path.open("rb") as file:
+        with opened(source) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         return f"unreadable: {error.strerror}"
@@ -99,10 +103,10 @@ def _pixels(plan: Plan, progress: OnProgress | None) -> Iterator[list[np.ndarray
 
     def one(i: int) -> list[np.ndarray | str]:
         try:
-            path = plan.files[i]
-            return list(decode_pages(path, *how)) if plan.takes_all_pages(i) else [decode(path, *how)]
+            file = plan.files[i]
+            return list(decode_pages(file, *how)) if plan.takes_all_pages(i) else [decode(file, *how)]
         except InputError as error:
-            return [str(error).removeprefix(f"{printable(path)}: ")]
+            return [str(error).removeprefix(f"{printable(file)}: ")]
 
     decoded = parallel(one, range(len(plan.files)), "decoding images", progress)
     for i, results in enumerate(decoded):
@@ -145,7 +149,7 @@ def _write(
     for i, results in enumerate(_pixels(plan, progress)):
         for result in results:
             if isinstance(result, str):
-                broken.append((plan.files[i].relative_to(plan.root).as_posix(), result))
+                broken.append((name_within(plan.root, plan.files[i]), result))
             else:
                 rows.append(i)
                 file.write(result.tobytes())
@@ -193,7 +197,7 @@ def _open(folder: Path) -> Decoded | None:
 
 def _in_memory(plan: Plan, notes: tuple[str, ...], progress: OnProgress | None) -> Decoded:
     found = [(i, result) for i, results in enumerate(_pixels(plan, progress)) for result in results]
-    broken = [(plan.files[i].relative_to(plan.root).as_posix(), r) for i, r in found if isinstance(r, str)]
+    broken = [(name_within(plan.root, plan.files[i]), r) for i, r in found if isinstance(r, str)]
     rows = [i for i, r in found if not isinstance(r, str)]
     _refuse_no_images(plan, rows, broken)
     x = np.stack([r for _, r in found if not isinstance(r, str)])

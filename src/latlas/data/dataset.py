@@ -9,7 +9,7 @@ import numpy as np
 
 from latlas.errors import InputError
 
-Kind = Literal["image", "vector", "table"]
+Kind = Literal["image", "signal", "volume", "vector", "table"]
 UNLABELLED = -1  # the class of an item without a label; among real labels it is NaN
 ScalingKind = Literal["none", "integer", "minmax", "standard"]
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # the splits, and what they are called
@@ -39,6 +39,11 @@ class Scaling:
             return real / np.asarray(self.largest(x.dtype), real.dtype)
         return (real - np.asarray(self.shift, real.dtype)) / np.asarray(self.scale, real.dtype)
 
+    @property
+    def own_range(self) -> bool:
+        """Whether values have a range of their own, and so an offset that may be large beside it."""
+        return self.kind in ("minmax", "standard")
+
     def largest(self, dtype: np.dtype) -> float:
         """The stored value of this dtype that is 1 on the model's scale, of `none` and `integer`."""
         if self.kind != "integer":
@@ -65,12 +70,13 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Split:
-    """Items of one split: `x` (N, H, W, C) or (N, D) as stored, `labels` and `index` (N,), `factors` (N, F).
+    """Items of one split: `x` (N, ..., C) or (N, D) as stored, `labels` and `index` (N,), `factors` (N, F).
 
     `labels` is None where there are none; of an item without one it is UNLABELLED among classes, NaN among real
     numbers. `index` holds the items' rows in the source. `factors` are integers that say what each item was made from,
     None where that is not known. `names` (N,) are texts that tell items apart, as the paths of image files in their
-    folder; None where items have none.
+    folder; None where items have none. `target` is what the model's outputs are compared with, shaped and scaled as x;
+    None where that is x itself.
     """
 
     x: np.ndarray
@@ -78,15 +84,21 @@ class Split:
     index: np.ndarray
     factors: np.ndarray | None = None
     names: np.ndarray | None = None
+    target: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: np.ndarray | slice) -> Split:
         """The given rows, in the given order."""
-        optional = (self.labels, self.factors, self.names)
-        labels, factors, names = (None if a is None else a[rows] for a in optional)
-        return Split(self.x[rows], labels, self.index[rows], factors, names)
+        optional = (self.labels, self.factors, self.names, self.target)
+        labels, factors, names, target = (None if a is None else a[rows] for a in optional)
+        return Split(self.x[rows], labels, self.index[rows], factors, names, target)
+
+    @property
+    def clean(self) -> np.ndarray:
+        """What the model's outputs are compared with, as stored: the targets, or x."""
+        return self.x if self.target is None else self.target
 
     def evenly(self, most: int) -> Split:
         """At most so many items, spaced evenly over the split."""
@@ -120,7 +132,8 @@ def is_labelled(labels: np.ndarray) -> np.ndarray:
 class Dataset:
     """A data set ready to train on.
 
-    `shape` is one item as the model sees it: (C, H, W) for images, (D,) for vectors and tables. `binary`: all
+    `shape` is one item as the model sees it: (C, H, W) for images, (C, L) for signals, (C, D, H, W) for volumes, (D,)
+    for vectors and tables. `binary`: all
     values are 0 or 1 (of a dynamically binarised training split: once drawn). `classes` names the label values 0, 1,
     ...; with labels and no classes the labels are real numbers. `factor_names` names the columns of the splits'
     factors. `fingerprint` identifies the content (hex SHA-256 of the stored items, labels and factors of all splits).

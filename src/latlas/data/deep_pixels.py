@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,6 +11,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
 from latlas.data.image_formats import open_image
+from latlas.data.image_source import ImageSource
 
 WHITE = 65535
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow's conversion to grey
@@ -41,7 +41,7 @@ def is_deep_grey(image: ImageFile) -> bool:
     return image.mode.startswith("I") or rawmode(image).startswith("LA")
 
 
-def deep_values(image: ImageFile, path: Path) -> np.ndarray:
+def deep_values(image: ImageFile, file: ImageSource) -> np.ndarray:
     """The values (H, W, 1 or 3) uint16 of a deep image, not yet decoded: upright, transparency over white."""
     clear = image.info.get("transparency")
     if image.mode.startswith("I"):
@@ -51,13 +51,13 @@ def deep_values(image: ImageFile, path: Path) -> np.ndarray:
         if isinstance(image, TiffImageFile) and tiff_tags.is_inverted(image):
             values = WHITE - values
     else:
-        values = _colours(image, path)
+        values = _colours(image, file)
     if clear is not None:
         values[(values == np.asarray(clear)).all(axis=-1)] = WHITE
     return values
 
 
-def _colours(image: ImageFile, path: Path) -> np.ndarray:
+def _colours(image: ImageFile, file: ImageSource) -> np.ndarray:
     """All bits of RGB, RGBA or grey with alpha."""
     layout, page = rawmode(image), image.tell()
     tiff = image if isinstance(image, TiffImageFile) else None
@@ -72,7 +72,7 @@ def _colours(image: ImageFile, path: Path) -> np.ndarray:
         if order == "N":
             order = "L" if sys.byteorder == "little" else "B"
         high = _unpacked(image, name + order).astype(np.uint16)
-        with open_image(path, page) as again:
+        with open_image(file, page) as again:
             values = high << 8 | _unpacked(again, name + ("B" if order == "L" else "L"))
     if image.mode == "RGB" or no_alpha:
         return values[..., :3]

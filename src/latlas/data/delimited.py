@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latlas.data.folders import first_few
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
 from latlas.errors import InputError
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,15 +89,20 @@ class TextTable:
         """The line of each row."""
         return self.body.lines
 
+    def texts(self, column: str) -> pd.Series:
+        """A column as it is written; only an empty cell is missing."""
+        place = self.places[list(self.frame.columns).index(column)]
+        cells = self.body.frame(dtype=str, keep_default_na=False, usecols=[place])[place].str.strip()
+        return cells.mask(cells == "")
+
     def labels(self, column: str) -> pd.Series:
         """A column in which a text that usually stands for a missing value is a label; an empty cell is missing.
 
         In a column of numbers such a text is a missing value all the same.
         """
-        place = self.places[list(self.frame.columns).index(column)]
-        cells = self.body.frame(dtype=str, keep_default_na=False, usecols=[place])[place].str.strip()
+        cells = self.texts(column)
         numbers = as_numbers(cells.mask(cells.isin(MISSING)), self.decimal)
-        return cells.mask(cells == "") if numbers is None else numbers
+        return cells if numbers is None else numbers
 
 
 def read_delimited(path: Path, options: DataOptions, known: Sequence[str] | None = None) -> TextTable:
@@ -204,7 +210,10 @@ def _separator(lines: Sequence[Line], path: Path) -> str:
     for separator in ("\t", *_SEPARATORS) if path.suffix.lower() == ".tsv" else _SEPARATORS:
         split, sign = (_tabbed(sample), "\t") if separator == " " else (sample, separator)
         rows = list(_rows([line for _, line in split], sign))
-        width, count = Counter(map(len, rows)).most_common(1)[0] if rows else (1, 0)
+        # A separator at the end of rows but not of the header, or the other way round, makes no other width.
+        bare = [row[:-1] if row and not row[-1].strip() else row for row in rows]
+        ways = [Counter(map(len, way)).most_common(1)[0] for way in (rows, bare) if way]
+        width, count = max(ways, key=lambda way: way[1], default=(1, 0))
         if width > 1:
             cells = [cell.strip() for row in rows for cell in row]
             numbers = sum(cell in MISSING or bool(_ANY_NUMBER.fullmatch(cell)) for cell in cells)
@@ -240,9 +249,9 @@ def _records(path: Path, lines: Sequence[Line], separator: str, comments: int) -
     records = ["\n".join(line for _, line in lines[first:last]) for first, last, _, _ in rows]
     body = Body(path, separator, records, [lines[s[0]][0] for s in rows], rows[-1][2])
     _check_widths(body, [s[2] for s in rows], [s[3] for s in rows])
-    notes = [f"{empty:,} empty row{'s' * (empty > 1)} left out"] if empty else []
+    notes = [f"{counted(empty, 'empty row')} left out"] if empty else []
     comments += len(spans) - len(rows)
-    return body, notes + [f"{comments:,} comment{'s' * (comments > 1)} left out"] * bool(comments)
+    return body, notes + [f"{counted(comments, 'comment')} left out"] * bool(comments)
 
 
 def _check_widths(body: Body, widths: Sequence[int], ends: Sequence[bool]) -> None:
@@ -254,14 +263,15 @@ def _check_widths(body: Body, widths: Sequence[int], ends: Sequence[bool]) -> No
     if len(others) == len(widths) - 1 and set(widths[1:]) == {width}:
         if first == width - 1 and all(ends[1:]):
             return
-        if first == width + 1 and ends[0] and body.records[0].rstrip().endswith(body.separator.strip()):
-            body.records[0] = body.records[0].rstrip()[:-1]
+        header = body.records[0].rstrip(" ")  # and no tab, which may be the separator
+        if first == width + 1 and ends[0] and header.endswith(body.separator):
+            body.records[0] = header[:-1]
             return
     named = [f"line {body.lines[i]} ({widths[i]})" for i in others]
     decimals = first == 1 and body.separator == ","
     raise InputError(
-        f"{body.path}: the first row (line {body.lines[0]}) has {first} value{'s' * (first > 1)}, but"
-        f" {len(others):,} of {len(widths) - 1:,} rows {'have' if len(others) > 1 else 'has'} more or fewer:"
+        f"{body.path}: the first row (line {body.lines[0]}) has {counted(first, 'value')}, but"
+        f" {len(others):,} of {counted(len(widths) - 1, 'row')} {'have' if len(others) > 1 else 'has'} more or fewer:"
         f" {first_few(named)}; separated by {_SEPARATORS.get(body.separator, repr(body.separator))}, each row needs as"
         " many values; one that holds a separator stands in quotation marks"
         + ("; if the commas are decimal marks, read it" if decimals else ""),
@@ -363,7 +373,7 @@ def _has_header(
         return True
     if options.header != "auto":
         return options.header == "yes"
-    numbers = [_is_value(cell) for cell in first]
+    numbers = [is_value(cell) for cell in first]
     texts = [cell not in MISSING and not number for cell, number in zip(first, numbers, strict=True)]
     called = {options.label, *options.drop, *options.columns}
     if any(text and cell in called for text, cell in zip(texts, first, strict=True)):
@@ -384,7 +394,7 @@ def _has_header(
     return False if known and all(name.isdecimal() for name in known) else None
 
 
-def _is_value(cell: str) -> bool:
+def is_value(cell: str) -> bool:
     """Whether a cell is a number or a truth value, and so no name by itself."""
     return bool(_ANY_NUMBER.fullmatch(cell)) or cell.lower().lstrip("+-") in (
         "inf",
@@ -435,7 +445,7 @@ def _named(names: Sequence[str], table: TextTable) -> TextTable:
         nothing = [c for c in empty if c == width - 1]
         called = [str(i) for i in range(width)]
     if len(frame) and nothing:
-        notes.append(f"{len(nothing)} column{'s' * (len(nothing) > 1)} without name and values left out")
+        notes.append(f"{counted(len(nothing), 'column')} without name and values left out")
     places = [c for c in range(width) if not len(frame) or c not in nothing]
     unnamed = [f"column {c + 1} has no name: called {called[c]!r}" for c in places if names and not names[c]]
     notes += [first_few(unnamed)] * bool(unnamed)

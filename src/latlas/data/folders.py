@@ -5,21 +5,24 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from latlas.data.cache import Decoded, decode_files
-from latlas.data.dataset import UNLABELLED, Split
+from latlas.data.dataset import UNLABELLED
 from latlas.data.image_formats import SUFFIXES
+from latlas.data.image_list import ImageList, first_few, raw_of_images
 from latlas.data.image_plan import ImageFormat
+from latlas.data.metadata import NAMES as METADATA
+from latlas.data.metadata import is_metadata, labels_in
+from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER, split_word, splits_among
 from latlas.data.splits import Raw, check_trainable, wanted
 from latlas.data.walk import Found, natural_key, walk
 from latlas.errors import InputError
 from latlas.progress import OnProgress
-from latlas.text import printable
+from latlas.text import counted, listed, printable
 
 Steps = tuple[str, ...]  # the folders on the way from the root to some files
 MOST_COUNTED = 12  # classes whose files are counted in a note
@@ -29,7 +32,8 @@ MOST_COUNTED = 12  # classes whose files are counted in a note
 class Listing:
     """The image files of a folder; `parts` and `classes` per file, None where the folder does not say.
 
-    Within `classes`, None stands for the files of a split without classes. `notes` are printable lines on what was
+    Within `classes`, None stands for the files of a split without classes. `metadata` are tables beside the images,
+    which may hold their labels, by their paths from the folder. `notes` are printable lines on what was
     taken for what and what was passed over.
     """
 
@@ -39,6 +43,7 @@ class Listing:
     others: tuple[str, ...]
     notes: tuple[str, ...] = ()
     broken_links: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -67,7 +72,11 @@ def list_images(root: Path) -> Listing:
     """
     found = walk(root)
     paths = [Path(name) for name in found.files]
-    others = sorted(path.as_posix() for path in paths if path.suffix.lower() not in SUFFIXES)
+    others = sorted(
+        path.as_posix()
+        for path in paths
+        if path.suffix.lower() not in SUFFIXES and not is_metadata(path.name)
+    )
     images = sorted((path for path in paths if path.suffix.lower() in SUFFIXES), key=natural_key)
     passed_over = _passed_over(found)
     if not images:
@@ -88,23 +97,37 @@ def list_images(root: Path) -> Listing:
             placed.append((path, *place))
     placed.sort(key=lambda each: ORDER.index(each[1]))
     files, parts, classes = zip(*placed, strict=True)
-    notes = [*_counted(layout, parts, classes), *layout.notes]
-    if beside:
-        notes.append(f"left out {len(beside):,} images beside the splits: {_first_names(beside)}")
-    if others:
-        notes.append(f"{len(others):,} other files not read ({_kinds(others)})")
-    full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
-    empty = sorted(folder for folder in found.folders if Path(folder) not in full)
-    if empty:
-        notes.append(f"no images in {len(empty):,} folders: {_first_names(empty)}")
+    notes = [
+        *_counted(layout, parts, classes),
+        *layout.notes,
+        *_left_out(beside, others, images, found.folders),
+        *passed_over,
+    ]
     return Listing(
         files=tuple(root / path for path in files),
         parts=parts if layout.names else None,
         classes=classes if any(name is not None for name in classes) else None,
         others=tuple(others),
-        notes=(*notes, *passed_over),
+        notes=tuple(notes),
         broken_links=tuple(found.broken_links),
+        metadata=tuple(sorted(path.as_posix() for path in paths if is_metadata(path.name))),
     )
+
+
+def _left_out(
+    beside: Sequence[str], others: Sequence[str], images: Sequence[Path], folders: Sequence[str]
+) -> list[str]:
+    """What is not read: images beside the splits, other files, and folders without images, a line for each."""
+    notes = []
+    if beside:
+        notes.append(f"left out {counted(len(beside), 'image')} beside the splits: {_first_names(beside)}")
+    if others:
+        notes.append(f"{counted(len(others), 'other file')} not read ({_kinds(others)})")
+    full = {parent for path in {path.parent for path in images} for parent in (path, *path.parents)}
+    empty = sorted(folder for folder in folders if Path(folder) not in full)
+    if empty:
+        notes.append(f"no images in {counted(len(empty), 'folder')}: {_first_names(empty)}")
+    return notes
 
 
 def _read_layout(folders: Mapping[Steps, int]) -> _Layout:
@@ -236,14 +259,15 @@ def _counted(layout: _Layout, parts: Sequence[str], classes: Sequence[str | None
         notes.append("official splits from sub-folders: " + ", ".join(sizes))
     names = sorted({name for name in classes if name is not None}, key=natural_key)
     if names:
-        notes.append(f"{len(names)} classes from sub-folders: {first_few(names)}")
+        notes.append(f"{counted(len(names), 'class')} from sub-folders: {first_few(names)}")
     for part in ORDER:
         own = [name for name in names if counts[part][name]]
         if own:
             listed = first_few([f"{name} {counts[part][name]:,}" for name in own], MOST_COUNTED)
             notes.append(f"files{f' of {part}' if layout.names else ''}: {listed}")
-            if counts[part][None]:
-                notes.append(f"{counts[part][None]:,} images beside these folders have no label")
+            if bare := counts[part][None]:
+                have = "has" if bare == 1 else "have"
+                notes.append(f"{counted(bare, 'image')} beside these folders {have} no label")
             missing = [name for name in names if not counts["train"][name] and counts[part][name]]
             if missing and counts["train"] and None not in counts["train"]:
                 notes.append(f"{part} has classes that train lacks: {first_few(missing)}")
@@ -255,18 +279,23 @@ def _passed_over(found: Found) -> list[str]:
     notes = []
     if found.hidden:
         names = sorted({Path(name).name for name in found.hidden})
-        notes.append(
-            f"passed over {len(found.hidden):,} hidden or system files and folders ({_first_names(names)})"
-        )
+        hidden = "hidden or system "
+        what = counted(len(found.hidden), f"{hidden}file or folder", f"{hidden}files and folders")
+        notes.append(f"passed over {what} ({_first_names(names)})")
     if found.broken_links:
-        notes.append(f"left out {len(found.broken_links):,} broken links: {_first_names(found.broken_links)}")
-    for what, pairs in (("special files", found.special), ("folders that cannot be read", found.unreadable)):
+        notes.append(
+            f"left out {counted(len(found.broken_links), 'broken link')}: {_first_names(found.broken_links)}"
+        )
+    for one, many, pairs in (
+        ("special file", "special files", found.special),
+        ("folder that cannot be read", "folders that cannot be read", found.unreadable),
+    ):
         if pairs:
             named = _first_names([f"{name} ({why})" for name, why in pairs])
-            notes.append(f"left out {len(pairs):,} {what}: {named}")
+            notes.append(f"left out {counted(len(pairs), one, many)}: {named}")
     if found.again:
         named = _first_names([f"{name} (the same as {first})" for name, first in found.again])
-        notes.append(f"passed over {len(found.again):,} links to what is read already: {named}")
+        notes.append(f"passed over {counted(len(found.again), 'link')} to what is read already: {named}")
     return notes
 
 
@@ -281,12 +310,13 @@ def _first_names(names: Sequence[str]) -> str:
 def read_folder(
     root: Path,
     name: str,
+    options: DataOptions,
     image_format: ImageFormat,
-    strict: bool = False,
     progress: OnProgress | None = None,
     split: str | None = None,
 ) -> Raw:
-    """A folder of images, decoded: all of them, or those of a `split` (see `wanted`).
+    """A folder of images, decoded: all of them, or those of a `split` (see `wanted`). Labels are the classes that its
+    folders are, or those in a table of metadata beside the images.
 
     Raises InputError where there are none, where there is none to train on (without `split`), or with `strict` where
     one is broken.
@@ -299,58 +329,39 @@ def read_folder(
     parts = tuple(sizes) if split is None else wanted(sizes, split, str(root))
     of_file = np.asarray(listing.parts or ["train"] * len(listing.files))
     places = np.flatnonzero(np.isin(of_file, parts))
-    decoded = decode_files(root, [listing.files[i] for i in places], image_format, progress)
-    refuse_broken(root, decoded, strict)
-    rows = places[decoded.rows]
-    codes, classes = _label_codes(listing, rows)
-    names = file_names(root, listing.files)[rows]
-    notes = (*listing.notes, *decoded.notes, *broken_notes(decoded))
-    read = {}
-    for part in parts:
-        # Files are ordered by part, so each part is a slice and stays memory-mapped.
-        own = np.flatnonzero(of_file[rows] == part)
-        if not len(own):
-            raise InputError(f"{root}: no readable image in its split {part}")
-        chosen = slice(int(own[0]), int(own[-1]) + 1)
-        labels = codes[chosen]
-        given = labels if (labels != UNLABELLED).any() else None
-        read[part] = Split(decoded.x[chosen], given, rows[chosen], names=names[chosen])
-    return Raw(name, str(root), read, classes, notes=notes, bits=decoded.bits, sizes=sizes)
+    codes, classes, said = _labels(root, listing, options, split is None)
+    files, of_place = [listing.files[i] for i in places], of_file[places].tolist()
+    images = ImageList(files, of_place, codes[places], classes, places)
+    raw = raw_of_images(root, name, images, image_format, options.strict, progress)
+    return replace(raw, notes=(*listing.notes, *said, *raw.notes), sizes=sizes)
 
 
-def _label_codes(listing: Listing, rows: np.ndarray) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Codes (N,) of the files at `rows`, UNLABELLED without a class, and the class names in natural order."""
+def _labels(
+    root: Path, listing: Listing, options: DataOptions, asked: bool
+) -> tuple[np.ndarray, tuple[str, ...] | None, list[str]]:
+    """The labels of all files, what codes are called, and notes: by the tables of metadata, else by sub-folders."""
+    codes, classes = _label_codes(listing)
+    if not listing.metadata:
+        if options.label and asked:
+            raise InputError(
+                f"{root}: has no meaning for a folder without {listed(METADATA)}; leave it out",
+                field="data.label",
+                value=options.label,
+            )
+        return codes, classes, []
+    images = [path.relative_to(root).as_posix() for path in listing.files]
+    found, notes = labels_in(root, listing.metadata, images, options, asked)
+    if found is None:
+        return codes, classes, notes
+    if listing.classes is not None:
+        notes.insert(0, "sub-folders are no labels, as the table beside the images has some")
+    return *found, notes
+
+
+def _label_codes(listing: Listing) -> tuple[np.ndarray, tuple[str, ...] | None]:
+    """Codes (N,) of all files, UNLABELLED without a class, and the class names in natural order."""
     if listing.classes is None:
-        return np.full(len(rows), UNLABELLED), None
+        return np.full(len(listing.files), UNLABELLED), None
     classes = tuple(sorted({name for name in listing.classes if name is not None}, key=natural_key))
     code: dict[str | None, int] = {None: UNLABELLED} | {name: i for i, name in enumerate(classes)}
-    return np.asarray([code[listing.classes[i]] for i in rows], dtype=np.int64), classes
-
-
-def file_names(root: Path, files: Sequence[Path]) -> np.ndarray:
-    """The paths of files below `root` as printable texts (N,), in which whatever cannot be printed is escaped."""
-    return np.array([printable(path.relative_to(root).as_posix()) for path in files], dtype=object)
-
-
-def refuse_broken(root: Path, decoded: Decoded, strict: bool) -> None:
-    """Raises InputError where files are broken and that is not allowed."""
-    if strict and decoded.broken:
-        raise InputError(f"{root}: {_broken_text(decoded)}; mend or remove them, or leave data.strict false")
-
-
-def broken_notes(decoded: Decoded) -> list[str]:
-    """The line that says which files were left out, if any."""
-    return [f"left out {_broken_text(decoded)}"] if decoded.broken else []
-
-
-def _broken_text(decoded: Decoded) -> str:
-    count = len(decoded.broken)
-    return f"{count:,} broken file{'s' * (count > 1)}: " + first_few(
-        [f"{n} ({why})" for n, why in decoded.broken]
-    )
-
-
-def first_few(names: Sequence[str], count: int = 5) -> str:
-    """The first few of many names."""
-    rest = len(names) - count
-    return ", ".join(names[:count]) + (f" and {rest:,} more" if rest > 0 else "")
+    return np.asarray([code[name] for name in listing.classes], dtype=np.int64), classes

@@ -6,7 +6,6 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -24,6 +23,7 @@ from latlas.data.deep_pixels import (
     stated_bits,
 )
 from latlas.data.image_formats import is_stack, open_image, page_numbers, turn_to
+from latlas.data.image_source import ImageSource, opened
 from latlas.errors import InputError
 
 _ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 swap width and height
@@ -50,13 +50,13 @@ class Header:
     inverted: bool = False
 
 
-def inspect(path: Path) -> Header:
-    """The header of an image file.
+def inspect(file: ImageSource) -> Header:
+    """The header of an image file, or what is known as much of a picture of Pillow.
 
     Raises InputError for a file that is no readable image.
     """
     try:
-        with open_image(path) as image:
+        with open_image(file) as image:
             pages = page_numbers(image)
             turn_to(image, pages[0])
             tiff = image if isinstance(image, TiffImageFile) else None
@@ -64,7 +64,7 @@ def inspect(path: Path) -> Header:
             width, height = image.size if tiff is None else tiff_tags.stored_size(tiff)
             # Before what may decode the picture: metadata may stand behind its pixels.
             bits, grey = (stated_bits(image), is_deep_grey(image)) if is_deep(image) else (8, None)
-            if _orientation(image, path) in (5, 6, 7, 8):
+            if _orientation(image, file) in (5, 6, 7, 8):
                 width, height = height, width
             grey = _is_grey(image) if grey is None else grey
             extra = 0 if tiff is None else tiff_tags.extra_bands(tiff)
@@ -72,10 +72,10 @@ def inspect(path: Path) -> Header:
             inverted = bits is None and tiff is not None and tiff_tags.is_inverted(tiff)
             return Header(height, width, grey, bits, len(pages), stack, extra, inverted)
     except Exception as error:  # Pillow's plugins raise anything at all on broken bytes
-        raise InputError(f"{path}: {reason(error, path)}") from None
+        raise InputError(f"{file}: {reason(error, file)}") from None
 
 
-def decode(path: Path, size: tuple[int, int] | None, resize: str, grey: bool) -> np.ndarray:
+def decode(file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool) -> np.ndarray:
     """Pixels (H, W, 1 or 3) of a file's first picture, uint8, or uint16 for values of more bits: upright, transparency
     over white.
 
@@ -85,49 +85,33 @@ def decode(path: Path, size: tuple[int, int] | None, resize: str, grey: bool) ->
     Raises InputError for a file that is broken, that Pillow reads wrongly, or whose pixels have no known range.
     """
     try:
-        with open_image(path) as image:
-            return _pixels(image, path, size, resize, grey)
+        with open_image(file) as image:
+            return _pixels(image, file, size, resize, grey)
     except Exception as error:  # as above
-        raise InputError(f"{path}: {reason(error, path)}") from None
-
-
-def decode_image(image: Image.Image, size: tuple[int, int], resize: str, grey: bool) -> np.ndarray:
-    """The pixels of a picture in memory, as `decode` gives those of a file of 8 bits; the picture stays as it is.
-
-    Raises InputError for a picture that cannot be decoded, or has more bits.
-    """
-    if image.mode.startswith(("I", "F")):
-        raise InputError(f"picture of mode {image.mode}: its values have no known range; give it as an array")
-    try:
-        plain = _plain(image.copy()).convert("L" if grey else "RGB")
-        if plain.size != (size[1], size[0]):
-            plain = _resized(plain, (size[1], size[0]), resize)
-        return np.asarray(plain).reshape(plain.height, plain.width, -1)
-    except Exception as error:  # as above
-        raise InputError(f"picture: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise InputError(f"{file}: {reason(error, file)}") from None
 
 
 def decode_pages(
-    path: Path, size: tuple[int, int] | None, resize: str, grey: bool
+    file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool
 ) -> Iterator[np.ndarray | str]:
     """The pixels of every page or frame of a file, as `decode` gives them, or why a page has none."""
     try:
-        with open_image(path) as image:
+        with open_image(file) as image:
             for number, page in enumerate(page_numbers(image), 1):
                 try:
                     turn_to(image, page)
-                    yield _pixels(image, path, size, resize, grey)
+                    yield _pixels(image, file, size, resize, grey)
                 except Exception as error:
-                    yield f"page {number}: {reason(error, path)}"
+                    yield f"page {number}: {reason(error, file)}"
     except Exception as error:
-        yield reason(error, path)
+        yield reason(error, file)
 
 
 def _pixels(
-    image: ImageFile, path: Path, size: tuple[int, int] | None, resize: str, grey: bool
+    image: ImageFile, file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool
 ) -> np.ndarray:
     if is_deep(image):
-        values = deep_values(image, path)
+        values = deep_values(image, file)
         if grey and values.shape[-1] == 3:
             values = deep_grey(values)
         if size is not None and values.shape[:2] != size:
@@ -141,10 +125,10 @@ def _pixels(
     return np.asarray(plain).reshape(plain.height, plain.width, -1)
 
 
-def reason(error: Exception, path: Path) -> str:
+def reason(error: Exception, file: ImageSource) -> str:
     """In a few words, why a file could not be decoded."""
     if isinstance(error, UnidentifiedImageError):
-        return tiff_tags.why_unknown(path) or "not an image that Pillow can read"
+        return tiff_tags.why_unknown(file) or "not an image that Pillow can read"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, (struct.error, SyntaxError, EOFError, IndexError)):
@@ -152,16 +136,16 @@ def reason(error: Exception, path: Path) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _orientation(image: ImageFile, path: Path) -> int:
-    if image.format == "PNG" and "exif" not in image.info and not _has_late_chunks(path):
+def _orientation(image: ImageFile, file: ImageSource) -> int:
+    if image.format == "PNG" and "exif" not in image.info and not _has_late_chunks(file):
         # Pillow would decode the whole picture to look for EXIF behind it.
         return Image.Image.getexif(image).get(_ORIENTATION, 1)
     return image.getexif().get(_ORIENTATION, 1)
 
 
-def _has_late_chunks(path: Path) -> bool:
+def _has_late_chunks(source: ImageSource) -> bool:
     """Whether a PNG has metadata behind its pixels."""
-    with path.open("rb") as file:
+    with opened(source) as file:
         file.seek(8)
         behind = False
         while len(head := file.read(8)) == 8:
@@ -173,7 +157,7 @@ def _has_late_chunks(path: Path) -> bool:
     return False
 
 
-def _is_grey(image: ImageFile) -> bool:
+def _is_grey(image: Image.Image) -> bool:
     if image.mode not in ("P", "PA"):
         return image.mode in _GREY
     colours = np.asarray(image.getpalette("RGB") or [], dtype=np.uint8).reshape(-1, 3)

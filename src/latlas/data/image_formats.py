@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
+from latlas.data.image_source import Held, ImageSource, opened
 
 # Pillow's formats that it decodes itself, with the suffixes of each. Without those that it hands to another program
 # (EPS, WMF), that have no decoder of their own (BUFR, GRIB, HDF5, MPEG), whose content may be of any format (IPTC),
@@ -53,16 +55,24 @@ _ONE_PICTURE = frozenset(("MPO", "PSD", "ICO", "ICNS", "CUR"))  # the rest are p
 _HEAD = 1 << 20  # bytes of a file in which its code stream begins
 
 
-def open_image(path: Path, page: int | None = None) -> ImageFile:
-    """The file at a page, its first unless said, opened by its content as one of `FORMATS` and not yet decoded."""
-    image = Image.open(path, formats=_readable())
+def open_image(file: ImageSource, page: int | None = None) -> ImageFile:
+    """The file at a page, its first unless said, opened by its content as one of `FORMATS` and not yet decoded; of a
+    picture of Pillow a copy.
+    """
+    if isinstance(file, Held) and isinstance(file.content, Image.Image):
+        # No ImageFile, but nothing asks a picture without a format for how its file is laid out.
+        copied = file.content.copy()
+        if exif := dict(file.content.getexif()):  # which a copy does not have where it was set by hand
+            copied.getexif().update(exif)
+        return cast(ImageFile, copied)
+    image = Image.open(file if isinstance(file, Path) else opened(file), formats=_readable())
     try:
         if page is not None:
             turn_to(image, page)
         elif isinstance(image, TiffImageFile):
             turn_to(image, page_numbers(image)[0])
         if image.format == "JPEG2000":
-            _check_jpeg2000(image, path)
+            _check_jpeg2000(image, file)
         # Without a name it is read, not mapped into memory: mapped, a rotated TIFF takes its width for its height.
         image.filename = ""
     except Exception:
@@ -71,12 +81,12 @@ def open_image(path: Path, page: int | None = None) -> ImageFile:
     return image
 
 
-def _check_jpeg2000(image: ImageFile, path: Path) -> None:
+def _check_jpeg2000(image: ImageFile, source: ImageSource) -> None:
     """Notes the bits of a sample, which stand in the head of the code stream (marker SIZ), as `info["bits"]`.
 
     Raises ValueError for those that Pillow reads wrongly: its rounding to 8 bits turns white into black.
     """
-    with path.open("rb") as file:
+    with opened(source) as file:
         head = file.read(_HEAD)
     start = head.find(b"\xff\x4f\xff\x51")
     image.info["bits"] = depth = (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8

@@ -13,8 +13,10 @@ import numpy as np
 
 from latlas.data.idx import shape_text
 from latlas.data.image_files import Header, inspect
+from latlas.data.image_source import ImageSource, name_within
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import counted
 
 DEFAULT_SIZE = (64, 64)
 LARGEST_OWN_SIZE = 256  # pixels; files that agree in a larger size are photographs, and get the default
@@ -48,7 +50,7 @@ class Plan:
     """
 
     root: Path
-    files: Sequence[Path]
+    files: Sequence[ImageSource]
     headers: Sequence[Header | None]
     image_format: ImageFormat
     size: tuple[int, int]
@@ -68,7 +70,7 @@ class Plan:
 
 
 def plan_of(
-    root: Path, files: Sequence[Path], image_format: ImageFormat, progress: OnProgress | None = None
+    root: Path, files: Sequence[ImageSource], image_format: ImageFormat, progress: OnProgress | None = None
 ) -> Plan:
     """The plan for a list of files.
 
@@ -92,11 +94,11 @@ def plan_of(
     notes += _left_out(known, image_format)
     if white == _WHITE_8 and any(h.bits != 8 for h in known):
         notes.append(f"{_files([h for h in known if h.bits != 8])} of more than 8 bits reduced to 8")
-    notes += _fitted(known, image_format)
+    notes += fitted(known, image_format)
     return Plan(root, files, headers, image_format, size, grey, white, tuple(notes))
 
 
-def _fitted(headers: Sequence[Header], image_format: ImageFormat) -> list[str]:
+def fitted(headers: Sequence[Header], image_format: ImageFormat, what: str = "image file") -> list[str]:
     """Lines on how many files are resized, and made grey or RGB, to fit a trained model, which alone says `grey`."""
     size, grey, total = image_format.size, image_format.grey, len(headers)
     if size is None or grey is None:
@@ -105,11 +107,11 @@ def _fitted(headers: Sequence[Header], image_format: ImageFormat) -> list[str]:
     if resized:
         how = "resized (short side, then centre crop)" if image_format.resize == "crop" else "squashed"
         notes.append(
-            f"{resized:,} of {total:,} image files {how} to {shape_text(size)}, the size that the model takes"
+            f"{resized:,} of {counted(total, what)} {how} to {shape_text(size)}, the size that the model takes"
         )
     if recoloured := sum(h.grey != grey for h in headers):
         colour = "made grey" if grey else "in grey taken as RGB"
-        notes.append(f"{recoloured:,} of {total:,} image files {colour}, as the model takes them")
+        notes.append(f"{recoloured:,} of {counted(total, what)} {colour}, as the model takes them")
     return notes
 
 
@@ -127,24 +129,29 @@ def parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def _header(path: Path) -> Header | None:
+def _header(file: ImageSource) -> Header | None:
     try:
-        return inspect(path)
+        return inspect(file)
     except InputError:
         return None
 
 
 def _refuse_stacks(
-    files: Sequence[Path], headers: Sequence[Header | None], image_format: ImageFormat
+    files: Sequence[ImageSource], headers: Sequence[Header | None], image_format: ImageFormat
 ) -> None:
     if image_format.pages is not None:
         return
     stacks = [(f, h.pages) for f, h in zip(files, headers, strict=True) if h is not None and h.stack]
     if stacks:
         path, pages = stacks[0]
-        more = f", and {len(stacks) - 1:,} more files have several" if len(stacks) > 1 else ""
+        others = len(stacks) - 1
+        more = (
+            f", and {counted(others, 'more file')} {'has' if others == 1 else 'have'} several"
+            if len(stacks) > 1
+            else ""
+        )
         raise InputError(
-            f"{path} is a stack of {pages:,} pages{more}; say all (every page is an item) or first",
+            f"{path} is a stack of {counted(pages, 'page')}{more}; say all (every page is an item) or first",
             field="data.pages",
         )
 
@@ -192,7 +199,7 @@ def _left_out(known: Sequence[Header], image_format: ImageFormat) -> list[str]:
 
 
 def _files(headers: Sequence[Header]) -> str:
-    return f"{len(headers):,} file{'s' * (len(headers) > 1)}"
+    return counted(len(headers), "file")
 
 
 @dataclass
@@ -231,7 +238,7 @@ class Scale:
         if plan.image_format.white is not None and plan.image_format.white > _WHITE_8:
             return plan.image_format.white
         if self.doubtful is None or top > self.doubtful:
-            self.doubtful, self.first = top, plan.files[i].relative_to(plan.root).as_posix()
+            self.doubtful, self.first = top, name_within(plan.root, plan.files[i])
         return _WHITE_16
 
     def check(self) -> None:

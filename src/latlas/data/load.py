@@ -2,48 +2,56 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from latlas.data.arrays import orient, read_array
+from latlas.data.arrow import PARQUET, Columns, parquet_files, raw_of_columns, read_parquet
 from latlas.data.binarise import drawn_once
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import NAMED, named
 from latlas.data.dataset import UNLABELLED, Dataset, Kind, Scaling, Split
-from latlas.data.folders import broken_notes, file_names, first_few, read_folder, refuse_broken
+from latlas.data.folders import read_folder
 from latlas.data.idx import idx_files, read_idx, read_idx_folder
 from latlas.data.image_files import inspect
 from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_list import broken_notes, file_names, first_few, refuse_broken
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
-from latlas.data.options import DataOptions, path_of, path_text
+from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
 from latlas.data.ranges import check_fit, check_numeric, native
-from latlas.data.splits import Raw, as_split, assemble, code_labels, taken
-from latlas.data.tables import OPTIONS as TABLE_OPTIONS
-from latlas.data.tables import SUFFIXES as TABLE_SUFFIXES
-from latlas.data.tables import read_table
+from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
+from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, read_table
+from latlas.data.tables import SUFFIXES as TEXT_SUFFIXES
+from latlas.data.walk import walk
 from latlas.errors import InputError
 from latlas.files import refuse_special
 from latlas.progress import SILENT, Observer, OnProgress
-from latlas.text import printable
+from latlas.text import counted, printable
 
 
 @dataclass(frozen=True)
-class Like:
-    """What a trained model takes: kind, shape as it sees items, scaling, and names of columns and classes."""
+class Item:
+    """What one item of a model is: its kind, image, signal, volume, vector or table; its shape as the model sees it,
+    (C, ...) or (D,); the scaling of its values; and the names of columns and classes.
+    """
 
     kind: Kind
     shape: tuple[int, ...]
-    scaling: Scaling
+    scaling: Scaling = field(default_factory=Scaling)
     columns: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
+
+
+Like = Item  # where sources are read so that their items are like those of a model
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,11 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Reader:
-    """One kind of source: its name, the options without a meaning for it, how it is read, and if it is image files."""
+    """One kind of source: its name, the options without a meaning for it, and how it is read."""
 
     what: str
     unused: tuple[str, ...]
     read: Callable[[_Request], Raw]
-    image_files: bool = False
 
 
 def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | None = None) -> Dataset:
@@ -72,8 +79,17 @@ def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | 
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
     """
-    raw = _read(_reader(options.source), options, progress=progress) if given is None else given
-    return assemble(raw, options)
+    return assemble(read_source(options, progress) if given is None else given, options)
+
+
+def read_source(options: DataOptions, progress: OnProgress | None = None) -> Raw:
+    """What `options.source` holds, before it is split and scaled.
+
+    Raises InputError as `load` does.
+    """
+    if options.source == MEMORY:
+        raise InputError(f"{MEMORY}: no file holds them; in Python they are passed again, as latlas.train(x)")
+    return _read(_reader(options.source), options, progress=progress)
 
 
 def load_items(
@@ -93,8 +109,8 @@ def load_items(
     reader = _reader(source)
     raw = _read(reader, options.model_copy(update=changes), like, split, observer.progress)
     items, notes = taken(raw, split)
-    x = pixels(items.x, like, raw.source) if reader.image_files else fit(items.x, like, raw.source)[0]
-    if reader.image_files and like.scaling.kind == "none" and items.x.dtype == np.uint8:
+    x = pixels(items.x, like, raw.source) if raw.pixels else fit(items.x, like, raw.source)[0]
+    if raw.pixels and like.scaling.kind == "none" and items.x.dtype == np.uint8:
         notes.append("pixels divided by 255, as the model takes values inside [0, 1]")
     labels = _recode(items.labels, raw.classes, like.classes)
     if items.labels is not None and labels is None:
@@ -122,13 +138,9 @@ def _read(
     progress: OnProgress | None = None,
 ) -> Raw:
     """A source as its reader gives it; what has no meaning for it is refused, but for a run's settings in later use."""
-    for field in reader.unused:
-        value, default = getattr(options, field), DataOptions.model_fields[field].default
-        if like is None and value != default:
-            raise InputError(
-                f"has no meaning for {reader.what}; leave it out", field=f"data.{field}", value=value
-            )
-        options = options.model_copy(update={field: default})
+    options = used(options, (*reader.unused, "layer"), reader.what, like is None)
+    if reader in (PARQUET_FILE, PARQUET_FOLDER):
+        options = used(options, TEXT_OPTIONS, "a Parquet file", like is None)
     if reader is NAMED_SET:
         raw = reader.read(_Request(Path(), options, like, split, progress))
         return replace(raw, notes=(*_shadowed(options.source), *raw.notes))
@@ -146,11 +158,13 @@ def _reader(source: str) -> _Reader:
     path = find(source)
     suffix = path.suffix.lower()
     if path.is_dir():
-        return IMAGE_FOLDER if _idx_home(path) is None else IDX_FOLDER
+        return IDX_FOLDER if _idx_home(path) else PARQUET_FOLDER if _shards(path) else IMAGE_FOLDER
     if suffix in (".npy", ".npz"):
         return ARRAY
-    if suffix in TABLE_SUFFIXES:
+    if suffix in TEXT_SUFFIXES:
         return TABLE
+    if suffix in PARQUET:
+        return PARQUET_FILE
     if suffix in IMAGE_SUFFIXES:
         return IMAGE_FILE
     if "idx" in path.name:
@@ -223,8 +237,10 @@ def _image_format(request: _Request) -> ImageFormat:
 
 
 def _read_image_folder(request: _Request) -> Raw:
-    path, strict = request.path, request.options.strict
-    return read_folder(path, safe_name(path), _image_format(request), strict, request.progress, request.split)
+    path, options = request.path, request.options
+    return read_folder(
+        path, safe_name(path), options, _image_format(request), request.progress, request.split
+    )
 
 
 def _read_image_file(request: _Request) -> Raw:
@@ -237,7 +253,7 @@ def _read_image_file(request: _Request) -> Raw:
     refuse_broken(path, decoded, request.options.strict)
     notes = (*decoded.notes, *broken_notes(decoded))
     items = replace(as_split(decoded.x), names=file_names(path.parent, [path])[decoded.rows])
-    return Raw(safe_name(path), str(path), {"train": items}, notes=notes, bits=decoded.bits)
+    return Raw(safe_name(path), str(path), {"train": items}, notes=notes, bits=decoded.bits, pixels=True)
 
 
 def _refuse_single(path: Path, pages: str | None) -> None:
@@ -245,7 +261,9 @@ def _refuse_single(path: Path, pages: str | None) -> None:
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata
         header = inspect(path)
     if pages == "first" or header.pages == 1 or not (header.stack or pages):
-        hint = "" if header.pages == 1 else f", or data.pages = all to take its {header.pages:,} pages"
+        hint = (
+            "" if header.pages == 1 else f", or data.pages = all to take its {counted(header.pages, 'page')}"
+        )
         raise InputError(f"{path}: a single image; give the folder that holds all of them{hint}")
 
 
@@ -256,6 +274,46 @@ def _read_array(request: _Request) -> Raw:
 def _read_table(request: _Request) -> Raw:
     columns = request.like.columns if request.like else None
     return read_table(request.path, safe_name(request.path), request.options, columns)
+
+
+def _shards(folder: Path) -> list[str]:
+    """The Parquet files of a folder without image files, by their paths below it."""
+    files = walk(folder).files
+    if any(Path(file).suffix.lower() in IMAGE_SUFFIXES for file in files):
+        return []
+    return [file for file in files if Path(file).suffix.lower() in PARQUET]
+
+
+def _read_parquet_file(request: _Request) -> Raw:
+    path = request.path
+    return _of_columns(read_parquet({"train": [path]}, path, safe_name(path)), request)
+
+
+def _read_parquet_folder(request: _Request) -> Raw:
+    folder = request.path
+    try:
+        files = parquet_files(_shards(folder))
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    if request.split is None:
+        check_trainable(files, str(folder))
+    found = {part: [folder / name for name in names] for part, names in files.items()}
+    return _of_columns(read_parquet(found, folder, safe_name(folder)), request)
+
+
+def _of_columns(columns: Columns, request: _Request) -> Raw:
+    sizes, known = columns.sizes, request.like.columns if request.like else None
+    if request.split is not None:
+        parts = wanted(sizes, request.split, columns.where)
+        columns = replace(columns, tables={part: columns.tables[part] for part in parts})
+    options, there = request.options, columns.first.column_names
+    if request.like is not None:  # other data need not have all the columns of the run's own
+        label = options.label if options.label in there else ""
+        chosen, drop = (tuple(c for c in own if c in there) for own in (options.columns, options.drop))
+        images = {"label": label, "columns": chosen, "drop": drop}
+        options = options.model_copy(update=images if known is None else {})
+    image_format = _image_format(request) if known is None and columns.image_columns else ImageFormat()
+    return replace(raw_of_columns(columns, options, image_format, known, request.progress), sizes=sizes)
 
 
 def _idx_home(path: Path) -> Path | None:
@@ -287,14 +345,17 @@ def _read_idx_folder(request: _Request) -> Raw:
     return Raw(safe_name(request.path), str(folder), parts, classes, notes=(f"IDX files: {counts}",))
 
 
-_NO_TABLE = (*TABLE_OPTIONS, "layout", "kind")
+_NO_COLUMNS = (*COLUMN_OPTIONS, *TEXT_OPTIONS)
+_NO_TABLE = (*_NO_COLUMNS, "layout", "kind", "constant")
 NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
-IMAGE_FOLDER = _Reader("a folder", _NO_TABLE, _read_image_folder, image_files=True)
-IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, image_files=True)
+IMAGE_FOLDER = _Reader("a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder)
+IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file)
 IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
-IDX_FILE = _Reader("an IDX file", TABLE_OPTIONS, _read_idx_file)
-ARRAY = _Reader("an array (labels are its y)", TABLE_OPTIONS, _read_array)
+IDX_FILE = _Reader("an IDX file", _NO_COLUMNS, _read_idx_file)
+ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array)
 TABLE = _Reader("a table", ("layout",), _read_table)
+PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file)
+PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder)
 
 
 def image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
@@ -337,7 +398,7 @@ def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
 def fit(
     x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Items as the model takes them, (N, H, W, C) or (N, D), and what brings such arrays back to the axes of `x`.
+    """Items as the model takes them, (N, ..., C) or (N, D), and what brings such arrays back to the axes of `x`.
 
     Images may have their channels last or first: the one that fits the model, and where both do, the last unless
     `channels_first`. Grey images may leave out the channel, or be flat. `units` are those of the data, or "model".
@@ -370,11 +431,10 @@ def _fit_axes(
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
     own, shape = x.shape[1:], like.shape
     ways: dict[str, tuple[int, ...]] = {"plain": shape}
-    if like.kind == "image":
-        channels, height, width = shape
-        ways = {"plain": (height, width, channels), "first": shape}
-        if channels == 1:
-            ways |= {"grey": (height, width), "flat": (height * width,)}
+    if len(shape) > 1:
+        ways = {"plain": (*shape[1:], shape[0]), "first": shape}
+        if shape[0] == 1:
+            ways |= {"grey": shape[1:], "flat": (math.prod(shape),)}
     fitting = [way for way, axes in ways.items() if axes == own and x.ndim]
     if not fitting:
         raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")

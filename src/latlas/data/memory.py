@@ -1,30 +1,40 @@
-"""Items that somebody gives to a trained model in Python: arrays, tensors, data frames, lists, pictures, paths."""
+"""Items that somebody gives to a trained model in Python, and what comes out of it in their type."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
+from latlas.data.arrays import orient
+from latlas.data.arrow import Columns, raw_of_columns
+from latlas.data.cache import decode_files
 from latlas.data.dataset import Split
-from latlas.data.image_files import decode_image
+from latlas.data.image_files import inspect
+from latlas.data.image_formats import SUFFIXES as IMAGE_SUFFIXES
+from latlas.data.image_plan import fitted
+from latlas.data.image_source import Held, ImageSource
 from latlas.data.load import Like, as_source, fit, image_needs, load_items, pixels
+from latlas.data.objects import array_of, is_packed, plain
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
+from latlas.data.row_names import names_of_rows
+from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 
 Units = Literal["data", "model"]
-_EXPECTED = "an array, a tensor, a data frame, a list of items, a picture or the path of a source"
 
 
 @dataclass(frozen=True)
 class Given:
-    """Items as one array, (N, H, W, C) or (N, D), in the units that were said; `notes` are printable lines.
+    """Items as one array, (N, H, W, C) or (N, D), in the units that were said; `notes` are printable lines, `names`
+    (N,) what items are called, if they are.
 
     `back` gives such an array the type and the axes of what was given, `codes` does so for codes (N, D).
     """
@@ -33,6 +43,21 @@ class Given:
     back: Callable[[np.ndarray], Any] = lambda x: x
     codes: Callable[[np.ndarray], Any] = lambda z: z
     notes: tuple[str, ...] = ()
+    names: np.ndarray | None = None
+
+
+def names_in(given: Any, options: DataOptions) -> np.ndarray | None:
+    """What the rows of a pandas frame are called by the columns that a run left out, or by the frame's named index."""
+    if not hasattr(given, "columns") or not hasattr(given, "reset_index"):
+        return None
+    levels = list(given.index.names)
+    named = [str(name) for name in levels if name is not None and name not in given.columns]
+    frame = given.reset_index() if len(named) == len(levels) else given
+    frame = frame.set_axis([str(c) for c in frame.columns], axis=1)
+    if frame.columns.has_duplicates:
+        return None
+    left = [c for c in options.drop if c != options.label]
+    return names_of_rows(frame, lambda c: frame[c], named, left)[1]
 
 
 def check_units(units: str) -> None:
@@ -59,10 +84,30 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
         given = [given]
     if isinstance(given, list | tuple) and _all(given, (Image.Image, str, os.PathLike)):
         _refuse_model_units(units, "a picture")
-        return Given(np.concatenate([_picture(item, like) for item in given]))
-    found = _as_array(given, like)
-    x, axes_back = fit(found.x, like, "items", channels_first=isinstance(given, torch.Tensor), units=units)
+        if _all(given, (Image.Image,)):
+            return _pictures([Held(f"picture {i}", item) for i, item in enumerate(given)], like)
+        return Given(np.concatenate([_item(item, like) for item in given]), notes=_changes(given, like))
+    if is_packed(given):
+        _refuse_model_units(units, f"a {type(given).__name__}")
+        return _unpacked(given, like)
+    return _fitted(_as_array(given, like), like, units, isinstance(given, torch.Tensor))
+
+
+def _fitted(found: Given, like: Like, units: Units, channels_first: bool = False) -> Given:
+    x, axes_back = fit(found.x, like, "items", channels_first, units)
     return replace(found, x=x, back=lambda items: found.back(axes_back(items)))
+
+
+def raw_of(given: Any, options: DataOptions) -> Raw:
+    """What was given, as a reader returns a source: items to train on, with the names of a frame's columns.
+
+    Raises InputError as `as_items` does, and for axes whose meaning is unclear.
+    """
+    found = _as_array(given, None)
+    names = getattr(given, "columns", None)
+    columns = None if names is None else tuple(str(name) for name in names)
+    items = orient(found.x, options.layout, options.image_size, "items", options.kind)
+    return Raw("items", "items", {"train": as_split(items)}, columns=columns, notes=found.notes)
 
 
 def as_codes(given: Any, latent: int) -> Given:
@@ -94,40 +139,62 @@ def _refuse_model_units(units: Units, what: str) -> None:
         raise InputError(f"{what} is in data units; leave it out", field="units", value=units)
 
 
-def _picture(item: Any, like: Like) -> np.ndarray:
-    """A picture or an image file as one item, (1, H, W, C)."""
-    if not isinstance(item, Image.Image):
-        source = as_source(item)
-        return np.asarray(load_items(source, like, DataOptions(source=source)).x)
+def _item(item: Any, like: Like) -> np.ndarray:
+    """A picture, or what a path leads to, as items (N, H, W, C)."""
+    if isinstance(item, Image.Image):
+        return _pictures([Held("picture", item)], like).x
+    source = as_source(item)
+    return np.asarray(load_items(source, like, DataOptions(source=source)).x)
+
+
+def _pictures(items: list[ImageSource], like: Like) -> Given:
+    """Pictures in memory, in the size and colours that the model takes.
+
+    Raises InputError for one that cannot be decoded.
+    """
     wanted = image_needs(like, DataOptions(), "picture")
-    assert wanted.size is not None  # a trained model has both
-    assert wanted.grey is not None
-    return pixels(decode_image(item, wanted.size, wanted.resize, wanted.grey)[None], like, "picture")
+    decoded = decode_files(Path("pictures"), items, wanted, keep=False)
+    if decoded.broken:
+        raise InputError(": ".join(decoded.broken[0]))
+    notes = tuple(fitted([inspect(item) for item in items], wanted, "picture"))
+    return Given(pixels(decoded.x, like, "picture"), notes=notes)
+
+
+def _changes(given: Sequence[Any], like: Like) -> tuple[str, ...]:
+    """Lines on how many pictures, and image files, are resized or get other colours."""
+    wanted = image_needs(like, DataOptions(), "picture")
+    pictures = [inspect(Held("picture", item)) for item in given if isinstance(item, Image.Image)]
+    paths = [Path(item).expanduser() for item in given if not isinstance(item, Image.Image)]
+    files = [inspect(path) for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    return (*fitted(pictures, wanted, "picture"), *fitted(files, wanted))
 
 
 def _as_array(given: Any, like: Like | None, where: str = "items") -> Given:
-    if isinstance(given, torch.Tensor):
-        return _from_tensor(given, where)
-    names = getattr(given, "column_names", None) or getattr(given, "columns", None)
-    if names is not None and hasattr(given, "__getitem__"):
+    names = getattr(given, "column_names", None)
+    names = getattr(given, "columns", None) if names is None else names
+    if names is not None and hasattr(given, "__getitem__") and not isinstance(given, torch.Tensor):
         return _from_frame(given, [str(name) for name in names], list(names), like, where)
-    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
-        raise InputError(f"{where}: {np.ma.count_masked(given):,} masked values; fill them")
-    if isinstance(given, list | tuple):
-        return Given(_from_list(given, where))
-    if isinstance(given, np.ndarray) or (hasattr(given, "__array__") and not isinstance(given, np.generic)):
-        return Given(np.asarray(given))
-    raise InputError(f"{where}: expected {_EXPECTED}, got {type(given).__name__}")
-
-
-def _from_tensor(given: torch.Tensor, where: str) -> Given:
-    if given.layout != torch.strided or given.is_quantized:
-        raise InputError(f"{where}: a sparse or quantised tensor; give a dense one")
-    dense = given.detach().cpu()
-    # NumPy has no bfloat16, nor other floats of less than 16 bits.
-    dense = dense.float() if dense.dtype.is_floating_point and dense.dtype.itemsize < 4 else dense
+    array = array_of(given, where)
+    if not isinstance(given, torch.Tensor):
+        return Given(array)
     to_tensor = lambda x: torch.from_numpy(np.ascontiguousarray(x)).to(given.device)  # noqa: E731
-    return Given(dense.resolve_conj().resolve_neg().numpy(), to_tensor, to_tensor)
+    return Given(array, to_tensor, to_tensor)
+
+
+def _unpacked(given: Any, like: Like) -> Given:
+    """The items of a data set, a sparse matrix or an AnnData; what comes out of a model for them are arrays."""
+    found = plain(given, "items")
+    if found.form == "images":
+        return _pictures(found.x, like)
+    if found.form == "array":
+        return replace(_fitted(Given(found.x), like, "data"), back=lambda x: x, notes=found.notes)
+    columns = Columns({"train": found.x}, "items", "items") if found.form == "arrow" else None
+    if columns is not None and columns.image_columns and like.kind == "image":
+        options, wanted = DataOptions(strict=True), image_needs(like, DataOptions(), "items")
+        raw = raw_of_columns(columns, options, wanted)
+        return Given(pixels(raw.parts["train"].x, like, "items"), notes=raw.notes)
+    names = None if found.names is None else np.array(found.names, dtype=object)
+    return replace(_fitted(_as_array(found.x, like), like, "data"), back=lambda x: x, names=names)
 
 
 def _from_frame(frame: Any, names: list[str], keys: list[Any], like: Like | None, where: str) -> Given:
@@ -160,17 +227,3 @@ def _frame_like(frame: Any, names: Sequence[str], x: np.ndarray) -> Any:
     original = {str(name): name for name in frame.columns}
     made = {original[name]: x[:, i] for i, name in enumerate(names)}
     return type(frame)(made, index=frame.index) if library == "pandas" else type(frame)(made)
-
-
-def _from_list(given: Sequence[Any], where: str) -> np.ndarray:
-    """Nested numbers, or items that are arrays or tensors of one shape each."""
-    if not given:
-        raise InputError(f"{where}: no items; at least one is needed")
-    if any(isinstance(item, torch.Tensor) for item in given):
-        given = [_from_tensor(i, where).x if isinstance(i, torch.Tensor) else i for i in given]
-    try:
-        return np.asarray(given)
-    except (ValueError, TypeError, OverflowError):
-        shapes = sorted({str(np.shape(i)) for i in given if hasattr(i, "shape")})
-        why = f"of different shapes ({', '.join(shapes[:4])})" if shapes else "of different lengths or types"
-        raise InputError(f"{where}: a list of items {why}; expected {_EXPECTED}") from None

@@ -12,14 +12,15 @@ import numpy as np
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import EMBEDDED, NAMED, Named, data_home, named
 from latlas.data.dataset import Split
-from latlas.data.folders import file_names, refuse_broken
 from latlas.data.idx import idx_files, read_idx, shape_text
+from latlas.data.image_list import file_names, refuse_broken
 from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
 from latlas.data.shapes import FACTORS, read_shapes
 from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import counted
 
 
 def read_named(options: DataOptions, progress: OnProgress | None = None) -> Raw:
@@ -73,7 +74,7 @@ def _idx(entry: Named, options: DataOptions, progress: OnProgress | None) -> Raw
         full_shape = (count, *entry.shape[1:])
         if x.shape != full_shape or y.shape != (count,):
             raise InputError(
-                f"{entry.name}: {folder} holds {part} images {shape_text(x.shape)} and {len(y):,} labels,"
+                f"{entry.name}: {folder} holds {part} images {shape_text(x.shape)} and {counted(len(y), 'label')},"
                 f" the whole set has {shape_text(full_shape)};"
                 f" to train on these files give the folder itself: {folder}"
             )

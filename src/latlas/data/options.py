@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote_to_bytes
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from latlas.errors import InputError
+
+MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
-Layout = Literal["auto", "NHWC", "NCHW", "NHW", "ND"]
-KindOption = Literal["auto", "image", "vector", "table"]
+Layout = Literal["auto", "NHWC", "NCHW", "NHW", "NCL", "NLC", "NL", "NCDHW", "NDHWC", "NDHW", "ND"]
+KindOption = Literal["auto", "image", "signal", "volume", "vector", "table"]
 
 
 def path_text(path: str) -> str:
@@ -62,12 +66,15 @@ class DataOptions(Section):
     encoding: Annotated[
         str, Field(description="a text table's encoding; empty: by its byte-order mark, else UTF-8")
     ] = ""
+    layer: Annotated[
+        str, Field(description="of an AnnData in memory: the layer that is trained on; empty: X")
+    ] = ""
     layout: Annotated[Layout, Field(description="axes of an array; auto reads them off the shape")] = "auto"
     kind: Annotated[
         KindOption,
         Field(
-            description="of an array or a table file; vector: values on one scale, as pixels; table: standardised"
-            " columns; auto: by the values"
+            description="of an array or a table file; signal: (N, C, L); volume: (N, C, D, H, W); vector: values on one"
+            " scale, as pixels; table: standardised columns; auto: by the shape and the values"
         ),
     ] = "auto"
     image_size: Annotated[
@@ -84,6 +91,12 @@ class DataOptions(Section):
             " frame of an animation, and stacks are refused"
         ),
     ] = None
+    constant: Annotated[
+        Literal["refuse", "keep"],
+        Field(
+            description="columns of a table that never vary in training; keep: less their value, not scaled"
+        ),
+    ] = "refuse"
     bits: Annotated[
         int | None,
         Field(
@@ -166,3 +179,16 @@ class DataOptions(Section):
     @classmethod
     def _can_be_written(cls, path: object) -> object:
         return path_text(path) if isinstance(path, str) else path
+
+
+def used(options: DataOptions, unused: Sequence[str], what: str, strict: bool = True) -> DataOptions:
+    """The options without those that have no meaning for a kind of source.
+
+    Raises InputError, where it is `strict`, if one of those is set.
+    """
+    defaults = {field: DataOptions.model_fields[field].default for field in unused}
+    for field, default in defaults.items():
+        value = getattr(options, field)
+        if strict and value != default:
+            raise InputError(f"has no meaning for {what}; leave it out", field=f"data.{field}", value=value)
+    return options.model_copy(update=defaults)

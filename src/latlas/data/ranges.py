@@ -10,14 +10,20 @@ import numpy as np
 from latlas.data.dataset import Kind, Scaling
 from latlas.data.options import DataOptions, KindOption
 from latlas.errors import InputError
+from latlas.text import counted
 
 _HINT = "; bring all items to one range"
 _DEFAULT = DataOptions()
+KIND_OF: dict[int, Kind] = {
+    3: "signal",
+    4: "image",
+    5: "volume",
+}  # of stored items, by the axes of their array
 _OTHERWISE = "data.kind = table standardises the columns"
 _ON_ONE_SCALE = "data.kind = vector keeps them on one scale, and data.image_size = HxW makes images of them"
 LEAST_PIXELS = 64  # values of an item that may be a flattened image
 FAR = 10.0  # standard deviations of a column beyond which a table's value is counted
-_ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
+ROUNDING = 1e-5  # share of the training range by which a value may lie beyond it
 MOST_NAMED = 40  # names that an error tells to leave out
 _BLOCK = 1 << 24  # values that are read at once, so that a memory-mapped array is never copied whole
 
@@ -79,7 +85,7 @@ def _check_finite(x: np.ndarray, where: str) -> None:
     bad = np.concatenate([~np.isfinite(b.reshape(len(b), -1)).all(axis=1) for b in blocks(x)])
     if bad.any():
         raise InputError(
-            f"{where}: NaN or infinite values in {bad.sum():,} of {len(x):,} items"
+            f"{where}: NaN or infinite values in {bad.sum():,} of {counted(len(x), 'item')}"
             f" (first: item {bad.argmax()}); fill them or leave those items out"
         )
 
@@ -108,18 +114,21 @@ def decide(
     _check_kind(x, kind, where)
     if low == high:
         raise InputError(f"{where}: every training value is {low:g}: there is nothing to learn")
-    if x.ndim == 4:
-        return _decide_shared(x, "image", where, bits, pool)
+    if x.ndim > 2:
+        return _decide_shared(x, KIND_OF[x.ndim], where, bits, pool)
     width = x.shape[1]
     if kind != "table" and is_binary(x):
         found = _decide_shared(x, "vector", where)
-        return replace(found, note=f"{width} columns of 0 and 1, taken as they are; {_OTHERWISE}")
+        return replace(found, note=f"{counted(width, 'column')} of 0 and 1, taken as they are; {_OTHERWISE}")
     pixels = kind == "auto" and columns is None and _like_pixels(x)
     if kind != "vector" and not pixels:
-        return _decide_table(x, where, columns, options.drop)
+        return _decide_table(x, where, columns, options)
     found = _decide_shared(_small_whole(x, low, high), "vector", where, bits, pool)
     why = "of whole numbers from 0 to 255, read as pixels" if pixels else "on one scale"
-    notes = [f"vectors of {width} values {why}" + (f"; {_OTHERWISE}" if pixels else ""), found.note]
+    notes = [
+        f"vectors of {counted(width, 'value')} {why}" + (f"; {_OTHERWISE}" if pixels else ""),
+        found.note,
+    ]
     return replace(found, note="; ".join(filter(None, notes)))
 
 
@@ -135,7 +144,7 @@ def _decide_shared(
     if x.dtype.kind == "u" and x.dtype.itemsize == 2:
         return _decide_deep(kind, limits(x if pool is None else pool)[1], where, bits)
     if x.dtype.kind in "iu" and low >= 0 and high <= 255:
-        note = f"{x.dtype} images with values from {low:g} to {high:g} read as uint8, divided by 255"
+        note = f"{x.dtype} {kind}s with values from {low:g} to {high:g} read as uint8, divided by 255"
         return Range(kind, False, Scaling("integer", scale=(255.0,)), np.dtype(np.uint8), note)
     if x.dtype.kind == "f" and low >= 0 and high <= 1:
         return Range(kind, False, Scaling(), np.dtype(np.float32))
@@ -144,10 +153,14 @@ def _decide_shared(
 
 
 def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
-    if x.ndim == 4 and kind in ("vector", "table"):
-        raise InputError(f"{where}: the items are images; leave it out", field="data.kind", value=kind)
+    if x.ndim > 2 and kind not in ("auto", KIND_OF[x.ndim]):
+        raise InputError(
+            f"{where}: the items are {KIND_OF[x.ndim]}s; leave it out", field="data.kind", value=kind
+        )
     if x.ndim == 2 and kind == "image":
-        message = f"{where}: {x.shape[1]} values an item are no image yet; say data.image_size = HxW"
+        message = (
+            f"{where}: {counted(x.shape[1], 'value')} an item are no image yet; say data.image_size = HxW"
+        )
         raise InputError(message, field="data.kind", value=kind)
 
 
@@ -198,24 +211,27 @@ def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range
     )
 
 
-def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, dropped: Sequence[str]) -> Range:
+def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, options: DataOptions) -> Range:
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
-    if constant.size:
+    if constant.size and options.constant == "refuse":
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         first = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        drop = [*dropped, *(columns[i] for i in constant.tolist())] if columns else []
+        drop = [*options.drop, *(columns[i] for i in constant.tolist())] if columns else []
         raise InputError(
             f"{where}: column{'s' * (len(names) > 1)} {first} constant in training; for pixels give data.image_size ="
-            " HxW, else leave out what never varies",
+            " HxW, else leave out what never varies, or data.constant = keep",
             remedy=[{"data.drop": drop}] if 0 < len(drop) <= MOST_NAMED else [],
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    mean[constant], std[constant] = x[0, constant], 1.0  # exactly: rounding would leave a spread of its own
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
     # Whole numbers are stored as float64 whatever held them, so that they are one and the same data set.
     single = x.dtype in (np.float16, np.float32) and not _whole(x)
-    note = f"a table of {x.shape[1]} columns, standardised by training statistics"
+    note = f"a table of {counted(x.shape[1], 'column')}, standardised by training statistics"
     if columns is None:
         note += f"; {_ON_ONE_SCALE}"
+    if constant.size:
+        note += f"; {constant.size:,} of them never vary in training and are kept"
     return Range("table", False, scaling, np.dtype(np.float32 if single else np.float64), note)
 
 
@@ -264,7 +280,7 @@ def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
 
 
 def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if low < -ROUNDING or high > 1 + ROUNDING:
         outside = sum(int(((b < 0) | (b > 1)).sum()) for b in blocks(x))
         hint = "; divide them by 255" if low >= 0 and 128 <= high <= 255 and _whole(x) else ""
         raise InputError(
@@ -276,7 +292,7 @@ def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarra
 
 def _check_integer(x: np.ndarray, low: float, high: float, top: float, where: str) -> np.ndarray:
     takes = f"this model takes whole numbers from 0 to {top:g}"
-    if low < 0 or high > top * (1 + _ROUNDING):
+    if low < 0 or high > top * (1 + ROUNDING):
         raise InputError(f"{where}: values from {low:g} to {high:g}; {takes}")
     whole = _whole(x)
     if x.dtype == bool or (0 < high <= 1 and not whole):
@@ -326,7 +342,7 @@ def beyond(x: np.ndarray, scaling: Scaling) -> Beyond:
     """
     if scaling.kind not in ("minmax", "standard"):
         return Beyond(0, 0)
-    allowed = 0.5 + _ROUNDING if scaling.kind == "minmax" else FAR
+    allowed = 0.5 + ROUNDING if scaling.kind == "minmax" else FAR
     centre = 0.5 if scaling.kind == "minmax" else 0.0
     values = items = 0
     farthest, most = None, allowed
@@ -362,7 +378,7 @@ def beyond_note(
     found = beyond(x, scaling)
     if not found.values:
         return ""
-    count = f"{found.values:,} value{'s' * (found.values > 1)} in {found.items:,} of {len(x):,} items"
+    count = f"{counted(found.values, 'value')} in {found.items:,} of {counted(len(x), 'item')}"
     if scaling.kind == "minmax":
         least, most = training_limits(scaling)
         text = f"{count} beyond the training range {least:g} to {most:g} (farthest: {found.farthest:g})"

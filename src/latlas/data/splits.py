@@ -16,10 +16,11 @@ from latlas.data.dataset import UNLABELLED, Dataset, Split, is_labelled
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
-from latlas.data.ranges import beyond_note, blocks, check_numeric, convert, decide, native
+from latlas.data.ranges import Range, beyond_note, blocks, check_numeric, convert, decide, native
 from latlas.errors import InputError
-from latlas.text import printable
+from latlas.text import counted, printable
 
+MOST_CLASSES = 256  # kinds of whole numbers that are classes; more are values
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
@@ -27,8 +28,9 @@ _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not ch
 class Raw:
     """What a reader returns: `parts` holds `train` and, where the source has them, the official `valid` and `test`.
 
-    Images are (N, H, W, C), everything else (N, D). `bits` are those of integers whose files say so. `sizes` are the
-    numbers of items of all official splits, where only some of them were read.
+    Images are (N, H, W, C), signals (N, L, C), volumes (N, D, H, W, C), everything else (N, D). `bits` are those of
+    integers whose files say so. `sizes` are the numbers of items of all official splits, where only some of them were
+    read. `pixels`: decoded from image files, whose range is known.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Raw:
     factor_names: tuple[str, ...] | None = None
     bits: int | None = None
     sizes: Mapping[str, int] | None = None
+    pixels: bool = False
 
 
 def wanted(sizes: Mapping[str, int], split: str, where: str) -> tuple[str, ...]:
@@ -56,7 +59,7 @@ def wanted(sizes: Mapping[str, int], split: str, where: str) -> tuple[str, ...]:
     if parts == ("train",):
         raise InputError(f"{where} has no splits of its own; leave it out", field="split", value=split)
     if split not in parts:
-        known = ", ".join(f"{part} ({sizes[part]:,} items)" for part in parts)
+        known = ", ".join(f"{part} ({counted(sizes[part], 'item')})" for part in parts)
         raise InputError(f"{where} has the splits {known}; or all", field="split", value=split)
     return (split,)
 
@@ -81,7 +84,7 @@ def taken(raw: Raw, split: str) -> tuple[Split, list[str]]:
         return items, []
     others = ", ".join(f"{part} {sizes[part]:,}" for part in ORDER if part in sizes and part not in parts)
     return items, [
-        f"{raw.source}: its {parts[0]} split, {len(items):,} items; split = "
+        f"{raw.source}: its {parts[0]} split, {counted(len(items), 'item')}; split = "
         f"{' or '.join(p for p in sizes if p not in parts)} or all takes others ({others})"
     ]
 
@@ -95,7 +98,12 @@ def _joined(splits: Sequence[Split]) -> Split:
         index = np.arange(len(index))
     factors = [split.factors for split in splits if split.factors is not None]
     every = np.concatenate(factors) if len(factors) == len(splits) else None
-    return Split(np.concatenate([split.x for split in splits]), _joined_labels(splits), index, every)
+    targets = [split.target for split in splits if split.target is not None]
+    target = np.concatenate(targets) if len(targets) == len(splits) else None
+    names = [split.names for split in splits if split.names is not None]
+    named = np.concatenate(names) if len(names) == len(splits) else None
+    x = np.concatenate([split.x for split in splits])
+    return Split(x, _joined_labels(splits), index, every, named, target)
 
 
 def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
@@ -114,6 +122,17 @@ def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
     return Split(x, labels, np.arange(len(x)))
 
 
+def in_parts(raw: Raw, sizes: Mapping[str, int]) -> Raw:
+    """The items of a source that were read as one, in the official splits that they stand in by these numbers."""
+    if tuple(sizes) == ("train",):
+        return raw
+    whole, start, parts = raw.parts["train"], 0, {}
+    for part, size in sizes.items():
+        parts[part] = replace(whole.take(slice(start, start + size)), index=np.arange(size))
+        start += size
+    return replace(raw, parts=parts)
+
+
 def code_labels(
     labels: Sequence[np.ndarray | None], where: str
 ) -> tuple[list[np.ndarray | None], tuple[str, ...] | None]:
@@ -130,7 +149,7 @@ def code_labels(
     missing = any(not present.all() for _, present in filter(None, read))
     if names.dtype.kind == "f" and missing and (names == np.rint(names)).all() and abs(names).max() < 2**53:
         names = names.astype(np.int64)
-    real = names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > 256)
+    real = names.dtype.kind == "f" or (names.dtype.kind in "iu" and len(names) > MOST_CLASSES)
     found: list[np.ndarray | None] = []
     for part in read:
         if part is None:
@@ -159,7 +178,7 @@ def _label_values(labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarra
     if labels.dtype.kind == "S":
         labels = _typed(labels.tolist())
     if labels.dtype.kind == "f" and np.isinf(labels).any():
-        raise InputError(f"{where}: {np.isinf(labels).sum():,} labels are infinite")
+        raise InputError(f"{where}: infinite labels, {np.isinf(labels).sum():,} of them")
     kind = labels.dtype.kind
     present = (
         ~np.isnan(labels) if kind == "f" else labels != "" if kind == "U" else np.ones(len(labels), bool)
@@ -185,9 +204,9 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     Raises InputError where the parts differ in shape, hold too few items or values that do not fit together.
     """
     check_trainable(raw.parts, raw.source)
-    raw = replace(raw, parts={part: replace(s, x=native(s.x)) for part, s in raw.parts.items()})
+    raw = replace(raw, parts={part: _native(s) for part, s in raw.parts.items()})
     for part, split in raw.parts.items():
-        check_numeric(split.x, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
+        _check_values(split, raw.source if len(raw.parts) == 1 else f"{raw.source}, {part}")
     _check_shapes(raw)
     raw = _with_labels_counted(raw)
     bare = [part for part in ORDER if part in raw.parts and raw.parts[part].labels is None]
@@ -198,8 +217,10 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         what = f"{raw.source}: only unsigned 16-bit values have it; leave it out"
         raise InputError(what, field="data.bits", value=options.bits)
     bits = options.bits if raw.bits is None else raw.bits
-    training_range = decide(parts["train"].x, raw.source, raw.columns, options, bits, raw.parts["train"].x)
-    parts = {k: replace(s, x=convert(s.x, training_range, f"{raw.source}, {k}")) for k, s in parts.items()}
+    training_range = decide(
+        _both(parts["train"]), raw.source, raw.columns, options, bits, _both(raw.parts["train"])
+    )
+    parts = {k: _converted(s, training_range, f"{raw.source}, {k}") for k, s in parts.items()}
     held_out = [
         beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
         for k in ("valid", "test")
@@ -211,7 +232,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         name=raw.name,
         source=raw.source,
         kind=training_range.kind,
-        shape=(shape[2], shape[0], shape[1]) if training_range.kind == "image" else shape,
+        shape=(shape[-1], *shape[:-1]),
         binary=training_range.binary or bool(binarised),
         scaling=training_range.scaling,
         classes=raw.classes,
@@ -225,8 +246,43 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     )
 
 
+def _check_values(split: Split, where: str) -> None:
+    check_numeric(split.x, where)
+    if split.target is not None:
+        check_numeric(split.target, f"{where}, targets")
+
+
+def _native(split: Split) -> Split:
+    return replace(split, x=native(split.x), target=None if split.target is None else native(split.target))
+
+
+def _both(split: Split) -> np.ndarray:
+    """The items and, where there are some, their targets, which share one scale."""
+    return split.x if split.target is None else np.concatenate([split.x, split.target])
+
+
+def _converted(split: Split, training_range: Range, where: str) -> Split:
+    target = None if split.target is None else convert(split.target, training_range, f"{where}, targets")
+    return replace(split, x=convert(split.x, training_range, where), target=target)
+
+
+def _check_targets(raw: Raw) -> None:
+    given = {part: split.target for part, split in raw.parts.items() if split.target is not None}
+    for part, split in raw.parts.items():
+        if given and split.target is None:
+            raise InputError(
+                f"{raw.source}: targets of {' and '.join(given)}, and none of {part}; give all or none"
+            )
+        if split.target is not None and split.target.shape != split.x.shape:
+            raise InputError(
+                f"{raw.source}: {part} items of {shape_text(split.x.shape)}, targets of"
+                f" {shape_text(split.target.shape)}; expected one of the same shape for each"
+            )
+
+
 def _check_shapes(raw: Raw) -> None:
     shape = raw.parts["train"].x.shape[1:]
+    _check_targets(raw)
     for part, split in raw.parts.items():
         if split.x.shape[1:] != shape:
             raise InputError(
@@ -234,7 +290,9 @@ def _check_shapes(raw: Raw) -> None:
                 f" training items of {shape_text(shape)}"
             )
         if split.labels is not None and len(split.labels) != len(split):
-            raise InputError(f"{raw.source}: {len(split):,} {part} items but {len(split.labels):,} labels")
+            raise InputError(
+                f"{raw.source}: {counted(len(split), f'{part} item')} but {counted(len(split.labels), 'label')}"
+            )
 
 
 def _with_labels_counted(raw: Raw) -> Raw:
@@ -246,8 +304,9 @@ def _with_labels_counted(raw: Raw) -> Raw:
     if not count:
         parts = {part: replace(split, labels=None) for part, split in raw.parts.items()}
         return replace(raw, parts=parts, classes=None, notes=(*raw.notes, "labels: every one is missing"))
-    kinds = "real numbers" if raw.classes is None else f"of {len(raw.classes):,} classes"
-    note = f"labels: {count:,} of {total:,} items have one ({kinds}); the others are trained on without"
+    kinds = "real numbers" if raw.classes is None else f"of {counted(len(raw.classes), 'class')}"
+    have = "has" if count == 1 else "have"
+    note = f"labels: {count:,} of {counted(total, 'item')} {have} one ({kinds}); the others are trained on without"
     return replace(raw, notes=(*raw.notes, note))
 
 
@@ -262,10 +321,12 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
         test = train.take(slice(0, 0))
         notes.append(f"test: nothing is held out; {_measured_instead(options)}")
     elif test is not None and options.test == 0:
-        notes.append(f"test: the source's own {len(test):,} items, which stay out whatever data.test is")
+        notes.append(
+            f"test: the source's own {counted(len(test), 'item')}; they stay out whatever data.test is"
+        )
     elif test is None:
         train, test = _hold_out(train, options.test, (options.seed, _TEST), "test", raw.source)
-        notes.append(f"test: {len(test):,} items held out by seed {options.seed}")
+        notes.append(f"test: {counted(len(test), 'item')} held out by seed {options.seed}")
     valid = raw.parts.get("valid") if options.validation is None else None
     if valid is None and options.validation == 0:
         valid = train.take(slice(0, 0))
@@ -273,14 +334,22 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     elif valid is None:
         share = 0.1 if options.validation is None else options.validation
         train, valid = _hold_out(train, share, (options.seed, _VALID), "validation", raw.source)
-        notes.append(f"validation: {len(valid):,} training items held out by seed {options.seed}")
+        notes.append(f"validation: {counted(len(valid), 'training item')} held out by seed {options.seed}")
     if options.limit is not None:
-        notes.append(f"training on the first {min(options.limit, len(train)):,} of {len(train):,} items")
-        train = train.take(slice(0, options.limit))
-    if len(train) < 2:
-        raise InputError(
-            f"{raw.source}: {len(train)} training item{'s' * (len(train) != 1)}; at least 2 are needed"
+        notes.append(
+            f"training on the first {min(options.limit, len(train)):,} of {counted(len(train), 'item')}"
         )
+        train = train.take(slice(0, options.limit))
+    if train.target is not None:
+        notes.append("inputs and targets: the loss, and every error, compares outputs with the targets")
+        if options.binarise != "none":
+            raise InputError(
+                f"{raw.source}: items with targets are not binarised; leave it out",
+                field="data.binarise",
+                value=options.binarise,
+            )
+    if len(train) < 2:
+        raise InputError(f"{raw.source}: {counted(len(train), 'training item')}; at least 2 are needed")
     return {"train": train, "valid": valid, "test": test}, notes
 
 
@@ -295,7 +364,8 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
     count = max(1, round(share * len(pool)))
     if len(pool) - count < 2:
         raise InputError(
-            f"{where}: {len(pool)} items are too few to hold {count} out for {what} and train on at least 2"
+            f"{where}: {counted(len(pool), 'item')} {'is' if len(pool) == 1 else 'are'} too few to hold {count} out"
+            f" for {what} and train on at least 2"
         )
     rows = np.random.default_rng(seed).permutation(len(pool))
     return pool.take(np.sort(rows[count:])), pool.take(np.sort(rows[:count]))
@@ -306,7 +376,7 @@ def fingerprint(parts: Mapping[str, Split]) -> str:
     digest = hashlib.sha256()
     for name in ("train", "valid", "test"):
         split = parts[name]
-        for array in (split.x, split.labels, split.factors):
+        for array in (split.x, split.labels, split.factors, split.target):
             if array is None:
                 continue
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())

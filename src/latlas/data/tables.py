@@ -1,8 +1,7 @@
-"""Numeric tables in text files (CSV, TSV) and Parquet files."""
+"""Tables of numbers, whatever holds them, and those in text files (CSV, TSV)."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,57 +12,57 @@ import numpy as np
 from latlas.data.arrays import orient
 from latlas.data.dataset import Split
 from latlas.data.delimited import counts_up, read_delimited
-from latlas.data.folders import first_few
+from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
 from latlas.data.ranges import MOST_NAMED
+from latlas.data.row_names import ID, names_of_rows, refuse_stray, summary_note
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError, Settings, unknown
+from latlas.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SUFFIXES = frozenset((".csv", ".tsv", ".parquet", ".pq"))
-OPTIONS = ("label", "header", "drop", "columns", "separator", "decimal", "encoding")  # that only tables have
+SUFFIXES = frozenset((".csv", ".tsv"))
+TEXT_OPTIONS = ("header", "separator", "decimal", "encoding")  # that only tables in text files have
+COLUMN_OPTIONS = ("label", "drop", "columns")  # that only what has columns has
 _NUMERIC = frozenset(
     ("boolean", "decimal", "integer", "floating", "mixed-integer-float")
 )  # of Python objects
-_TEXT_OPTIONS = ("header", "separator", "decimal", "encoding")
-_ID = re.compile(
-    r"(?:.*[_ .-])?(?:id|ids|idx|index|uuid|guid|key|row|rownum|no|nr)|unnamed: 0|.*[a-z]I[Dd]", re.I
-)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as read: numbers or texts by column, its notes, its columns of labels, and what its rows are called."""
+    """A table as read: numbers or texts by column, its notes, a column as labels or as it is written, and the place of
+    a row.
+    """
 
     frame: pd.DataFrame
     notes: list[str]
     labels: Callable[[str], pd.Series]
+    texts: Callable[[str], pd.Series]
     row: Callable[[int], str]
     index: Sequence[str] = ()  # columns that are the rows' names by the file's own word
+    typed: bool = False  # whether the file says the type of each column
 
 
 def read_table(path: Path, name: str, options: DataOptions, columns: Sequence[str] | None = None) -> Raw:
-    """A table of numbers, one row an item, with at most one column of labels.
+    """A table of numbers in a text file, one row an item, with at most one column of labels.
 
     With `columns`, those that a trained model takes, the table has these and no others, in any order; columns that were
     left out in training, and that of labels, may be there or not.
 
     Raises InputError for a file that cannot be read, and for columns missing, unknown, not numeric or not complete.
     """
-    known = None if columns is None else [_one_line(c) for c in columns]
+    known = None if columns is None else [one_line(c) for c in columns]
     try:
-        table = (
-            _parquet(path, options)
-            if path.suffix.lower() in (".parquet", ".pq")
-            else _text(path, options, known)
-        )
+        text = read_delimited(path, options, known)
     except InputError:
         raise
-    except Exception as error:  # on damaged bytes, pandas and pyarrow raise anything
+    except Exception as error:  # on damaged bytes, pandas raises anything
         why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read as a table ({why})") from None
+    table = Table(text.frame, text.notes, text.labels, text.texts, lambda i: f"line {text.lines[i]}")
     return raw_of(table, str(path), name, options, known)
 
 
@@ -71,7 +70,7 @@ def raw_of(
     table: Table, where: str, name: str, options: DataOptions, known: Sequence[str] | None = None
 ) -> Raw:
     """The items and labels of a table, as `read_table` gives them."""
-    frame, notes, options = table.frame, list(table.notes), _with_names_on_one_line(options)
+    frame, notes, options = table.frame, list(table.notes), _with_names_onone_line(options)
     names = list(frame.columns)
     doubled = sorted({c for c in names if names.count(c) > 1}) if len(set(names)) < len(names) else []
     if doubled:
@@ -81,58 +80,51 @@ def raw_of(
         if options.label not in names:
             raise unknown(f"label column in {where}:", options.label, names)
         given = table.labels(options.label)
-        (labels,), classes = code_labels([_as_array(given)], f"{where}: label column {options.label!r}")
+        (labels,), classes = code_labels([as_labels(given)], f"{where}: label column {options.label!r}")
     chosen = (
         _matched(table, where, options, known) if known is not None else _chosen(table, where, options, notes)
     )
+    others = [c for c in names if c not in chosen]
     frame = frame[chosen]
+    if not (table.typed or options.header == "no"):  # without a header the first row may be one
+        refuse_stray(frame, where, table.row)
+    summary = summary_note(frame, table.frame[others], where, table.row)
     _check_columns(table, frame, where, options, known is not None)
-    notes += _ids(frame)
+    ids = _ids(frame)
+    named_by, rows = _row_names(table, others, ids, options)
+    notes += [*filter(None, [summary, _ids_note(ids)]), *[f"rows are named by {named_by!r}"] * bool(named_by)]
     # Column by column: a frame of bools and numbers would become Python objects.
     x = np.column_stack([_numbers(frame[c]) for c in frame])
     if options.image_size is not None:
         x = orient(x, "ND", options.image_size, where)
     columns = tuple(frame.columns) if x.ndim == 2 else None
-    return Raw(name, where, {"train": Split(x, labels, np.arange(len(x)))}, classes, columns, tuple(notes))
+    items = Split(x, labels, np.arange(len(x)), names=rows)
+    return Raw(name, where, {"train": items}, classes, columns, tuple(notes))
 
 
-def _text(path: Path, options: DataOptions, known: Sequence[str] | None) -> Table:
-    table = read_delimited(path, options, known)
-    return Table(table.frame, table.notes, table.labels, lambda i: f"line {table.lines[i]}")
+def _row_names(
+    table: Table, others: Sequence[str], ids: Sequence[str], options: DataOptions
+) -> tuple[str, np.ndarray | None]:
+    """The column that names the rows: of those left out, by the order of the options, else of those that number"
+    " rows."""
+    left = [c for c in (*options.drop, *others) if c != options.label and c in others]
+    index = [c for c in table.index if c in left]
+    found = names_of_rows(table.frame, table.texts, index, list(dict.fromkeys(left)))
+    return found if found[0] else names_of_rows(table.frame, table.texts, (), ids)
 
 
-def _parquet(path: Path, options: DataOptions) -> Table:
-    import pyarrow.parquet as pq
-
-    for field in _TEXT_OPTIONS:
-        if getattr(options, field) != DataOptions.model_fields[field].default:
-            raise InputError(
-                "has no meaning for a Parquet file; leave it out",
-                field=f"data.{field}",
-                value=getattr(options, field),
-            )
-    table = pq.ParquetFile(path).read()
-    written = (table.schema.pandas_metadata or {}).get("index_columns", [])
-    # pandas' own metadata would turn index columns, and columns of one name, into something else.
-    frame = table.rename_columns([str(i) for i in range(table.num_columns)]).to_pandas(ignore_metadata=True)
-    frame.columns = [_one_line(c) for c in table.column_names]
-    index = [_one_line(c) for c in written if isinstance(c, str)]
-    return Table(
-        frame, [], lambda c: frame[c], lambda i: f"row {i}", [c for c in index if c in set(frame.columns)]
-    )
-
-
-def _one_line(name: str) -> str:
+def one_line(name: str) -> str:
+    """A column's name as it is written and matched."""
     return " ".join(name.split())
 
 
-def _with_names_on_one_line(options: DataOptions) -> DataOptions:
+def _with_names_onone_line(options: DataOptions) -> DataOptions:
     lists = {"drop": options.drop, "columns": options.columns}
-    changes = {field: tuple(map(_one_line, names)) for field, names in lists.items()}
-    return options.model_copy(update={"label": _one_line(options.label), **changes})
+    changes = {field: tuple(map(one_line, names)) for field, names in lists.items()}
+    return options.model_copy(update={"label": one_line(options.label), **changes})
 
 
-def _as_array(labels: pd.Series) -> np.ndarray:
+def as_labels(labels: pd.Series) -> np.ndarray:
     """Labels of any type of pandas as an array that may hold None for a missing one."""
     if labels.dtype.kind in "buif" and isinstance(labels.dtype, np.dtype):
         return labels.to_numpy()
@@ -159,7 +151,7 @@ def _chosen(table: Table, where: str, options: DataOptions, notes: list[str]) ->
     out = {options.label, *options.drop, *index}
     chosen = [c for c in names if c not in out and (not options.columns or c in options.columns)]
     if options.columns:
-        notes.append(f"{len(chosen):,} columns chosen of {len(names):,}")
+        notes.append(f"{counted(len(chosen), 'column')} chosen of {len(names):,}")
     if not chosen:
         raise InputError(f"{where}: no column is left to train on: it has {_quoted(names)}")
     return chosen
@@ -286,7 +278,7 @@ def _described(column: pd.Series, row: Callable[[int], str]) -> str:
     name = repr(column.name)
     if _is_numeric(column):
         missing = int(column.isna().sum())
-        return f"{name} ({missing:,} of {len(column):,} rows)" if missing else name
+        return f"{name} ({missing:,} of {counted(len(column), 'row')})" if missing else name
     if not pd.api.types.is_string_dtype(column):
         return f"{name} ({column.dtype})"
     wrong = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
@@ -297,15 +289,19 @@ def _described(column: pd.Series, row: Callable[[int], str]) -> str:
 
 
 def _ids(frame: pd.DataFrame) -> list[str]:
-    """A note that names columns that count the rows or give each a number of its own, if there are any."""
-    found = [c for c in map(str, frame) if _numbers_rows(frame[c], c)]
+    """The columns that count the rows or give each a number of its own."""
+    return [c for c in map(str, frame) if _numbers_rows(frame[c], c)]
+
+
+def _ids_note(found: Sequence[str]) -> str:
+    """A line on these columns; "" if there are none."""
     if not found:
-        return []
+        return ""
     one = len(found) == 1
-    return [
+    return (
         f"column{'' if one else 's'} {_quoted(found)} number{'s' if one else ''} the rows, each differently, and"
         f" {'is' if one else 'are'} used for training too; leave out with data.drop what is not a feature"
-    ]
+    )
 
 
 def _numbers_rows(column: pd.Series, name: str) -> bool:
@@ -313,7 +309,7 @@ def _numbers_rows(column: pd.Series, name: str) -> bool:
     values = _numbers(column)
     if values.dtype.kind != "i" or len(values) < 2 or not column.is_unique:
         return False
-    return counts_up(column) or abs(float(values.max())) > 2**53 or bool(_ID.fullmatch(name))
+    return counts_up(column) or abs(float(values.max())) > 2**53 or bool(ID.fullmatch(name))
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from PIL import ImagePalette
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+
+from latlas.data.image_source import ImageSource, opened
 
 _SUBFILE, _OLD_SUBFILE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -107,10 +108,10 @@ def _images_of_imagej(description: object) -> int:
     return int(found[1]) if found else 0
 
 
-def why_unknown(path: Path) -> str:
+def why_unknown(source: ImageSource) -> str:
     """What kind of TIFF a file is that Pillow does not open; '' for any other file."""
     try:
-        with path.open("rb") as file:
+        with opened(source) as file:
             head = file.read(8)
             if head[:4] == b"MM\0+":
                 return "a big-endian BigTIFF, which Pillow cannot read; save it as TIFF"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from latlas.data import Dataset
 from latlas.diagnosis import latent_rules, likelihood_rules, network_rules, training_rules
 from latlas.diagnosis.evidence import Evidence
@@ -11,6 +13,7 @@ from latlas.diagnosis.precedence import ordered
 from latlas.diagnosis.rule import Rule
 from latlas.metrics import Context
 from latlas.runs import Run
+from latlas.settings import OWN_READS
 
 __all__ = ["LOOKED_AT", "RULES", "Evidence", "Finding", "Rule", "diagnose", "gather", "of"]
 
@@ -49,7 +52,17 @@ def diagnose(evidence: Evidence) -> list[Finding]:
     """The findings of all rules, the most serious first, without those that follow from another; empty if nothing is
     wrong."""
     findings = [finding for rule in RULES if (finding := rule(evidence)) is not None and finding.finite]
-    return ordered(findings, evidence.config)
+    return [_without_own(finding, evidence) for finding in ordered(findings, evidence.config)]
+
+
+def _without_own(finding: Finding, evidence: Evidence) -> Finding:
+    """The finding without settings that a part of one's own does not read."""
+    read = {
+        key: value
+        for key, value in finding.settings.items()
+        if (section := key.partition(".")[0]) not in OWN_READS or not evidence.owns(section)
+    }
+    return replace(finding, settings=read)
 
 
 def of(run: Run, dataset: Dataset, context: Context | None, finished: bool) -> list[Finding]:
@@ -57,4 +70,4 @@ def of(run: Run, dataset: Dataset, context: Context | None, finished: bool) -> l
 
     The context is None if the run has no weights yet. `finished` says whether training is over.
     """
-    return diagnose(gather(run.config, dataset, context, run.log(), finished))
+    return diagnose(gather(run.config, dataset, context, run.log(), finished, run.brought))

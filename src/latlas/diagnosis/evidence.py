@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from latlas.build import items, objective_of
+from latlas.brought import NOTHING, Brought, own_title
+from latlas.build import has_density, items, objective_of
 from latlas.likelihoods import LIKELIHOODS, Likelihood
-from latlas.networks import NETWORKS, Network
-from latlas.objectives import Objective
-from latlas.posteriors import POSTERIORS
+from latlas.networks import NETWORKS
+from latlas.objectives import Objective, OwnObjective
 from latlas.priors import PRIORS, Prior
 from latlas.settings import Config
 from latlas.training import Plan
@@ -140,6 +140,7 @@ class Evidence:
     `finite` whether the model's outputs are finite. `modes` (R,) are the principal variances of the data in units of
     the likelihood's noise variance at the training mean: a linear VAE encodes mode i exactly if modes[i] exceeds the
     weight of the rate (Lucas et al. 2019). `outside` is the share of reconstructed values outside the data's range.
+    `brought` holds parts of one's own.
     """
 
     config: Config
@@ -161,6 +162,7 @@ class Evidence:
     outside: float = 0.0
     layers: tuple[Layer, ...] = ()
     drift: Drift | None = None
+    brought: Brought = NOTHING
 
     @property
     def weight(self) -> float:
@@ -197,22 +199,32 @@ class Evidence:
     @property
     def has_density(self) -> bool:
         """Whether the posterior has a density."""
-        return POSTERIORS[self.config.posterior.name].has_density
+        return has_density(self.config)
+
+    def owns(self, section: str) -> bool:
+        """Whether the part of this section is one's own, which no setting changes."""
+        return bool(own_title(self.config, section))
 
     @property
-    def network(self) -> Network:
-        return NETWORKS[self.config.network.name]
+    def reads(self) -> tuple[str, ...]:
+        """The settings that the network reads."""
+        return () if self.owns("network") else NETWORKS[self.config.network.name].reads
 
     @property
-    def prior(self) -> type[Prior]:
-        return PRIORS[self.config.prior.name]
+    def prior(self) -> type[Prior] | Prior:
+        own = self.brought.prior
+        return PRIORS.get(self.config.prior.name, Prior) if own is None else own
 
     @property
-    def likelihood(self) -> type[Likelihood]:
-        return LIKELIHOODS[self.config.likelihood.name]
+    def likelihood(self) -> type[Likelihood] | Likelihood:
+        own = self.brought.likelihood
+        return LIKELIHOODS.get(self.config.likelihood.name, Likelihood) if own is None else own
 
     @property
     def objective(self) -> Objective:
+        """The objective; of one's own at least what its run says of it."""
+        if self.owns("objective"):
+            return OwnObjective(weight=self.config.own.rate_weight)
         return objective_of(self.config, (self.values,))
 
     @property

@@ -10,6 +10,7 @@ from latlas.diagnosis.evidence import ACTIVE, Evidence, Latents
 from latlas.diagnosis.finding import Finding, rounded, short
 from latlas.diagnosis.rule import FEW_STEPS, SOME_STEPS, rule, standard_errors
 from latlas.diagnosis.training_rules import moved, underfits
+from latlas.text import counted
 
 COLLAPSED = 0.25  # least share of inactive dimensions that is reported where a setting explains them
 TOO_MANY = 0.6  # the same where no setting does: they do no harm, and half of a default run's are inactive
@@ -66,7 +67,8 @@ def partly_collapsed(e: Evidence) -> Finding | None:
         "dimensions-collapsed",
         f"{count - active} of {count} latent dimensions have collapsed onto the prior",
         0.6,
-        f"Only {active} dimensions differ between {e.unit}s; activity, largest first: {_listed(e.latents.activity)}.",
+        f"Only {counted(active, 'dimension')} differ{'s' * (active == 1)} between {e.unit}s; activity, largest"
+        f" first: {_listed(e.latents.activity)}.",
         cause,
         remedy,
         settings,
@@ -288,7 +290,8 @@ def too_many(e: Evidence) -> Finding | None:
         "too-many-dimensions",
         f"{count - active} of {count} latent dimensions are inactive: {active} would be enough",
         0.2,
-        f"{count - active} dimensions carry only the prior's noise (activity below 0.01), or the decoder does not read"
+        f"{counted(count - active, 'dimension')} {'carries' if count - active == 1 else 'carry'} only the prior's"
+        " noise (activity below 0.01), or the decoder does not read"
         " them.",
         "The model describes these data with fewer dimensions than it has: the others would save less distortion than"
         " their rate costs. This does not harm the ELBO, but traversals along inactive dimensions show nothing.",

@@ -8,6 +8,7 @@ from typing import Any
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, short
 from latlas.diagnosis.rule import rule
+from latlas.text import counted
 
 OFF = 1.5  # factor between sigma and the best one that is tolerated: about a tenth of a nat per value
 FAR_OFF = 3.0  # factor from which the finding is serious: at least a third of a nat per value
@@ -97,7 +98,7 @@ def _calibrating_settings(e: Evidence, factor: float) -> dict[str, Any]:
 @rule("the larger residual of training and test items", train=20)
 def bernoulli_on_grey(e: Evidence) -> Finding | None:
     """A cross-entropy assumes far more noise than these grey values have."""
-    if e.likelihood.normalised(e.binary) or e.noise is None or e.noise.largest <= 0:
+    if e.owns("likelihood") or e.likelihood.normalised(e.binary) or e.noise is None or e.noise.largest <= 0:
         return None
     ratio, title = e.noise.variance / e.noise.largest, e.likelihood.title
     if ratio < GREY_NOISE:
@@ -212,7 +213,8 @@ def _light_distortion(e: Evidence, mean_not_sum: bool) -> Finding:
         f"sigma^2 = {short((e.fixed_sigma or 0) ** 2)} is about half the number of values, {e.values:,}: the squared"
         " error enters as a mean over values, and the rate as a sum over dimensions."
         if mean_not_sum
-        else f"beta is {short(e.weight)}, and an item has {e.values:,} values. In tutorials the distortion is often"
+        else f"beta is {short(e.weight)}, and an item has {counted(e.values, 'value')}. In tutorials the distortion"
+        " is often"
         " a mean over values, and such a beta is small; here distortion and rate are sums, in nats."
     )
     return Finding(

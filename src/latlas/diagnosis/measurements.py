@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from latlas import densities, training
+from latlas.brought import NOTHING, Brought
 from latlas.build import statistics
 from latlas.data import Dataset, Split
 from latlas.data.batches import Batches
@@ -34,6 +35,8 @@ DEAD_RANGE = 1e-4  # largest range of a dead unit, as a share of the widest rang
 AXES = 20  # principal axes along which test and training items are compared
 BLOCK = 100  # items per block of the MMD: ten blocks of 1,000 items give it a standard error
 
+NEAREST_STEPS, NEAREST_RATE = 300, 0.05  # towards raw outputs of a given mean
+
 
 def gather(
     config: Config,
@@ -41,6 +44,7 @@ def gather(
     context: Context | None,
     log: Sequence[Mapping[str, Any]] = (),
     finished: bool = True,
+    brought: Brought = NOTHING,
 ) -> Evidence:
     """The evidence on a run, from its resolved configuration, its data, its model's context and the rows of its log.
 
@@ -59,6 +63,7 @@ def gather(
         finished=finished,
         steps=tuple(row for row in rows if row["kind"] == "step"),
         epochs=tuple(row for row in rows if row["kind"] == "epoch"),
+        brought=brought,
     )
     if context is None:
         return replace(evidence, weights=False)
@@ -90,8 +95,8 @@ def _outputs(context: Context, dataset: Dataset) -> dict[str, Outputs]:
         if len(split):
             rows = split.even_rows(_item_count(split, dataset, MOST_ITEMS))
             q = context.posteriors(rows) if name == "test" and context.items_given is None else None
-            x = _items(split, rows, dataset, context.model)
-            outputs[name] = outputs_of(context.model, x, at, q)
+            data = Batches(split, dataset.scaling, context.model.device, context.model.dtype)
+            outputs[name] = outputs_of(context.model, data(rows), at, q, data.targets_of(rows))
         context.observer.progress("diagnosing the run", at + 1, 5)
     return outputs
 
@@ -110,13 +115,14 @@ def _items(split: Split, rows: np.ndarray, dataset: Dataset, model: Model) -> Te
 class Outputs:
     """A model's outputs for items x (N, *shape), with one draw of z per item.
 
-    `error` is x minus the mean of p(x | z), shaped as x. `mean` codes and draws `z` are (N, D). `distortion` and `rate`
-    (N,) are in nats, the rate `per_dimension` (N, D); rates are None without a density. `squared` error and the
-    likelihood's `variance` are means over an item's values (N,). `outside` is the share of means outside [0, 1]. All
-    but x and error are in double precision on the CPU.
+    `error` is `clean` minus the mean of p(x | z), shaped as x; `clean` is x, or targets of its own. `mean` codes and
+    draws `z` are (N, D). `distortion` and `rate` (N,) are in nats, the rate `per_dimension` (N, D); rates are None
+    without a density. `squared` error and the likelihood's `variance` are means over an item's values (N,). `outside`
+    is the share of means outside [0, 1]. All but x, clean and error are in double precision on the CPU.
     """
 
     x: Tensor
+    clean: Tensor
     error: Tensor
     mean: Tensor
     z: Tensor
@@ -128,8 +134,13 @@ class Outputs:
     outside: float
 
 
-def outputs_of(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = None) -> Outputs:
-    """The model's outputs for items x (N, *shape), with noise by the seed; `q`: their posteriors if known."""
+def outputs_of(
+    model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None = None, target: Tensor | None = None
+) -> Outputs:
+    """The model's outputs for items x (N, *shape), with noise by the seed; `q`: their posteriors if known; `target`:
+    what outputs are compared with, if not x.
+    """
+    clean = x if target is None else target
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn((1, len(x), model.latent), generator=generator, dtype=x.dtype).to(x.device)
     parts: list[tuple[Tensor, ...]] = []
@@ -138,10 +149,10 @@ def outputs_of(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None 
         prior = model.prior_value()
         for rows in model.chunks(len(x)):
             posterior = model.infer(x[rows]) if q is None else selected(q, rows)
-            p = model.at(posterior.rsample(noise[:, rows]), x[rows], posterior, prior)
+            p = model.at(posterior.rsample(noise[:, rows]), clean[rows], posterior, prior)
             assert p.raw is not None
             mean = model.likelihood.mean(p.raw)[0]
-            errors.append(x[rows] - mean)
+            errors.append(clean[rows] - mean)
             squared = errors[-1].flatten(1).square().mean(1)
             outside = ((mean < -1 / 255) | (mean > 1 + 1 / 255)).flatten(1).double().mean(1)
             absent = squared.new_zeros(len(squared), 0)
@@ -151,13 +162,13 @@ def outputs_of(model: Model, x: Tensor, seed: int = 0, q: PosteriorValue | None 
     mean, z, distortion, rate, kl, squared, variance, outside = (
         torch.cat(part).cpu().double() for part in zip(*parts, strict=True)
     )
-    return Outputs(x, torch.cat(errors), mean, z, distortion, rate if rate.ndim == 1 else None,
+    return Outputs(x, clean, torch.cat(errors), mean, z, distortion, rate if rate.ndim == 1 else None,
                    kl if kl.shape[1] else None, squared, variance, outside.mean().item())  # fmt: skip
 
 
 def _scores(weight: float, model: Model, p: Outputs, average: Tensor) -> Scores:
     cost = p.distortion + (weight * p.rate if p.rate is not None and weight else 0)
-    baseline = baseline_distortion(model, average, p.x)
+    baseline = baseline_distortion(model, average, p.clean)
     gain = baseline - cost
     return Scores(
         items=len(cost),
@@ -177,7 +188,7 @@ def _error(values: Tensor) -> float:
 
 
 def _noise(model: Model, p: Outputs, test: Outputs, average: Tensor) -> Noise:
-    spread = (p.x - average).square().mean().item()
+    spread = (p.clean - average).square().mean().item()
     residual = p.squared.mean().item()
     best = model.likelihood.calibration(p.error.double()) if residual > 0 else None
     unseen = test.squared.mean().item() if len(test.x) >= FEW_ITEMS else None
@@ -186,7 +197,7 @@ def _noise(model: Model, p: Outputs, test: Outputs, average: Tensor) -> Noise:
 
 
 def _latents(model: Model, p: Outputs) -> Latents:
-    rise = shuffled_distortion(model, p.x, p.z) - p.distortion
+    rise = shuffled_distortion(model, p.clean, p.z) - p.distortion
     activity = p.mean.var(0) / p.z.var(0).clamp(min=1e-30)
     return Latents(
         activity=activity.numpy(),
@@ -218,10 +229,29 @@ def _compared_with_training(
 def baseline_distortion(model: Model, average: Tensor, x: Tensor) -> Tensor:
     """Distortion of items x (N, *shape) of a model without codes, which predicts `average` (*shape): (N,) in nats."""
     with torch.no_grad():
-        raw = model.likelihood.raw(average)[None, None]
-        parts = [-model.likelihood.log_prob(raw.expand(1, r.stop - r.start, *average.shape), x[r])[0]
+        raw = raw_of_mean(model, average)[None, None]
+        parts = [-model.likelihood.log_prob(raw.expand(1, r.stop - r.start, *raw.shape[2:]), x[r])[0]
                  for r in model.chunks(len(x))]  # fmt: skip
     return torch.cat(parts).cpu().double()
+
+
+def raw_of_mean(model: Model, average: Tensor) -> Tensor:
+    """Raw outputs (*raw shape) with which the mean of p(x | z) is `average` (*shape): the likelihood's own, or for one
+    that does not say them those that come nearest, by gradient steps from the decoder's output at the code 0.
+    """
+    known = model.likelihood.raw(average)
+    if known is not None:
+        return known
+    with evaluating(model), torch.no_grad():
+        start = model.decoder(average.new_zeros(1, model.latent))[0]
+    with torch.enable_grad():
+        raw = start.detach().clone().requires_grad_()
+        optimizer = torch.optim.Adam([raw], lr=NEAREST_RATE)
+        for _ in range(NEAREST_STEPS):
+            loss = (model.likelihood.mean(raw[None, None])[0, 0] - average).square().sum()
+            (raw.grad,) = torch.autograd.grad(loss, [raw])
+            optimizer.step()
+    return raw.detach()
 
 
 def shuffled_distortion(model: Model, x: Tensor, z: Tensor) -> Tensor:
@@ -348,5 +378,5 @@ def density_gap(model: Model, train: np.ndarray, test: Tensor, seed: int = 0) ->
 def noise_variance(model: Model, average: Tensor) -> Tensor:
     """The likelihood's variance of each value (*shape) at the training mean, which a mode has to exceed."""
     with torch.no_grad():
-        variance = model.likelihood.variance(model.likelihood.raw(average))
+        variance = model.likelihood.variance(raw_of_mean(model, average)[None, None])[0, 0]
     return variance.clamp(min=1e-12).cpu().double()

@@ -9,8 +9,8 @@ from latlas.diagnosis.finding import Finding, rounded, short
 from latlas.diagnosis.rule import rule
 
 MANY_DEAD = 0.2  # share of a layer's units: a few dead ones are usual with ReLU
-# From this share on a layer passes nothing on. Below, it is a notice: on Fashion-MNIST 317 of 512 units were dead, and a
-# third of the learning rate kept all of them and cost 1.5 nats.
+# From this share on a layer passes nothing on. Below, it is a notice: on Fashion-MNIST 317 of 512 units were dead, and
+# a third of the learning rate kept all of them and cost 1.5 nats.
 MOST_DEAD = 0.95
 SIGNIFICANT = 5.0  # standard errors, over only ten blocks: their distribution has wide tails
 FEW = 50  # items of a split whose standard error is trusted that far out
@@ -38,7 +38,7 @@ def dead_units(e: Evidence) -> Finding | None:
         "The others do the work. If they are too few, lower the learning rate"
         + (" and use an activation that is flat nowhere." if relu else "."),
         {"optimizer.lr": rounded(e.config.optimizer.lr / 3)}
-        | ({"network.activation": "silu"} if relu and "activation" in e.network.reads else {}),
+        | ({"network.activation": "silu"} if relu and "activation" in e.reads else {}),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding
+from latlas.text import counted
 
 SIGNIFICANT = 3.0  # standard errors that a difference needs with many items
 FEW_STEPS = 100  # with fewer steps nothing was trained: a model's state says nothing of its settings
@@ -43,7 +44,7 @@ class Rule:
         """What the rule needs, in words: 20 test items, 100 steps."""
         names = {"train": "training ", "valid": "validation ", "test": "test "}
         words = [
-            f"{n} steps" if what == "steps" else f"{n} {names[what]}items" for what, n in self.needs.items()
+            counted(n, "step" if what == "steps" else f"{names[what]}item") for what, n in self.needs.items()
         ]
         return ", ".join(words) or "nothing"
 

@@ -12,6 +12,7 @@ from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
 from latlas.diagnosis.rule import FEW_STEPS, SIGNIFICANT, SOME_STEPS, rule, standard_errors
 from latlas.networks import HIDDEN
+from latlas.text import counted
 
 OVERFIT = 0.15  # least share of the training gain that unseen items miss; 8,000 images of Fashion-MNIST: 0.05
 WORSE = 0.05  # least share of validation's gain that was lost again by the last epoch
@@ -161,7 +162,7 @@ def _worsening(e: Evidence) -> str:
 
 
 def _smaller_network(e: Evidence) -> dict[str, Any]:
-    if "hidden" not in e.network.reads:
+    if "hidden" not in e.reads:
         return {}
     hidden = e.config.network.hidden or HIDDEN
     return {"network.hidden": [max(16, width // 4) for width in hidden]}
@@ -216,13 +217,13 @@ def _few_steps(e: Evidence) -> Finding:
         "underfitting",
         "This is hardly any training" if none else "Training ended too early",
         0.9 if none else 0.5,
-        f"Training took {e.trained_steps:,} step{'s' * (e.trained_steps != 1)}: too few to tell anything of the model."
+        f"Training took {counted(e.trained_steps, 'step')}: too few to tell anything of the model."
         if none
         else f"Training took {e.trained_steps:,} steps, too few for a gain or a trend to show.",
         f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off."
         " Until then codes, reconstructions and samples say nothing about the settings.",
         "Train for longer.",
-        {"training.epochs": max(2, round(GOOD_STEPS / e.plan.per_epoch))},
+        {"training.epochs": max(2 * e.plan.epochs, round(GOOD_STEPS / e.plan.per_epoch))},
     )
 
 

@@ -11,15 +11,39 @@ from typing import Any
 
 from latlas.diagnosis import LOOKED_AT
 from latlas.diagnosis.finding import Finding
+from latlas.runs import Run
 
 INDENT = "  "
 
 
 def commands(finding: Finding, run: Path) -> list[str]:
-    """The command lines of the remedy: training again with the new settings, and the finding's own command."""
+    """The command lines of the remedy: training again with the new settings, or further where only its length changes,
+    and the finding's own command. Where they take data in memory, they are calls; none for a run with parts of one's
+    own, which no command line has.
+    """
+    if Run(run).has_own_parts:
+        return []
+    if Run(run).in_memory:
+        return _calls(finding, run)
+    if set(finding.settings) == {"training.epochs"}:
+        return [
+            f"latlas train --resume {shlex.quote(str(run))} --epochs {finding.settings['training.epochs']}"
+        ]
     sets = [f"{key}={_setting(value)}" for key, value in finding.settings.items()]
     again = [_command_line("train", config=[str(run / "config.toml")], set=sets)] if sets else []
-    return [*again, *([finding.command.replace("RUN", shlex.quote(str(run)))] if finding.command else [])]
+    own = finding.command.replace("RUN", shlex.quote(str(run)))
+    return [*again, *([own] if own else [])]
+
+
+def _calls(finding: Finding, run: Path) -> list[str]:
+    """The remedy of a run on data in memory, `x`, in Python."""
+    if set(finding.settings) == {"training.epochs"}:
+        return [f"latlas.resume({str(run)!r}, data=x, epochs={finding.settings['training.epochs']})"]
+    settings = _plain(finding.settings)
+    again = f"latlas.train(x, config={str(run / 'config.toml')!r}, settings={settings!r})"
+    own = finding.command.replace("RUN", shlex.quote(str(run)))
+    own = Run(run).continued_by if own.startswith("latlas train") else own
+    return [*([again] if settings else []), *([own] if own else [])]
 
 
 def _command_line(command: str, **options: Sequence[str]) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
 from latlas.errors import InputError
 from latlas.figures.style import (
+    CLASS_COLOURS,
     CONTENT,
     INK,
     MUTED,
@@ -62,6 +64,36 @@ def strips(vectors: np.ndarray) -> np.ndarray:
     """Vectors (N, D) as flat images (N, H, D, 1) whose pixels are the values, for the pictures of images."""
     height = max(1, round(vectors.shape[1] / 12))
     return np.repeat(vectors[:, None, :, None], height, axis=1)
+
+
+TRACE = (64, 128)  # height and width of a signal's picture, in pixels
+
+
+def traces(signals: np.ndarray) -> np.ndarray:
+    """Signals (N, L, C) in [0, 1] as images (N, 64, 128, 3) of their curves, light on dark; channels by colour."""
+    height, width = TRACE
+    count, length, channels = signals.shape
+    at = np.linspace(0, length - 1, width)
+    low = np.floor(at).astype(int).clip(0, max(length - 2, 0))
+    share = (at - low)[None, :, None]
+    values = signals[:, low] * (1 - share) + signals[:, np.minimum(low + 1, length - 1)] * share
+    heights = (1 - np.nan_to_num(values).clip(0, 1)) * (height - 1)
+    before = np.concatenate([heights[:, :1], heights[:, :-1]], 1)
+    top, bottom = np.minimum(heights, before) - 0.5, np.maximum(heights, before) + 0.5
+    rows = np.arange(height)[None, :, None, None]
+    on = (rows >= np.floor(top)[:, None]) & (rows <= np.ceil(bottom)[:, None])  # (N, H, W, C)
+    colours = np.asarray([to_rgb(CLASS_COLOURS[i % len(CLASS_COLOURS)]) for i in range(channels)])
+    colours = np.ones((1, 3)) if channels == 1 else colours
+    images = np.zeros((count, height, width, 3))
+    for channel in range(channels):
+        images[on[..., channel]] = colours[channel]
+    return images
+
+
+def middle_slice(volumes: np.ndarray) -> np.ndarray:
+    """Volumes (N, D, H, W, C) as images (N, H, W, C), of the middle of the first axis; the first of many channels."""
+    images = volumes[:, volumes.shape[1] // 2]
+    return images if images.shape[-1] in (1, 3) else images[..., :1]
 
 
 def resize(images: np.ndarray, side: int) -> np.ndarray:
@@ -123,8 +155,10 @@ def image_rows(
     subtitle: str = "",
     labels: Sequence[str] | None = None,
     columns: int = 10,
+    seen: Callable[[np.ndarray], np.ndarray] = lambda items: items,
 ) -> Figure:
-    """Draws rows of images of the same N items under one another; each row is a name and its images (N, H, W, C).
+    """Draws rows of images of the same N items under one another; each row is a name and its images (N, H, W, C), or
+    items (N, ...) that are `seen` as such.
 
     Under each image is its mean squared error from the first row's image, before values are clipped to [0, 1]. With
     several errors per item, the smallest is bold. After `columns` items the rows continue below. `labels` of the items
@@ -135,8 +169,8 @@ def image_rows(
     for name, images in zip(names, arrays, strict=True):
         if images.shape != arrays[0].shape:
             raise InputError(f"{names[0]} {arrays[0].shape} and {name} {images.shape} differ in shape")
-    pixels, note = rgb(np.stack(arrays), 2)
-    errors = np.stack([np.square(images - arrays[0]).mean(axis=(1, 2, 3)) for images in arrays[1:]])
+    pixels, note = rgb(np.stack([seen(items) for items in arrays]), 2)
+    errors = np.stack([np.square(items - arrays[0]).reshape(len(items), -1).mean(1) for items in arrays[1:]])
     columns = min(columns, pixels.shape[1])
     left = 20 + 9 * max(map(len, names))
     tallest = min(160, CONTENT // len(rows))

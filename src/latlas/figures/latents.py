@@ -34,6 +34,7 @@ from latlas.figures.style import (
     tidy,
     write,
 )
+from latlas.text import counted
 
 Limits = tuple[float, float] | tuple[tuple[float, float], tuple[float, float]]
 COLOURS = "viridis"
@@ -180,7 +181,7 @@ def colouring(
     note = ""
     if total > len(shown):
         note = f"Coloured: the {len(shown)} most frequent of {total} classes."
-        entries.append((f"{total - len(shown)} other classes", OTHERS))
+        entries.append((counted(total - len(shown), "other class"), OTHERS))
     if missing:
         entries.append((f"{missing:,} {WITHOUT}", NO_LABEL))
     handles = [
@@ -305,4 +306,6 @@ def project(codes: np.ndarray, fitted_to: np.ndarray | None = None) -> tuple[np.
     with np.errstate(invalid="ignore", divide="ignore"):
         pca = PCA(2, svd_solver="full").fit(codes if fitted_to is None else fitted_to)
     share = np.nan_to_num(pca.explained_variance_ratio_.sum())
-    return pca.transform(codes), f"PCA of {codes.shape[1]} dimensions ({share:.0%} of the variance)."
+    return pca.transform(
+        codes
+    ), f"PCA of {counted(codes.shape[1], 'dimension')} ({share:.0%} of the variance)."

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from latlas.errors import InputError
 from latlas.models import Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-from latlas.text import listed, printable
+from latlas.text import counted, listed, printable
 
 Item = int | str | os.PathLike[str]
 
@@ -57,13 +58,17 @@ class Finder:
     def find(self, item: Item, field: str) -> tuple[Split, str]:
         """One item, and the split of the run's own data that it is in, "" for other data.
 
-        A number is a row. A text is a file that there is, or else a name within the data. Raises InputError that names
-        the argument `field` if there is no such item.
+        A number is a row. A text is a name within the data, a row, or else a file that there is; digits that are a name
+        as well as a row are the name, but with a `split` the row. Raises InputError that names the argument `field` if
+        there is no such item.
         """
-        text = os.fspath(item) if isinstance(item, os.PathLike) else str(item)
+        if not isinstance(item, str | os.PathLike):
+            return self._row(int(item), field)
+        text = os.fspath(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
-            own = "" if self._elsewhere else inference.split_of(self.run, self.split)
-            return self._row(int(text), field), own
+            if self.split or not (found := self._numbered(text)):
+                return self._row(int(text), field)
+            return found
         path = Path(text).expanduser()
         if self._elsewhere:
             return self._named({"": self._items}, text, field)
@@ -72,11 +77,19 @@ class Finder:
             return self._file(path, field), ""
         return self._named(self._splits, name or text, field)
 
-    def _row(self, row: int, field: str) -> Split:
+    def _numbered(self, text: str) -> tuple[Split, str] | None:
+        """The item whose name is a number, as ids of tables are."""
+        found = _among({"": self._items} if self._elsewhere else self._splits, text)
+        if found and int(text) < len(self._items):
+            self.observer.note(f"{text} is taken for the item of that name; with a split it is a row")
+        return found
+
+    def _row(self, row: int, field: str) -> tuple[Split, str]:
+        own = "" if self._elsewhere else inference.split_of(self.run, self.split)
         if not 0 <= row < len(self._items):
             what = "these data" if self._elsewhere else "this split"
             raise InputError(f"rows of {what} are 0 to {len(self._items) - 1}", field=field, value=row)
-        return self._items.take(np.array([row]))
+        return self._items.take(np.array([row])), own
 
     def _own_name(self, path: Path) -> str:
         """The name of a file within the folder that the run was trained on; "" for other files."""
@@ -91,20 +104,17 @@ class Finder:
         found = inference.items(self.run, self.model, "", str(path), *where)
         if len(found) != 1:
             raise InputError(
-                f"holds {len(found):,} items; give a row as the item, and this as the source",
+                f"holds {counted(len(found), 'item')}; give a row as the item, and this as the source",
                 field=field,
                 value=path,
             )
         return found
 
     def _named(self, splits: dict[str, Split], text: str, field: str) -> tuple[Split, str]:
-        known: list[str] = []
-        for split, items in splits.items():
-            names = _names(items)
-            if printable(text) in names:
-                return items.take(np.array([names.index(printable(text))])), split
-            known += names
-        near = get_close_matches(text, known, n=3, cutoff=0.5)
+        if found := _among(splits, text):
+            return found
+        known = [name for items in splits.values() for name in _names(items)]
+        near = nearest_names(text, known)
         hint = (
             f"near it: {listed(near)}"
             if near
@@ -117,5 +127,37 @@ class Finder:
         )
 
 
+def _among(splits: Mapping[str, Split], text: str) -> tuple[Split, str] | None:
+    """The item of that name, and its split."""
+    for split, items in splits.items():
+        names = _names(items)
+        if printable(text) in names:
+            return items.take(np.array([names.index(printable(text))])), split
+    return None
+
+
 def _names(items: Split) -> list[str]:
     return [] if items.names is None else items.names.tolist()
+
+
+def nearest_names(text: str, known: Sequence[str]) -> list[str]:
+    """Those of the known names that are like a text, by the whole or by what follows the last slash, the nearest first.
+
+    They are the files of its very name if there are any, else the three nearest with all that are as near.
+    """
+    last = lambda name: name.rpartition("/")[2]  # noqa: E731
+    whole = set(get_close_matches(text, known, n=max(1, len(known)), cutoff=0.5))
+    ends = {last(name) for name in known}
+    like = set(get_close_matches(last(text), ends, n=max(1, len(ends)), cutoff=0.7))
+    found = {
+        name: max(_ratio(text, name), _ratio(last(text), last(name)))
+        for name in known
+        if name in whole or last(name) in like
+    }
+    scores = sorted(found.values(), reverse=True)
+    least = 1.0 if scores[:1] == [1.0] else scores[:3][-1] if scores else 1.0
+    return sorted((name for name in found if found[name] >= least), key=lambda name: -found[name])
+
+
+def _ratio(one: str, other: str) -> float:
+    return SequenceMatcher(None, other, one).ratio()

@@ -21,6 +21,7 @@ from latlas.models import Model, evaluating
 from latlas.posteriors import PosteriorValue
 from latlas.priors import PriorValue
 from latlas.progress import SILENT, Observer
+from latlas.text import counted
 
 MOST_REFERENCE = 10_000  # training items that others are ranked among, evenly spaced
 LEAST_REFERENCE = 20  # fewer have no ranks: a share of so few says nothing
@@ -82,14 +83,14 @@ def score(
     """
     by = request.check(model)
     rows = train.even_rows(MOST_REFERENCE)
-    reference = _measured(
+    reference = measured(
         model, train.take(rows), Request(request.samples, None, request.seed), observer, "reference"
     )
     space = CodeSpace.of(reference["mean"], reference.get("std"))
     reference["code_distance"] = space.distance(reference["mean"], np.arange(len(rows)))
     lines = []
     for split, items in parts.items():
-        found = _measured(model, items, request, observer, split or "items")
+        found = measured(model, items, request, observer, split or "items")
         own = _places(rows, len(items)) if split == "train" else np.full(len(items), -1)
         found["code_distance"] = space.distance(found["mean"], own)
         lines.append(about(items, split, model.item.classes) | found)
@@ -145,8 +146,13 @@ def even_noise(count: int, latent: int, seed: int) -> Tensor:
     return torch.from_numpy(ndtri(uniform.numpy()))[:, None]
 
 
-def _measured(model: Model, items: Split, request: Request, observer: Observer, what: str) -> Columns:
-    """The numbers of each item from one pass, with the `mean` and `std` of its posterior (N, D)."""
+def measured(
+    model: Model, items: Split, request: Request, observer: Observer = SILENT, what: str = "items"
+) -> Columns:
+    """The numbers of each item from one pass, with the `mean` and `std` of its posterior (N, D).
+
+    Raises LatlasError for numbers that are not finite.
+    """
     data = Batches(items, model.item.scaling, model.device, model.dtype)
     noise = even_noise(request.samples, model.latent, request.seed).to(model.device, model.dtype)
     generator = torch.Generator().manual_seed(request.seed)
@@ -157,8 +163,9 @@ def _measured(model: Model, items: Split, request: Request, observer: Observer, 
         prior = model.prior_value()
         for chunk in model.chunks(len(items), request.samples):
             for start in range(chunk.start, chunk.stop, together):
-                x = data(np.arange(start, min(start + together, chunk.stop)))
-                q = model.infer(x)
+                rows = np.arange(start, min(start + together, chunk.stop))
+                q, target = model.infer(data(rows)), data.targets_of(rows)
+                x = data(rows) if target is None else target
                 terms = _terms(model, x, q, prior, noise)
                 parts.append(terms | (_log_px(model, x, q, prior, draws) if request.draws else {}))
             observer.progress(f"scoring {what}", chunk.stop, len(items))
@@ -166,7 +173,7 @@ def _measured(model: Model, items: Split, request: Request, observer: Observer, 
     bad = int((~np.isfinite(columns["distortion"] + columns.get("rate", 0))).sum())
     if bad:
         raise LatlasError(
-            f"the numbers of {bad:,} of {len(items):,} items are not finite: the model has diverged"
+            f"the numbers of {bad:,} of {counted(len(items), 'item')} are not finite: the model has diverged"
         )
     return columns
 

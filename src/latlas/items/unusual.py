@@ -14,7 +14,7 @@ from latlas.data import Split
 from latlas.items.records import Columns, lines
 from latlas.items.scores import most_unusual_first
 from latlas.models import Model
-from latlas.text import Cell, Row, Table, rounded
+from latlas.text import Cell, Row, Table, counted, rounded
 
 MOST_SHOWN = 500
 FARTHEST = 5  # columns of a table's row that are shown
@@ -59,7 +59,7 @@ def page(model: Model, parts: Mapping[str, Split], columns: Columns, by: str, to
         )
     return html.render(
         "unusual.html.j2", title=title, by=TITLES[by][0], shown=shown, items=len(columns["row"]),
-        line=f"The {len(shown):,} most unusual of {len(columns['row']):,} items, by {TITLES[by][0]}",
+        line=f"The {len(shown):,} most unusual of {counted(len(columns['row']), 'item')}, by {TITLES[by][0]}",
     )  # fmt: skip
 
 

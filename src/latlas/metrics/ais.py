@@ -316,7 +316,7 @@ def without_encoder(context: Context) -> tuple[Annealed, float | None] | None:
     rows = context.test.even_rows(effort.items)
     data = context.batches(context.test.take(rows))
     done = lambda n, total: context.observer.progress("annealing", n, total)  # noqa: E731
-    estimate = annealed(context.model, data, effort, progress=done)
+    estimate = annealed(context.model, data.targets or data, effort, progress=done)
     if not context.model.posterior_family.has_density:
         return estimate, None
     q = context.posteriors(rows)

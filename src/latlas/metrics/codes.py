@@ -15,6 +15,7 @@ from latlas.metrics import spread
 from latlas.metrics.context import Context
 from latlas.metrics.information import densities_of_draws, log_prior, rates
 from latlas.metrics.metric import Metric, Value, mean_of
+from latlas.text import counted
 
 BLOCK = 250
 ACTIVE = 0.01  # variance of a dimension's mean code above which it is active
@@ -66,7 +67,7 @@ def _mutual_information(context: Context) -> Value | None:
     if rate is not None:  # an upper bound too
         most = min(most, float(rate[:count].reshape(count, -1).sum(1).mean()))
     warning = (
-        f"{count:,} items cannot show more than log {count:,} = {math.log(count):.2f} nats: "
+        f"{counted(count, 'item')} cannot show more than log {count:,} = {math.log(count):.2f} nats: "
         f"the true value is between {value:.2f} and {most:.2f}"
     )
     beside = {"upper bound": max(value, most), "log of the number of items": math.log(count)}
@@ -82,7 +83,7 @@ def _marginal_kl(context: Context) -> Value | None:
     each = densities.mixture - log_pz
     value, least = float(each.mean()), max(0.0, float((densities.others - log_pz).mean()))
     warning = (
-        f"too high by what {len(each):,} items cannot show of the mutual information: "
+        f"too high by what {counted(len(each), 'item')} cannot show of the mutual information: "
         f"the true value is between {least:.2f} and {value:.2f}"
     )
     beside = {"lower bound": min(value, least)}

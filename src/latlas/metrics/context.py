@@ -99,8 +99,9 @@ class Context:
         return all(bool(((x == 0) | (x == 1)).all()) for x in self.parts())
 
     def parts(self) -> Iterator[Tensor]:
-        """The test items as the model sees them, 1,000 at a time: (B, *shape)."""
+        """The test items, or their targets, as the model sees them, 1,000 at a time: (B, *shape)."""
         data = self.batches(self.test)
+        data = data.targets or data
         return (data(rows) for rows in np.split(np.arange(len(data)), range(PART, len(data), PART)))
 
     def noise(self, *shape: int) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from latlas.metrics import OF_SPLITS, OLD_NAMES
 from latlas.metrics.metric import GROUPS
 from latlas.runs import measured_numbers
 from latlas.settings import OLD_GROUPS
-from latlas.text import Cell, Row, Table, aligned, error, rounded, sentence
+from latlas.text import Cell, Row, Table, aligned, counted, error, rounded, sentence
 
 Numbers = Mapping[str, Mapping[str, Any]]
 MOST_PARTS = 16  # numbers per dimension that a row shows
@@ -44,7 +45,7 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
         best = f" Best validation ELBO so far: {rounded(max(valid_elbos), 1)}." if valid_elbos else ""
         return f"Unfinished: the log ends at step {last['step']:,}, epoch {last.get('epoch', 0):.3g}.{best}"
     unit = str(metrics.get("unit", "nats per image"))
-    items = f"{test['images']:,} {unit.rpartition(' ')[2]}s"
+    items = counted(test["images"], unit.rpartition(" ")[2])
     if test.get("elbo") is None:
         value = rounded(test["distortion"], 1)
         result = (
@@ -65,13 +66,13 @@ def skipped(metrics: Mapping[str, Any]) -> list[str]:
     steps, setbacks = metrics.get("skipped_steps"), metrics.get("setbacks")
     sentences = []
     if steps:
-        count = "1 step was" if steps == 1 else f"{steps:,} steps were"
-        sentences.append(f"{count} skipped, as loss or gradient was not finite")
+        sentences.append(
+            f"{counted(steps, 'step')} {'was' if steps == 1 else 'were'} skipped, as loss or gradient was not finite"
+        )
     if setbacks:
         count = "once" if setbacks == 1 else f"{setbacks} times"
-        sentences.append(
-            f"training went back to a checkpoint {count}, to end at {0.5**setbacks:g} of the learning rate"
-        )
+        halved = "with half the learning rate" + ("" if setbacks == 1 else " each time")
+        sentences.append(f"training went back to a checkpoint {count}, {halved}")
     return sentences
 
 
@@ -90,14 +91,17 @@ def text(numbers: Numbers) -> str:
     return "\n".join(blocks)
 
 
-def tables(numbers: Numbers) -> dict[str, Table]:
-    """A table for each group, by its title, each number explained; without the numbers that every split has."""
-    numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in OF_SPLITS}
+def tables(numbers: Numbers, explained: bool = True) -> dict[str, Table]:
+    """A table for each group, by its title: each number `explained`, without those that every split has; or else all of
+    them, with their warnings alone.
+    """
+    of_splits = OF_SPLITS if explained else ()
+    numbers = {name: about for name, about in numbers.items() if OLD_NAMES.get(name, name) not in of_splits}
     head = (Cell("Number"), Cell("Value"), Cell("Baseline"))
-    return {
-        title: Table(head, [_row(name, about) for name, about in members.items()], numeric=(1,))
-        for title, members in _groups(numbers)
-    }
+    rows = {title: [_row(*member) for member in members.items()] for title, members in _groups(numbers)}
+    if not explained:
+        rows = {title: [replace(row, why="", key="") for row in found] for title, found in rows.items()}
+    return {title: Table(head, found, numeric=(1,)) for title, found in rows.items()}
 
 
 def _groups(numbers: Numbers) -> Iterator[tuple[str, Numbers]]:
@@ -133,9 +137,7 @@ def _origin(about: Mapping[str, Any]) -> str:
     """Items and draws behind the number: 1,000 items × 100 draws."""
     draws = about.get("draws")
     what = about.get("what", "items")
-    return f"{about['items']:,} {what[:-1] if about['items'] == 1 else what}" + (
-        f" × {draws:,} draws" if draws and draws > 1 else ""
-    )
+    return counted(about["items"], what[:-1]) + (f" × {draws:,} draws" if draws and draws > 1 else "")
 
 
 def _row(name: str, about: Mapping[str, Any]) -> Row:

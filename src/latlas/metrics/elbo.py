@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
@@ -9,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latlas.augmentation import seeded
 from latlas.data.batches import Batches
 from latlas.errors import LatlasError
 from latlas.metrics.context import EVALUATION_SEED, Context
 from latlas.metrics.metric import Metric, Value, mean_of, standard_error
 from latlas.models import Model, evaluating
+from latlas.objectives import Objective
 from latlas.posteriors import PosteriorValue, selected
+from latlas.text import counted
 
 DRAWS = 100  # of z for one item at once: bounds memory
 
@@ -65,7 +69,8 @@ class Terms:
         bad = int((~torch.isfinite(self.distortion if elbo is None else elbo)).sum())
         if bad:
             raise LatlasError(
-                f"the numbers of {bad:,} of {len(self.distortion):,} images are not finite: the model has diverged;"
+                f"the numbers of {bad:,} of {counted(len(self.distortion), 'image')} are not finite: the model has"
+                " diverged;"
                 " train with a lower learning rate (optimizer.lr) or a bound on the gradient (optimizer.clip = 100)"
             )
         return Evaluation(
@@ -103,12 +108,14 @@ def terms(
     distortion, rate, squared = [], [], []
     with torch.no_grad(), evaluating(model):
         for rows in model.chunks(len(data), min(samples, DRAWS)):
-            x = data(np.arange(rows.start, rows.stop))
+            at = np.arange(rows.start, rows.stop)
+            x, target = data(at), data.targets_of(at)
             of_x = model.infer(x) if q is None else selected(q, rows)
-            expected = _expected(model, x, of_x, samples, generator)
+            clean = x if target is None else target
+            expected = _expected(model, clean, of_x, samples, generator)
             distortion.append(expected[0])
             rate += list(expected[1:])
-            squared.append(squared_error(reconstructed(model, of_x), x))
+            squared.append(squared_error(reconstructed(model, of_x), clean))
             if progress is not None:
                 progress(rows.stop, len(data))
     return Terms(torch.cat(distortion), torch.cat(rate) if rate else None, torch.cat(squared))
@@ -125,6 +132,23 @@ def _expected(model: Model, x: Tensor, q: PosteriorValue, samples: int, generato
         values = [p.distortion] if p.rate is None else [p.distortion, p.rate]
         total = total + draws * torch.stack(values).cpu().double()
     return total / samples
+
+
+def mean_loss(model: Model, data: Batches, objective: Objective, seed: int = EVALUATION_SEED) -> float:
+    """An objective that is a mean over items, at its full weight, over a whole split.
+
+    Raises LatlasError where it is not finite.
+    """
+    generator, total = torch.Generator(data.device).manual_seed(seed), 0.0
+    with torch.no_grad(), evaluating(model):
+        for rows in model.chunks(len(data), objective.samples):
+            at = np.arange(rows.start, rows.stop)
+            p = model(data(at), target=data.targets_of(at), generator=generator, **objective.needs)
+            with seeded(generator):
+                total += objective.loss(p, objective.beta).item() * (rows.stop - rows.start)
+    if not math.isfinite(total):
+        raise LatlasError("the loss of validation items is not finite: train with a lower learning rate")
+    return total / len(data)
 
 
 def reconstructed(model: Model, q: PosteriorValue) -> Tensor:

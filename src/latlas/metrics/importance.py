@@ -14,12 +14,13 @@ from torch import Tensor
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.metrics.context import EVALUATION_SEED
-from latlas.metrics.elbo import Progress
+from latlas.metrics.elbo import Progress, mean_loss
 from latlas.metrics.metric import standard_error
 from latlas.models import CHUNK_VALUES, Model, evaluating
 from latlas.objectives import Objective
 from latlas.posteriors import PosteriorValue, selected
 from latlas.priors import PriorValue
+from latlas.text import counted
 
 BLOCK = 1000  # draws of z whose weights are held at once: a multiple of every k in BOUNDS
 LARGEST = 2**20  # values decoded at once on a CPU: more is no faster
@@ -80,7 +81,7 @@ class Importance:
         least = "" if self.bias is None or self.bias <= 0 else f" by about {self.bias:.2g} nats or more"
         return (
             f"too low{least}: {self.low:.0%} of the items have an effective sample size below {ENOUGH} of "
-            f"{self.samples:,} draws; raise evaluation.draws"
+            f"{counted(self.samples, 'draw')}; raise evaluation.draws"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,9 +110,10 @@ def log_likelihood(
         together, at_once = batch_sizes(model, samples)
         for start in range(0, len(data), together):
             rows = slice(start, min(start + together, len(data)))
-            x = data(np.arange(rows.start, rows.stop))
+            at = np.arange(rows.start, rows.stop)
+            x, target = data(at), data.targets_of(at)
             of_x = model.infer(x) if q is None else selected(q, rows)
-            draw = weights_of(model, x, of_x, prior, generator)
+            draw = weights_of(model, x if target is None else target, of_x, prior, generator)
             parts.append(summed_weights(draw, samples, max(1, at_once // len(x)), BOUNDS))
             if progress is not None:
                 progress(rows.stop, len(data))
@@ -124,7 +126,8 @@ def _summary(items: Tensor, samples: int) -> Importance:
     bad = int((~torch.isfinite(log_px)).sum())
     if bad:
         raise LatlasError(
-            f"log p(x) of {bad:,} of {len(log_px):,} images is not finite: the model has diverged; train with a lower "
+            f"log p(x) of {bad:,} of {counted(len(log_px), 'image')} is not finite: the model has diverged; train"
+            " with a lower "
             "learning rate (optimizer.lr)"
         )
     return Importance(
@@ -147,11 +150,13 @@ def _summary(items: Tensor, samples: int) -> Importance:
 
 
 def trained_bound(model: Model, data: Batches, objective: Objective) -> float | None:
-    """The mean importance-weighted bound of a split, with as many draws as it was trained for; None where the
-    objective's epochs are scored without it.
+    """The mean importance-weighted bound of a split, with as many draws as it was trained for, or minus the loss; None
+    where the objective's epochs are scored without them.
 
     Raises LatlasError where numbers are not finite.
     """
+    if objective.scored_by_loss:
+        return -mean_loss(model, data, objective)
     return log_likelihood(model, data, objective.samples).log_px if objective.scored_by_bound else None
 
 

@@ -34,7 +34,7 @@ class Dequantised(Batches):
         stored = np.asarray(self.stored[rows])
         noise = [np.random.default_rng((self.seed, row)).random(stored.shape[1:]) for row in rows.tolist()]
         x = torch.from_numpy((stored + np.stack(noise)) / LEVELS).to(self.device, self.dtype)
-        return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+        return x.movedim(-1, 1) if x.ndim > 2 else x
 
 
 def importance(context: Context) -> Importance | None:
@@ -115,7 +115,8 @@ def _bits_per_dim(context: Context) -> Value | None:
     dataset, likelihood = context.dataset, context.model.likelihood
     nats = math.prod(dataset.shape) * math.log(2)
     estimate = context.once(importance)
-    if estimate is None or not likelihood.normalised(context.binary):
+    # Of items with targets, it is the targets whose probability is known.
+    if estimate is None or not likelihood.normalised(context.binary) or context.test.target is not None:
         return None
     data = None
     if dataset.scaling.kind == "integer" and context.test.x.dtype == np.uint8:

@@ -53,8 +53,8 @@ def restoration(
     model: Model, data: Batches, corruption: CorruptionConfig, seed: int = EVALUATION_SEED,
     progress: Progress | None = None,
 ) -> Restoration:  # fmt: skip
-    """Corrupts a whole split, restores it and measures both against the clean items; `progress` is called
-    with (done, total) items.
+    """Corrupts a whole split, restores it and measures both against the clean items, its targets where it has some;
+    `progress` is called with (done, total) items.
 
     The corruption depends on the seed and the data alone, so that all models get the same inputs.
     """
@@ -62,8 +62,10 @@ def restoration(
     before, after = [], []
     with torch.no_grad(), evaluating(model):
         for rows in model.chunks(len(data)):
-            x = data(np.arange(rows.start, rows.stop))
+            at = np.arange(rows.start, rows.stop)
+            x, target = data(at), data.targets_of(at)
             y = corrupt(x, corruption, generator)
+            x = x if target is None else target
             before.append(squared_error(y, x))
             after.append(squared_error(reconstructed(model, model.infer(y)), x))
             if progress is not None:
@@ -145,15 +147,15 @@ def _similarities(
     each = []
     with torch.no_grad(), evaluating(model):
         for part in model.chunks(len(rows)):
-            images = x(rows[part])
+            images, target = x(rows[part]), x.targets_of(rows[part])
             posterior = model.infer(images) if q is None else selected(q, part)
-            each.append(ssim(reconstructed(model, posterior), images))
+            each.append(ssim(reconstructed(model, posterior), images if target is None else target))
     return torch.cat(each)
 
 
 def restoration_of(context: Context) -> Restoration | None:
-    """The errors of the context's test items, corrupted and restored; None without a corruption."""
-    if context.corruption.name == "none":
+    """The errors of the context's test items, corrupted and restored; None without a corruption and without targets."""
+    if context.corruption.name == "none" and context.test.target is None:
         return None
     done = lambda n, total: context.observer.progress("restoring", n, total)  # noqa: E731
     return restoration(context.model, context.batches(context.test), context.corruption, progress=done)

@@ -8,6 +8,7 @@ import numpy as np
 
 from latlas.densities import FLOOR
 from latlas.metrics.metric import Value
+from latlas.text import counted
 
 DIRECTIONS = 128
 CONSTANT = 1e-9  # standard deviation over largest value, up to which a dimension is constant
@@ -59,7 +60,7 @@ def total_correlation(codes: np.ndarray) -> Value | None:
     dependent = scale <= FLOOR * scale[0]  # their logarithm would be minus infinity
     logs = 2 * np.log(np.where(dependent, FLOOR * scale[0], scale)) - math.log(count - 1)
     influence = 0.5 * ((scaled**2).sum(1) - count * (left[:, ~dependent] ** 2).sum(1))
-    warning = f"{dependent.sum()} of {size} dimensions follow from the others: the true value is infinite"
+    warning = f"{dependent.sum()} of {counted(size, 'dimension')} follow from the others: the true value is infinite"
     return Value(
         max(0.0, -0.5 * float(logs.sum())), _error(influence), count,
         beside={"independent codes": _by_chance(count, int(varies.sum()))},

@@ -16,6 +16,7 @@ from latlas.studies import budget as budgets
 from latlas.studies import results, study_json
 from latlas.studies.prepare import Plan, Planned, run_seconds
 from latlas.studies.study import seeds_of
+from latlas.text import counted
 
 
 class Interrupted(KeyboardInterrupt):
@@ -91,7 +92,8 @@ def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:
     if state.failed:
         first = next(iter(state.failed.items()))
         raise LatlasError(
-            f"{len(state.failed)} of {len(plan.runs)} runs failed and are left out of {plan.out / results.PAGE}:"
+            f"{len(state.failed)} of {counted(len(plan.runs), 'run')} failed and"
+            f" {'is' if len(state.failed) == 1 else 'are'} left out of {plan.out / results.PAGE}:"
             f" {plan.out / first[0]}: {first[1]}"
         )
     return values
@@ -123,7 +125,8 @@ def _train(plan: Plan, state: State, number: int, observer: Observer) -> None:
     inner = _RunObserver(observer, place, whole, later)
     try:
         if status == "begun":
-            experiment.resume(folder, inner, options.threads, options.device, options.data_dir)
+            where = {name: getattr(options, name) for name in ("threads", "device", "data_dir")}
+            experiment.resume(folder, inner, where)
         else:
             experiment.train(planned.config, folder, inner)
     except InputError:
@@ -233,4 +236,4 @@ def listed(plan: Plan) -> dict[str, Any]:
 
 def headline(plan: Plan) -> str:
     """Where the study is, how many runs it has, and how long those that are left take."""
-    return f"{plan.out}: {len(plan.runs)} runs, {time_left_text(time_left(plan, plan.runs))}"
+    return f"{plan.out}: {counted(len(plan.runs), 'run')}, {time_left_text(time_left(plan, plan.runs))}"

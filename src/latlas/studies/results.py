@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from latlas import compare
-from latlas.compare import denoising
+from latlas.compare import denoising, rows
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.progress import Observer
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from latlas.compare import Comparison
 
 PAGE, TABLE, SEEDS = "study.html", "results.csv", "seeds.csv"
-FIXED = ("latent", "parameters", "seed")  # columns without a spread over seeds
 
 
 def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def write(plan: Plan, failed: set[str], notes: Sequence[str], observer: Observer
     restored = _restorations(plan, failed, found, observer) if info.table == "restoration" else {}
     page = compare.page(list(comparisons.values()), info.title or info.name, info.intro, told, restored)
     write_atomic(plan.out / PAGE, page)
-    write_atomic(plan.out / TABLE, table(comparisons))
+    write_atomic(plan.out / TABLE, table(found))
     write_atomic(plan.out / SEEDS, seeds(comparisons))
     return found
 
@@ -62,10 +59,10 @@ def _restorations(
     tables = {}
     for data, groups in groups_of(plan, failed).items():
         runs = [run for group in groups.values() for run in group]
-        rows = denoising.restoration_table(runs, plan.options.data_dir, observer)
-        found[data]["restoration"] = [row.to_dict() for row in rows]
-        found[data]["text"] += f"\n\n{denoising.text_table(rows)}"
-        tables[data] = denoising.table(rows)
+        errors = denoising.restoration_table(runs, plan.options.data_dir, observer)
+        found[data]["restoration"] = [row.to_dict() for row in errors]
+        found[data]["text"] += f"\n\n{denoising.text_table(errors)}"
+        tables[data] = denoising.table(errors)
     return tables
 
 
@@ -79,43 +76,18 @@ def groups_of(plan: Plan, failed: set[str]) -> dict[str, dict[str, list[Run]]]:
     return {data: {name: rows[name] for name in order if name in rows} for data, rows in groups.items()}
 
 
-def table(comparisons: dict[str, Comparison]) -> str:
-    """Every row as CSV: its data set, its name, the number of its runs, and each value, with its standard deviation
-    over seeds as NAME_sd, or the standard error of a single run over its items as NAME_stderr.
-    """
-    entries = [(data, entry) for data, comparison in comparisons.items() for entry in comparison.entries]
-    keys = list(dict.fromkeys(key for _, entry in entries for key in entry.values))
-    heads = ["data", "name", "runs"]
-    for key in keys:
-        if any(entry.values.get(key) is not None for _, entry in entries):
-            spread = key not in FIXED and any(key in entry.spread for _, entry in entries)
-            error = any(key in entry.stderrs for _, entry in entries)
-            heads += [key, *([f"{key}_sd"] if spread else []), *([f"{key}_stderr"] if error else [])]
-    rows = []
-    for data, entry in entries:
-        deviations = {f"{key}_sd": value for key, value in entry.spread.items()}
-        errors = {f"{key}_stderr": value for key, value in entry.stderrs.items()}
-        rows.append(
-            {"data": data, "name": entry.name, "runs": entry.seeds, **entry.values, **deviations, **errors}
-        )
-    return _csv(heads, rows)
+def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every row as CSV, as `compare.rows.lines` has them."""
+    return rows.csv_text(*rows.lines(found))
 
 
 def seeds(comparisons: dict[str, Comparison]) -> str:
     """Every run as CSV, one for each seed: its data set, the name of its row, its folder and its values."""
-    rows = [
+    lines = [
         {"data": data, "name": entry.name, "run": run, **values}
         for data, comparison in comparisons.items()
         for entry in comparison.entries
         for run, values in zip(entry.runs, entry.by_seed, strict=True)
     ]
-    keys = dict.fromkeys(key for row in rows for key, value in row.items() if value is not None)
-    return _csv(list(keys), rows)
-
-
-def _csv(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, heads, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    keys = dict.fromkeys(key for line in lines for key, value in line.items() if value is not None)
+    return rows.csv_text(list(keys), lines)
