@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, Unpack
 
 from latlas import runs
-from latlas.api.opening import RunLike
+from latlas.api.opening import RunLike, with_data
 from latlas.api.scoring import Run
 from latlas.brought import NOTHING, OF_TRAINING, Parts, bring, check_brought
 from latlas.config import settings_of
@@ -31,14 +31,14 @@ def agree(parts: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
             )
 
 
-def open_run(run: RunLike, **parts: Unpack[Parts]) -> Run:
-    """A run with what no file holds of it: the parts of one's own that it was trained with.
+def open_run(run: RunLike, data: Any = None, **parts: Unpack[Parts]) -> Run:
+    """A run with what no file holds of it: its data in memory, and the parts of one's own that it was trained with.
 
     Every call on a run takes what this gives, as latlas.evaluate(latlas.open_run(path, network=(encoder, decoder))).
     The weights are the run's, whatever those of the modules are. A run that `train` gave carries its parts already.
-    Raises InputError for a path without a run, and for parts that are not the run's.
+    Raises InputError for a path without a run, and for data and parts that are not the run's.
     """
-    found = runs.find(run)
+    found = with_data(run, data)
     brought, settings = bring(parts_of(found) | parts)
     config = found.config
     agree(
