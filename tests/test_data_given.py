@@ -320,7 +320,6 @@ BAD: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "texts": (lambda: np.array([["a", "b"]] * 9), {}, "values of type <U1"),
     "NaN": (lambda: np.full((20, 3), np.nan), {}, "NaN or infinite values in 20 of 20 items"),
     "masked values": (lambda: np.ma.masked_less(X, 9), {}, "masked values; fill them"),
-    "signals": (lambda: np.random.default_rng(0).normal(size=(9, 3, 200)), {}, "may be signals"),
     "a column of texts": (lambda: FRAME, {}, r"not numbers in column 'kind'.* data\.label = 'kind'"),
     "a column that is not there": (lambda: FRAME, {"drop": ("zz",)}, r"data\.drop: unknown column"),
     "no training data": (lambda: {"test": X}, {}, "nothing to train on"),

@@ -218,6 +218,26 @@ def test_a_morph_is_played_and_saved(tab: Any, model: Linear) -> None:
     tab.get_by_role("button", name="Clear", exact=True).first.click()
 
 
+def test_two_groups_make_an_axis(tab: Any, model: Linear) -> None:
+    tab.get_by_role("tab", name="Groups").click()
+    means = []
+    for group, label in (("A", 0), ("B", 1)):
+        tab.get_by_label(f"Class as group {group}").select_option(label=["circle", "square"][label])
+        means.append(model.codes[model.labels == label].mean(0))
+    assert "100 % of the items" in tab.locator("#latlas-groups").text_content()
+    tab.get_by_role("button", name="Start at A's mean").click()
+    np.testing.assert_allclose(tab.evaluate("latlas.runs[0].shown.code"), means[0], atol=1e-5)
+    tab.get_by_label("From group A to group B").fill("1")
+    np.testing.assert_allclose(tab.evaluate("latlas.runs[0].shown.code"), means[1], atol=1e-5)
+    for name, item in (("a", 0), ("b", 1), ("c", 4)):
+        tab.evaluate(f"latlas.state = '#tab=groups&item={item}'")
+        tab.get_by_role("button", name=f"Set {name}", exact=True).click()
+    a, b, c = model.codes[[0, 1, 4]]
+    settled(tab, f"Math.abs(latlas.runs[0].shown.code[0] - {a[0] - b[0] + c[0]}) < 1e-4")
+    np.testing.assert_allclose(tab.evaluate("latlas.runs[0].shown.code"), a - b + c, atol=1e-5)
+    tab.get_by_role("button", name="Clear", exact=True).last.click()
+
+
 def test_a_picture_of_ones_own_is_placed(tab: Any, model: Linear, tmp_path: Path) -> None:
     tab.get_by_role("tab", name="Yours").click()
     code = np.array([[1.1, 0.4]], np.float32)
@@ -290,6 +310,13 @@ def test_axe_finds_nothing_serious(tab: Any) -> None:
     assert faults == []
 
 
+def by_neighbours(rows: np.ndarray, of: np.ndarray, point: np.ndarray) -> np.ndarray:
+    """The mean of `of` over the 4 rows nearest to the point, weighted by 1 / distance."""
+    distance = np.linalg.norm(rows - point, axis=1)
+    near = np.argsort(distance)[:4]
+    return np.average(of[near], axis=0, weights=1 / distance[near])
+
+
 def test_two_runs_follow_each_other_by_picture(browser: Any, model: Linear, tmp_path: Path) -> None:
     other = Linear(6)
     tab = opened(browser, tmp_path / "two.html", page([model.run("a"), other.run("b")], same_items=True))
@@ -301,6 +328,15 @@ def test_two_runs_follow_each_other_by_picture(browser: Any, model: Linear, tmp_
             f"latlas.runs[{there}].shown.from == 'link' && latlas.runs[{there}].shown.code.every("
             f"(v, k) => Math.abs(v - {expected.tolist()}[k]) < 1e-3)",
         )
+    draw = np.random.default_rng(0)
+    for code in draw.normal(size=(3, 6)).astype(np.float32):
+        np.testing.assert_allclose(
+            tab.evaluate("c => latlas.runs[1].place(c).slice(0, 2)", code.tolist()),
+            by_neighbours(other.codes, other.codes[:, :2], code),
+            atol=1e-5,
+        )
+        found = tab.evaluate("([x, y]) => [...latlas.runs[1].codeAt(x, y)]", code[:2].tolist())
+        np.testing.assert_allclose(found, by_neighbours(other.codes[:, :2], other.codes, code[:2]), atol=1e-5)
     tab.evaluate("latlas.state = '#run=1&item=5'")
     assert tab.evaluate("latlas.runs[1].shown.from") == "item"
     summary = tab.get_by_text("collapsed dimension")

@@ -551,18 +551,14 @@ def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) ->
 
 def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
     """How weights by name differ from others that were stored: in shape, or by a name that only one of them has."""
-    missing = [f"{name} is missing there" for name in own if name not in other]
-    unknown = [f"{name} is not in this model" for name in other if name not in own]
+    shape = lambda tensor: "x".join(map(str, tensor.shape)) or "a number"  # noqa: E731
     shapes = [
-        f"{name} is {_shape(other[name])} there and {_shape(own[name])} here"
+        f"{name} is {shape(other[name])} there and {shape(own[name])} here"
         for name in own
         if name in other and own[name].shape != other[name].shape
     ]
-    return [*shapes, *missing, *unknown]
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
+    missing = [f"{name} is missing there" for name in own if name not in other]
+    return [*shapes, *missing, *(f"{name} is not in this model" for name in other if name not in own)]
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:

@@ -61,7 +61,10 @@ def open_image(file: ImageSource, page: int | None = None) -> ImageFile:
     """
     if isinstance(file, Held) and isinstance(file.content, Image.Image):
         # No ImageFile, but nothing asks a picture without a format for how its file is laid out.
-        return cast(ImageFile, file.content.copy())
+        copied = file.content.copy()
+        if exif := dict(file.content.getexif()):  # which a copy does not have where it was set by hand
+            copied.getexif().update(exif)
+        return cast(ImageFile, copied)
     image = Image.open(file if isinstance(file, Path) else opened(file), formats=_readable())
     try:
         if page is not None:

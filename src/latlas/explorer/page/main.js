@@ -7,7 +7,7 @@ import { themeOf } from "./colours.js";
 import { fill, h, toggle } from "./dom.js";
 import { groupPanel } from "./groups.js";
 import { restore } from "./hash.js";
-import { ground } from "./intake.js";
+import { usualGround } from "./intake.js";
 import { itemPanel } from "./item.js";
 import { rested } from "./latest.js";
 import { layerBar, legend } from "./legend.js";
@@ -45,6 +45,7 @@ export async function render(root, data, options = {}) {
   dark.addEventListener("change", () => dress(dark.matches));
   build(root, app, dress);
   link(app);
+  requestAnimationFrame(() => app.runs.forEach((_, side) => app.start(side)));
   const ready = finish(app, options);
   ready.catch(() => undefined); // said on the page
   publish(app, ready);
@@ -57,7 +58,7 @@ async function finish(app, options) {
   await Promise.all(app.runs.map(async (run, at) => {
     await run.fill();
     if (run.kind === "image" && run.shape[2] < 3 && run.values) {
-      app.maps[at].plane.light = ground(run.values.subarray(0, run.size), run.shape) > 0.5;
+      app.maps[at].plane.light = (await usualGround(run)) > 0.5;
       app.maps[at].plane.repaint();
     }
   }));

@@ -150,6 +150,7 @@ export class MapOfRun {
       this.view.fit(this.chart.box);
       Object.assign(this.view, { x, y, k: (k / whole) * this.view.whole });
     }
+    if (!this.#fitted) performance.mark("latlas-map"); // how soon there is something to see
     this.#fitted = true;
     this.#draw(BACK | POINTS | OVER);
     this.plane.refine(this.view);

@@ -94,7 +94,7 @@ function keep(best, count, i, d) {
   if (best.length > count) best.pop();
 }
 
-/** The `count` nearest rows of `rows` (n, D), nearest first. @param {Float32Array} rows @param {number} D
+/** The `count` nearest rows of `rows` (n, D), nearest first. @param {ArrayLike<number>} rows @param {number} D
  * @param {ArrayLike<number>} point @param {number} count @param {(i: number) => boolean} [counts]
  * @returns {{i: number, d: number}[]} */
 export function nearestRows(rows, D, point, count, counts) {

@@ -1,7 +1,7 @@
 // What is decoded where the pointer is, and how far it is to be believed.
 
 import { classColour, css } from "./colours.js";
-import { fill, h } from "./dom.js";
+import { fill, h, pen } from "./dom.js";
 import { latest, paced, rested } from "./latest.js";
 import { described, paint, thumbnailOf } from "./pictures.js";
 import { far, farLevel, number } from "./words.js";
@@ -36,8 +36,8 @@ export class Preview {
     const check = rested(160, (/** @type {Now} */ now) => this.#comesBack(now));
     app.on("code", ({ side: at, now }) => {
       if (at !== side) return;
-      show(now);
       this.back.textContent = "";
+      show(now);
       check(now);
     });
     const again = () => app.now[side] && show(/** @type {Now} */ (app.now[side]));
@@ -62,11 +62,13 @@ export class Preview {
     const doubt = app.doubt(this.side, now, times);
     this.#say(now, times, near, doubt);
     if (!run.decoder?.decodes) {
-      this.back.textContent = run.trouble || (run.decoder ? "This page has no decoder." : "The decoder is starting …");
+      const coarse = this.#coarse(now);
+      this.back.textContent = run.trouble || (run.decoder ? "This page has no decoder." : `The decoder is starting …${coarse ? " Until then, the nearest picture made before." : ""}`);
       return;
     }
     try {
       const values = await run.decoder.decode(now.code, 1, true);
+      if (!this.values) performance.mark("latlas-decoded");
       this.values = values;
       paint(this.canvas, run, values, app.theme);
       this.canvas.style.opacity = app.layers.doubt ? String(1 - 0.72 * doubt) : "1";
@@ -75,6 +77,20 @@ export class Preview {
     } catch (error) {
       this.back.textContent = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  /** The picture of the coarse plane that is nearest; false where there is none. @param {Now} now */
+  #coarse({ place: [x, y] }) {
+    const { background } = this.run.chart;
+    if (!background) return false;
+    const { box: [x0, y0, x1, y1], columns, rows, atlas } = background;
+    const cell = (/** @type {number} */ v, /** @type {number} */ from, /** @type {number} */ to, /** @type {number} */ count) => Math.min(count - 1, Math.max(0, Math.floor(((v - from) / (to - from)) * count)));
+    const k = cell(y, y0, y1, rows) * columns + cell(x, x0, x1, columns);
+    Object.assign(this.canvas, { width: atlas.width, height: atlas.height });
+    this.canvas.classList.toggle("pixels", Math.max(atlas.width, atlas.height) <= 96);
+    pen(this.canvas).drawImage(atlas.image, (k % atlas.columns) * atlas.width, Math.floor(k / atlas.columns) * atlas.height, atlas.width, atlas.height, 0, 0, atlas.width, atlas.height);
+    performance.mark("latlas-preview");
+    return true;
   }
 
   /** @param {Now} now @param {number} times @param {{i: number, d: number}[]} near @param {number} doubt */
@@ -86,7 +102,7 @@ export class Preview {
     const vote = run.classOf(near);
     if (vote) {
       const dot = h("span", { class: "dot", style: { background: css(classColour(vote.label, run.classes.length, app.theme)) } });
-      fill(this.verdict, dot, `${run.className(vote.label)} – ${vote.count} of the ${near.length} nearest items`);
+      fill(this.verdict, dot, 2 * vote.count > near.length ? `${run.className(vote.label)} – ${vote.count} of the ${near.length} nearest items` : `Mixed, ${vote.count} of the ${near.length} nearest items are ${run.className(vote.label)}`);
     } else this.verdict.textContent = doubt > 0.6 ? "No data here: do not read much into this picture." : "";
     if (vote && doubt > 0.6) this.verdict.append(h("span", { class: "warn", text: " · no data here" }));
     this.list(near);

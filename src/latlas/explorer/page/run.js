@@ -1,6 +1,6 @@
 // A run as the page uses it: its items, its maps, its model.
 
-import { asked, atlasOf, floatsOf, integersOf } from "./blocks.js";
+import { asked, atlasOf, bytesOf, floatsOf, integersOf } from "./blocks.js";
 import { Chart } from "./chart.js";
 import { openDecoder } from "./decoder.js";
 import { measureDoubt, typicalDistance } from "./doubt.js";
@@ -43,7 +43,7 @@ export class Run {
     /** @type {Chart} */ this.chart = /** @type {any} */ (null);
     /** @type {Float32Array | null} */ this.deviations = null;
     /** @type {Float32Array | null} */ this.kl = null;
-    /** @type {Float32Array | null} */ this.values = null;
+    /** Values of all items; bytes stay bytes, a quarter of the memory. @type {Float32Array | Uint8Array | null} */ this.values = null;
     /** @type {Awaited<ReturnType<typeof atlasOf>> | null} */ this.thumbnails = null;
     /** @type {Partial<Record<typeof NUMBERS[number], Float32Array>>} */ this.numbers = {};
     /** @type {Float32Array} Codes of training items */ this.sample = new Float32Array();
@@ -57,13 +57,12 @@ export class Run {
   /** Everything else but the model. */
   async fill() {
     const { items, sample, prior, projections } = this.data;
-    const optional = (/** @type {import("./contract").Block | undefined} */ block, unit = false) => (block ? floatsOf(block, unit) : null);
+    const optional = (/** @type {import("./contract").Block | undefined} */ block) => (block ? floatsOf(block) : null);
     const [thumbnails, codes] = await Promise.all([items.thumbnails ? atlasOf(items.thumbnails) : null, floatsOf(sample.codes)]);
     this.thumbnails = thumbnails;
     this.sample = codes.length ? codes : this.codes;
-    [this.deviations, this.kl, this.values, this.draws] = await Promise.all([
-      optional(items.deviations), optional(items.kl), optional(items.values, true), optional(prior?.draws),
-    ]);
+    const values = items.values?.type === "uint8" ? bytesOf(items.values) : optional(items.values);
+    [this.deviations, this.kl, this.values, this.draws] = await Promise.all([optional(items.deviations), optional(items.kl), values, optional(prior?.draws)]);
     for (const name of NUMBERS) {
       const block = items[name];
       if (block) this.numbers[name] = await floatsOf(block);
@@ -149,7 +148,9 @@ export class Run {
 
   /** The values of an item, null where this page lacks them. @param {number} i @returns {Promise<Float32Array | null>} */
   async valuesOf(i) {
-    if (this.values) return this.values.subarray(i * this.size, (i + 1) * this.size);
+    const some = this.values?.subarray(i * this.size, (i + 1) * this.size);
+    if (some instanceof Uint8Array) return Float32Array.from(some, (v) => v / 255);
+    if (some) return some;
     const address = this.data.items.values_url;
     if (!address) return null;
     const bytes = await asked(address.replace("{row}", String(i)));
@@ -158,8 +159,11 @@ export class Run {
 
   /** Items nearest in values, where the page has them. @param {number} i @param {number} count */
   nearestInValues(i, count) {
-    if (!this.values || this.values.length > 3e7) return [];
-    return nearestRows(this.#onScale(this.values), this.size, this.#onScale(this.values.subarray(i * this.size, (i + 1) * this.size)), count, (other) => other !== i);
+    if (!this.values || this.values.length > 1e8) return [];
+    const bytes = this.values instanceof Uint8Array; // then of one scale already
+    const all = this.values instanceof Uint8Array ? this.values : this.#onScale(this.values);
+    const near = nearestRows(all, this.size, all.subarray(i * this.size, (i + 1) * this.size), count, (other) => other !== i);
+    return bytes ? near.map(({ i: other, d }) => ({ i: other, d: d / 255 })) : near;
   }
 
   /** Values on the model's scale, on which a column's units do not matter. @param {Float32Array} values */
