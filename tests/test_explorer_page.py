@@ -388,8 +388,9 @@ def test_a_live_page_asks_its_server(browser: Any, model: Linear) -> None:
             route.fulfill(body=rows.astype(np.float32).tobytes())
         else:
             style, script = ((BUNDLE / f"explorer.{kind}").read_text("utf-8") for kind in ("css", "js"))
-            head = f"<!doctype html><title>x</title><style>{style}</style><div id=latlas></div><script>{script}</script>"
-            route.fulfill(body=f"{head}<script>latlasExplorer.boot()</script>", content_type="text/html")
+            body = f"<style>{style}</style><div id=latlas></div><script>{script}</script>"
+            body += "<script>latlasExplorer.boot()</script>"
+            route.fulfill(body=f"<!doctype html><title>x</title>{body}", content_type="text/html")
 
     tab = browser.new_page()
     tab.route("**/*", serve)
