@@ -46,9 +46,9 @@ def explore(
     """Opens a page on which one walks through the latent space of a finished run, or of two beside each other.
 
     The page is served from this machine to itself alone, at a free port unless `port` is given, and at an address that
-    nobody else knows; it is opened in the `browser`, and the call ends with Ctrl-C. `started` is called with the address.
-    In a notebook the result shows the page, and nothing is served. Raises InputError for an unfinished run, missing
-    data, and a port that is taken.
+    nobody else knows; it is opened in the `browser`, and the call ends with Ctrl-C. `started` is called with the
+    address, which is printed without it. In a notebook the result shows the page, and nothing is served. Raises
+    InputError for an unfinished run, missing data, and a port that is taken.
     """
     check_number(port, "port")
     if in_notebook():

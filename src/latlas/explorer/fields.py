@@ -1,4 +1,4 @@
-"""What lies beneath a map: how far each place can be trusted, where the prior and the data are, what the plane decodes to."""
+"""What lies beneath a map: how far places can be trusted, where prior and data are, and what decodes there."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _line(subject: Subject) -> Map:
     heights = np.random.default_rng(0).uniform(-0.2, 0.2, len(codes)) * np.ptp(codes)
     places = np.stack([codes[:, 0], heights], 1).astype(np.float32)
     about = {
-        "title": "The one latent dimension", "note": "It lies across; heights are random, so that points do not cover each other.",
+        "title": "The one latent dimension", "note": "It lies across; heights are random and mean nothing.",
         "mean": mean.tolist(), "components": components.tolist(),
     }  # fmt: skip
     return Map("pca", *_linear(mean, components), places, np.arange(0), about)
@@ -125,7 +125,9 @@ def _tsne(subject: Subject) -> Map:
     place, code_at = weighted(anchors, places), weighted(places, anchors)
     whole = place(subject.codes)
     whole[rows] = places
-    note = f"{len(rows):,} anchors; other codes lie at the weighted mean of their nearest anchors, and places decode the same way."
+    note = (
+        f"{len(rows):,} anchors; other codes lie among their nearest anchors, and places decode the same way."
+    )
     held_out = _held_out(subject, rows)
     return Map(
         "neighbours",

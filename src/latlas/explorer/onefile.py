@@ -100,7 +100,7 @@ def shared(
     }  # fmt: skip
     if len(runs) > 1:
         first, second = ((run.info["data"]["fingerprint"], run.measured) for run, _ in opened)
-        data["same_items"] = bool(first == second and np.array_equal(*rows))
+        data["same_items"] = bool(first == second and np.array_equal(rows[0], rows[1]))
     return data
 
 
@@ -143,7 +143,7 @@ def _networks(run: Run, context: Context, notes: list[str]) -> tuple[Networks, d
         notes.append(f"{name}: {model.item.kind}s are decoded in the live page only: latlas explore")
         return {}, {}
     found: Networks = {}
-    differences = {}
+    differences: dict[str, float] = {}
     parts = parts_of(model)
     for done, part in enumerate(parts):
         context.observer.progress("exporting networks", done, len(parts), part.name)

@@ -59,7 +59,7 @@ def run_data(subject: Subject, store: Store, name: str) -> dict[str, Any]:
 
 
 def _activity(subject: Subject) -> tuple[list[float], list[int]]:
-    """Var(mean codes) / Var(draws) of each dimension, and the dimensions without activity, as the report counts them."""
+    """Var(mean codes) / Var(draws) of each dimension, and the inactive dimensions, as the report counts them."""
     between = subject.codes.astype(float).var(0)
     within = 0.0 if subject.deviations is None else np.square(subject.deviations.astype(float)).mean(0)
     total = between + within
@@ -107,7 +107,9 @@ def _findings(measured: Mapping[str, Any], collapsed: list[int], fields: Fields)
     """What the diagnosis found, with the dimensions or the part of the first map that it is about."""
     rows = []
     for finding in measured.get("findings", ()):
-        row = {key: str(finding.get(key, "")) for key in ("level", "title", "evidence", "cause")}
+        row: dict[str, Any] = {
+            key: str(finding.get(key, "")) for key in ("level", "title", "evidence", "cause")
+        }
         row["advice"] = " ".join(
             [str(finding.get("remedy", "")), *map(str, finding.get("commands", ()))]
         ).strip()

@@ -274,7 +274,7 @@ async def _rows(request: Request, width: int) -> np.ndarray:
         raise Refused(408, f"the request took longer than {PATIENCE:g} seconds") from None
     if not body or len(body) % (4 * width):
         raise Refused(400, f"{len(body):,} bytes: expected rows of {width:,} numbers of 4 bytes each")
-    rows = np.frombuffer(bytes(body), "<f4").reshape(-1, width)
+    rows = np.frombuffer(body, "<f4").astype(np.float32).reshape(-1, width)
     if not np.isfinite(rows).all():
         raise Refused(400, "numbers must be finite")
     return rows
