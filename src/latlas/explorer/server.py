@@ -29,6 +29,7 @@ from latlas.metrics import Context
 from latlas.runs import Run
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -301,16 +302,23 @@ def bound(port: int) -> socket.socket:
 
 def serve(served: Live, own: socket.socket, started: Callable[[str], None]) -> None:
     """Serves the page until Ctrl-C; `started` is called with its address when it can be opened."""
+    token = secrets.token_urlsafe(24)
+    made = made_server(served, own, token)
+    own.listen(128)  # from here on requests wait for their answer, so that the page may be opened
+    started(f"http://{HOST}:{own.getsockname()[1]}/{token}/")
+    with contextlib.suppress(KeyboardInterrupt):
+        made.run(sockets=[own])
+
+
+def made_server(served: Live, own: socket.socket, token: str) -> uvicorn.Server:
+    """The server of a page behind this socket."""
     import uvicorn
 
-    token, port = secrets.token_urlsafe(24), own.getsockname()[1]
+    port = own.getsockname()[1]
     hosts = frozenset(f"{name}:{port}" for name in (HOST, "localhost"))
     config = uvicorn.Config(
         application(served, token, hosts), log_config=None, access_log=False, lifespan="off", ws="none",
         server_header=False, date_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=2**16, http="h11", loop="asyncio",
     )  # fmt: skip
-    own.listen(128)  # from here on requests wait for their answer, so that the page may be opened
-    started(f"http://{HOST}:{port}/{token}/")
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[own])
+    return uvicorn.Server(config)
