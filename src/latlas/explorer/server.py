@@ -30,7 +30,6 @@ from latlas.runs import Run
 
 if TYPE_CHECKING:
     import uvicorn
-    from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
@@ -99,72 +98,75 @@ class Refused(Exception):
 def application(served: Live, token: str, hosts: frozenset[str]) -> Any:
     """The server as an ASGI application that answers only requests to one of `hosts`, as 127.0.0.1:8000."""
     from starlette.applications import Starlette
-    from starlette.responses import Response
     from starlette.routing import Route
 
-    data = as_json(served.data | {"token": token}).encode()
-    title = str(served.data["title"])
-    text = html.render(
-        "explorer.html.j2", title=title, policy="", style="", data="", scripts=[], elements={}, start=START, notice="",
-        address="data.json",
-    )  # fmt: skip
-    models = [_Model(subject) for subject in served.subjects]
+    files = _Files(served, token)
+    routes = [
+        Route(f"/{token}/", files.page),
+        Route(f"/{token}/blocks/{{name:str}}", files.block),
+        Route(f"/{token}/values/{{at:int}}/{{row:int}}", files.item),
+        Route(f"/{token}/decode/{{at:int}}", files.decode, methods=["POST"]),
+        Route(f"/{token}/encode/{{at:int}}", files.encode, methods=["POST"]),
+        Route(f"/{token}/{{name:str}}", files.file),
+    ]
+    return _Gate(Starlette(routes=routes, exception_handlers={Refused: _refused}), token, hosts)
 
-    async def page(request: Request) -> Response:
-        return Response(text, media_type="text/html; charset=utf-8")
 
-    async def file(request: Request) -> Response:
-        name = request.path_params["name"]
-        if name == "data.json":
-            return Response(data, media_type="application/json")
-        if name not in FILES:
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return _answer(error.why.encode(), "text/plain; charset=utf-8", error.status)
+
+
+def _answer(content: bytes, kind: str = "application/octet-stream", status: int = 200) -> Response:
+    from starlette.responses import Response
+
+    return Response(content, status, media_type=kind)
+
+
+class _Files:
+    """What there is behind the token's address."""
+
+    def __init__(self, served: Live, token: str) -> None:
+        self.blocks, self.models = served.blocks, [_Model(subject) for subject in served.subjects]
+        text = html.render(
+            "explorer.html.j2", title=str(served.data["title"]), policy="", style="", data="", scripts=[], elements={},
+            start=START, notice="", address="data.json",
+        )  # fmt: skip
+        self.text = text.encode(errors="backslashreplace")
+        self.files = {"data.json": (as_json(served.data | {"token": token}).encode(), "application/json")}
+        self.files |= {name: ((BUNDLE / name).read_bytes(), kind) for name, kind in FILES.items()}
+
+    async def page(self, request: Request) -> Response:
+        return _answer(self.text, "text/html; charset=utf-8")
+
+    async def file(self, request: Request) -> Response:
+        if (name := request.path_params["name"]) not in self.files:
             raise Refused(404, "there is no such file")
-        return Response((BUNDLE / name).read_bytes(), media_type=FILES[name])
+        return _answer(*self.files[name])
 
-    async def block(request: Request) -> Response:
-        content = served.blocks.get(request.path_params["name"])
-        if content is None:
+    async def block(self, request: Request) -> Response:
+        if (name := request.path_params["name"]) not in self.blocks:
             raise Refused(404, "there is no such block")
-        return Response(content, media_type="application/octet-stream")
+        return _answer(self.blocks[name])
 
-    async def item(request: Request) -> Response:
-        subject, row = _model_at(models, request).subject, request.path_params["row"]
+    async def item(self, request: Request) -> Response:
+        subject, row = self._model(request).subject, request.path_params["row"]
         if row >= len(subject.rows):
             raise Refused(404, f"rows are 0 to {len(subject.rows) - 1}")
         values = subject.values(subject.items.take(np.array([row])))
-        return Response(values.astype("<f4").tobytes(), media_type="application/octet-stream")
+        return _answer(values.astype("<f4").tobytes())
 
-    async def decode(request: Request) -> Response:
-        return Response(
-            await _model_at(models, request).decode(request), media_type="application/octet-stream"
-        )
+    async def decode(self, request: Request) -> Response:
+        return _answer(await self._model(request).decode(request))
 
-    async def encode(request: Request) -> Response:
-        return Response(
-            await _model_at(models, request).encode(request), media_type="application/octet-stream"
-        )
+    async def encode(self, request: Request) -> Response:
+        return _answer(await self._model(request).encode(request))
 
-    async def refused(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refused)
-        return Response(error.why, error.status, media_type="text/plain; charset=utf-8")
-
-    routes = [
-        Route(f"/{token}/", page),
-        Route(f"/{token}/blocks/{{name:str}}", block),
-        Route(f"/{token}/values/{{at:int}}/{{row:int}}", item),
-        Route(f"/{token}/decode/{{at:int}}", decode, methods=["POST"]),
-        Route(f"/{token}/encode/{{at:int}}", encode, methods=["POST"]),
-        Route(f"/{token}/{{name:str}}", file),
-    ]
-    inner: Starlette = Starlette(routes=routes, exception_handlers={Refused: refused})
-    return _Gate(inner, token, hosts)
-
-
-def _model_at(models: Sequence[_Model], request: Request) -> _Model:
-    at = request.path_params["at"]
-    if at >= len(models):
-        raise Refused(404, "there is no such run")
-    return models[at]
+    def _model(self, request: Request) -> _Model:
+        at = request.path_params["at"]
+        if at >= len(self.models):
+            raise Refused(404, "there is no such run")
+        return self.models[at]
 
 
 class _Gate:
