@@ -34,7 +34,7 @@ class Explorer:
         # Without allow-same-origin the page can reach neither the notebook nor its server.
         style = "width:100%;height:820px;border:0;border-radius:8px"
         return (
-            f'<iframe sandbox="allow-scripts allow-downloads" title="{escape(self.name)}" style="{style}"'
+            f'<iframe sandbox="allow-scripts" title="{escape(self.name)}" style="{style}"'
             f' srcdoc="{escape(self.page)}"></iframe>'
         )
 

@@ -13,7 +13,7 @@ import torch
 from latlas.explorer.blocks import Store
 from latlas.explorer.maps import Map
 from latlas.explorer.subject import Subject, nearest
-from latlas.explorer.thumbnails import atlas, side_for
+from latlas.explorer.thumbnails import atlas, pictures_in_one, side_for
 
 COLUMNS, COARSE = 56, 24  # of the grids of doubt and densities, and of the decoded plane
 MOST_VALUES = 2**25  # of the decoded grid, above which it is coarser
@@ -191,10 +191,8 @@ class Fields:
             grid = self.grid.coarser(COARSE)
             made = self.subject.decode(self.map.code_at(grid.centres))
             side = side_for(made.shape[1:3], len(made))
-            found["background"] = {
-                **grid.to_dict(),
-                "atlas": atlas(store, f"{name}-plane", made, side, grid.columns),
-            }
+            pictures = pictures_in_one([made], len(made), side, grid.columns)
+            found["background"] = {**grid.to_dict(), "atlas": atlas(store, f"{name}-plane", pictures)}
         return found
 
 

@@ -36,14 +36,15 @@ SIDES = (64, 48, 32, 28, 20)  # of thumbnails, that are tried from the largest o
 LEAST_ITEMS = 500
 RUNTIME = "latlas-runtime"
 Networks = dict[str, bytes]
+Pictures = tuple[bytes, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What of a run goes into a file: its items' rows, the side of their thumbnails (0: none), all values or not."""
+    """What of a run goes into a file: its items' rows, their thumbnails, all values or not."""
 
     rows: np.ndarray
-    side: int
+    thumbnails: Pictures | None
     values: bool
 
 
@@ -76,8 +77,11 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
     for at, (run, context) in enumerate(opened):
         plans.append(plan := _plan(run, context, room[at], notes))
         subject = Subject(run, context, plan.rows)
-        runs.append(_filled(subject, plan, networks[at], store, f"run{at}"))
-    data: dict[str, Any] = shared(runs, opened, [plan.rows for plan in plans])
+        data = _filled(subject, plan, networks[at], store, f"run{at}")
+        if run.path.is_absolute():  # whoever gets the file need not know where it stands here
+            data["path"] = data["name"]
+        runs.append(data)
+    data = shared(runs, opened, [plan.rows for plan in plans])
     if with_networks:
         store.elements[RUNTIME] = wasm
         data["runtime"] = {"type": "bytes", "encoding": "gzip", "element": RUNTIME}
@@ -183,29 +187,30 @@ def _plan(run: Run, context: Context, room: float, notes: list[str]) -> Plan:
         rows = context.test.even_rows(n)
         subject = Subject(run, context, rows)
         left = room - 250_000 - 12.0 * n * (latent + 3)  # codes, deviations, KL and numbers, maps
-        side, taken = _thumbnails(subject, left)
-        if ((side or not subject.pictorial) and left > 0) or n <= LEAST_ITEMS:
+        thumbnails, taken = _thumbnails(subject, left)
+        if ((thumbnails or not subject.pictorial) and left > 0) or n <= LEAST_ITEMS:
             break
         n = max(LEAST_ITEMS, n // 2)
     if n < whole:
         notes.append(
             f"{name}: {n:,} of {whole:,} items are in the file, evenly spaced; latlas explore shows more"
         )
-    sent = len(packed(_bytes_of(subject).tobytes())) if np.prod(subject.shape) * n < 2**26 else LARGEST
-    return Plan(rows, side, sent < left - taken)
+    sent = len(packed(_bytes_of(subject).tobytes())) if np.prod(subject.shape) * n < 2**24 else LARGEST
+    return Plan(rows, thumbnails, sent < left - taken)
 
 
-def _thumbnails(subject: Subject, left: float) -> tuple[int, int]:
-    """The side of the largest thumbnails that there is room for, and what they take; 0 for none."""
+def _thumbnails(subject: Subject, left: float) -> tuple[Pictures | None, int]:
+    """The largest thumbnails that there is room for, and the bytes that they take; None where there is none."""
     if not subject.pictorial:
-        return 0, 0
-    images = subject.values(subject.items)
-    sides = sorted({side_for(images.shape[1:3], len(images), most) for most in SIDES}, reverse=True)
+        return None, 0
+    n = len(subject.rows)
+    sides = sorted({side_for(subject.shape[:2], n, most) for most in SIDES}, reverse=True)
     for side in sides:
-        taken = 4 * len(pictures_in_one(images, side, max(1, int(np.ceil(np.sqrt(len(images))))))[0]) // 3
+        pictures = pictures_in_one(subject.parts(), n, side)
+        taken = 4 * len(pictures[0]) // 3
         if taken < 0.8 * left:
-            return side, taken
-    return 0, 0
+            return pictures, taken
+    return None, 0
 
 
 def _bytes_of(subject: Subject) -> np.ndarray:
@@ -216,9 +221,8 @@ def _bytes_of(subject: Subject) -> np.ndarray:
 
 def _filled(subject: Subject, plan: Plan, networks: Networks, store: Inlined, name: str) -> dict[str, Any]:
     data = run_data(subject, store, name)
-    if plan.side:
-        images = subject.values(subject.items)
-        data["items"]["thumbnails"] = atlas(store, f"{name}-thumbnails", images, plan.side)
+    if plan.thumbnails:
+        data["items"]["thumbnails"] = atlas(store, f"{name}-thumbnails", plan.thumbnails)
     if plan.values:
         data["items"]["values"] = store.put(f"{name}-values", _bytes_of(subject))
     for part, content in networks.items():

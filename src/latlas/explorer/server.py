@@ -24,7 +24,7 @@ from latlas.explorer.blocks import Addressed
 from latlas.explorer.onefile import BUNDLE, START, as_json, hash_of, shared
 from latlas.explorer.run_data import run_data
 from latlas.explorer.subject import Subject
-from latlas.explorer.thumbnails import atlas, side_for
+from latlas.explorer.thumbnails import atlas, pictures_in_one, side_for
 from latlas.metrics import Context
 from latlas.runs import Run
 
@@ -72,9 +72,9 @@ def live(opened: Sequence[tuple[Run, Context]]) -> Live:
         subject = Subject(run, context, context.test.even_rows(MOST_ITEMS))
         data = run_data(subject, store, f"run{at}")
         if subject.pictorial:
-            images = subject.values(subject.items)
-            side = side_for(images.shape[1:3], len(images))
-            data["items"]["thumbnails"] = atlas(store, f"run{at}-thumbnails", images, side)
+            n = len(subject.rows)
+            pictures = pictures_in_one(subject.parts(), n, side_for(subject.shape[:2], n))
+            data["items"]["thumbnails"] = atlas(store, f"run{at}-thumbnails", pictures)
         data["items"]["values_url"] = f"values/{at}/{{row}}"
         data |= {"decoder": _server("decode", at), "encoder": _server("encode", at)}
         subjects.append(subject)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -125,6 +125,11 @@ class Subject:
         near = nearest(self.sample, codes, 2)[0]
         apart = np.where(near[:, 0] > 0, near[:, 0], near[:, -1])
         return np.sort(apart[apart > 0]) if (apart > 0).any() else np.ones(1)
+
+    def parts(self) -> Iterator[np.ndarray]:
+        """The values of all items, some at a time."""
+        for rows in self.model.chunks(len(self.items)):
+            yield self.values(self.items.take(rows))
 
     def values(self, items: Split) -> np.ndarray:
         """Items as the page shows them: images in [0, 1], (N, H, W, C); else data units, (N, D)."""
