@@ -56,7 +56,7 @@ export function restore(app, given) {
   map.hidden.clear();
   hidden.forEach((label) => map.hidden.add(label));
   const colour = words.get("colour");
-  if (colour && colour in run.numbers) map.colouring = colour;
+  if (colour && run.coloursOf(colour)) map.colouring = colour;
   app.filter();
   const [x, y, zoom] = numbers("at");
   if (zoom > 0) {

@@ -77,7 +77,7 @@ export function legend(app, side) {
   draw();
   app.on("theme", draw);
   app.on("filter", (at) => at === side && draw());
-  const colouring = chooser("Colour", () => Object.entries(COLOURINGS).filter(([key]) => key === "class" || /** @type {any} */ (run.numbers)[key]), () => map.colouring, (key) => {
+  const colouring = chooser("Colour", () => [...Object.entries(COLOURINGS).filter(([key]) => key === "class" || run.coloursOf(key)), ...columnsOf(run)], () => map.colouring, (key) => {
     map.colouring = key;
     map.recolour();
     draw();
@@ -87,10 +87,16 @@ export function legend(app, side) {
   return h("div", { class: "legend" }, chips, h("div", { class: "choices" }, colouring.element, columns?.element, projectionChooser(app, side)));
 }
 
+/** A table's columns as colours. @param {import("./run.js").Run} run */
+function columnsOf(run) {
+  const columns = run.kind === "table" && run.values ? (run.data.columns ?? []) : [];
+  return columns.map((c, k) => [`column:${k}`, c.name]);
+}
+
 /** @param {App} app @param {number} side */
 function scaleLegend(app, side) {
   const map = app.maps[side];
-  const values = /** @type {Float32Array} */ (/** @type {any} */ (app.runs[side].numbers)[map.colouring]);
+  const values = app.runs[side].coloursOf(map.colouring) ?? new Float32Array(1);
   const sorted = Float32Array.from(values).sort();
   const stops = [0, 0.25, 0.5, 0.75, 1].map((t) => css(scaleColour(0.15 + 0.85 * t, app.theme)));
   return h("span", { class: "scale" }, number(sorted[Math.floor(0.02 * sorted.length)]),

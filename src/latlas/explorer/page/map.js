@@ -36,7 +36,7 @@ export class MapOfRun {
   /** @type {"look" | "lasso" | "path"} */ tool = "look";
   /** @type {Set<number>} Labels that the legend has switched off */ hidden = new Set();
   /** @type {number | null} A label that stands out for a moment */ bright = null;
-  /** @type {string} "class", a number of the items, or "column:k" of the plane */ colouring = "class";
+  /** @type {string} "class", or what `Run.coloursOf` takes */ colouring = "class";
   /** Whether the places are those of an earlier step. */
   past = false;
   #dirty = 0;
@@ -257,7 +257,7 @@ export class MapOfRun {
   recolour() {
     this.#names = null;
     const { run, theme } = this;
-    const numbers = /** @type {Float32Array | undefined} */ (/** @type {any} */ (run.numbers)[this.colouring]);
+    const numbers = run.coloursOf(this.colouring);
     if (numbers) {
       const sorted = Float32Array.from(numbers).sort();
       const [least, most] = [0.02, 0.98].map((q) => sorted[Math.floor(q * (sorted.length - 1))]);

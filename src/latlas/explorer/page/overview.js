@@ -10,9 +10,9 @@ import { measured } from "./words.js";
 /** @param {App} app */
 export function overview(app) {
   const element = h("div", { class: "overview" });
-  fill(element, ...app.runs.map((run, side) => h("section", {},
-    app.runs.length > 1 && h("h3", { text: run.name }),
-    numbers(run), findings(app, side))), dialPanel(app), ...app.runs.map(facts), keys());
+  const two = app.runs.length > 1;
+  fill(element, two && compared(app.runs), ...app.runs.map((run, side) => h("section", {},
+    two && h("h3", { text: run.name }), !two && numbers(run), findings(app, side))), dialPanel(app), ...app.runs.map(facts), keys());
   return element;
 }
 
@@ -21,6 +21,19 @@ function numbers(run) {
   const all = run.data.numbers ?? [];
   return all.length > 0 && h("dl", { class: "numbers" }, ...all.map((n) => h("div", { title: n.note ?? "" },
     h("dt", { text: n.title }), h("dd", {}, h("b", { text: measured(n.value, n.error) }), h("span", { text: n.unit ? ` ${n.unit}` : "" })))));
+}
+
+/** The numbers of all runs side by side. @param {import("./run.js").Run[]} runs */
+function compared(runs) {
+  const titles = [...new Set(runs.flatMap((run) => (run.data.numbers ?? []).map((n) => n.title)))];
+  const cell = (/** @type {import("./run.js").Run} */ run, /** @type {string} */ title) => {
+    const found = run.data.numbers?.find((n) => n.title === title);
+    return h("td", {}, found ? h("b", { text: measured(found.value, found.error) }) : "–");
+  };
+  const unit = (/** @type {string} */ title) => runs.map((run) => run.data.numbers?.find((n) => n.title === title)?.unit).find(Boolean) ?? "";
+  return titles.length > 0 && h("table", { class: "compared" },
+    h("thead", {}, h("tr", {}, h("td"), ...runs.map((run) => h("th", { scope: "col", text: run.name })))),
+    h("tbody", {}, ...titles.map((title) => h("tr", {}, h("th", { scope: "row" }, title, h("small", { text: unit(title) })), ...runs.map((run) => cell(run, title))))));
 }
 
 /** @param {import("./run.js").Run} run */

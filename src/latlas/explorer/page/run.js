@@ -180,6 +180,15 @@ export class Run {
     return p.reduce((sum, v, k) => sum + (v - q[k]) ** 2, 0) / p.length;
   }
 
+  /** A number of each item that points can be coloured by: of the run, or a table's column ("column:0"). @param {string} key @returns {Float32Array | null} */
+  coloursOf(key) {
+    const { values, size } = this;
+    const column = key.startsWith("column:") ? Number(key.slice(7)) : -1;
+    if (column < 0) return Object.entries(this.numbers).find(([name]) => name === key)?.[1] ?? null;
+    if (!values || this.kind === "image" || !(column < size)) return null;
+    return Float32Array.from({ length: this.n }, (_, i) => values[i * size + column]);
+  }
+
   /** The share of test items that are reconstructed better than this. @param {number} error */
   worseThan(error) {
     const all = this.numbers.squared_error;
