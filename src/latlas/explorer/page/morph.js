@@ -18,6 +18,8 @@ export class Morph {
   /** @type {{code: Float32Array, place: [number, number]}[]} */ stops = [];
   /** @type {[number, number][]} */ freehand = [];
   /** @type {Way[]} */ ways = [];
+  /** Whether the stops are an example, which the first own stop replaces. */
+  example = false;
   t = 0;
   playing = false;
   side = 0;
@@ -37,7 +39,7 @@ export class Morph {
       h("div", { class: "row" }, button("Add what is shown", () => this.add()), this.picking, this.drawing, button("Clear", () => this.clear(), { class: "quiet" })), this.list, this.views, this.tools);
     this.#show = latest(() => this.#paintAll());
     app.on("tab", () => {
-      if (app.tab === "morph") return;
+      if (app.tab === "morph") return this.#exemplify();
       this.#stopTools();
       this.playing = false;
     });
@@ -50,6 +52,21 @@ export class Morph {
     for (const button of [this.picking, this.drawing]) button.setAttribute("aria-pressed", "false");
     if (this.app.onDrawn) this.app.draw("look", null);
     this.app.onPick = null;
+  }
+
+  /** A first walk, until the person chooses stops: from what is shown to an item well away from it. */
+  #exemplify() {
+    const { app } = this;
+    const { run } = app;
+    const now = app.held[app.side] ?? app.current;
+    if (this.stops.length || this.freehand.length || !now || !run.decoder) return;
+    const away = Array.from({ length: Math.min(200, run.n) }, (_, k) => Math.floor((k * run.n) / Math.min(200, run.n)))
+      .map((i) => ({ i, d: Math.hypot(run.chart.x[i] - now.place[0], run.chart.y[i] - now.place[1]) })).sort((a, b) => a.d - b.d);
+    const { i } = away[Math.floor(0.8 * away.length)];
+    this.side = app.side;
+    this.push(now.code, now.place);
+    this.push(run.code(i), [run.chart.x[i], run.chart.y[i]]);
+    this.example = true;
   }
 
   /** @param {boolean} on */
@@ -96,12 +113,15 @@ export class Morph {
   /** @param {Float32Array} code @param {[number, number]} place */
   push(code, place) {
     this.freehand = [];
+    if (this.example) this.stops = [];
+    this.example = false;
     this.stops.push({ code: Float32Array.from(code), place });
     this.plan();
   }
 
   clear() {
     this.playing = false;
+    this.example = false;
     this.stops = [];
     this.freehand = [];
     this.app.maps.forEach((map) => {

@@ -34,13 +34,14 @@ export class Preview {
     const show = latest((/** @type {Now} */ now) => this.#show(now));
     this.list = paced(90, (/** @type {{i: number, d: number}[]} */ near) => fill(this.near, ...near.map(({ i, d }) => this.#nearItem(i, d))));
     const check = rested(160, (/** @type {Now} */ now) => this.#comesBack(now));
-    app.on("code", ({ side: at, now }) => {
-      if (at !== side) return;
+    const begin = (/** @type {Now | null} */ now) => {
+      if (!now) return;
       this.back.textContent = "";
       show(now);
       check(now);
-    });
-    const again = () => app.now[side] && show(/** @type {Now} */ (app.now[side]));
+    };
+    app.on("code", ({ side: at, now }) => at === side && begin(now));
+    const again = () => begin(app.now[side]);
     app.on("ready", again);
     app.on("layers", again);
     app.on("theme", again);
