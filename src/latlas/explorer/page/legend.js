@@ -6,19 +6,45 @@ import { number, percent } from "./words.js";
 
 /** @typedef {import("./app.js").App} App */
 
-const COLOURINGS = { class: "class", squared_error: "squared error", elbo: "ELBO", distortion: "distortion", rate: "rate" };
-const LAYER_NAMES = { points: "Points", pictures: "Pictures", plane: "Plane", doubt: "Doubt", density: "Density", names: "Names" };
+const COLOURINGS = {
+  class: "class",
+  squared_error: "squared error",
+  elbo: "ELBO",
+  distortion: "distortion",
+  rate: "rate",
+};
+const LAYER_NAMES = {
+  points: "Points",
+  pictures: "Pictures",
+  plane: "Plane",
+  doubt: "Doubt",
+  density: "Density",
+  names: "Names",
+};
 const LAYER_WORDS = {
-  points: "Every test item", pictures: "Thumbnails, where there is room", plane: "What the model decodes, behind the points",
+  points: "Every test item",
+  pictures: "Thumbnails, where there is room",
+  plane: "What the model decodes, behind the points",
   doubt: "Fog where no data are, where re-encoding does not come back, or where the picture tears",
-  density: "Contours: the prior dashed, where the codes lie solid", names: "Names of classes",
+  density: "Contours: the prior dashed, where the codes lie solid",
+  names: "Names of classes",
 };
 
 /** @param {App} app */
 export function layerBar(app) {
   const element = h("div", { class: "layers", role: "group", "aria-label": "Layers of the map" });
-  const make = () => fill(element, ...Object.entries(LAYER_NAMES).filter(([name]) => possible(app, name)).map(([name, title]) =>
-    toggle(title, /** @type {any} */ (app.layers)[name], (on) => app.setLayers({ [name]: on }), { title: /** @type {any} */ (LAYER_WORDS)[name], data: { layer: name } })));
+  const make = () =>
+    fill(
+      element,
+      ...Object.entries(LAYER_NAMES)
+        .filter(([name]) => possible(app, name))
+        .map(([name, title]) =>
+          toggle(title, /** @type {any} */ (app.layers)[name], (on) => app.setLayers({ [name]: on }), {
+            title: /** @type {any} */ (LAYER_WORDS)[name],
+            data: { layer: name },
+          }),
+        ),
+    );
   make();
   app.on("filled", make);
   app.on("layers", make);
@@ -48,8 +74,15 @@ export function legend(app, side) {
   };
   const chip = (/** @type {number} */ label, /** @type {string} */ name, /** @type {number} */ count) => {
     const colour = css(classColour(label, run.classes.length, app.theme));
-    const element = toggle("", !map.hidden.has(label), (on) => flip(label, on), { class: "chip", title: `${name}: ${count}. Double-click shows it alone.` });
-    element.append(h("span", { class: "dot", style: { background: colour } }), h("span", { text: name }), h("small", { text: count.toLocaleString("en") }));
+    const element = toggle("", !map.hidden.has(label), (on) => flip(label, on), {
+      class: "chip",
+      title: `${name}: ${count}. Double-click shows it alone.`,
+    });
+    element.append(
+      h("span", { class: "dot", style: { background: colour } }),
+      h("span", { text: name }),
+      h("small", { text: count.toLocaleString("en") }),
+    );
     const shine = (/** @type {number | null} */ which) => () => {
       map.bright = which;
       map.recolour();
@@ -67,24 +100,52 @@ export function legend(app, side) {
   };
   const draw = () => {
     if (map.colouring !== "class") return fill(chips, scaleLegend(app, side));
-    if (!run.classes.length) return fill(chips, h("span", { class: "muted", text: `${run.n.toLocaleString("en")} test items` }));
-    fill(chips, ...run.classes.map((name, k) => chip(k, name, counts[k])), without > 0 && chip(-1, "no label", without),
-      map.hidden.size > 0 && button("Show all", () => {
-        map.hidden.clear();
-        app.filter();
-      }, { class: "quiet" }));
+    if (!run.classes.length)
+      return fill(chips, h("span", { class: "muted", text: `${run.n.toLocaleString("en")} test items` }));
+    fill(
+      chips,
+      ...run.classes.map((name, k) => chip(k, name, counts[k])),
+      without > 0 && chip(-1, "no label", without),
+      map.hidden.size > 0 &&
+        button(
+          "Show all",
+          () => {
+            map.hidden.clear();
+            app.filter();
+          },
+          { class: "quiet" },
+        ),
+    );
   };
   draw();
   app.on("theme", draw);
   app.on("filter", (at) => at === side && draw());
-  const colouring = chooser("Colour", () => [...Object.entries(COLOURINGS).filter(([key]) => key === "class" || run.coloursOf(key)), ...columnsOf(run)], () => map.colouring, (key) => {
-    map.colouring = key;
-    map.recolour();
-    draw();
-  });
-  const columns = run.kind === "image" ? null : chooser("Plane", () => (run.data.columns ?? []).map((c, k) => [String(k), c.name]), () => String(map.plane.column), (key) => map.plane.use(Number(key)));
+  const colouring = chooser(
+    "Colour",
+    () => [...Object.entries(COLOURINGS).filter(([key]) => key === "class" || run.coloursOf(key)), ...columnsOf(run)],
+    () => map.colouring,
+    (key) => {
+      map.colouring = key;
+      map.recolour();
+      draw();
+    },
+  );
+  const columns =
+    run.kind === "image"
+      ? null
+      : chooser(
+          "Plane",
+          () => (run.data.columns ?? []).map((c, k) => [String(k), c.name]),
+          () => String(map.plane.column),
+          (key) => map.plane.use(Number(key)),
+        );
   app.on("filled", () => [colouring, columns].forEach((c) => c?.update()));
-  return h("div", { class: "legend" }, chips, h("div", { class: "choices" }, colouring.element, columns?.element, projectionChooser(app, side)));
+  return h(
+    "div",
+    { class: "legend" },
+    chips,
+    h("div", { class: "choices" }, colouring.element, columns?.element, projectionChooser(app, side)),
+  );
 }
 
 /** A table's columns as colours. @param {import("./run.js").Run} run */
@@ -99,8 +160,13 @@ function scaleLegend(app, side) {
   const values = app.runs[side].coloursOf(map.colouring) ?? new Float32Array(1);
   const sorted = Float32Array.from(values).sort();
   const stops = [0, 0.25, 0.5, 0.75, 1].map((t) => css(scaleColour(0.15 + 0.85 * t, app.theme)));
-  return h("span", { class: "scale" }, number(sorted[Math.floor(0.02 * sorted.length)]),
-    h("i", { style: { background: `linear-gradient(to right, ${stops.join(",")})` } }), number(sorted[Math.floor(0.98 * (sorted.length - 1))]));
+  return h(
+    "span",
+    { class: "scale" },
+    number(sorted[Math.floor(0.02 * sorted.length)]),
+    h("i", { style: { background: `linear-gradient(to right, ${stops.join(",")})` } }),
+    number(sorted[Math.floor(0.98 * (sorted.length - 1))]),
+  );
 }
 
 /** A labelled select. @param {string} title @param {() => string[][]} options @param {() => string} value @param {(key: string) => void} choose */
@@ -127,15 +193,27 @@ function projectionChooser(app, side) {
     const trip = data.round_trip;
     note.textContent = [
       data.trustworthiness !== undefined && `trustworthiness ${number(data.trustworthiness)}`,
-      trip && `decoding from the place: error ${number(trip.error)}${trip.plain !== undefined ? ` (from the code ${number(trip.plain)})` : ""}`,
+      trip &&
+        `decoding from the place: error ${number(trip.error)}${trip.plain !== undefined ? ` (from the code ${number(trip.plain)})` : ""}`,
       trip?.class_agreement !== undefined && `class kept ${percent(trip.class_agreement)}`,
       data.note,
-    ].filter(Boolean).join(" · ");
+    ]
+      .filter(Boolean)
+      .join(" · ");
   };
   const swap = async (/** @type {import("./chart.js").Chart} */ chart) => {
     map.use(chart);
     const { marks } = map;
-    Object.assign(marks, { pointer: null, linked: null, trail: [], paths: [], players: [], rings: [], own: null, stops: [] });
+    Object.assign(marks, {
+      pointer: null,
+      linked: null,
+      trail: [],
+      paths: [],
+      players: [],
+      rings: [],
+      own: null,
+      stops: [],
+    });
     const held = app.held[side];
     if (held) app.hold(side, held.code, held.from === "item" ? "pin" : held.from);
     say();
@@ -144,21 +222,42 @@ function projectionChooser(app, side) {
   const dims = Array.from({ length: run.latent }, (_, k) => [String(k), String(k + 1)]);
   const axes = [0, Math.min(1, run.latent - 1)];
   const pick = async () => axes[0] !== axes[1] && swap(await run.alongAxes(axes[0], axes[1]));
-  const pair = [0, 1].map((k) => chooser(k ? "and" : "Dimension", () => dims, () => String(axes[k]), (key) => {
-    axes[k] = Number(key);
-    pick();
-  }));
+  const pair = [0, 1].map((k) =>
+    chooser(
+      k ? "and" : "Dimension",
+      () => dims,
+      () => String(axes[k]),
+      (key) => {
+        axes[k] = Number(key);
+        pick();
+      },
+    ),
+  );
   const two = h("span", { class: "pair", hidden: true }, ...pair.map((p) => p.element));
-  const main = chooser("Map", () => [...run.charts.map((c, k) => [String(k), c.data.title]), ...(run.latent > 2 ? [["axes", "two dimensions …"]] : [])],
-    () => String(Math.max(0, run.charts.indexOf(run.chart))), (key) => {
+  const main = chooser(
+    "Map",
+    () => [
+      ...run.charts.map((c, k) => [String(k), c.data.title]),
+      ...(run.latent > 2 ? [["axes", "two dimensions …"]] : []),
+    ],
+    () => String(Math.max(0, run.charts.indexOf(run.chart))),
+    (key) => {
       two.hidden = key !== "axes";
       if (key === "axes") pick();
       else swap(run.charts[Number(key)]);
-    });
+    },
+  );
   say();
   app.on("filled", () => {
     main.update();
     say();
   });
-  return h("span", { class: "projection" }, main.element.hidden ? h("b", { text: run.chart.data.title }) : null, main.element, two, note);
+  return h(
+    "span",
+    { class: "projection" },
+    main.element.hidden ? h("b", { text: run.chart.data.title }) : null,
+    main.element,
+    two,
+    note,
+  );
 }
