@@ -1,4 +1,4 @@
-// The map of one run on three canvases: plane and doubt, points, lines and words.
+// The map of one run on three canvases: plane and doubt; points with lines and names; marks that follow the pointer.
 
 import { classColour, css, packed, rgbOf, scaleColour } from "./colours.js";
 import { canvasOf, h, pen, still } from "./dom.js";
@@ -310,7 +310,7 @@ export class MapOfRun {
     if (!this.#fitted) return;
     if (what & BACK) this.#drawBack(this.#clean(0));
     if (what & POINTS) this.#drawPoints(this.#clean(1));
-    if (what & OVER) this.#drawOver(this.#clean(2));
+    if (what & OVER) new Overlay(this.#clean(2), this.view, this.theme).marks(this.marks, this.x, this.y);
   }
 
   /** @param {number} k */
@@ -387,6 +387,7 @@ export class MapOfRun {
     }
     const alpha = this.#pictured();
     if (alpha > 0) this.#drawThumbnails(context, alpha);
+    this.#drawLines(context); // not above, where everything is drawn again for each move of the pointer
   }
 
   /** @param {CanvasRenderingContext2D} context @param {number} alpha */
@@ -430,13 +431,12 @@ export class MapOfRun {
   }
 
   /** @param {CanvasRenderingContext2D} context */
-  #drawOver(context) {
+  #drawLines(context) {
     const overlay = new Overlay(context, this.view, this.theme);
     if (this.layers.doubt && !this.past)
       overlay.segments(this.chart.edge, css(rgbOf(this.theme.muted), 0.55), 1, [1, 4]);
     if (this.layers.density && !this.past) overlay.densities(this.chart);
     if (this.layers.names && this.colouring === "class") overlay.names(this.#middles(), this.run.classes.length);
-    overlay.marks(this.marks, this.x, this.y);
   }
 
   /** The median place of each class on show. */

@@ -1,4 +1,4 @@
-// What is drawn as lines and words above the points.
+// Lines, names and marks above the points.
 
 import { classColour, css, mixed, rgbOf } from "./colours.js";
 
