@@ -11,7 +11,7 @@ import { usualGround } from "./intake.js";
 import { itemPanel } from "./item.js";
 import { rested } from "./latest.js";
 import { layerBar, legend } from "./legend.js";
-import { link } from "./link.js";
+import { link, linkSwitch } from "./link.js";
 import { Morph } from "./morph.js";
 import { overview } from "./overview.js";
 import { Preview } from "./preview.js";
@@ -86,10 +86,7 @@ function build(root, app, dress) {
     h("h1", {}, h("span", { class: "mark", text: "latlas" }), h("span", { class: "title", text: app.data.title })),
     search.element,
     layerBar(app),
-    app.runs.length > 1 &&
-      toggle("Follow by picture", true, (on) => (app.linked = on), {
-        title: "Where the pointer is on one map, its picture is encoded for the other",
-      }),
+    linkSwitch(app),
     takeAway(app),
     night,
   );
