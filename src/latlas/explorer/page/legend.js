@@ -137,14 +137,25 @@ export function legend(app, side) {
           "Plane",
           () => (run.data.columns ?? []).map((c, k) => [String(k), c.name]),
           () => String(map.plane.column),
-          (key) => map.plane.use(Number(key)),
+          (key) => {
+            map.plane.use(Number(key));
+            span();
+          },
         );
+  const shade = h("span", { class: "muted" });
+  const span = () => {
+    const column = columns && run.data.columns?.[map.plane.column];
+    const [least, most] = app.theme.dark ? ["dark", "light"] : ["light", "dark"];
+    shade.textContent = column ? `${least} ${number(column.least)}, ${most} ${number(column.most)}` : "";
+  };
+  span();
+  app.on("theme", span);
   app.on("filled", () => [colouring, columns].forEach((c) => c?.update()));
   return h(
     "div",
     { class: "legend" },
     chips,
-    h("div", { class: "choices" }, colouring.element, columns?.element, projectionChooser(app, side)),
+    h("div", { class: "choices" }, colouring.element, columns?.element, shade, projectionChooser(app, side)),
   );
 }
 

@@ -205,8 +205,11 @@ export class Preview {
     try {
       const { mean } = await run.decoder.encode(await run.decoder.decode(now.code, 1), 1);
       if (now !== app.now[this.side]) return;
-      const moved = Math.hypot(...mean.map((v, k) => v - now.code[k])) / run.typical;
-      this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}: ${moved < 0.01 ? "under 0.01" : number(moved, 2)} × a test item's distance away.`;
+      const [unit, words] =
+        run.width > 0 ? [run.width, "times its own uncertainty"] : [run.typical, "times a test item's distance"];
+      const moved = Math.hypot(...mean.map((v, k) => v - now.code[k])) / unit;
+      const many = moved < 0.01 ? "under 0.01" : number(moved, 2);
+      this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}, ${many} ${words} away.`;
     } catch {
       /* said above */
     }

@@ -49,6 +49,8 @@ export class Run {
     /** @type {Partial<Record<typeof NUMBERS[number], Float32Array>>} */ this.numbers = {};
     /** @type {Float32Array} Codes of training items */ this.sample = new Float32Array();
     this.typical = 1;
+    /** The usual length of a code's standard deviations; 0 without them. */
+    this.width = 0;
     /** @type {Float32Array | null} */ this.draws = null;
     /** @type {import("./contract").Decoder | null} */ this.decoder = null;
     /** What went wrong with the model, in words. */ this.trouble = "";
@@ -78,6 +80,7 @@ export class Run {
     }
     this.typical =
       sample.typical && sample.typical > 0 ? sample.typical : typicalDistance(this.sample, this.codes, this.latent);
+    this.width = this.#width();
     this.spans = this.#spans();
     for (const other of projections.slice(1)) this.charts.push(await Chart.open(other, this.codes, this.latent));
     for (const chart of this.charts) if (!chart.doubt) measureDoubt(chart, this);
@@ -106,6 +109,13 @@ export class Run {
     );
     measureDoubt(chart, this);
     return chart;
+  }
+
+  #width() {
+    const { deviations, latent: D, n } = this;
+    if (!deviations) return 0;
+    const lengths = Float32Array.from({ length: n }, (_, i) => Math.hypot(...deviations.subarray(i * D, (i + 1) * D)));
+    return lengths.sort()[n >> 1];
   }
 
   /** The range of each dimension over the items. */
