@@ -24,7 +24,15 @@ export function itemPanel(app) {
     const turn = ++asked;
     const { side, item } = chosen;
     const shown = await panel(app, side, item);
-    if (turn === asked) fill(element, ...shown);
+    if (turn !== asked) return;
+    const focused = element.contains(document.activeElement)
+      ? document.activeElement?.getAttribute("aria-label")
+      : null;
+    fill(element, ...shown);
+    const again = [...element.querySelectorAll("button")].find(
+      (b) => focused && b.getAttribute("aria-label") === focused,
+    );
+    (again ?? (focused ? element.querySelector("button") : null))?.focus(); // whoever steps through items by keys stays there
   });
   return element;
 }

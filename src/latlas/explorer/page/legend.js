@@ -1,7 +1,7 @@
 // Beside the map: classes that filter, what the colours say, layers, and which projection this is.
 
-import { classColour, css, scaleColour } from "./colours.js";
-import { fill, h, toggle, button } from "./dom.js";
+import { classChips } from "./chips.js";
+import { fill, h, toggle } from "./dom.js";
 import { number, percent } from "./words.js";
 
 /** @typedef {import("./app.js").App} App */
@@ -32,23 +32,26 @@ const LAYER_WORDS = {
 
 /** @param {App} app */
 export function layerBar(app) {
-  const element = h("div", { class: "layers", role: "group", "aria-label": "Layers of the map" });
-  const make = () =>
-    fill(
-      element,
-      ...Object.entries(LAYER_NAMES)
-        .filter(([name]) => possible(app, name))
-        .map(([name, title]) =>
-          toggle(title, /** @type {any} */ (app.layers)[name], (on) => app.setLayers({ [name]: on }), {
-            title: /** @type {any} */ (LAYER_WORDS)[name],
-            data: { layer: name },
-          }),
-        ),
-    );
-  make();
-  app.on("filled", make);
-  app.on("layers", make);
-  return element;
+  const layers = /** @type {Record<string, boolean>} */ (app.layers);
+  const switches = Object.entries(LAYER_NAMES).map(([name, title]) => {
+    const words = /** @type {any} */ (LAYER_WORDS)[name];
+    const change = (/** @type {boolean} */ on) => app.setLayers({ [name]: on });
+    return { name, element: toggle(title, layers[name], change, { title: words, data: { layer: name } }) };
+  });
+  const update = () => {
+    for (const { name, element } of switches) {
+      element.hidden = !possible(app, name);
+      element.setAttribute("aria-pressed", String(layers[name]));
+    }
+  };
+  update();
+  app.on("filled", update);
+  app.on("layers", update);
+  return h(
+    "div",
+    { class: "layers", role: "group", "aria-label": "Layers of the map" },
+    ...switches.map((s) => s.element),
+  );
 }
 
 /** @param {App} app @param {string} name */
@@ -64,62 +67,7 @@ function possible(app, name) {
 export function legend(app, side) {
   const run = app.runs[side];
   const map = app.maps[side];
-  const counts = run.classes.map((_, k) => run.labels.reduce((sum, label) => sum + (label === k ? 1 : 0), 0));
-  const without = run.labels.reduce((sum, label) => sum + (label < 0 ? 1 : 0), 0);
-  const chips = h("div", { class: "chips", role: "group", "aria-label": "Classes" });
-  const flip = (/** @type {number} */ label, /** @type {boolean} */ on) => {
-    if (on) map.hidden.delete(label);
-    else map.hidden.add(label);
-    app.filter();
-  };
-  const chip = (/** @type {number} */ label, /** @type {string} */ name, /** @type {number} */ count) => {
-    const colour = css(classColour(label, run.classes.length, app.theme));
-    const element = toggle("", !map.hidden.has(label), (on) => flip(label, on), {
-      class: "chip",
-      title: `${name}: ${count}. Double-click shows it alone.`,
-    });
-    element.append(
-      h("span", { class: "dot", style: { background: colour } }),
-      h("span", { text: name }),
-      h("small", { text: count.toLocaleString("en") }),
-    );
-    const shine = (/** @type {number | null} */ which) => () => {
-      map.bright = which;
-      map.recolour();
-    };
-    element.addEventListener("pointerenter", shine(label));
-    element.addEventListener("pointerleave", shine(null));
-    element.addEventListener("dblclick", () => {
-      const all = run.classes.map((_, k) => k).concat(without ? [-1] : []);
-      const alone = all.every((k) => k === label || map.hidden.has(k));
-      map.hidden.clear();
-      if (!alone) all.filter((k) => k !== label).forEach((k) => map.hidden.add(k));
-      app.filter();
-    });
-    return element;
-  };
-  const draw = () => {
-    if (map.colouring !== "class") return fill(chips, scaleLegend(app, side));
-    if (!run.classes.length)
-      return fill(chips, h("span", { class: "muted", text: `${run.n.toLocaleString("en")} test items` }));
-    fill(
-      chips,
-      ...run.classes.map((name, k) => chip(k, name, counts[k])),
-      without > 0 && chip(-1, "no label", without),
-      map.hidden.size > 0 &&
-        button(
-          "Show all",
-          () => {
-            map.hidden.clear();
-            app.filter();
-          },
-          { class: "quiet" },
-        ),
-    );
-  };
-  draw();
-  app.on("theme", draw);
-  app.on("filter", (at) => at === side && draw());
+  const chips = classChips(app, side);
   const colouring = chooser(
     "Colour",
     () => [...Object.entries(COLOURINGS).filter(([key]) => key === "class" || run.coloursOf(key)), ...columnsOf(run)],
@@ -127,57 +75,42 @@ export function legend(app, side) {
     (key) => {
       map.colouring = key;
       map.recolour();
-      draw();
+      chips.update();
     },
   );
-  const columns =
-    run.kind === "image"
-      ? null
-      : chooser(
-          "Plane",
-          () => (run.data.columns ?? []).map((c, k) => [String(k), c.name]),
-          () => String(map.plane.column),
-          (key) => {
-            map.plane.use(Number(key));
-            span();
-          },
-        );
-  const shade = h("span", { class: "muted" });
-  const span = () => {
-    const column = columns && run.data.columns?.[map.plane.column];
+  app.on("filled", colouring.update);
+  const choices = [
+    colouring.element,
+    run.kind === "image" ? null : planeChooser(app, side),
+    projectionChooser(app, side),
+  ];
+  return h("div", { class: "legend" }, chips.element, h("div", { class: "choices" }, ...choices));
+}
+
+/** Which column the plane shows, and what its shades mean. @param {App} app @param {number} side */
+function planeChooser(app, side) {
+  const columns = app.runs[side].data.columns ?? [];
+  const shown = () => app.maps[side].plane.column;
+  const shades = h("span", { class: "muted" });
+  const say = () => {
+    const column = columns[shown()];
     const [least, most] = app.theme.dark ? ["dark", "light"] : ["light", "dark"];
-    shade.textContent = column ? `${least} ${number(column.least)}, ${most} ${number(column.most)}` : "";
+    shades.textContent = column ? `${least} ${number(column.least)}, ${most} ${number(column.most)}` : "";
   };
-  span();
-  app.on("theme", span);
-  app.on("filled", () => [colouring, columns].forEach((c) => c?.update()));
-  return h(
-    "div",
-    { class: "legend" },
-    chips,
-    h("div", { class: "choices" }, colouring.element, columns?.element, shade, projectionChooser(app, side)),
-  );
+  const choose = (/** @type {string} */ key) => {
+    app.maps[side].plane.use(Number(key));
+    say();
+  };
+  const names = () => columns.map((c, k) => [String(k), c.name]);
+  say();
+  app.on("theme", say);
+  return h("span", { class: "pair" }, chooser("Plane", names, () => String(shown()), choose).element, shades);
 }
 
 /** A table's columns as colours. @param {import("./run.js").Run} run */
 function columnsOf(run) {
   const columns = run.kind === "table" && run.values ? (run.data.columns ?? []) : [];
   return columns.map((c, k) => [`column:${k}`, c.name]);
-}
-
-/** @param {App} app @param {number} side */
-function scaleLegend(app, side) {
-  const map = app.maps[side];
-  const values = app.runs[side].coloursOf(map.colouring) ?? new Float32Array(1);
-  const sorted = Float32Array.from(values).sort();
-  const stops = [0, 0.25, 0.5, 0.75, 1].map((t) => css(scaleColour(0.15 + 0.85 * t, app.theme)));
-  return h(
-    "span",
-    { class: "scale" },
-    number(sorted[Math.floor(0.02 * sorted.length)]),
-    h("i", { style: { background: `linear-gradient(to right, ${stops.join(",")})` } }),
-    number(sorted[Math.floor(0.98 * (sorted.length - 1))]),
-  );
 }
 
 /** A labelled select. @param {string} title @param {() => string[][]} options @param {() => string} value @param {(key: string) => void} choose */
