@@ -500,8 +500,12 @@ function fogOf(field, rgb) {
   const canvas = canvasOf(columns, rows);
   const image = new ImageData(columns, rows);
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++)
-      image.data.set([...rgb, 230 * values[r * columns + c]], 4 * ((rows - 1 - r) * columns + c));
+    for (let c = 0; c < columns; c++) {
+      // Nothing is known beyond the box: the fog rises towards its edge instead of ending in a line.
+      const edge = Math.min(r, c, rows - 1 - r, columns - 1 - c) / Math.max(1, columns / 24);
+      const dense = Math.max(values[r * columns + c], 1 - edge);
+      image.data.set([...rgb, 230 * dense], 4 * ((rows - 1 - r) * columns + c));
+    }
   }
   pen(canvas).putImageData(image, 0, 0);
   return canvas;
