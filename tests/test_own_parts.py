@@ -249,7 +249,9 @@ class TestARunOfOnesOwn:
 
     def test_says_the_call_that_continues_it(self, run: latlas.Run) -> None:
         said = run.continued_by
-        assert said.startswith(f"latlas.resume(latlas.open_run({str(run.path)!r}, network=(encoder, decoder)"), said
+        assert said.startswith(
+            f"latlas.resume(latlas.open_run({str(run.path)!r}, network=(encoder, decoder)"
+        ), said
         assert all(f"{name}=..." in said for name in ("likelihood", "objective")), said
 
     def test_no_command_line_has_its_parts(self, run: latlas.Run, capsys: pytest.CaptureFixture[str]) -> None:
