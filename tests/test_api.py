@@ -21,6 +21,7 @@ from latlas.brought import OF_TRAINING
 from latlas.config import known_keys
 from latlas.errors import InputError
 from latlas.runs import Run
+from latlas.sklearn import VAE, Autoencoder, VAEOutlierDetector
 from latlas.studies import execute
 
 PACKAGE = Path(latlas.__file__).parent
@@ -154,6 +155,8 @@ def test_fields_of_errors_are_arguments_or_settings() -> None:
         *inspect.signature(latlas.Model).parameters,
         *inspect.signature(latlas.fit).parameters,
     }
+    for estimator in (VAE, Autoencoder, VAEOutlierDetector):
+        parameters |= set(inspect.signature(estimator).parameters)
     fields = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

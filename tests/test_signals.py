@@ -93,7 +93,7 @@ def trained(tmp_path: Path, name: str, x: np.ndarray, **options: Any) -> latlas.
     }
     return latlas.train(
         tmp_path / f"{name}.npy",
-        latent=2,
+        latent=3,
         steps=10,
         out=tmp_path / name,
         quiet=True,
@@ -110,11 +110,11 @@ def test_a_run_on_them_is_measured_drawn_and_used(tmp_path: Path, name: str, x: 
     assert run.metrics["unit"] == f"nats per {name[:-1]}"
     assert any(f"read as 60 {name}" in note for note in run.info["notes"])
     drawn = {path.stem for path in (run.path / "figures").glob("*.png")}
-    assert {"reconstructions", "restored", "samples", "latent", "snapshots", "losses"} <= drawn
+    assert {"reconstructions", "restored", "samples", "latent", "traversals", "snapshots", "losses"} <= drawn
     model = run.model()
     again = model.reconstruct(x[:4])
     assert again.shape == x[:4].shape
-    assert model.decode(torch.zeros(3, 2)).shape == (3, *x.shape[1:])
+    assert model.decode(torch.zeros(3, 3)).shape == (3, *x.shape[1:])
     data = dataset_of(run)
     batch = Batches(data.train, data.scaling, torch.device("cpu"))(np.arange(2))
     assert batch.shape == (2, *x.shape[1:])

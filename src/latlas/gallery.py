@@ -86,6 +86,11 @@ class Drawing:
         return self.data.kind == "image"
 
     @property
+    def pictured(self) -> bool:
+        """Whether an item is drawn as a picture of its own: an image, a signal's curve, a slice of a volume."""
+        return self.data.kind not in ("table", "vector")
+
+    @property
     def column_names(self) -> list[str]:
         names = self.data.columns or tuple(f"column {i + 1}" for i in range(self.data.shape[0]))
         return [str(name) for name in names]
@@ -336,7 +341,7 @@ def _traversals(drawing: Drawing) -> Figure | None:
     if latent < 3:
         return None
     variance = codes.var(axis=0)
-    most = TRAVERSED_IMAGES if drawing.pictorial else TRAVERSED_COLUMNS
+    most = TRAVERSED_IMAGES if drawing.pictured else TRAVERSED_COLUMNS
     shown = np.argsort(-variance, kind="stable")[:most]
     offsets = np.linspace(-3, 3, TRAVERSAL_STEPS)
     paths = np.tile(codes[drawing.varied_rows(1)[0]], (len(shown), TRAVERSAL_STEPS, 1))
@@ -351,7 +356,9 @@ def _traversals(drawing: Drawing) -> Figure | None:
     if len(shown) < latent:
         subtitle += f" The {len(shown)} of {latent} dimensions with the largest variance."
     decoded = drawing.decode(paths)
-    if drawing.pictorial:
+    if drawing.pictured:
+        seen = drawing.images(decoded.reshape(-1, *decoded.shape[2:]))
+        decoded = seen.reshape(*decoded.shape[:2], *seen.shape[1:])
         return figures.traversals(decoded, offsets, names, title, subtitle, unit="" if prior else " sd")
     if drawing.table:
         data = drawing.scaled(drawing.items.x)

@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
-from latlas.brought import NOTHING, Brought
+from latlas.brought import NOTHING, Brought, resume_call
 from latlas.build import from_description, item_from
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
@@ -152,10 +152,9 @@ class Run:
 
     @property
     def continued_by(self) -> str:
-        """The command that continues the run, or the call where it takes data in memory."""
-        if self.in_memory:
-            return f"latlas.resume({os.fspath(self.path)!r}, data=x)"
-        return f"latlas train --resume {self.path}"
+        """The command that continues the run, or the call where it takes what no file holds."""
+        call = resume_call(os.fspath(self.path), self.config) if (self.path / "config.toml").is_file() else ""
+        return call or f"latlas train --resume {self.path}"
 
     @property
     def finished(self) -> bool:
@@ -551,18 +550,14 @@ def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) ->
 
 def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
     """How weights by name differ from others that were stored: in shape, or by a name that only one of them has."""
-    missing = [f"{name} is missing there" for name in own if name not in other]
-    unknown = [f"{name} is not in this model" for name in other if name not in own]
+    shape = lambda tensor: "x".join(map(str, tensor.shape)) or "a number"  # noqa: E731
     shapes = [
-        f"{name} is {_shape(other[name])} there and {_shape(own[name])} here"
+        f"{name} is {shape(other[name])} there and {shape(own[name])} here"
         for name in own
         if name in other and own[name].shape != other[name].shape
     ]
-    return [*shapes, *missing, *unknown]
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "a number"
+    missing = [f"{name} is missing there" for name in own if name not in other]
+    return [*shapes, *missing, *(f"{name} is not in this model" for name in other if name not in own)]
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:

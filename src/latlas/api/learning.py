@@ -14,7 +14,7 @@ from latlas.api import tracking
 from latlas.api.bringing import agree, parts_of
 from latlas.api.opening import PathLike, RunLike, Where, check, path_of, with_data
 from latlas.api.scoring import Run
-from latlas.brought import OF_TRAINING, bring
+from latlas.brought import OF_TRAINING, bring, title_of
 from latlas.console import Console
 from latlas.data import as_source
 from latlas.data.given import raw_of_given
@@ -222,6 +222,10 @@ def _call(name: str, first: str, options: Mapping[str, Any]) -> str:
 
 def _written(value: object) -> str:
     value = value.path if isinstance(value, runs.Run) else value
+    if isinstance(value, tuple) and value and callable(value[0]):
+        return f"({', '.join(map(_written, value))})"
+    if callable(value):  # a part of one's own: what it is called, not how Python shows it
+        return title_of(value).rpartition(".")[2]
     return repr(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
