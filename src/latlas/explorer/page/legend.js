@@ -191,17 +191,12 @@ function projectionChooser(app, side) {
       else swap(run.charts[Number(key)]);
     },
   );
+  const only = h("b", { text: run.chart.data.title, hidden: !main.element.hidden });
   say();
   app.on("filled", () => {
     main.update();
+    only.hidden = !main.element.hidden;
     say();
   });
-  return h(
-    "span",
-    { class: "projection" },
-    main.element.hidden ? h("b", { text: run.chart.data.title }) : null,
-    main.element,
-    two,
-    note,
-  );
+  return h("span", { class: "projection" }, only, main.element, two, note);
 }
