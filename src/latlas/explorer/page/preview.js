@@ -29,7 +29,7 @@ export class Preview {
     this.words = h("p", { class: "distance" });
     this.gauge = h("div", { class: "gauge", "aria-hidden": "true" }, h("i"));
     this.verdict = h("p", { class: "verdict" });
-    this.back = h("p", { class: "fine" });
+    this.back = h("p", { class: "fine", title: "σ is the usual length of a code's standard deviations" });
     this.near = h("div", { class: "near", role: "list", "aria-label": "Nearest items" });
     this.element = h(
       "section",
@@ -205,8 +205,7 @@ export class Preview {
     try {
       const { mean } = await run.decoder.encode(await run.decoder.decode(now.code, 1), 1);
       if (now !== app.now[this.side]) return;
-      const [unit, words] =
-        run.width > 0 ? [run.width, "times its own uncertainty"] : [run.typical, "times a test item's distance"];
+      const [unit, words] = run.width > 0 ? [run.width, "σ"] : [run.typical, "× a test item's distance"];
       const moved = Math.hypot(...mean.map((v, k) => v - now.code[k])) / unit;
       const many = moved < 0.01 ? "under 0.01" : number(moved, 2);
       this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}, ${many} ${words} away.`;
