@@ -23,9 +23,10 @@ help:  ## list the targets
 
 install: $(INSTALLED)  ## make .venv and install latlas with everything for working on it
 
-demo: $(INSTALLED)  ## train on the embedded images and say where the report is
+demo: $(INSTALLED)  ## train on the embedded images and say where the report and the explorer are
 	$(BIN)/latlas train fashion-mini --latent 2
-	@echo "Open the report in a browser: $$(ls -td runs/fashion-mini-*/ | head -n 1)report.html"
+	@run=$$(ls -td runs/fashion-mini-*/ | head -n 1); $(BIN)/latlas export $$run --html $${run}atlas.html && \
+	  echo "Open in a browser: $${run}report.html and, to walk through latent space, $${run}atlas.html"
 
 test: $(INSTALLED)  ## run the tests, without the slow ones (about 5 minutes on 2 cores)
 	$(PYTEST) -m "not slow"

@@ -189,7 +189,7 @@ def test_the_reference_of_onnx_checks_where_there_is_no_runtime(
     encoder, decoder = parts_of(latlas.load(work / "table"))
     for part in (encoder, decoder):
         model = onnx.load(work / "table-onnx" / f"{part.name}.onnx")
-        assert max(compared(part, onnx_files._runner(model)).values()) < TOLERANCE
+        assert max(compared(part, onnx_files.runner(model)).values()) < TOLERANCE
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
@@ -445,7 +445,7 @@ def test_the_command_prints_what_was_written(
     assert cli.run(["export", str(run), "--hub", str(hub)]) == 2
     assert capsys.readouterr().err.startswith(f"error: --hub {hub}: exists already")
     assert cli.run(["export", str(run)]) == 2
-    assert capsys.readouterr().err.startswith("error: --onnx, --hub, --torch: say what to write")
+    assert capsys.readouterr().err.startswith("error: --onnx, --hub, --torch, --html: say what to write")
 
 
 def test_a_folder_is_written_whole_or_not_at_all(

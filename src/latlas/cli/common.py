@@ -15,6 +15,9 @@ import typer
 from latlas.text import printable
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name under runs/.")]
+OtherRun = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Another run, to show beside it.", show_default=False)
+]
 SourceArgument = Annotated[
     str,
     typer.Argument(
