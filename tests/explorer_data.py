@@ -194,7 +194,10 @@ class Linear:
             "snapshots": snapshots,
         }
         if self.latent == 2:
-            pictures = self.decode(np.stack([x, y], 1).astype(np.float32))
+            plane = np.stack([x, y], 1).astype(np.float32)
+            pictures = self.decode(plane)
+            then = [{**grid, "atlas": atlas(self.decode(s * plane))} for s in (0.1, 0.5, 1)]
+            snapshots["backgrounds"] = then
             return {
                 "kind": "identity",
                 "title": "The two latent dimensions",

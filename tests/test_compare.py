@@ -417,11 +417,11 @@ def test_every_model_is_shown_the_same_items_and_the_same_noise(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def reconstructions(rows: Sequence[Any], title: str, subtitle: str, labels: Any) -> Any:
+    def reconstructions(rows: Sequence[Any], title: str, subtitle: str, labels: Any, **_: Any) -> Any:
         seen.update(original=rows[0][1], models=dict(rows[1:]), labels=labels)
         return figures.image_grid(rows[0][1], "")
 
-    def panels(named: Sequence[Any], title: str, subtitle: str) -> Any:
+    def panels(named: Sequence[Any], title: str, subtitle: str, **_: Any) -> Any:
         seen.update(samples=dict(named), subtitle=subtitle)
         return figures.image_grid(named[0][1], "")
 

@@ -256,9 +256,9 @@ def test_the_variance_of_an_item_far_out_grows_along_a_straight_line() -> None:
     """At log-variances of 12, 110 and 344, the last of an item seen in training: e^344 has no place in float32."""
     raw = torch.tensor([[0.0, 12.0], [0.0, 110.0], [0.0, 344.58]], requires_grad=True)
     q = DiagonalGaussian(1)(raw)
-    torch.testing.assert_close(q.stddev.square(), math.exp(10) * torch.tensor([[3.0], [101.0], [335.58]]))
+    torch.testing.assert_close(q.stddev.square(), math.exp(4) * torch.tensor([[9.0], [107.0], [341.58]]))
     (gradient,) = torch.autograd.grad(q.kl_standard_normal().sum(), raw)
-    torch.testing.assert_close(gradient[:, 1], torch.full((3,), math.exp(10) / 2), rtol=1e-3, atol=0)
+    torch.testing.assert_close(gradient[:, 1], torch.full((3,), math.exp(4) / 2), rtol=1e-2, atol=0)
 
 
 def extreme(shape: tuple[int, ...], size: float, dtype: torch.dtype, signs: int) -> torch.Tensor:

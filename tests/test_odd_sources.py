@@ -177,7 +177,7 @@ def indexed(root: Path) -> None:
         (two("Training", "Testing", False), 8, 6, None),
         (two("Train", "Test", True), 16, 12, ("a", "b")),
         (stored_class, 14, 2, ("a", "b")),
-        (indexed, 7, 1, ("a",)),
+        (indexed, 7, 1, None),
     ],
 )
 def test_reported_folders_are_what_they_look_like(

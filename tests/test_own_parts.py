@@ -247,6 +247,13 @@ class TestARunOfOnesOwn:
             latlas.open_run(run.path, posterior=latlas.FlowedGaussian(LATENT))
         assert latlas.open_run(run.path, posterior=latlas.DiagonalGaussian(LATENT)).brought.posterior is None
 
+    def test_says_the_call_that_continues_it(self, run: latlas.Run) -> None:
+        said = run.continued_by
+        assert said.startswith(
+            f"latlas.resume(latlas.open_run({str(run.path)!r}, network=(encoder, decoder)"
+        ), said
+        assert all(f"{name}=..." in said for name in ("likelihood", "objective")), said
+
     def test_no_command_line_has_its_parts(self, run: latlas.Run, capsys: pytest.CaptureFixture[str]) -> None:
         from latlas import cli
 

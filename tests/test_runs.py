@@ -268,7 +268,7 @@ def test_skipped_steps_and_setbacks_are_in_log_numbers_and_report(recovered: lat
     assert recovered.metrics["setbacks"] == 1
     page = (recovered.path / "report.html").read_text()
     assert "4 steps were skipped, as loss or gradient was not finite" in page
-    assert "training went back to a checkpoint once, to end at 0.5 of the learning rate" in page
+    assert "training went back to a checkpoint once, with half the learning rate" in page
 
 
 def test_skipped_steps_and_setbacks_are_said(
@@ -288,7 +288,7 @@ def test_skipped_steps_and_setbacks_are_said(
         "3 of the last 100 steps were skipped, the last at step 10: back to step 6 with half the learning rate, 0.002",
         "step 15 is skipped: its loss is not finite (4 steps so far)",
         "4 steps were skipped, as loss or gradient was not finite",
-        "training went back to a checkpoint once, to end at 0.5 of the learning rate",
+        "training went back to a checkpoint once, with half the learning rate",
     ]
 
 

@@ -277,7 +277,7 @@ def test_runs_of_two_seeds_are_marked_by_their_own_numbers(work: Path) -> None:
         p = ttest_ind(long, short, equal_var=False).pvalue
         assert (p > 0.05) == (key == "elbo"), "two seeds do not tell these ELBOs apart"
         assert (told.best(key), told.within(key)) == ({"long"}, {"short"} if p > 0.05 else set())
-    csv_rows = list(csv.DictReader(results.table({"ramps": told}).splitlines()))
+    csv_rows = list(csv.DictReader(results.table({"ramps": compare.to_dict(told)}).splitlines()))
     text, page = compare.text_table(told), Page(compare.page([told], "Seeds")).text
     for entry, line in zip(told.entries, csv_rows, strict=True):
         assert (line["name"], line["runs"], entry.seeds) == (entry.name, "2", 2)

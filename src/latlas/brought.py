@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -12,6 +12,7 @@ from torch import nn
 from latlas.augmentation import Augment
 from latlas.config import override
 from latlas.data import Raw
+from latlas.data.options import MEMORY
 from latlas.errors import InputError
 from latlas.likelihoods import Likelihood
 from latlas.networks import Networks
@@ -71,6 +72,20 @@ class Brought:
 
 
 NOTHING = Brought()
+
+
+def given_parts(own: Mapping[str, Any], names: Sequence[str] = OF_TRAINING) -> str:
+    """The parts of one's own that the section `own` of a configuration names, as arguments of a call; "" for none."""
+    return ", ".join(
+        f"{name}={'(encoder, decoder)' if name == 'network' else '...'}" for name in names if own.get(name)
+    )
+
+
+def resume_call(path: str, config: Config) -> str:
+    """The call that continues a run that takes what no file holds; "" for any other."""
+    data, parts = ", data=x" * (config.data.source == MEMORY), given_parts(config.own.model_dump())
+    run = f"latlas.open_run({path!r}{data}, {parts})" if parts else f"{path!r}{data}"
+    return f"latlas.resume({run})" if data or parts else ""
 
 
 def bring(given: Mapping[str, Any]) -> tuple[Brought, dict[str, Any]]:

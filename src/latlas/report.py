@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from latlas import continuing, html
-from latlas.brought import OF_MODEL
+from latlas.brought import OF_MODEL, given_parts
 from latlas.data.dataset import SPLITS
 from latlas.data.options import MEMORY
 from latlas.errors import InputError, LatlasError
@@ -19,7 +19,6 @@ from latlas.gallery import FIGURES
 from latlas.html import Embedded
 from latlas.metrics import METRICS, OF_SPLITS, display
 from latlas.runs import Run, measured_numbers
-from latlas.settings import OWN
 from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
@@ -196,9 +195,7 @@ def _commands(
                 f"latlas.resume({name!r}, data=x)": "continue from the last checkpoint, in Python with the data"
             }
         return {f"latlas train --resume {run}": "continue from the last checkpoint"}
-    own = [part for part in OF_MODEL if config.get(part, {}).get("name") == OWN]
-    if own:
-        given = ", ".join(f"{part}={'(encoder, decoder)' if part == 'network' else '...'}" for part in own)
+    if given := given_parts(config.get("own", {}), OF_MODEL):
         return {
             f"run = latlas.open_run({name!r}, {given})": "in Python, with your own parts; every call takes it",
             "latlas.evaluate(run)": "the numbers above, measured again",

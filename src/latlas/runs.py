@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 
 from latlas import config as configuration
-from latlas.brought import NOTHING, Brought
+from latlas.brought import NOTHING, Brought, resume_call
 from latlas.build import from_description, item_from
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
@@ -152,10 +152,9 @@ class Run:
 
     @property
     def continued_by(self) -> str:
-        """The command that continues the run, or the call where it takes data in memory."""
-        if self.in_memory:
-            return f"latlas.resume({os.fspath(self.path)!r}, data=x)"
-        return f"latlas train --resume {self.path}"
+        """The command that continues the run, or the call where it takes what no file holds."""
+        call = resume_call(os.fspath(self.path), self.config) if (self.path / "config.toml").is_file() else ""
+        return call or f"latlas train --resume {self.path}"
 
     @property
     def finished(self) -> bool:

@@ -16,8 +16,9 @@ from latlas.build import item_of as described
 from latlas.data import DataOptions, as_source
 from latlas.data import load as read
 from latlas.data.batches import Batches
+from latlas.data.given import raw_of_given
 from latlas.data.load import Item
-from latlas.data.memory import as_items, raw_of
+from latlas.data.memory import as_items
 from latlas.data.splits import as_split, assemble
 from latlas.errors import InputError
 from latlas.models import Model
@@ -47,7 +48,7 @@ def item_of(x: Any, layout: str = "auto", kind: str = "auto") -> Item:
     options = DataOptions.model_validate({"layout": layout, "kind": kind, "validation": 0, "test": 0})
     if isinstance(x, str | os.PathLike):
         return described(read(options.model_copy(update={"source": as_source(x)})))
-    return described(assemble(raw_of(x, options), options))
+    return described(assemble(raw_of_given(x, options), options))
 
 
 def fit(

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latlas.data.arrays import orient
 from latlas.data.arrow import Columns, raw_of_columns
 from latlas.data.cache import decode_files
 from latlas.data.dataset import Split
@@ -25,7 +24,6 @@ from latlas.data.objects import array_of, is_packed, plain
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
 from latlas.data.row_names import names_of_rows
-from latlas.data.splits import Raw, as_split
 from latlas.errors import InputError
 
 Units = Literal["data", "model"]
@@ -96,18 +94,6 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
 def _fitted(found: Given, like: Like, units: Units, channels_first: bool = False) -> Given:
     x, axes_back = fit(found.x, like, "items", channels_first, units)
     return replace(found, x=x, back=lambda items: found.back(axes_back(items)))
-
-
-def raw_of(given: Any, options: DataOptions) -> Raw:
-    """What was given, as a reader returns a source: items to train on, with the names of a frame's columns.
-
-    Raises InputError as `as_items` does, and for axes whose meaning is unclear.
-    """
-    found = _as_array(given, None)
-    names = getattr(given, "columns", None)
-    columns = None if names is None else tuple(str(name) for name in names)
-    items = orient(found.x, options.layout, options.image_size, "items", options.kind)
-    return Raw("items", "items", {"train": as_split(items)}, columns=columns, notes=found.notes)
 
 
 def as_codes(given: Any, latent: int) -> Given:

@@ -50,10 +50,13 @@ function ofRun(app, side) {
 /** The first run's by themselves, and each run's in `runs`. @param {App} app @param {Promise<void>} ready */
 export function publish(app, ready) {
   const runs = app.runs.map((_, side) => ofRun(app, side));
-  const api = Object.defineProperties({ ready, runs }, {
-    ...Object.getOwnPropertyDescriptors(runs[0]),
-    state: { enumerable: true, get: () => stateOf(app), set: (hash) => restore(app, hash) },
-  });
+  const api = Object.defineProperties(
+    { ready, runs },
+    {
+      ...Object.getOwnPropertyDescriptors(runs[0]),
+      state: { enumerable: true, get: () => stateOf(app), set: (hash) => restore(app, hash) },
+    },
+  );
   /** @type {any} */ (globalThis).latlas = api;
   return api;
 }

@@ -21,7 +21,8 @@ export class App {
   linked = true;
   /** @type {(() => boolean) | null} What a drawn line is for */ tool = null;
   /** @type {((side: number, places: [number, number][], done: boolean) => void) | null} */ onDrawn = null;
-  /** @type {((side: number, x: number, y: number, item: number) => boolean) | null} Takes a press on the map */ onPick = null;
+  /** @type {((side: number, x: number, y: number, item: number) => boolean) | null} Takes a press on the map */ onPick =
+    null;
   /** @type {(key: string) => boolean} */ onKey = () => false;
 
   /** @param {Run[]} runs @param {import("./contract").Data} data @param {Theme} theme @param {import("./map.js").Layers} layers */
@@ -32,16 +33,20 @@ export class App {
     this.layers = layers;
     this.now = runs.map(() => null);
     this.held = runs.map(() => null);
-    this.maps = runs.map((run, side) => new MapOfRun(run, theme, layers, {
-      point: (x, y) => this.point(side, x, y),
-      leave: () => this.leave(side),
-      pick: (x, y, item) => this.pick(side, x, y, item),
-      drawn: (places, done) => this.onDrawn?.(side, places, done),
-      key: (key) => this.onKey(key),
-      moved: () => this.tell("view", side),
-    }));
+    this.maps = runs.map(
+      (run, side) =>
+        new MapOfRun(run, theme, layers, {
+          point: (x, y) => this.point(side, x, y),
+          leave: () => this.leave(side),
+          pick: (x, y, item) => this.pick(side, x, y, item),
+          drawn: (places, done) => this.onDrawn?.(side, places, done),
+          key: (key) => this.onKey(key),
+          moved: () => this.tell("view", side),
+        }),
+    );
     // Runs with the same classes are filtered together.
-    for (const map of this.maps) if (map.run.classes.join("\n") === runs[0].classes.join("\n")) map.hidden = this.maps[0].hidden;
+    for (const map of this.maps)
+      if (map.run.classes.join("\n") === runs[0].classes.join("\n")) map.hidden = this.maps[0].hidden;
   }
 
   /** @param {Event} event @param {(what: any) => void} listen */
@@ -78,7 +83,12 @@ export class App {
   start(side) {
     const { view, chart } = this.maps[side];
     const [near] = chart.index.nearest(view.x, view.y, 1);
-    if (!this.now[side] && near) this.#show(side, { code: Float32Array.from(this.runs[side].code(near.i)), place: [chart.x[near.i], chart.y[near.i]], from: "start" });
+    if (!this.now[side] && near)
+      this.#show(side, {
+        code: Float32Array.from(this.runs[side].code(near.i)),
+        place: [chart.x[near.i], chart.y[near.i]],
+        from: "start",
+      });
   }
 
   /** @param {number} side */

@@ -64,11 +64,16 @@ function fromHalves(halves) {
 export async function floatsOf(block, unit = false) {
   const bytes = await bytesOf(block);
   switch (block.type) {
-    case "float32": return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
-    case "float64": return Float32Array.from(new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3));
-    case "float16": return fromHalves(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 1));
-    case "uint8": return Float32Array.from(bytes, unit ? (v) => v / 255 : undefined);
-    default: return Float32Array.from(await integersOf(block, bytes));
+    case "float32":
+      return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
+    case "float64":
+      return Float32Array.from(new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 3));
+    case "float16":
+      return fromHalves(new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 1));
+    case "uint8":
+      return Float32Array.from(bytes, unit ? (v) => v / 255 : undefined);
+    default:
+      return Float32Array.from(await integersOf(block, bytes));
   }
 }
 
@@ -77,10 +82,14 @@ export async function integersOf(block, read) {
   const bytes = read ?? (await bytesOf(block));
   const { buffer, byteOffset: at, byteLength: size } = bytes;
   switch (block.type) {
-    case "int32": return new Int32Array(buffer, at, size >> 2);
-    case "int16": return Int32Array.from(new Int16Array(buffer, at, size >> 1));
-    case "uint16": return Int32Array.from(new Uint16Array(buffer, at, size >> 1));
-    default: return Int32Array.from(bytes);
+    case "int32":
+      return new Int32Array(buffer, at, size >> 2);
+    case "int16":
+      return Int32Array.from(new Int16Array(buffer, at, size >> 1));
+    case "uint16":
+      return Int32Array.from(new Uint16Array(buffer, at, size >> 1));
+    default:
+      return Int32Array.from(bytes);
   }
 }
 

@@ -62,9 +62,25 @@ export interface RunData {
   encoder?: Network | null;
 }
 
-export interface Column { name: string; least: number; most: number; mean: number; unit?: string; integer?: boolean }
-export interface Fact { title: string; value: string }
-export interface NumberOfRun { title: string; value: number; error?: number; unit?: string; note?: string }
+export interface Column {
+  name: string;
+  least: number;
+  most: number;
+  mean: number;
+  unit?: string;
+  integer?: boolean;
+}
+export interface Fact {
+  title: string;
+  value: string;
+}
+export interface NumberOfRun {
+  title: string;
+  value: number;
+  error?: number;
+  unit?: string;
+  note?: string;
+}
 
 export interface FindingData {
   level: "serious" | "worth a look" | "notice";
@@ -104,14 +120,28 @@ export interface Items {
 }
 
 /** Pictures of one size in one PNG or WebP, row by row. */
-export interface Atlas { image: Block; tile: [width: number, height: number]; columns: number }
+export interface Atlas {
+  image: Block;
+  tile: [width: number, height: number];
+  columns: number;
+}
 
 /** Cells over box = [x0, y0, x1, y1], row by row from y0 upwards. */
-export interface Grid { box: [number, number, number, number]; columns: number; rows: number }
-export interface Field extends Grid { /** uint8 (255 is 1) or float32. */ values: Block }
-export interface Background extends Grid { /** The decoded centres of the cells. */ atlas: Atlas }
+export interface Grid {
+  box: [number, number, number, number];
+  columns: number;
+  rows: number;
+}
+export interface Field extends Grid {
+  /** uint8 (255 is 1) or float32. */ values: Block;
+}
+export interface Background extends Grid {
+  /** The decoded centres of the cells. */ atlas: Atlas;
+}
 /** A density with the levels to draw, each with the share of the mass inside. */
-export interface Density extends Field { levels: { value: number; mass: number }[] }
+export interface Density extends Field {
+  levels: { value: number; mass: number }[];
+}
 
 export interface ProjectionData {
   kind: "identity" | "axes" | "pca" | "neighbours";
@@ -168,6 +198,11 @@ export interface Decoder {
   decode(codes: Float32Array, n: number, soon?: boolean): Promise<Float32Array>;
   encode(values: Float32Array, n: number, soon?: boolean): Promise<Codes>;
 }
-export interface Codes { mean: Float32Array; std: Float32Array }
+export interface Codes {
+  mean: Float32Array;
+  std: Float32Array;
+}
 
-export interface Options { /** Decoders to use instead of the data's networks, one for each run. */ decoders?: Decoder[] }
+export interface Options {
+  /** Decoders to use instead of the data's networks, one for each run. */ decoders?: Decoder[];
+}

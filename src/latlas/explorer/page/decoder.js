@@ -22,7 +22,7 @@ class Queue {
 
   async #drain() {
     this.#busy = true;
-    for (let next; (next = this.#urgent.shift() ?? this.#later.shift()); ) await next();
+    for (let next; (next = this.#urgent.shift() ?? this.#later.shift());) await next();
     this.#busy = false;
   }
 }
@@ -64,7 +64,10 @@ function started(wasm) {
  * @param {boolean} encoder @returns {Promise<Runner>} */
 async function inThePage(network, shape, wasm, encoder) {
   const [ort, model] = await Promise.all([started(wasm), bytesOf(network.model)]);
-  const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+  const session = await ort.InferenceSession.create(model, {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: "all",
+  });
   const type = network.type ?? "float32";
   return async (rows, n) => {
     const input = encoder ? converted(rows, network.units, false) : rows;
@@ -72,7 +75,9 @@ async function inThePage(network, shape, wasm, encoder) {
     const tensor = new ort.Tensor(type, data, [n, ...shape]);
     const found = await session.run({ [session.inputNames[0]]: tensor });
     const outputs = session.outputNames.map((/** @type {string} */ name) => found[name].data);
-    return encoder ? outputs.map((/** @type {any} */ o) => Float32Array.from(o)) : [converted(outputs[0], network.units, true)];
+    return encoder
+      ? outputs.map((/** @type {any} */ o) => Float32Array.from(o))
+      : [converted(outputs[0], network.units, true)];
   };
 }
 
@@ -80,7 +85,11 @@ async function inThePage(network, shape, wasm, encoder) {
 function behindTheServer(network, latent, encoder) {
   return async (rows, n) => {
     const body = new Uint8Array(Float32Array.from(rows).buffer);
-    const bytes = await asked(network.url, { method: "POST", body, headers: { "Content-Type": "application/octet-stream" } });
+    const bytes = await asked(network.url, {
+      method: "POST",
+      body,
+      headers: { "Content-Type": "application/octet-stream" },
+    });
     const given = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
     if (!encoder) return [given];
     const mean = new Float32Array(n * latent);
@@ -98,26 +107,35 @@ function behindTheServer(network, latent, encoder) {
  * @param {RunData} run @param {Block | undefined} wasm @returns {Promise<import("./contract").Decoder>}
  */
 export async function openDecoder(run, wasm) {
-  const open = (/** @type {Network | null | undefined} */ network, /** @type {number[]} */ shape, /** @type {boolean} */ encoder) => {
+  const open = (
+    /** @type {Network | null | undefined} */ network,
+    /** @type {number[]} */ shape,
+    /** @type {boolean} */ encoder,
+  ) => {
     if (!network) return Promise.resolve(null);
     return network.kind === "onnx"
       ? inThePage(network, shape, wasm, encoder)
       : Promise.resolve(behindTheServer(network, run.latent, encoder));
   };
-  const [decoder, encoder] = await Promise.all([open(run.decoder, [run.latent], false), open(run.encoder, run.shape, true)]);
+  const [decoder, encoder] = await Promise.all([
+    open(run.decoder, [run.latent], false),
+    open(run.encoder, run.shape, true),
+  ]);
   const queue = new Queue();
   return {
     where: run.decoder?.kind === "server" ? "on this machine's server" : "in this page",
     decodes: !!decoder,
     encodes: !!encoder,
-    decode: (codes, n, soon = false) => queue.add(async () => {
-      if (!decoder) throw new Error("this page has no decoder");
-      return (await decoder(codes, n))[0];
-    }, soon),
-    encode: (values, n, soon = false) => queue.add(async () => {
-      if (!encoder) throw new Error("this page has no encoder");
-      const [mean, std] = await encoder(values, n);
-      return { mean, std: std ?? new Float32Array(mean.length) };
-    }, soon),
+    decode: (codes, n, soon = false) =>
+      queue.add(async () => {
+        if (!decoder) throw new Error("this page has no decoder");
+        return (await decoder(codes, n))[0];
+      }, soon),
+    encode: (values, n, soon = false) =>
+      queue.add(async () => {
+        if (!encoder) throw new Error("this page has no encoder");
+        const [mean, std] = await encoder(values, n);
+        return { mean, std: std ?? new Float32Array(mean.length) };
+      }, soon),
   };
 }

@@ -13,7 +13,7 @@ const STEPS = 9; // pictures of a strip
 const SHOWN = 8; // dials before "more"
 
 /** Dimensions by what they do, and those that do nothing. @param {Run} run */
-export function orderOf(run) {
+function orderOf(run) {
   const weight = run.data.activity ?? run.data.rates ?? new Array(run.latent).fill(0);
   const collapsed = new Set(run.data.collapsed ?? []);
   const all = Array.from({ length: run.latent }, (_, k) => k).sort((a, b) => weight[b] - weight[a]);
@@ -35,13 +35,31 @@ export function dialPanel(app) {
       return dial.element;
     };
     const { active, collapsed } = orderOf(run);
-    const head = h("div", { class: "row" }, app.runs.length > 1 ? sides(app, build) : null,
-      button("Draw from the prior", () => app.hold(side, run.draw(), "dial"), { title: run.data.prior?.name ?? "standard normal" }),
-      button("Zero", () => app.hold(side, new Float32Array(run.latent), "dial")));
-    fill(element, h("h4", { text: "Dials" }), head, h("div", { class: "dial-list" }, ...active.slice(0, SHOWN).map(make)),
-      active.length > SHOWN && folded(`${counted(active.length - SHOWN, "more dimension")}, less active`, active.slice(SHOWN), make, strips),
-      collapsed.length > 0 && folded(`${counted(collapsed.length, "collapsed dimension")}: the decoder does not use ${collapsed.length > 1 ? "them" : "it"}`, collapsed, make, strips),
-      lens(app, side));
+    const head = h(
+      "div",
+      { class: "row" },
+      app.runs.length > 1 ? sides(app, build) : null,
+      button("Draw from the prior", () => app.hold(side, run.draw(), "dial"), {
+        title: run.data.prior?.name ?? "standard normal",
+      }),
+      button("Zero", () => app.hold(side, new Float32Array(run.latent), "dial")),
+    );
+    fill(
+      element,
+      h("h4", { text: "Dials" }),
+      head,
+      h("div", { class: "dial-list" }, ...active.slice(0, SHOWN).map(make)),
+      active.length > SHOWN &&
+        folded(`${counted(active.length - SHOWN, "more dimension")}, less active`, active.slice(SHOWN), make, strips),
+      collapsed.length > 0 &&
+        folded(
+          `${counted(collapsed.length, "collapsed dimension")}: the decoder does not use ${collapsed.length > 1 ? "them" : "it"}`,
+          collapsed,
+          make,
+          strips,
+        ),
+      lens(app, side),
+    );
     follow();
   };
   const follow = () => {
@@ -74,15 +92,30 @@ export function dialPanel(app) {
 
 /** @param {string} title @param {number[]} these @param {(k: number) => HTMLElement} make @param {(x: any) => void} strips */
 function folded(title, these, make, strips) {
-  return h("details", { on: { toggle: () => strips(null) } }, h("summary", { text: title }), h("div", { class: "dial-list" }, ...these.map(make)));
+  return h(
+    "details",
+    { on: { toggle: () => strips(null) } },
+    h("summary", { text: title }),
+    h("div", { class: "dial-list" }, ...these.map(make)),
+  );
 }
 
 /** Which of two runs a panel is about. @param {App} app @param {() => void} again */
 export function sides(app, again) {
-  return h("span", { class: "row", role: "group", "aria-label": "Run" }, ...app.runs.map((run, side) => button(run.name, () => {
-    app.side = side;
-    again();
-  }, { "aria-pressed": String(side === app.side), class: "quiet" })));
+  return h(
+    "span",
+    { class: "row", role: "group", "aria-label": "Run" },
+    ...app.runs.map((run, side) =>
+      button(
+        run.name,
+        () => {
+          app.side = side;
+          again();
+        },
+        { "aria-pressed": String(side === app.side), class: "quiet" },
+      ),
+    ),
+  );
 }
 
 class Dial {
@@ -98,15 +131,29 @@ class Dial {
     const { least, most } = this.run.spans[k];
     this.value = h("output", { text: "0" });
     const { activity, rates } = this.run.data;
-    const facts = [activity && `activity ${number(activity[k], 2)}`, rates && `${number(rates[k], 2)} nats`].filter(Boolean).join(" · ");
+    const facts = [activity && `activity ${number(activity[k], 2)}`, rates && `${number(rates[k], 2)} nats`]
+      .filter(Boolean)
+      .join(" · ");
     this.input = h("input", {
-      type: "range", role: "slider", min: least, max: most, step: (most - least) / 400, "aria-label": `Dimension ${k + 1}`, data: { latlas: "dial", dimension: String(k) },
+      type: "range",
+      role: "slider",
+      min: least,
+      max: most,
+      step: (most - least) / 400,
+      "aria-label": `Dimension ${k + 1}`,
+      data: { latlas: "dial", dimension: String(k) },
       on: { input: () => this.#turned() },
     });
     this.picture = canvasOf(1, 1);
     this.picture.className = "strip";
     this.picture.setAttribute("aria-hidden", "true");
-    this.element = h("div", { class: "dial" }, h("div", { class: "dial-head" }, h("b", { text: `z${k + 1}` }), h("small", { text: facts }), this.value), this.picture, this.input);
+    this.element = h(
+      "div",
+      { class: "dial" },
+      h("div", { class: "dial-head" }, h("b", { text: `z${k + 1}` }), h("small", { text: facts }), this.value),
+      this.picture,
+      this.input,
+    );
   }
 
   #turned() {
@@ -118,7 +165,8 @@ class Dial {
 
   /** @param {Float32Array} code */
   set(code) {
-    if (document.activeElement !== this.input || Number(this.input.value) !== code[this.k]) this.input.value = String(code[this.k]);
+    if (document.activeElement !== this.input || Number(this.input.value) !== code[this.k])
+      this.input.value = String(code[this.k]);
     this.value.textContent = number(code[this.k]);
     this.input.setAttribute("aria-valuetext", number(code[this.k]));
   }
@@ -160,7 +208,8 @@ export function row(canvas, run, values, count, theme) {
     const [height, width] = run.shape;
     canvas.width = count * width;
     canvas.height = height;
-    for (let s = 0; s < count; s++) pen(canvas).putImageData(imageData(values.subarray(s * run.size, (s + 1) * run.size), run.shape), s * width, 0);
+    for (let s = 0; s < count; s++)
+      pen(canvas).putImageData(imageData(values.subarray(s * run.size, (s + 1) * run.size), run.shape), s * width, 0);
     return;
   }
   // Of tables: how each column moves, as one line each, over its training range.
@@ -176,7 +225,8 @@ export function row(canvas, run, values, count, theme) {
     context.globalAlpha = Math.min(1, 0.12 + 1.2 * change);
     context.strokeStyle = change > 0.25 ? theme.accent : theme.muted;
     context.beginPath();
-    for (let s = 0; s < count; s++) context.lineTo(((s + 0.5) / count) * width, height - 3 - (height - 6) * Math.min(1.1, Math.max(-0.1, share(s))));
+    for (let s = 0; s < count; s++)
+      context.lineTo(((s + 0.5) / count) * width, height - 3 - (height - 6) * Math.min(1.1, Math.max(-0.1, share(s))));
     context.stroke();
   }
 }
@@ -191,7 +241,8 @@ export function square(canvas, run, values, side, theme) {
   const one = canvasOf(width, height);
   for (let s = 0; s < side * side; s++) {
     const these = values.subarray(s * run.size, (s + 1) * run.size);
-    if (run.kind === "image") context.putImageData(imageData(these, run.shape), (s % side) * (width + 1), Math.floor(s / side) * (height + 1));
+    if (run.kind === "image")
+      context.putImageData(imageData(these, run.shape), (s % side) * (width + 1), Math.floor(s / side) * (height + 1));
     else {
       paint(one, run, these, theme);
       context.drawImage(one, (s % side) * (width + 1), Math.floor(s / side) * (height + 1), width, height);

@@ -16,13 +16,17 @@ export function h(tag, attributes = {}, ...children) {
     else if (name === "text") element.textContent = value;
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => /** @type {any} */ (c)));
+  element.append(
+    ...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => /** @type {any} */ (c)),
+  );
   return element;
 }
 
 /** @param {Element} parent @param {...Child} children */
 export function fill(parent, ...children) {
-  parent.replaceChildren(...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => /** @type {any} */ (c)));
+  parent.replaceChildren(
+    ...children.filter((c) => c !== null && c !== undefined && c !== false).map((c) => /** @type {any} */ (c)),
+  );
 }
 
 /** A button. @param {string} text @param {() => void} press @param {Record<string, any>} [attributes] */
@@ -33,11 +37,15 @@ export function button(text, press, attributes = {}) {
 /** A button that is on or off. @param {string} text @param {boolean} on @param {(on: boolean) => void} change
  * @param {Record<string, any>} [attributes] */
 export function toggle(text, on, change, attributes = {}) {
-  const element = button(text, () => {
-    const now = element.getAttribute("aria-pressed") !== "true";
-    element.setAttribute("aria-pressed", String(now));
-    change(now);
-  }, { "aria-pressed": String(on), ...attributes });
+  const element = button(
+    text,
+    () => {
+      const now = element.getAttribute("aria-pressed") !== "true";
+      element.setAttribute("aria-pressed", String(now));
+      change(now);
+    },
+    { "aria-pressed": String(on), ...attributes },
+  );
   return element;
 }
 

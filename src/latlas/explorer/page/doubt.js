@@ -10,7 +10,7 @@ const COLUMNS = 56;
 const WORK = 6e7; // multiplications that a person does not wait for
 
 /** 0 at `from` and below, 1 at `to` and above, smooth between. @param {number} value @param {number} from @param {number} to */
-export function ramp(value, from, to) {
+function ramp(value, from, to) {
   const t = Math.min(1, Math.max(0, (value - from) / (to - from)));
   return t * t * (3 - 2 * t);
 }

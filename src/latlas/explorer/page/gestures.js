@@ -73,12 +73,16 @@ export function listen(element, means) {
     if (event.pointerType === "mouse" && !fingers.size) means.leave();
   });
 
-  element.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    const here = at(event);
-    const lines = event.deltaMode === 1 ? 30 : 1;
-    means.zoom(Math.exp(-Math.max(-240, Math.min(240, event.deltaY * lines)) * 0.0022), here.x, here.y);
-  }, { passive: false });
+  element.addEventListener(
+    "wheel",
+    (event) => {
+      event.preventDefault();
+      const here = at(event);
+      const lines = event.deltaMode === 1 ? 30 : 1;
+      means.zoom(Math.exp(-Math.max(-240, Math.min(240, event.deltaY * lines)) * 0.0022), here.x, here.y);
+    },
+    { passive: false },
+  );
 
   element.addEventListener("dblclick", (event) => {
     const here = at(event);
@@ -88,7 +92,12 @@ export function listen(element, means) {
   element.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const step = event.shiftKey ? 48 : 10;
-    const arrows = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] });
+    const arrows = /** @type {Record<string, number[]>} */ ({
+      ArrowLeft: [-step, 0],
+      ArrowRight: [step, 0],
+      ArrowUp: [0, -step],
+      ArrowDown: [0, step],
+    });
     const arrow = arrows[event.key];
     if (arrow) means.nudge(arrow[0], arrow[1]);
     else if (event.key === "+" || event.key === "=") means.zoom(1.4);

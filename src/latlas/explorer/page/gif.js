@@ -8,14 +8,37 @@ export function gif(frames, delay) {
   const head = [...ascii("GIF89a"), ...short(width), ...short(height), 0xf7, 0, 0];
   for (let i = 0; i < 256; i++) {
     if (grey) head.push(i, i, i);
-    else if (i < 252) head.push(Math.round(51 * Math.floor(i / 42)), Math.round(42.5 * (Math.floor(i / 6) % 7)), Math.round(51 * (i % 6)));
+    else if (i < 252)
+      head.push(
+        Math.round(51 * Math.floor(i / 42)),
+        Math.round(42.5 * (Math.floor(i / 6) % 7)),
+        Math.round(51 * (i % 6)),
+      );
     else head.push(0, 0, 0);
   }
   head.push(0x21, 0xff, 11, ...ascii("NETSCAPE2.0"), 3, 1, 0, 0, 0);
   /** @type {BlobPart[]} */
   const parts = [Uint8Array.from(head)];
   for (const frame of frames) {
-    parts.push(Uint8Array.from([0x21, 0xf9, 4, 4, ...short(delay), 0, 0, 0x2c, 0, 0, 0, 0, ...short(width), ...short(height), 0]));
+    parts.push(
+      Uint8Array.from([
+        0x21,
+        0xf9,
+        4,
+        4,
+        ...short(delay),
+        0,
+        0,
+        0x2c,
+        0,
+        0,
+        0,
+        0,
+        ...short(width),
+        ...short(height),
+        0,
+      ]),
+    );
     parts.push(packed(indexed(frame, grey)));
   }
   parts.push(Uint8Array.from([0x3b]));
@@ -42,7 +65,8 @@ function indexed({ data, width }, grey) {
       continue;
     }
     const shift = BAYER[(Math.floor(i / width) % 4) * 4 + ((i % width) % 4)];
-    const level = (/** @type {number} */ v, /** @type {number} */ most) => Math.min(most, Math.max(0, Math.round((v / 255) * most + 0.9 * shift)));
+    const level = (/** @type {number} */ v, /** @type {number} */ most) =>
+      Math.min(most, Math.max(0, Math.round((v / 255) * most + 0.9 * shift)));
     given[i] = level(data[4 * i], 5) * 42 + level(data[4 * i + 1], 6) * 6 + level(data[4 * i + 2], 5);
   }
   return given;

@@ -7,13 +7,19 @@ export function stateOf(app) {
   const { view, hidden, colouring } = app.map;
   const held = app.held[app.side];
   return {
-    side: app.side, tab: app.tab,
-    x: view.x, y: view.y, zoom: view.k / view.whole,
+    side: app.side,
+    tab: app.tab,
+    x: view.x,
+    y: view.y,
+    zoom: view.k / view.whole,
     item: app.map.marks.selected,
     code: held ? Array.from(held.code) : null,
     place: held ? held.place : null,
-    hidden: [...hidden], colouring,
-    layers: Object.entries(app.layers).filter(([, on]) => on).map(([name]) => name),
+    hidden: [...hidden],
+    colouring,
+    layers: Object.entries(app.layers)
+      .filter(([, on]) => on)
+      .map(([name]) => name),
     projection: app.run.charts.indexOf(app.run.chart),
   };
 }
@@ -39,7 +45,8 @@ export function hashOf(state) {
 export function restore(app, given) {
   const hash = typeof given === "string" ? given : hashOf(given);
   const words = new URLSearchParams(hash.replace(/^#/, ""));
-  const numbers = (/** @type {string} */ name) => (words.get(name) ?? "").split(",").filter(Boolean).map(Number).filter(Number.isFinite);
+  const numbers = (/** @type {string} */ name) =>
+    (words.get(name) ?? "").split(",").filter(Boolean).map(Number).filter(Number.isFinite);
   const side = Number(words.get("run") ?? 0);
   if (app.runs[side]) app.side = side;
   const { run, map } = app;
@@ -56,7 +63,7 @@ export function restore(app, given) {
   map.hidden.clear();
   hidden.forEach((label) => map.hidden.add(label));
   const colour = words.get("colour");
-  if (colour && colour in run.numbers) map.colouring = colour;
+  if (colour && run.coloursOf(colour)) map.colouring = colour;
   app.filter();
   const [x, y, zoom] = numbers("at");
   if (zoom > 0) {

@@ -12,7 +12,7 @@ const [ACROSS, AROUND] = [5, 80];
 
 /** The two directions of most variance, by power iteration: unit vectors with their standard deviations, and their share of the variance.
  * @param {Float32Array} rows @param {number} D @param {number[]} members */
-export function localAxes(rows, D, members) {
+function localAxes(rows, D, members) {
   const mean = new Float64Array(D);
   for (const i of members) for (let k = 0; k < D; k++) mean[k] += rows[i * D + k] / members.length;
   const centred = members.map((i) => Float64Array.from({ length: D }, (_, k) => rows[i * D + k] - mean[k]));
@@ -48,22 +48,45 @@ export function lens(app, side) {
   const run = app.runs[side];
   const canvas = h("canvas", { class: "lens", role: "img", "aria-label": "Five by five pictures around the code" });
   const words = h("p", { class: "fine" });
-  const element = h("details", { class: "lens-fold", open: run.latent > 1 }, h("summary", { text: "Around here" }), canvas, words);
+  const element = h(
+    "details",
+    { class: "lens-fold", open: run.latent > 1 },
+    h("summary", { text: "Around here" }),
+    canvas,
+    words,
+  );
   const show = rested(200, async () => {
     const now = app.now[side];
-    if (!now || !run.decoder?.decodes || !element.isConnected || app.tab !== "overview" || !element.open || run.latent < 2) return;
+    if (
+      !now ||
+      !run.decoder?.decodes ||
+      !element.isConnected ||
+      app.tab !== "overview" ||
+      !element.open ||
+      run.latent < 2
+    )
+      return;
     const near = nearestRows(run.sample, run.latent, now.code, AROUND);
-    const { axes, share } = localAxes(run.sample, run.latent, near.map(({ i }) => i));
+    const { axes, share } = localAxes(
+      run.sample,
+      run.latent,
+      near.map(({ i }) => i),
+    );
     if (axes.length < 2) return;
     const codes = new Float32Array(ACROSS * ACROSS * run.latent);
     for (let s = 0; s < ACROSS * ACROSS; s++) {
       const [u, v] = [(s % ACROSS) - 2, 2 - Math.floor(s / ACROSS)];
-      for (let k = 0; k < run.latent; k++) codes[s * run.latent + k] = now.code[k] + u * axes[0].deviation * axes[0].direction[k] + v * axes[1].deviation * axes[1].direction[k];
+      for (let k = 0; k < run.latent; k++)
+        codes[s * run.latent + k] =
+          now.code[k] + u * axes[0].deviation * axes[0].direction[k] + v * axes[1].deviation * axes[1].direction[k];
     }
     const values = await run.decoder.decode(codes, ACROSS * ACROSS).catch(() => null);
     if (!values || now !== app.now[side]) return;
     square(canvas, run, values, ACROSS, app.theme);
-    fill(words, `The two strongest directions of the ${near.length} nearest training codes, one standard deviation a step; they hold ${percent(share)} of the variance there.`);
+    fill(
+      words,
+      `The two strongest directions of the ${near.length} nearest training codes, one standard deviation a step; they hold ${percent(share)} of the variance there.`,
+    );
   });
   app.on("code", (about) => about.side === side && show(null));
   element.addEventListener("toggle", () => show(null));

@@ -11,7 +11,7 @@ import { usualGround } from "./intake.js";
 import { itemPanel } from "./item.js";
 import { rested } from "./latest.js";
 import { layerBar, legend } from "./legend.js";
-import { link } from "./link.js";
+import { link, linkSwitch } from "./link.js";
 import { Morph } from "./morph.js";
 import { overview } from "./overview.js";
 import { Preview } from "./preview.js";
@@ -55,13 +55,15 @@ export async function render(root, data, options = {}) {
 /** What the first picture does not need. @param {App} app @param {import("./contract").Options} options */
 async function finish(app, options) {
   const waking = app.runs.map((run, at) => run.wake(app.data.runtime, options.decoders?.[at]));
-  await Promise.all(app.runs.map(async (run, at) => {
-    await run.fill();
-    if (run.kind === "image" && run.shape[2] < 3 && run.values) {
-      app.maps[at].plane.light = (await usualGround(run)) > 0.5;
-      app.maps[at].plane.repaint();
-    }
-  }));
+  await Promise.all(
+    app.runs.map(async (run, at) => {
+      await run.fill();
+      if (run.kind === "image" && run.shape[2] < 3 && run.values) {
+        app.maps[at].plane.light = (await usualGround(run)) > 0.5;
+        app.maps[at].plane.repaint();
+      }
+    }),
+  );
   app.tell("filled");
   app.runs.forEach((_, side) => app.start(side));
   app.maps.forEach((map) => map.redraw());
@@ -78,20 +80,50 @@ function build(root, app, dress) {
   const search = searchBox(app);
   const night = toggle("Dark", root.dataset.theme === "dark", dress, { class: "quiet" });
   const spoken = h("p", { class: "spoken", role: "status", "aria-live": "polite" });
-  const head = h("header", { class: "head" },
+  const head = h(
+    "header",
+    { class: "head" },
     h("h1", {}, h("span", { class: "mark", text: "latlas" }), h("span", { class: "title", text: app.data.title })),
-    search.element, layerBar(app), app.runs.length > 1 && toggle("Follow by picture", true, (on) => (app.linked = on), { title: "Where the pointer is on one map, its picture is encoded for the other" }), takeAway(app), night);
-  const stage = h("main", { class: "stage", data: { runs: String(app.runs.length) } }, ...app.runs.map((run, side) => h("section", { class: "side", "aria-label": run.name },
-    app.runs.length > 1 && h("h2", { text: run.name }), app.maps[side].element, legend(app, side), timeSlider(app, side))));
+    search.element,
+    layerBar(app),
+    linkSwitch(app),
+    takeAway(app),
+    night,
+  );
+  const stage = h(
+    "main",
+    { class: "stage", data: { runs: String(app.runs.length) } },
+    ...app.runs.map((run, side) =>
+      h(
+        "section",
+        { class: "side", "aria-label": run.name },
+        app.runs.length > 1 && h("h2", { text: run.name }),
+        app.maps[side].element,
+        legend(app, side),
+        timeSlider(app, side),
+      ),
+    ),
+  );
   const morph = new Morph(app);
   const yours = new Yours(app);
   const previews = app.runs.map((_, side) => new Preview(app, side));
-  const panel = h("aside", { class: "panel", "aria-label": "What is shown" }, h("div", { class: "previews" }, ...previews.map((p) => p.element)), tabs(app, [
-    ["overview", "Run", overview(app)], ["item", "Item", itemPanel(app)],
-    ["morph", "Morph", morph.element], ["yours", "Yours", yours.element], ["groups", "Groups", groupPanel(app)],
-  ]));
+  const panel = h(
+    "aside",
+    { class: "panel", "aria-label": "What is shown" },
+    h("div", { class: "previews" }, ...previews.map((p) => p.element)),
+    tabs(app, [
+      ["overview", "Run", overview(app)],
+      ["item", "Item", itemPanel(app)],
+      ["morph", "Morph", morph.element],
+      ["yours", "Yours", yours.element],
+      ["groups", "Groups", groupPanel(app)],
+    ]),
+  );
   fill(root, head, stage, panel, spoken);
-  const speak = rested(700, (/** @type {number} */ side) => (spoken.textContent = previews[side].canvas.getAttribute("aria-label")));
+  const speak = rested(
+    700,
+    (/** @type {number} */ side) => (spoken.textContent = previews[side].canvas.getAttribute("aria-label")),
+  );
   app.on("decoded", ({ side }) => speak(side));
   app.on("item", (chosen) => chosen && app.tab === "overview" && app.open("item"));
   keys(root, app, search.input);
@@ -99,7 +131,13 @@ function build(root, app, dress) {
 
 /** @param {HTMLElement} root @param {App} app @param {HTMLInputElement} search */
 function keys(root, app, search) {
-  const layers = /** @type {Record<string, keyof typeof LAYERS>} */ ({ d: "doubt", p: "pictures", b: "plane", n: "names", c: "density" });
+  const layers = /** @type {Record<string, keyof typeof LAYERS>} */ ({
+    d: "doubt",
+    p: "pictures",
+    b: "plane",
+    n: "names",
+    c: "density",
+  });
   app.onKey = (key) => {
     const layer = layers[key.toLowerCase()];
     if (layer) app.setLayers({ [layer]: !app.layers[layer] });
@@ -123,7 +161,16 @@ function letGo(app) {
   app.onPick = null;
   app.maps.forEach((map, side) => {
     app.held[side] = null;
-    Object.assign(map.marks, { selected: -1, pinned: null, pointer: null, linked: null, rings: [], own: null, trail: [], lasso: [] });
+    Object.assign(map.marks, {
+      selected: -1,
+      pinned: null,
+      pointer: null,
+      linked: null,
+      rings: [],
+      own: null,
+      trail: [],
+      lasso: [],
+    });
     map.remark();
   });
   app.tell("item", null);
@@ -138,12 +185,21 @@ export async function boot() {
   /** @type {any} */ (globalThis).latlas = { ready: new Promise((go) => (resolve = go)) };
   try {
     const inside = document.getElementById("latlas-data");
-    const data = inside ? JSON.parse(inside.textContent ?? "") : await (await fetch(root.dataset.address ?? "data.json")).json();
+    const data = inside
+      ? JSON.parse(inside.textContent ?? "")
+      : await (await fetch(root.dataset.address ?? "data.json")).json();
     if (inside) inside.textContent = "";
     await render(root, data);
     resolve(/** @type {any} */ (globalThis).latlas.ready);
   } catch (error) {
-    fill(root, h("p", { class: "broken", role: "alert", text: `The page cannot be shown: ${error instanceof Error ? error.message : error}` }));
+    fill(
+      root,
+      h("p", {
+        class: "broken",
+        role: "alert",
+        text: `The page cannot be shown: ${error instanceof Error ? error.message : error}`,
+      }),
+    );
     resolve(Promise.reject(error));
     throw error;
   }

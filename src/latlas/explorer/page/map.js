@@ -1,4 +1,4 @@
-// The map of one run on three canvases: plane and doubt, points, lines and words.
+// The map of one run on three canvases: plane and doubt; points with lines and names; marks that follow the pointer.
 
 import { classColour, css, packed, rgbOf, scaleColour } from "./colours.js";
 import { canvasOf, h, pen, still } from "./dom.js";
@@ -36,7 +36,7 @@ export class MapOfRun {
   /** @type {"look" | "lasso" | "path"} */ tool = "look";
   /** @type {Set<number>} Labels that the legend has switched off */ hidden = new Set();
   /** @type {number | null} A label that stands out for a moment */ bright = null;
-  /** @type {string} "class", a number of the items, or "column:k" of the plane */ colouring = "class";
+  /** @type {string} "class", or what `Run.coloursOf` takes */ colouring = "class";
   /** Whether the places are those of an earlier step. */
   past = false;
   #dirty = 0;
@@ -47,7 +47,8 @@ export class MapOfRun {
   /** @type {HTMLCanvasElement | null} */ #fog = null;
   #tween = 0;
   /** @type {ImageData | null} The pixels of the points, used again */ #image = null;
-  /** @type {{x: Float32Array, tween: number, middles: {label: number, name: string, place: [number, number]}[]} | null} */ #names = null;
+  /** @type {{x: Float32Array, tween: number, middles: {label: number, name: string, place: [number, number]}[]} | null} */ #names =
+    null;
   /** Pixels of a canvas for each of the page's. @type {number} */
   ratio = 1;
 
@@ -58,10 +59,17 @@ export class MapOfRun {
     this.layers = layers;
     this.heard = heard;
     this.canvases = [0, 1, 2].map(() => h("canvas", { "aria-hidden": "true" }));
-    this.element = h("div", {
-      class: "map", tabindex: "0", role: "application", data: { latlas: "map", run: String(run.at) },
-      "aria-label": `Map of ${run.name}: ${run.n} items. Arrow keys move the pointer, plus and minus zoom, Enter picks the nearest item, 0 shows everything.`,
-    }, ...this.canvases);
+    this.element = h(
+      "div",
+      {
+        class: "map",
+        tabindex: "0",
+        role: "application",
+        data: { latlas: "map", run: String(run.at) },
+        "aria-label": `Map of ${run.name}: ${run.n} items. Arrow keys move the pointer, plus and minus zoom, Enter picks the nearest item, 0 shows everything.`,
+      },
+      ...this.canvases,
+    );
     this.chart = run.chart;
     this.plane = new Plane(run, run.chart, () => this.redraw(BACK));
     this.x = run.chart.x;
@@ -105,12 +113,16 @@ export class MapOfRun {
   #nudge(dx, dy) {
     const { view } = this;
     const from = this.#reticle ?? this.marks.pointer ?? this.marks.pinned ?? [view.x, view.y];
-    const to = view.toPlane(...(/** @type {[number, number]} */ ([0, 1].map((k) => view.toScreen(from[0], from[1])[k] + [dx, dy][k]))));
+    const to = view.toPlane(
+      .../** @type {[number, number]} */ ([0, 1].map((k) => view.toScreen(from[0], from[1])[k] + [dx, dy][k])),
+    );
     this.#reticle = to;
     const [px, py] = view.toScreen(...to);
     const margin = 40;
-    view.pan(px < margin ? margin - px : px > view.width - margin ? view.width - margin - px : 0,
-      py < margin ? margin - py : py > view.height - margin ? view.height - margin - py : 0);
+    view.pan(
+      px < margin ? margin - px : px > view.width - margin ? view.width - margin - px : 0,
+      py < margin ? margin - py : py > view.height - margin ? view.height - margin - py : 0,
+    );
     this.heard.point(...to);
     this.redraw();
   }
@@ -257,11 +269,12 @@ export class MapOfRun {
   recolour() {
     this.#names = null;
     const { run, theme } = this;
-    const numbers = /** @type {Float32Array | undefined} */ (/** @type {any} */ (run.numbers)[this.colouring]);
+    const numbers = run.coloursOf(this.colouring);
     if (numbers) {
       const sorted = Float32Array.from(numbers).sort();
       const [least, most] = [0.02, 0.98].map((q) => sorted[Math.floor(q * (sorted.length - 1))]);
-      for (let i = 0; i < run.n; i++) this.colours[i] = packed(scaleColour(0.15 + (0.85 * (numbers[i] - least)) / (most - least || 1), theme));
+      for (let i = 0; i < run.n; i++)
+        this.colours[i] = packed(scaleColour(0.15 + (0.85 * (numbers[i] - least)) / (most - least || 1), theme));
     } else {
       const palette = run.classes.map((_, k) => packed(classColour(k, run.classes.length, theme)));
       const other = packed(run.classes.length ? classColour(-1, 2, theme) : rgbOf(theme.accent));
@@ -297,7 +310,7 @@ export class MapOfRun {
     if (!this.#fitted) return;
     if (what & BACK) this.#drawBack(this.#clean(0));
     if (what & POINTS) this.#drawPoints(this.#clean(1));
-    if (what & OVER) this.#drawOver(this.#clean(2));
+    if (what & OVER) new Overlay(this.#clean(2), this.view, this.theme).marks(this.marks, this.x, this.y);
   }
 
   /** @param {number} k */
@@ -353,19 +366,28 @@ export class MapOfRun {
     const { ratio } = this;
     if (this.layers.points) {
       const kept = this.#image;
-      const image = kept && kept.width === canvas.width && kept.height === canvas.height ? kept : context.createImageData(canvas.width, canvas.height);
+      const image =
+        kept && kept.width === canvas.width && kept.height === canvas.height
+          ? kept
+          : context.createImageData(canvas.width, canvas.height);
       this.#image = image;
       const pixels = new Uint32Array(image.data.buffer);
       pixels.fill(0);
       const k = view.k * ratio;
       const [bx, by] = view.toScreen(0, 0).map((v) => v * ratio);
-      drawPoints(pixels, canvas.width, canvas.height,
+      drawPoints(
+        pixels,
+        canvas.width,
+        canvas.height,
         { x: this.x, y: this.y, n: run.n, colours: this.colours, shown: this.shown },
-        { ax: k, bx, ay: -k, by }, radiusOf(run.n, view.k / view.whole) * ratio);
+        { ax: k, bx, ay: -k, by },
+        radiusOf(run.n, view.k / view.whole) * ratio,
+      );
       context.putImageData(image, 0, 0);
     }
     const alpha = this.#pictured();
     if (alpha > 0) this.#drawThumbnails(context, alpha);
+    this.#drawLines(context); // not above, where everything is drawn again for each move of the pointer
   }
 
   /** @param {CanvasRenderingContext2D} context @param {number} alpha */
@@ -409,12 +431,12 @@ export class MapOfRun {
   }
 
   /** @param {CanvasRenderingContext2D} context */
-  #drawOver(context) {
+  #drawLines(context) {
     const overlay = new Overlay(context, this.view, this.theme);
-    if (this.layers.doubt && !this.past) overlay.segments(this.chart.edge, css(rgbOf(this.theme.muted), 0.55), 1, [1, 4]);
+    if (this.layers.doubt && !this.past)
+      overlay.segments(this.chart.edge, css(rgbOf(this.theme.muted), 0.55), 1, [1, 4]);
     if (this.layers.density && !this.past) overlay.densities(this.chart);
     if (this.layers.names && this.colouring === "class") overlay.names(this.#middles(), this.run.classes.length);
-    overlay.marks(this.marks, this.x, this.y);
   }
 
   /** The median place of each class on show. */
@@ -431,12 +453,23 @@ export class MapOfRun {
     /** @type {number[][]} */
     const members = run.classes.map(() => []);
     const step = Math.max(1, Math.floor(run.n / 4000));
-    for (let i = 0; i < run.n; i += step) if (run.labels[i] >= 0 && this.shown[i] > 1 && Number.isFinite(this.x[i])) members[run.labels[i]]?.push(i);
+    for (let i = 0; i < run.n; i += step)
+      if (run.labels[i] >= 0 && this.shown[i] > 1 && Number.isFinite(this.x[i])) members[run.labels[i]]?.push(i);
     const median = (/** @type {number[]} */ v) => v.sort((a, b) => a - b)[v.length >> 1];
-    return members.flatMap((items, label) => items.length < 3 ? [] : [{
-      label, name: run.className(label),
-      place: /** @type {[number, number]} */ ([median(items.map((i) => this.x[i])), median(items.map((i) => this.y[i]))]),
-    }]);
+    return members.flatMap((items, label) =>
+      items.length < 3
+        ? []
+        : [
+            {
+              label,
+              name: run.className(label),
+              place: /** @type {[number, number]} */ ([
+                median(items.map((i) => this.x[i])),
+                median(items.map((i) => this.y[i])),
+              ]),
+            },
+          ],
+    );
   }
 
   /** The map as one picture, `scale` times as sharp as on screen. @param {number} scale @returns {Promise<Blob>} */
@@ -455,7 +488,9 @@ export class MapOfRun {
     this.marks = marks;
     this.ratio = before;
     this.#resize();
-    return new Promise((resolve, reject) => whole.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"));
+    return new Promise((resolve, reject) =>
+      whole.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
+    );
   }
 }
 
@@ -465,7 +500,12 @@ function fogOf(field, rgb) {
   const canvas = canvasOf(columns, rows);
   const image = new ImageData(columns, rows);
   for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) image.data.set([...rgb, 230 * values[r * columns + c]], 4 * ((rows - 1 - r) * columns + c));
+    for (let c = 0; c < columns; c++) {
+      // Nothing is known beyond the box: the fog rises towards its edge instead of ending in a line.
+      const edge = Math.min(r, c, rows - 1 - r, columns - 1 - c) / Math.max(1, columns / 24);
+      const dense = Math.max(values[r * columns + c], 1 - edge);
+      image.data.set([...rgb, 230 * dense], 4 * ((rows - 1 - r) * columns + c));
+    }
   }
   pen(canvas).putImageData(image, 0, 0);
   return canvas;

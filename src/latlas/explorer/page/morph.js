@@ -18,6 +18,8 @@ export class Morph {
   /** @type {{code: Float32Array, place: [number, number]}[]} */ stops = [];
   /** @type {[number, number][]} */ freehand = [];
   /** @type {Way[]} */ ways = [];
+  /** Whether the stops are an example, which the first own stop replaces. */
+  example = false;
   t = 0;
   playing = false;
   side = 0;
@@ -29,15 +31,52 @@ export class Morph {
     this.drawing = toggle("Draw a path", false, (on) => this.#drawPath(on));
     this.list = h("div", { class: "stops" });
     this.views = h("div", { class: "ways" });
-    this.scrub = h("input", { type: "range", role: "slider", min: 0, max: 1, step: 0.001, value: 0, "aria-label": "How far along", data: { latlas: "scrub" }, on: { input: () => this.#goto(Number(this.scrub.value)) } });
+    this.scrub = h("input", {
+      type: "range",
+      role: "slider",
+      min: 0,
+      max: 1,
+      step: 0.001,
+      value: 0,
+      "aria-label": "How far along",
+      data: { latlas: "scrub" },
+      on: { input: () => this.#goto(Number(this.scrub.value)) },
+    });
     this.play = button("Play", () => this.toggle(), { class: "primary", data: { latlas: "play" } });
-    this.tools = h("div", { class: "morph-tools", hidden: true }, h("div", { class: "row" }, this.play, this.scrub),
-      h("div", { class: "row" }, button("GIF", () => this.saveGif()), button("PNG strip", () => this.saveStrip()), button("Codes as CSV", () => this.saveCodes())));
-    this.element = h("div", { class: "morph" }, h("p", { class: "hint", text: "Two codes or more, and the ways between them: straight, along the sphere, and where the data are." }),
-      h("div", { class: "row" }, button("Add what is shown", () => this.add()), this.picking, this.drawing, button("Clear", () => this.clear(), { class: "quiet" })), this.list, this.views, this.tools);
+    this.tools = h(
+      "div",
+      { class: "morph-tools", hidden: true },
+      h("div", { class: "row" }, this.play, this.scrub),
+      h(
+        "div",
+        { class: "row" },
+        button("GIF", () => this.saveGif()),
+        button("PNG strip", () => this.saveStrip()),
+        button("Codes as CSV", () => this.saveCodes()),
+      ),
+    );
+    this.element = h(
+      "div",
+      { class: "morph" },
+      h("p", {
+        class: "hint",
+        text: "Two codes or more, and the ways between them: straight, along the sphere, and where the data are.",
+      }),
+      h(
+        "div",
+        { class: "row" },
+        button("Add what is shown", () => this.add()),
+        this.picking,
+        this.drawing,
+        button("Clear", () => this.clear(), { class: "quiet" }),
+      ),
+      this.list,
+      this.views,
+      this.tools,
+    );
     this.#show = latest(() => this.#paintAll());
     app.on("tab", () => {
-      if (app.tab === "morph") return;
+      if (app.tab === "morph") return this.#exemplify();
       this.#stopTools();
       this.playing = false;
     });
@@ -52,16 +91,37 @@ export class Morph {
     this.app.onPick = null;
   }
 
+  /** A first walk, until the person chooses stops: from what is shown to an item well away from it. */
+  #exemplify() {
+    const { app } = this;
+    const { run } = app;
+    const now = app.held[app.side] ?? app.current;
+    if (this.stops.length || this.freehand.length || !now || !run.decoder) return;
+    const away = Array.from({ length: Math.min(200, run.n) }, (_, k) => Math.floor((k * run.n) / Math.min(200, run.n)))
+      .map((i) => ({ i, d: Math.hypot(run.chart.x[i] - now.place[0], run.chart.y[i] - now.place[1]) }))
+      .sort((a, b) => a.d - b.d);
+    const { i } = away[Math.floor(0.8 * away.length)];
+    this.side = app.side;
+    this.push(now.code, now.place);
+    this.push(run.code(i), [run.chart.x[i], run.chart.y[i]]);
+    this.example = true;
+  }
+
   /** @param {boolean} on */
   #pickStops(on) {
     this.#stopTools();
     this.picking.setAttribute("aria-pressed", String(on));
-    this.app.onPick = on ? (side, x, y, item) => {
-      const run = this.app.runs[side];
-      this.side = side;
-      this.push(item >= 0 ? run.code(item) : run.chart.codeAt(x, y), item >= 0 ? [run.chart.x[item], run.chart.y[item]] : [x, y]);
-      return true;
-    } : null;
+    this.app.onPick = on
+      ? (side, x, y, item) => {
+          const run = this.app.runs[side];
+          this.side = side;
+          this.push(
+            item >= 0 ? run.code(item) : run.chart.codeAt(x, y),
+            item >= 0 ? [run.chart.x[item], run.chart.y[item]] : [x, y],
+          );
+          return true;
+        }
+      : null;
   }
 
   /** @param {boolean} on */
@@ -96,12 +156,15 @@ export class Morph {
   /** @param {Float32Array} code @param {[number, number]} place */
   push(code, place) {
     this.freehand = [];
+    if (this.example) this.stops = [];
+    this.example = false;
     this.stops.push({ code: Float32Array.from(code), place });
     this.plan();
   }
 
   clear() {
     this.playing = false;
+    this.example = false;
     this.stops = [];
     this.freehand = [];
     this.app.maps.forEach((map) => {
@@ -117,7 +180,10 @@ export class Morph {
     const run = app.runs[side];
     const map = app.maps[side];
     const way = (/** @type {string} */ name, /** @type {(t: number) => Float32Array} */ code) => ({
-      name, code, canvas: h("canvas", { class: `picture ${run.kind}`, role: "img", "aria-label": name }), words: h("p", { class: "fine" }),
+      name,
+      code,
+      canvas: h("canvas", { class: `picture ${run.kind}`, role: "img", "aria-label": name }),
+      words: h("p", { class: "fine" }),
     });
     const piece = (/** @type {number} */ t) => {
       const at = Math.min(this.stops.length - 1.000001, t * (this.stops.length - 1));
@@ -129,14 +195,23 @@ export class Morph {
     else if (this.stops.length > 1) {
       const routes = this.stops.slice(1).map((stop, i) => trusted(run.chart, this.stops[i].place, stop.place));
       this.ways = [
-        way("Straight", (t) => { const { a, b, s } = piece(t); return straight(a.code, b.code, s); }),
-        way("Along the sphere", (t) => { const { a, b, s } = piece(t); return spherical(a.code, b.code, s); }),
+        way("Straight", (t) => {
+          const { a, b, s } = piece(t);
+          return straight(a.code, b.code, s);
+        }),
+        way("Along the sphere", (t) => {
+          const { a, b, s } = piece(t);
+          return spherical(a.code, b.code, s);
+        }),
         way("Where the data are", (t) => {
           const { a, b, s } = piece(t);
           const route = routes[this.stops.indexOf(a)];
           // Ends meet the stops themselves, which may lie off the plane.
           const code = run.chart.codeAt(...along(route, s));
-          const ends = [a, b].map((p) => { const on = run.chart.codeAt(...p.place); return p.code.map((v, k) => v - on[k]); });
+          const ends = [a, b].map((p) => {
+            const on = run.chart.codeAt(...p.place);
+            return p.code.map((v, k) => v - on[k]);
+          });
           return code.map((v, k) => v + (1 - s) * ends[0][k] + s * ends[1][k]);
         }),
       ];
@@ -144,11 +219,37 @@ export class Morph {
     const places = (/** @type {Way} */ w) => Array.from({ length: 41 }, (_, i) => run.chart.place(w.code(i / 40)));
     Object.assign(map.marks, {
       stops: this.stops.map((s) => s.place),
-      paths: this.freehand.length ? [{ places: this.freehand, colour: COLOURS[0] }] : this.ways.map((w, k) => ({ places: places(w), colour: COLOURS[k] })), players: [],
+      paths: this.freehand.length
+        ? [{ places: this.freehand, colour: COLOURS[0] }]
+        : this.ways.map((w, k) => ({ places: places(w), colour: COLOURS[k] })),
+      players: [],
     });
     map.remark();
-    fill(this.list, ...this.stops.map((_, k) => button(`${k + 1} ✕`, () => { this.stops.splice(k, 1); this.plan(); }, { class: "quiet", "aria-label": `Remove stop ${k + 1}` })));
-    fill(this.views, ...this.ways.map((w, k) => h("figure", {}, w.canvas, h("figcaption", {}, h("span", { class: "dot", style: { background: COLOURS[k] } }), w.name), w.words)));
+    fill(
+      this.list,
+      ...this.stops.map((_, k) =>
+        button(
+          `${k + 1} ✕`,
+          () => {
+            this.stops.splice(k, 1);
+            this.plan();
+          },
+          { class: "quiet", "aria-label": `Remove stop ${k + 1}` },
+        ),
+      ),
+    );
+    fill(
+      this.views,
+      ...this.ways.map((w, k) =>
+        h(
+          "figure",
+          {},
+          w.canvas,
+          h("figcaption", {}, h("span", { class: "dot", style: { background: COLOURS[k] } }), w.name),
+          w.words,
+        ),
+      ),
+    );
     this.tools.hidden = !this.ways.length;
     if (this.ways.length) this.#goto(this.t);
   }
@@ -173,7 +274,9 @@ export class Morph {
       paint(w.canvas, run, values.subarray(k * run.size, (k + 1) * run.size), app.theme);
       w.words.textContent = far(run.times(code));
     });
-    app.maps[side].marks.players = ways.map((_, k) => run.chart.place(codes.subarray(k * run.latent, (k + 1) * run.latent)));
+    app.maps[side].marks.players = ways.map((_, k) =>
+      run.chart.place(codes.subarray(k * run.latent, (k + 1) * run.latent)),
+    );
     app.maps[side].remark();
     app.now[side] = { code: codes.slice(0, run.latent), place: app.maps[side].marks.players[0], from: "morph" };
   }
@@ -256,7 +359,9 @@ export class Morph {
   async saveCodes() {
     const D = this.app.runs[this.side].latent;
     const lines = [["way", "t", ...Array.from({ length: D }, (_, k) => `z${k + 1}`)].join(",")];
-    for (const way of this.ways) for (let i = 0; i < FRAMES; i++) lines.push([way.name, (i / (FRAMES - 1)).toFixed(4), ...way.code(i / (FRAMES - 1))].join(","));
+    for (const way of this.ways)
+      for (let i = 0; i < FRAMES; i++)
+        lines.push([way.name, (i / (FRAMES - 1)).toFixed(4), ...way.code(i / (FRAMES - 1))].join(","));
     save("morph.csv", new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
   }
 }

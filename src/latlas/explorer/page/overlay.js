@@ -1,4 +1,4 @@
-// What is drawn as lines and words above the points.
+// Lines, names and marks above the points.
 
 import { classColour, css, mixed, rgbOf } from "./colours.js";
 
@@ -23,7 +23,20 @@ import { classColour, css, mixed, rgbOf } from "./colours.js";
  */
 
 /** @returns {Marks} */
-export const noMarks = () => ({ pointer: null, linked: null, pinned: null, selected: -1, own: null, trail: [], stops: [], paths: [], players: [], lasso: [], groups: [], rings: [] });
+export const noMarks = () => ({
+  pointer: null,
+  linked: null,
+  pinned: null,
+  selected: -1,
+  own: null,
+  trail: [],
+  stops: [],
+  paths: [],
+  players: [],
+  lasso: [],
+  groups: [],
+  rings: [],
+});
 
 export class Overlay {
   /** @param {CanvasRenderingContext2D} context @param {View} view @param {Theme} theme */
@@ -90,12 +103,20 @@ export class Overlay {
   cross(place, colour) {
     const { context, view } = this;
     const [px, py] = view.toScreen(place[0], place[1]);
-    for (const [stroke, width] of /** @type {[string, number][]} */ ([[this.theme.paper, 5], [colour, 1.75]])) {
+    for (const [stroke, width] of /** @type {[string, number][]} */ ([
+      [this.theme.paper, 5],
+      [colour, 1.75],
+    ])) {
       context.strokeStyle = stroke;
       context.lineWidth = width;
       context.lineCap = "round";
       context.beginPath();
-      for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      for (const [dx, dy] of [
+        [1, 0],
+        [-1, 0],
+        [0, 1],
+        [0, -1],
+      ]) {
         context.moveTo(px + 5 * dx, py + 5 * dy);
         context.lineTo(px + 12 * dx, py + 12 * dy);
       }
@@ -135,7 +156,12 @@ export class Overlay {
   names(middles, count) {
     for (const { label, name, place } of middles) {
       const short = name.length > 22 ? `${name.slice(0, 21)}…` : name;
-      this.words(short, place, css(mixed(classColour(label, count, this.theme), rgbOf(this.theme.ink), 0.4)), middles.length > 12 ? 12 : short.length < 4 ? 19 : 15);
+      this.words(
+        short,
+        place,
+        css(mixed(classColour(label, count, this.theme), rgbOf(this.theme.ink), 0.4)),
+        middles.length > 12 ? 12 : short.length < 4 ? 19 : 15,
+      );
     }
   }
 
@@ -151,7 +177,8 @@ export class Overlay {
         context.fill();
       }
     }
-    for (const { x: px, y: py, radius } of marks.rings) this.ring([px, py], Math.max(9, radius * view.k), theme.warm, null, 2.5);
+    for (const { x: px, y: py, radius } of marks.rings)
+      this.ring([px, py], Math.max(9, radius * view.k), theme.warm, null, 2.5);
     for (const { places, colour } of marks.paths) this.path(places, colour, 2.5);
     marks.players.forEach((place, k) => this.ring(place, 6, theme.ink, marks.paths[k]?.colour ?? theme.accent));
     marks.stops.forEach((place, k) => {

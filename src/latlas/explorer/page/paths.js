@@ -23,7 +23,10 @@ export function trusted(chart, from, to) {
   const side = 72;
   const [dx, dy] = [(x1 - x0) / (side - 1), (y1 - y0) / (side - 1)];
   const cell = (/** @type {[number, number]} */ [x, y]) => Math.round((y - y0) / dy) * side + Math.round((x - x0) / dx);
-  const price = Float32Array.from({ length: side * side }, (_, c) => 1 + 12 * chart.doubtAt(x0 + (c % side) * dx, y0 + Math.floor(c / side) * dy));
+  const price = Float32Array.from(
+    { length: side * side },
+    (_, c) => 1 + 12 * chart.doubtAt(x0 + (c % side) * dx, y0 + Math.floor(c / side) * dy),
+  );
   const [start, goal] = [cell(from), cell(to)];
   const cost = new Float32Array(side * side).fill(Infinity);
   const back = new Int32Array(side * side).fill(-1);
@@ -31,8 +34,20 @@ export function trusted(chart, from, to) {
   cost[start] = 0;
   heap.push(start);
   // Knights' steps as well: with the eight neighbours alone, ways bend at odd corners.
-  const steps = [[1, 0], [0, 1], [1, 1], [1, -1], [2, 1], [1, 2], [2, -1], [1, -2]].flatMap(([i, j]) => [[i, j], [-i, -j]]);
-  for (let c; (c = heap.pop()) !== undefined && c !== goal; ) {
+  const steps = [
+    [1, 0],
+    [0, 1],
+    [1, 1],
+    [1, -1],
+    [2, 1],
+    [1, 2],
+    [2, -1],
+    [1, -2],
+  ].flatMap(([i, j]) => [
+    [i, j],
+    [-i, -j],
+  ]);
+  for (let c; (c = heap.pop()) !== undefined && c !== goal;) {
     const [i, j] = [c % side, Math.floor(c / side)];
     for (const [di, dj] of steps) {
       const [p, q] = [i + di, j + dj];
@@ -62,7 +77,11 @@ function reach(box, ...places) {
 function smooth(way) {
   let now = way;
   for (let turn = 0; turn < 4; turn++) {
-    now = now.map((p, i) => i === 0 || i === now.length - 1 ? p : /** @type {[number, number]} */ ([0, 1].map((k) => (now[i - 1][k] + 2 * p[k] + now[i + 1][k]) / 4)));
+    now = now.map((p, i) =>
+      i === 0 || i === now.length - 1
+        ? p
+        : /** @type {[number, number]} */ ([0, 1].map((k) => (now[i - 1][k] + 2 * p[k] + now[i + 1][k]) / 4)),
+    );
   }
   return now;
 }

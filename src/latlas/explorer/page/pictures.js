@@ -76,7 +76,8 @@ function bars(canvas, run, values, theme, beside) {
     const y = ROW * k + ROW / 2 + 2;
     const room = width - left - right;
     // The training range takes the middle of the row, so that what lies outside can be seen outside.
-    const x = (/** @type {number} */ v) => left + room * Math.min(1, Math.max(0, 0.12 + 0.76 * ((v - column.least) / (column.most - column.least))));
+    const x = (/** @type {number} */ v) =>
+      left + room * Math.min(1, Math.max(0, 0.12 + 0.76 * ((v - column.least) / (column.most - column.least))));
     const outside = value < column.least || value > column.most;
     context.fillStyle = theme.muted;
     context.textAlign = "right";
@@ -147,7 +148,11 @@ function line(canvas, run, values, theme, beside) {
 /** A picture of values, new. @param {Run} run @param {Float32Array} values @param {Theme} theme @param {string} label */
 export function pictureOf(run, values, theme, label) {
   const words = described(run, values);
-  const canvas = h("canvas", { role: "img", "aria-label": words ? `${label}. ${words}` : label, class: `picture ${run.kind}` });
+  const canvas = h("canvas", {
+    role: "img",
+    "aria-label": words ? `${label}. ${words}` : label,
+    class: `picture ${run.kind}`,
+  });
   paint(canvas, run, values, theme);
   return canvas;
 }
@@ -200,7 +205,11 @@ export function inked(run, i, rgb, light) {
     const context = pen(whole, true);
     context.drawImage(atlas.image, 0, 0);
     const { data } = context.getImageData(0, 0, whole.width, whole.height);
-    known = { ink: Uint8ClampedArray.from({ length: data.length / 4 }, (_, k) => data[4 * k]), width: whole.width, made: new Map() };
+    known = {
+      ink: Uint8ClampedArray.from({ length: data.length / 4 }, (_, k) => data[4 * k]),
+      width: whole.width,
+      made: new Map(),
+    };
     inks.set(run, known);
   }
   const colour = rgb.join();

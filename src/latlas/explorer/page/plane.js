@@ -31,7 +31,10 @@ export class Plane {
     this.light = false;
     this.pictures = run.kind === "image";
     const [x0, y0, x1, y1] = chart.box;
-    const { columns, rows } = chart.background ?? { columns: COARSE, rows: Math.max(1, Math.round((COARSE * (y1 - y0)) / (x1 - x0))) };
+    const { columns, rows } = chart.background ?? {
+      columns: COARSE,
+      rows: Math.max(1, Math.round((COARSE * (y1 - y0)) / (x1 - x0))),
+    };
     this.grid = { x: x0, y: y0, dx: (x1 - x0) / columns, dy: (y1 - y0) / rows, columns, rows };
     /** @type {HTMLCanvasElement | null} The coarse plane in the colours of the theme */ this.coarse = null;
   }
@@ -62,12 +65,17 @@ export class Plane {
     const scale = 2 ** -level;
     const [dx, dy] = [this.grid.dx * scale, this.grid.dy * scale];
     const [x0, y0, x1, y1] = view.bounds();
-    const clamp = (/** @type {number} */ v, /** @type {number} */ count) => Math.min(Math.ceil(count / scale) - 1, Math.max(0, Math.floor(v)));
+    const clamp = (/** @type {number} */ v, /** @type {number} */ count) =>
+      Math.min(Math.ceil(count / scale) - 1, Math.max(0, Math.floor(v)));
     const { x, y, columns, rows } = this.grid;
     return {
-      level, dx, dy,
-      left: clamp((x0 - x) / dx, columns), right: clamp((x1 - x) / dx, columns),
-      low: clamp((y0 - y) / dy, rows), high: clamp((y1 - y) / dy, rows),
+      level,
+      dx,
+      dy,
+      left: clamp((x0 - x) / dx, columns),
+      right: clamp((x1 - x) / dx, columns),
+      low: clamp((y0 - y) / dy, rows),
+      high: clamp((y1 - y) / dy, rows),
     };
   }
 
@@ -86,7 +94,11 @@ export class Plane {
     const background = this.then ?? this.chart.background;
     if (!background || (!this.then && this.level(view) > 0 && this.#complete(view))) return;
     this.coarse ??= this.#inTheme(background, theme);
-    const { box: [x0, y0, x1, y1], columns, rows } = background;
+    const {
+      box: [x0, y0, x1, y1],
+      columns,
+      rows,
+    } = background;
     const [left, top] = view.toScreen(x0, y1);
     const [w, t] = [((x1 - x0) * view.k) / columns, ((y1 - y0) * view.k) / rows];
     const level = this.then ? 0 : this.level(view);
@@ -104,8 +116,17 @@ export class Plane {
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
         const k = r * columns + c;
-        context.drawImage(atlas.image, (k % atlas.columns) * atlas.width, Math.floor(k / atlas.columns) * atlas.height, atlas.width, atlas.height,
-          c * atlas.width, (rows - 1 - r) * atlas.height, atlas.width, atlas.height);
+        context.drawImage(
+          atlas.image,
+          (k % atlas.columns) * atlas.width,
+          Math.floor(k / atlas.columns) * atlas.height,
+          atlas.width,
+          atlas.height,
+          c * atlas.width,
+          (rows - 1 - r) * atlas.height,
+          atlas.width,
+          atlas.height,
+        );
       }
     }
     if (this.run.shape[2] < 3) {
@@ -126,7 +147,8 @@ export class Plane {
   /** Whether all cells in view are decoded. @param {View} view */
   #complete(view) {
     const { level, left, right, low, high } = this.#seen(view);
-    for (let r = low; r <= high; r++) for (let c = left; c <= right; c++) if (!this.#tiles.has(`${level}/${this.column}/${c}/${r}`)) return false;
+    for (let r = low; r <= high; r++)
+      for (let c = left; c <= right; c++) if (!this.#tiles.has(`${level}/${this.column}/${c}/${r}`)) return false;
     return true;
   }
 
@@ -158,7 +180,8 @@ export class Plane {
     for (let r = 0; r < rows; r++) {
       for (let c = 0; c < columns; c++) {
         const tile = this.#tiles.get(`${level}/${this.column}/${left + c}/${low + r}`);
-        if (typeof tile?.values === "number") image.data.set([...ink, 255 * Math.min(1, Math.max(0.04, tile.values))], 4 * ((rows - 1 - r) * columns + c));
+        if (typeof tile?.values === "number")
+          image.data.set([...ink, 255 * Math.min(1, Math.max(0.04, tile.values))], 4 * ((rows - 1 - r) * columns + c));
       }
     }
     const canvas = canvasOf(columns, rows);
@@ -184,7 +207,8 @@ export class Plane {
       }
     }
     if (!missing.length) return;
-    const away = (/** @type {{c: number, r: number}} */ p) => Math.hypot(p.c - (left + right) / 2, p.r - (low + high) / 2);
+    const away = (/** @type {{c: number, r: number}} */ p) =>
+      Math.hypot(p.c - (left + right) / 2, p.r - (low + high) / 2);
     missing.sort((a, b) => away(a) - away(b));
     this.#refining = true;
     try {
@@ -207,7 +231,9 @@ export class Plane {
   async #decode(cells, dx, dy) {
     const { run, chart, grid } = this;
     const codes = new Float32Array(cells.length * run.latent);
-    cells.forEach(({ c, r }, i) => codes.set(chart.codeAt(grid.x + (c + 0.5) * dx, grid.y + (r + 0.5) * dy), i * run.latent));
+    cells.forEach(({ c, r }, i) =>
+      codes.set(chart.codeAt(grid.x + (c + 0.5) * dx, grid.y + (r + 0.5) * dy), i * run.latent),
+    );
     const values = await /** @type {import("./contract").Decoder} */ (run.decoder).decode(codes, cells.length);
     const span = run.data.columns?.[this.column];
     cells.forEach(({ key }, i) => {
@@ -216,7 +242,10 @@ export class Plane {
         this.#tiles.set(key, { values: bytes, picture: null });
       } else {
         const value = values[i * run.size + this.column];
-        this.#tiles.set(key, { values: span ? (value - span.least) / (span.most - span.least || 1) : value, picture: null });
+        this.#tiles.set(key, {
+          values: span ? (value - span.least) / (span.most - span.least || 1) : value,
+          picture: null,
+        });
       }
     });
     for (const key of this.#tiles.keys()) {

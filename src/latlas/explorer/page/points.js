@@ -3,7 +3,7 @@
 /** @typedef {{dx: number, dy: number, cover: number}[]} Stamp */
 
 /** The pixels of a disc and how much of each it covers. @param {number} radius in pixels @returns {Stamp} */
-export function stampOf(radius) {
+function stampOf(radius) {
   const stamp = [];
   const reach = Math.ceil(radius + 0.5);
   for (let dy = -reach; dy <= reach; dy++) {
@@ -55,7 +55,8 @@ function squares(pixels, width, height, { x, y, n, colours, shown }, { ax, bx, a
     const py = (ay * y[i] + top) | 0;
     if (px < 1 || py < 1 || px >= right || py >= low) continue;
     const colour = (colours[i] & 0xffffff) | alpha;
-    for (let at = py * width + px, end = at + side * width; at < end; at += width) for (let k = 0; k < side; k++) pixels[at + k] = colour;
+    for (let at = py * width + px, end = at + side * width; at < end; at += width)
+      for (let k = 0; k < side; k++) pixels[at + k] = colour;
   }
 }
 

@@ -43,11 +43,14 @@ export class Run {
     /** @type {Chart} */ this.chart = /** @type {any} */ (null);
     /** @type {Float32Array | null} */ this.deviations = null;
     /** @type {Float32Array | null} */ this.kl = null;
-    /** Values of all items; bytes stay bytes, a quarter of the memory. @type {Float32Array | Uint8Array | null} */ this.values = null;
+    /** Values of all items; bytes stay bytes, a quarter of the memory. @type {Float32Array | Uint8Array | null} */ this.values =
+      null;
     /** @type {Awaited<ReturnType<typeof atlasOf>> | null} */ this.thumbnails = null;
     /** @type {Partial<Record<typeof NUMBERS[number], Float32Array>>} */ this.numbers = {};
     /** @type {Float32Array} Codes of training items */ this.sample = new Float32Array();
     this.typical = 1;
+    /** The usual length of a code's standard deviations; 0 without them. */
+    this.width = 0;
     /** @type {Float32Array | null} */ this.draws = null;
     /** @type {import("./contract").Decoder | null} */ this.decoder = null;
     /** What went wrong with the model, in words. */ this.trouble = "";
@@ -58,16 +61,26 @@ export class Run {
   async fill() {
     const { items, sample, prior, projections } = this.data;
     const optional = (/** @type {import("./contract").Block | undefined} */ block) => (block ? floatsOf(block) : null);
-    const [thumbnails, codes] = await Promise.all([items.thumbnails ? atlasOf(items.thumbnails) : null, floatsOf(sample.codes)]);
+    const [thumbnails, codes] = await Promise.all([
+      items.thumbnails ? atlasOf(items.thumbnails) : null,
+      floatsOf(sample.codes),
+    ]);
     this.thumbnails = thumbnails;
     this.sample = codes.length ? codes : this.codes;
     const values = items.values?.type === "uint8" ? bytesOf(items.values) : optional(items.values);
-    [this.deviations, this.kl, this.values, this.draws] = await Promise.all([optional(items.deviations), optional(items.kl), values, optional(prior?.draws)]);
+    [this.deviations, this.kl, this.values, this.draws] = await Promise.all([
+      optional(items.deviations),
+      optional(items.kl),
+      values,
+      optional(prior?.draws),
+    ]);
     for (const name of NUMBERS) {
       const block = items[name];
       if (block) this.numbers[name] = await floatsOf(block);
     }
-    this.typical = sample.typical && sample.typical > 0 ? sample.typical : typicalDistance(this.sample, this.codes, this.latent);
+    this.typical =
+      sample.typical && sample.typical > 0 ? sample.typical : typicalDistance(this.sample, this.codes, this.latent);
+    this.width = this.#width();
     this.spans = this.#spans();
     for (const other of projections.slice(1)) this.charts.push(await Chart.open(other, this.codes, this.latent));
     for (const chart of this.charts) if (!chart.doubt) measureDoubt(chart, this);
@@ -85,10 +98,24 @@ export class Run {
 
   /** The map along two dimensions. @param {number} i @param {number} j */
   async alongAxes(i, j) {
-    const rest = Array.from({ length: this.latent }, (_, k) => this.spans[k]?.least + (this.spans[k]?.most - this.spans[k]?.least) / 2 || 0);
-    const chart = await Chart.open({ kind: "axes", title: `Dimensions ${i + 1} and ${j + 1}`, axes: [i, j], rest }, this.codes, this.latent);
+    const rest = Array.from(
+      { length: this.latent },
+      (_, k) => this.spans[k]?.least + (this.spans[k]?.most - this.spans[k]?.least) / 2 || 0,
+    );
+    const chart = await Chart.open(
+      { kind: "axes", title: `Dimensions ${i + 1} and ${j + 1}`, axes: [i, j], rest },
+      this.codes,
+      this.latent,
+    );
     measureDoubt(chart, this);
     return chart;
+  }
+
+  #width() {
+    const { deviations, latent: D, n } = this;
+    if (!deviations) return 0;
+    const lengths = Float32Array.from({ length: n }, (_, i) => Math.hypot(...deviations.subarray(i * D, (i + 1) * D)));
+    return lengths.sort()[n >> 1];
   }
 
   /** The range of each dimension over the items. */
@@ -162,7 +189,13 @@ export class Run {
     if (!this.values || this.values.length > 1e8) return [];
     const bytes = this.values instanceof Uint8Array; // then of one scale already
     const all = this.values instanceof Uint8Array ? this.values : this.#onScale(this.values);
-    const near = nearestRows(all, this.size, all.subarray(i * this.size, (i + 1) * this.size), count, (other) => other !== i);
+    const near = nearestRows(
+      all,
+      this.size,
+      all.subarray(i * this.size, (i + 1) * this.size),
+      count,
+      (other) => other !== i,
+    );
     return bytes ? near.map(({ i: other, d }) => ({ i: other, d: d / 255 })) : near;
   }
 
@@ -180,6 +213,15 @@ export class Run {
     return p.reduce((sum, v, k) => sum + (v - q[k]) ** 2, 0) / p.length;
   }
 
+  /** A number of each item that points can be coloured by: of the run, or a table's column ("column:0"). @param {string} key @returns {Float32Array | null} */
+  coloursOf(key) {
+    const { values, size } = this;
+    const column = key.startsWith("column:") ? Number(key.slice(7)) : -1;
+    if (column < 0) return Object.entries(this.numbers).find(([name]) => name === key)?.[1] ?? null;
+    if (!values || this.kind === "image" || !(column < size)) return null;
+    return Float32Array.from({ length: this.n }, (_, i) => values[i * size + column]);
+  }
+
   /** The share of test items that are reconstructed better than this. @param {number} error */
   worseThan(error) {
     const all = this.numbers.squared_error;
@@ -192,6 +234,9 @@ export class Run {
       const row = Math.floor((Math.random() * this.draws.length) / this.latent);
       return this.draws.slice(row * this.latent, (row + 1) * this.latent);
     }
-    return Float32Array.from({ length: this.latent }, () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()));
+    return Float32Array.from(
+      { length: this.latent },
+      () => Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(2 * Math.PI * Math.random()),
+    );
   }
 }

@@ -16,15 +16,35 @@ export function found(run, text) {
   if (row >= 0) for (let i = 0; i < run.n; i++) if (run.rowOf(i) === row) these.add(i);
   const label = run.classes.findIndex((name) => name.toLowerCase() === asked);
   for (let i = 0; i < run.n && these.size < MOST; i++) {
-    if (run.data.items.names?.[i]?.toLowerCase().includes(asked) || (label >= 0 && run.labels[i] === label)) these.add(i);
+    if (run.data.items.names?.[i]?.toLowerCase().includes(asked) || (label >= 0 && run.labels[i] === label))
+      these.add(i);
   }
   return [...these].slice(0, MOST);
 }
 
 /** @param {App} app */
 export function searchBox(app) {
-  const list = h("ul", { class: "results", id: "latlas-results", role: "listbox", "aria-label": "Items found", hidden: true });
-  const input = h("input", { type: "search", placeholder: "Row, file or class", "aria-label": "Search items", role: "combobox", "aria-expanded": "false", "aria-controls": "latlas-results", autocomplete: "off", on: { input: () => update(), keydown: (/** @type {KeyboardEvent} */ e) => key(e), blur: () => setTimeout(close, 180) } });
+  const list = h("ul", {
+    class: "results",
+    id: "latlas-results",
+    role: "listbox",
+    "aria-label": "Items found",
+    hidden: true,
+  });
+  const input = h("input", {
+    type: "search",
+    placeholder: "Row, file or class",
+    "aria-label": "Search items",
+    role: "combobox",
+    "aria-expanded": "false",
+    "aria-controls": "latlas-results",
+    autocomplete: "off",
+    on: {
+      input: () => update(),
+      keydown: (/** @type {KeyboardEvent} */ e) => key(e),
+      blur: () => setTimeout(close, 180),
+    },
+  });
   let at = 0;
   /** @type {number[]} */
   let items = [];
@@ -41,9 +61,30 @@ export function searchBox(app) {
   };
   const draw = () => {
     const { run } = app;
-    fill(list, ...items.map((i, k) => h("li", { role: "option", id: `latlas-result-${k}`, "aria-selected": String(k === at), on: { pointerdown: () => choose(i) } },
-      run.thumbnails ? thumbnailOf(run, i) : null, h("span", { text: run.itemName(i) }), h("small", { text: run.classes.length ? run.className(run.labels[i]) : "" }))),
-    !items.length && h("li", { role: "option", "aria-selected": "false", class: "muted", text: "No item has that row, name or class." }));
+    fill(
+      list,
+      ...items.map((i, k) =>
+        h(
+          "li",
+          {
+            role: "option",
+            id: `latlas-result-${k}`,
+            "aria-selected": String(k === at),
+            on: { pointerdown: () => choose(i) },
+          },
+          run.thumbnails ? thumbnailOf(run, i) : null,
+          h("span", { text: run.itemName(i) }),
+          h("small", { text: run.classes.length ? run.className(run.labels[i]) : "" }),
+        ),
+      ),
+      !items.length &&
+        h("li", {
+          role: "option",
+          "aria-selected": "false",
+          class: "muted",
+          text: "No item has that row, name or class.",
+        }),
+    );
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
     if (items.length) input.setAttribute("aria-activedescendant", `latlas-result-${at}`);

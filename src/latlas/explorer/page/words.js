@@ -5,7 +5,11 @@ export function number(value, digits = 3) {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(digits - 1).replace("-", "−").replace("e+", "e");
+  if (size >= 1e6 || size < 1e-4)
+    return value
+      .toExponential(digits - 1)
+      .replace("-", "−")
+      .replace("e+", "e");
   const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   return value.toLocaleString("en", { maximumFractionDigits: Math.min(decimals, 8) }).replace("-", "−");
 }
@@ -14,7 +18,8 @@ export function number(value, digits = 3) {
 export function measured(value, error) {
   if (!error) return number(value, 4);
   const decimals = Math.max(0, 1 - Math.floor(Math.log10(error)));
-  const fixed = (/** @type {number} */ v) => v.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
+  const fixed = (/** @type {number} */ v) =>
+    v.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
   return `${fixed(value)} ± ${fixed(error)}`;
 }
 

@@ -45,7 +45,8 @@ export class Yours {
 
   #blank() {
     const { run } = this;
-    if (run.kind !== "image") return Float32Array.from({ length: run.size }, (_, k) => run.data.columns?.[k]?.mean ?? 0);
+    if (run.kind !== "image")
+      return Float32Array.from({ length: run.size }, (_, k) => run.data.columns?.[k]?.mean ?? 0);
     return new Float32Array(run.size).fill(this.paper ?? 0);
   }
 
@@ -87,7 +88,10 @@ export class Yours {
   /** @param {File | undefined} file */
   async file(file) {
     if (!file) return;
-    if (this.run.kind !== "image") return this.#refuse(`${file.name}: this model reads ${this.run.kind === "table" ? "rows of a table" : "vectors"}; type one instead.`);
+    if (this.run.kind !== "image")
+      return this.#refuse(
+        `${file.name}: this model reads ${this.run.kind === "table" ? "rows of a table" : "vectors"}; type one instead.`,
+      );
     if (file.size > MOST_BYTES) return this.#refuse(`${file.name} is larger than 60 MB.`);
     let picture;
     try {
@@ -116,27 +120,68 @@ export class Yours {
   #easel() {
     const { run } = this;
     const [height, width, channels] = run.shape;
-    this.canvas = h("canvas", { class: "easel pixels", width, height, tabindex: "0", role: "img", "aria-label": "Your picture: draw on it", data: { latlas: "easel" } });
-    const colour = h("input", { type: "color", value: "#ffffff", "aria-label": "Colour of the brush", hidden: channels < 3 });
-    const size = h("input", { type: "range", role: "slider", min: 0.5, max: Math.max(4, width / 8), step: 0.25, value: Math.max(1, width / 22), "aria-label": "Size of the brush" });
+    this.canvas = h("canvas", {
+      class: "easel pixels",
+      width,
+      height,
+      tabindex: "0",
+      role: "img",
+      "aria-label": "Your picture: draw on it",
+      data: { latlas: "easel" },
+    });
+    const colour = h("input", {
+      type: "color",
+      value: "#ffffff",
+      "aria-label": "Colour of the brush",
+      hidden: channels < 3,
+    });
+    const size = h("input", {
+      type: "range",
+      role: "slider",
+      min: 0.5,
+      max: Math.max(4, width / 8),
+      step: 0.25,
+      value: Math.max(1, width / 22),
+      "aria-label": "Size of the brush",
+    });
     let rubber = false;
-    const brush = () => (rubber ? this.paper ?? 0 : channels < 3 ? 1 - Math.round(this.paper ?? 0) : colour.value);
+    const brush = () => (rubber ? (this.paper ?? 0) : channels < 3 ? 1 - Math.round(this.paper ?? 0) : colour.value);
     this.#listen(this.canvas, brush, () => Number(size.value));
     usualGround(run).then((value) => {
       if (this.paper !== undefined || Number.isNaN(value)) return;
       this.paper = value < 0.3 ? 0 : value > 0.7 ? 1 : value;
       if (this.values.every((v) => v === 0)) this.#clear();
     });
-    const rub = button("Rubber", () => {
-      rubber = !rubber;
-      rub.setAttribute("aria-pressed", String(rubber));
-    }, { "aria-pressed": "false" });
-    const file = h("input", { type: "file", accept: "image/*", class: "spoken", "aria-label": "A picture from your files", data: { latlas: "file" }, on: { change: () => this.file(file.files?.[0]) } });
+    const rub = button(
+      "Rubber",
+      () => {
+        rubber = !rubber;
+        rub.setAttribute("aria-pressed", String(rubber));
+      },
+      { "aria-pressed": "false" },
+    );
+    const file = h("input", {
+      type: "file",
+      accept: "image/*",
+      class: "spoken",
+      "aria-label": "A picture from your files",
+      data: { latlas: "file" },
+      on: { change: () => this.file(file.files?.[0]) },
+    });
     requestAnimationFrame(() => this.#redraw());
-    return [h("p", { class: "hint", text: "Draw here, drop or paste a picture anywhere, or edit an item." }),
+    return [
+      h("p", { class: "hint", text: "Draw here, drop or paste a picture anywhere, or edit an item." }),
       h("div", { class: "easel-frame" }, this.canvas),
-      h("div", { class: "row" }, h("label", { class: "button", }, file, "Open a picture"), rub, button("Invert", () => this.#invert()), button("Clear", () => this.#clear(), { class: "quiet" })),
-      h("div", { class: "row" }, h("label", { class: "chooser" }, h("span", { text: "Brush" }), size), colour)];
+      h(
+        "div",
+        { class: "row" },
+        h("label", { class: "button" }, file, "Open a picture"),
+        rub,
+        button("Invert", () => this.#invert()),
+        button("Clear", () => this.#clear(), { class: "quiet" }),
+      ),
+      h("div", { class: "row" }, h("label", { class: "chooser" }, h("span", { text: "Brush" }), size), colour),
+    ];
   }
 
   /** @param {HTMLCanvasElement} canvas @param {() => number | string} brush @param {() => number} size */
@@ -145,7 +190,10 @@ export class Yours {
     let last = null;
     const at = (/** @type {PointerEvent} */ event) => {
       const box = canvas.getBoundingClientRect();
-      return { x: ((event.clientX - box.left) / box.width) * canvas.width, y: ((event.clientY - box.top) / box.height) * canvas.height };
+      return {
+        x: ((event.clientX - box.left) / box.width) * canvas.width,
+        y: ((event.clientY - box.top) / box.height) * canvas.height,
+      };
     };
     const stroke = (/** @type {PointerEvent} */ event) => {
       const here = at(event);
@@ -174,7 +222,8 @@ export class Yours {
   }
 
   #redraw() {
-    if (this.canvas && this.run.kind === "image") pen(this.canvas, true).putImageData(imageData(this.values, this.run.shape), 0, 0);
+    if (this.canvas && this.run.kind === "image")
+      pen(this.canvas, true).putImageData(imageData(this.values, this.run.shape), 0, 0);
   }
 
   #invert() {
@@ -194,28 +243,56 @@ export class Yours {
   /** A row to type. */
   #form() {
     const { run } = this;
-    const columns = run.data.columns ?? Array.from({ length: run.size }, (_, k) => ({ name: String(k), least: -1, most: 1, mean: 0 }));
-    const fields = columns.map((column, k) => h("label", { class: "field" }, h("span", { text: column.name, title: column.name }),
-      h("input", {
-        type: "number", step: "any", value: Number(this.values[k].toPrecision(5)), data: { latlas: "field" },
-        on: { input: (/** @type {any} */ event) => {
-          const value = event.target.valueAsNumber;
-          event.target.setAttribute("aria-invalid", String(!Number.isFinite(value)));
-          event.target.closest("label").classList.toggle("outside", value < column.least || value > column.most);
-          if (!Number.isFinite(value)) return;
-          this.values[k] = value;
-          this.encode(null);
-        } },
-      }), h("small", { text: `${number(column.least)} to ${number(column.most)}` })));
-    const line = h("input", { type: "text", placeholder: "or paste a row: 5.1, 3.5, …", "aria-label": "A row, separated by commas or tabs", on: { change: () => this.#row(line.value) } });
+    const columns =
+      run.data.columns ??
+      Array.from({ length: run.size }, (_, k) => ({ name: String(k), least: -1, most: 1, mean: 0 }));
+    const fields = columns.map((column, k) =>
+      h(
+        "label",
+        { class: "field" },
+        h("span", { text: column.name, title: column.name }),
+        h("input", {
+          type: "number",
+          step: "any",
+          value: Number(this.values[k].toPrecision(5)),
+          data: { latlas: "field" },
+          on: {
+            input: (/** @type {any} */ event) => {
+              const value = event.target.valueAsNumber;
+              event.target.setAttribute("aria-invalid", String(!Number.isFinite(value)));
+              event.target.closest("label").classList.toggle("outside", value < column.least || value > column.most);
+              if (!Number.isFinite(value)) return;
+              this.values[k] = value;
+              this.encode(null);
+            },
+          },
+        }),
+        h("small", { text: `${number(column.least)} to ${number(column.most)}` }),
+      ),
+    );
+    const line = h("input", {
+      type: "text",
+      placeholder: "or paste a row: 5.1, 3.5, …",
+      "aria-label": "A row, separated by commas or tabs",
+      on: { change: () => this.#row(line.value) },
+    });
     const held = this.app.maps[this.app.side].marks.selected;
-    fields.forEach((field, k) => field.classList.toggle("outside", this.values[k] < columns[k].least || this.values[k] > columns[k].most));
-    return [h("p", { class: "hint", text: "Type a row; the ranges are those of training." }), h("div", { class: "row" }, line, held >= 0 && button("From the item", () => this.edit(this.app.side, held))), h("div", { class: "fields" }, ...fields)];
+    fields.forEach((field, k) =>
+      field.classList.toggle("outside", this.values[k] < columns[k].least || this.values[k] > columns[k].most),
+    );
+    return [
+      h("p", { class: "hint", text: "Type a row; the ranges are those of training." }),
+      h("div", { class: "row" }, line, held >= 0 && button("From the item", () => this.edit(this.app.side, held))),
+      h("div", { class: "fields" }, ...fields),
+    ];
   }
 
   /** @param {string} text */
   #row(text) {
-    const numbers = text.split(/[\s,;]+/).filter(Boolean).map(Number);
+    const numbers = text
+      .split(/[\s,;]+/)
+      .filter(Boolean)
+      .map(Number);
     if (numbers.length !== this.run.size || numbers.some((v) => !Number.isFinite(v))) {
       this.verdict.textContent = `A row of this model has ${this.run.size} numbers; this one has ${numbers.filter(Number.isFinite).length}.`;
       return;
@@ -227,7 +304,8 @@ export class Yours {
     const { app, run } = this;
     const side = app.side;
     if (!run.decoder?.encodes) {
-      this.verdict.textContent = run.trouble || (run.decoder ? "This page has no encoder." : "The encoder is starting …");
+      this.verdict.textContent =
+        run.trouble || (run.decoder ? "This page has no encoder." : "The encoder is starting …");
       return;
     }
     try {
@@ -254,13 +332,30 @@ export class Yours {
     const worse = run.worseThan(error);
     const times = run.times(code);
     const unlike = worse > 0.98 || times > 3;
-    fill(this.result,
-      run.kind === "image" ? h("figure", {}, pictureOf(run, values, app.theme, "Yours"), h("figcaption", { text: "Yours" })) : null,
-      h("figure", {}, run.kind === "image" ? pictureOf(run, made, app.theme, "Its reconstruction") : this.#compared(values, made), h("figcaption", { text: `Reconstruction · squared error ${number(error)}` })));
+    fill(
+      this.result,
+      run.kind === "image"
+        ? h("figure", {}, pictureOf(run, values, app.theme, "Yours"), h("figcaption", { text: "Yours" }))
+        : null,
+      h(
+        "figure",
+        {},
+        run.kind === "image" ? pictureOf(run, made, app.theme, "Its reconstruction") : this.#compared(values, made),
+        h("figcaption", { text: `Reconstruction · squared error ${number(error)}` }),
+      ),
+    );
     this.verdict.className = unlike ? "verdict warn" : "verdict";
-    const rank = Number.isNaN(worse) ? "" : worse > 0.5 ? ` It is reconstructed worse than ${percent(worse)} of test items.` : ` It is reconstructed better than ${percent(1 - worse)} of test items.`;
-    const outside = (run.data.columns ?? []).filter((c, k) => values[k] < c.least || values[k] > c.most).map((c) => c.name);
-    const range = outside.length ? ` Outside the training range: ${outside.slice(0, 4).join(", ")}${outside.length > 4 ? " …" : ""}.` : "";
+    const rank = Number.isNaN(worse)
+      ? ""
+      : worse > 0.5
+        ? ` It is reconstructed worse than ${percent(worse)} of test items.`
+        : ` It is reconstructed better than ${percent(1 - worse)} of test items.`;
+    const outside = (run.data.columns ?? [])
+      .filter((c, k) => values[k] < c.least || values[k] > c.most)
+      .map((c) => c.name);
+    const range = outside.length
+      ? ` Outside the training range: ${outside.slice(0, 4).join(", ")}${outside.length > 4 ? " …" : ""}.`
+      : "";
     this.verdict.textContent = `${unlike ? "Unlike the data. " : ""}${far(times)}${rank}${range}`;
   }
 
