@@ -195,12 +195,13 @@ def test_what_is_too_large_for_a_file_is_said(two: Run, monkeypatch: pytest.Monk
     assert "too large" in page.notes[0]
     assert "decoder" not in data_in(page.text)["runs"][0]
     assert "runtime" not in data_in(page.text)
-    # Items until they fit: at 100 kB of room 10,000 thumbnails do not.
-    plan = onefile._plan(*opened[0], 350_000.0, notes := [])
-    assert (len(plan.rows), notes) == (len(opened[0][1].test), [])
+    room = onefile.MAPS + 10_000
+    whole, thumbnails = onefile._chosen(*opened[0], room, notes := [])
+    assert (len(whole.rows), notes) == (len(opened[0][1].test), [])
+    assert thumbnails is not None
     monkeypatch.setattr(onefile, "LEAST_ITEMS", 4)
-    few = onefile._plan(*opened[0], 250_500.0, notes := [])
-    assert len(few.rows) < len(plan.rows)
+    few, thumbnails = onefile._chosen(*opened[0], onefile.MAPS + 800, notes := [])
+    assert len(few.rows) < len(whole.rows)
     assert "items are in the file" in notes[0]
 
 

@@ -388,7 +388,7 @@ def test_a_place_that_is_taken_or_missing_is_refused(work: Path, tmp_path: Path)
     full.mkdir()
     (full / "file").write_text("mine")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({}, "onnx, hub, torch: say what to write"),
+        ({}, "onnx, hub, torch, html: say what to write"),
         ({"onnx": full}, f"onnx = {full}: exists already; choose a new or an empty folder"),
         ({"hub": full / "file"}, f"hub = {full / 'file'}: exists already"),
         ({"hub": tmp_path / "no" / "hub"}, f"hub = {tmp_path / 'no' / 'hub'}: the folder {tmp_path / 'no'} does not"),

@@ -34,18 +34,11 @@ LARGEST = 12_000_000  # bytes of a file
 MOST_ITEMS = 10_000
 SIDES = (64, 48, 32, 28, 20)  # of thumbnails, that are tried from the largest on
 LEAST_ITEMS = 500
+MAPS = 400_000  # bytes that maps and what lies beneath them take
+MOST_VALUES = 2**24  # of all items, above which there is never room for them
 RUNTIME = "latlas-runtime"
 Networks = dict[str, bytes]
 Pictures = tuple[bytes, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What of a run goes into a file: its items' rows, their thumbnails, all values or not."""
-
-    rows: np.ndarray
-    thumbnails: Pictures | None
-    values: bool
 
 
 @dataclass(frozen=True)
@@ -73,18 +66,18 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
     wasm = base64.b64encode((BUNDLE / "runtime.wasm.gz").read_bytes()).decode()
     room = _room(networks, wasm, len(opened), notes)
     with_networks = any(networks)
-    store, plans, runs = Inlined(), [], []
+    store, subjects, runs = Inlined(), [], []
     for at, (run, context) in enumerate(opened):
-        plans.append(plan := _plan(run, context, room[at], notes))
-        subject = Subject(run, context, plan.rows)
-        data = _filled(subject, plan, networks[at], store, f"run{at}")
-        if run.path.is_absolute():  # whoever gets the file need not know where it stands here
-            data["path"] = data["name"]
-        runs.append(data)
-    data = shared(runs, opened, [plan.rows for plan in plans])
+        subject, thumbnails = _chosen(run, context, room[at], notes)
+        runs.append(_filled(subject, thumbnails, networks[at], store, f"run{at}"))
+        subjects.append(subject)
+    data = shared(runs, opened, [subject.rows for subject in subjects])
     if with_networks:
         store.elements[RUNTIME] = wasm
         data["runtime"] = {"type": "bytes", "encoding": "gzip", "element": RUNTIME}
+    left = LARGEST - len(_rendered(data, store.elements, with_networks)) - 1000
+    for at, subject in enumerate(subjects):
+        left -= _add_values(subject, runs[at], store, f"run{at}", left)
     text = _rendered(data, store.elements, with_networks)
     if len(text) > LARGEST:
         notes.append(
@@ -179,15 +172,15 @@ def _room(networks: list[Networks], wasm: str, runs: int, notes: list[str]) -> l
     return [left - (runtime if any(networks) else 0.0) - weight for weight in used]
 
 
-def _plan(run: Run, context: Context, room: float, notes: list[str]) -> Plan:
+def _chosen(run: Run, context: Context, room: float, notes: list[str]) -> tuple[Subject, Pictures | None]:
     """The most items with the largest thumbnails for which there is room."""
     name, latent, whole = run.path.resolve().name, context.model.latent, len(context.test)
     n = min(whole, MOST_ITEMS)
     while True:
         rows = context.test.even_rows(n)
         subject = Subject(run, context, rows)
-        left = room - 250_000 - 12.0 * n * (latent + 3)  # codes, deviations, KL and numbers, maps
-        thumbnails, taken = _thumbnails(subject, left)
+        left = room - MAPS - 12.0 * n * (latent + 3)  # codes, deviations, KL and numbers
+        thumbnails = _thumbnails(subject, left)
         if ((thumbnails or not subject.pictorial) and left > 0) or n <= LEAST_ITEMS:
             break
         n = max(LEAST_ITEMS, n // 2)
@@ -195,36 +188,45 @@ def _plan(run: Run, context: Context, room: float, notes: list[str]) -> Plan:
         notes.append(
             f"{name}: {n:,} of {whole:,} items are in the file, evenly spaced; latlas explore shows more"
         )
-    sent = len(packed(_bytes_of(subject).tobytes())) if np.prod(subject.shape) * n < 2**24 else LARGEST
-    return Plan(rows, thumbnails, sent < left - taken)
+    return subject, thumbnails
 
 
-def _thumbnails(subject: Subject, left: float) -> tuple[Pictures | None, int]:
-    """The largest thumbnails that there is room for, and the bytes that they take; None where there is none."""
+def _thumbnails(subject: Subject, left: float) -> Pictures | None:
+    """The largest thumbnails that there is room for; None where there is none."""
     if not subject.pictorial:
-        return None, 0
+        return None
     n = len(subject.rows)
     sides = sorted({side_for(subject.shape[:2], n, most) for most in SIDES}, reverse=True)
     for side in sides:
         pictures = pictures_in_one(subject.parts(), n, side)
-        taken = 4 * len(pictures[0]) // 3
-        if taken < 0.8 * left:
-            return pictures, taken
-    return None, 0
+        if 4 * len(pictures[0]) / 3 < 0.8 * left:
+            return pictures
+    return None
 
 
-def _bytes_of(subject: Subject) -> np.ndarray:
-    """The items' values as a block: bytes of images that are no other numbers, else float32."""
+def _add_values(subject: Subject, data: dict[str, Any], store: Inlined, name: str, left: float) -> int:
+    """Adds the items' values where there is room for them: bytes of images, else float32. Gives the bytes they take."""
+    if len(subject.rows) * np.prod(subject.shape) > MOST_VALUES:
+        return 0
     values = subject.values(subject.items)
-    return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8) if subject.pictorial else values
+    if subject.pictorial:
+        values = np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
+    own = Inlined()
+    block = own.put(f"{name}-values", values)
+    taken = sum(map(len, own.elements.values()))
+    if taken > left:
+        return 0
+    data["items"]["values"] = block
+    store.elements |= own.elements
+    return taken
 
 
-def _filled(subject: Subject, plan: Plan, networks: Networks, store: Inlined, name: str) -> dict[str, Any]:
+def _filled(
+    subject: Subject, thumbnails: Pictures | None, networks: Networks, store: Inlined, name: str
+) -> dict[str, Any]:
     data = run_data(subject, store, name)
-    if plan.thumbnails:
-        data["items"]["thumbnails"] = atlas(store, f"{name}-thumbnails", plan.thumbnails)
-    if plan.values:
-        data["items"]["values"] = store.put(f"{name}-values", _bytes_of(subject))
+    if thumbnails:
+        data["items"]["thumbnails"] = atlas(store, f"{name}-thumbnails", thumbnails)
     for part, content in networks.items():
         data[part] = {
             "kind": "onnx",

@@ -14,7 +14,7 @@ from latlas.explorer.blocks import Store
 from latlas.figures.images import rgb
 
 LARGEST, SIDE = 4096, 64  # pixels of the whole picture's side, and of one item's
-LOSSLESS = 2**20  # pixels up to which nothing is lost
+LOSSLESS = 2**17  # pixels up to which nothing is lost
 QUALITY = 75
 
 
