@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # As many processes as cores and one thread in each: tests are too small to share. Threads that spin while they wait
 # starve each other where something else uses the same cores.
-PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8
+# A file's tests run in one process: its runs are trained once.
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
@@ -16,16 +17,17 @@ WARM := import torch.utils.tensorboard, pandas, pyarrow.parquet, sklearn.cluster
   pydantic, tomlkit, pooch, jinja2, pytest, hypothesis, onnxscript, onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all check format docs bench clean
+.PHONY: help install demo test test-slow test-all check format docs bench explorer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
 
 install: $(INSTALLED)  ## make .venv and install latlas with everything for working on it
 
-demo: $(INSTALLED)  ## train on the embedded images and say where the report is
+demo: $(INSTALLED)  ## train on the embedded images and say where the report and the explorer are
 	$(BIN)/latlas train fashion-mini --latent 2
-	@echo "Open the report in a browser: $$(ls -td runs/fashion-mini-*/ | head -n 1)report.html"
+	@run=$$(ls -td runs/fashion-mini-*/ | head -n 1); $(BIN)/latlas export $$run --html $${run}atlas.html && \
+	  echo "Open in a browser: $${run}report.html and, to walk through latent space, $${run}atlas.html"
 
 test: $(INSTALLED)  ## run the tests, without the slow ones (about 5 minutes on 2 cores)
 	$(PYTEST) -m "not slow"
@@ -53,8 +55,11 @@ docs: $(DOCS_INSTALLED)  ## build the documentation into docs/_build/html
 bench: $(INSTALLED)  ## measure the training loop beside a plain one (needs Fashion-MNIST; some minutes)
 	$(BIN)/python benchmarks/throughput.py
 
+explorer:  ## type-check the explorer's page and bundle it again (needs Node; users never do)
+	cd src/latlas/explorer/page && npm ci --silent && npm run --silent check && npm run --silent build
+
 clean:  ## remove .venv, caches and built documentation; runs/ stays
-	rm -rf $(VENV) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf $(VENV) build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info src/latlas/explorer/page/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml constraints.txt

@@ -78,7 +78,7 @@ def real_data() -> Path:
     return Path(REAL_DATA)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of a Chromium, for tests marked `browser`."""
     assert CHROMIUM is not None

@@ -374,6 +374,17 @@ def test_a_study_is_planned_and_carried_out(
     assert [run["state"] for run in found["runs"]] == ["finished", "finished"]
     assert Path(found["page"]).is_file()
     assert set(found["results"]) == {"ramps"}
+    options |= {"out": "there", "settings": {"optimizer.lr": 0.5, "training": {"batch_size": 7}}}
+    runs = latlas.plan_study("small.toml", str(work / "ramps.npz"), **options).runs
+    assert {(run.config.optimizer.lr, run.config.training.batch_size) for run in runs} == {(0.5, 7)}
+    for settings, message in (
+        ({"model.latent": 4}, "model.latent: the rows of this study differ in it"),
+        ({"seed": 4}, r"seed is not set here: \[study\] seeds says it"),
+        ({"optimizer.l": 4}, "unknown key optimizer.l; did you mean optimizer.lr"),
+        ([1], "settings: expected keys with values"),
+    ):
+        with pytest.raises(InputError, match=message):
+            latlas.plan_study("small.toml", str(work / "ramps.npz"), **options | {"settings": settings})
 
 
 def test_a_stopped_study_says_the_command_that_goes_on(

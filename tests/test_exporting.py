@@ -189,7 +189,7 @@ def test_the_reference_of_onnx_checks_where_there_is_no_runtime(
     encoder, decoder = parts_of(latlas.load(work / "table"))
     for part in (encoder, decoder):
         model = onnx.load(work / "table-onnx" / f"{part.name}.onnx")
-        assert max(compared(part, onnx_files._runner(model)).values()) < TOLERANCE
+        assert max(compared(part, onnx_files.runner(model)).values()) < TOLERANCE
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
@@ -400,7 +400,7 @@ def test_a_place_that_is_taken_or_missing_is_refused(work: Path, tmp_path: Path)
     full.mkdir()
     (full / "file").write_text("mine")
     cases: list[tuple[dict[str, Any], str]] = [
-        ({}, "onnx, hub, torch: say what to write"),
+        ({}, "onnx, hub, torch, html: say what to write"),
         ({"onnx": full}, f"onnx = {full}: exists already; choose a new or an empty folder"),
         ({"hub": full / "file"}, f"hub = {full / 'file'}: exists already"),
         ({"hub": tmp_path / "no" / "hub"}, f"hub = {tmp_path / 'no' / 'hub'}: the folder {tmp_path / 'no'} does not"),
@@ -457,7 +457,7 @@ def test_the_command_prints_what_was_written(
     assert cli.run(["export", str(run), "--hub", str(hub)]) == 2
     assert capsys.readouterr().err.startswith(f"error: --hub {hub}: exists already")
     assert cli.run(["export", str(run)]) == 2
-    assert capsys.readouterr().err.startswith("error: --onnx, --hub, --torch: say what to write")
+    assert capsys.readouterr().err.startswith("error: --onnx, --hub, --torch, --html: say what to write")
 
 
 def test_a_folder_is_written_whole_or_not_at_all(

@@ -60,6 +60,7 @@ LAYERS = {
     "evaluation": "what a run is worth on its own data or on other items",
     "selection": "which epoch is the best by validation, and when training stops by itself",
     "experiment": "training as one call, with what comes after: numbers, findings, pictures, the report",
+    "explorer": "latent space as a page: as one file, and served to this machine",
     "compare": "several runs side by side, as one table and one page",
     "studies": "a list of runs, trained in turn and compared",
     "frames": "the numbers and the log of a run as DataFrames",

@@ -473,6 +473,10 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(latlas: Latlas, tmp_path: P
     told = json.loads(out)
     assert (err, len(told["runs"]), told["estimate_seconds"], told["cuts"]) == ("", 4, 104, [])
     assert {r["state"] for r in told["runs"]} == {"new"}
+    code, _, err = latlas("study", "small.toml", "--set", "model.latent=3", "--dry-run")
+    assert (code, err.splitlines()[-1]) == (
+        2, "error: --set: model.latent: the rows of this study differ in it; leave it out"
+    )  # fmt: skip
     assert sorted(tmp_path.iterdir()) == there
 
 

@@ -22,6 +22,7 @@ from latlas.runs import Run, measured_numbers
 from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
+ATLAS = "atlas.html"  # the explorer of a run, in its folder
 
 
 def write_report(path: Path) -> Path:
@@ -55,6 +56,7 @@ def page(path: Path) -> str:
         pictures=_pictures(path / "figures"),
         groups=display.tables(metrics.get("numbers", {})),
         film=_film(path),
+        atlas=ATLAS if (path / ATLAS).is_file() else "",
         commands=_commands(name, metrics, info, config),
         notes=[*(info.get("notes") or []), *continuing.history(info), *display.skipped(metrics)],
         configuration=toml,

@@ -5,6 +5,7 @@ nothing, "" takes the default name in the run folder.
 """
 
 from latlas.api.bringing import open_run
+from latlas.api.exploring import explore
 from latlas.api.exporting import export, load
 from latlas.api.in_place import fit, item_of
 from latlas.api.learning import prune, resume, train
@@ -24,6 +25,7 @@ __all__ = [
     "encode",
     "evaluate",
     "evaluation_of",
+    "explore",
     "export",
     "fetch_data",
     "fit",

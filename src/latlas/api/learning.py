@@ -12,7 +12,7 @@ from latlas import config as configuration
 from latlas import continuing, experiment, runs
 from latlas.api import tracking
 from latlas.api.bringing import agree, open_run, parts_of
-from latlas.api.opening import PathLike, RunLike, Where, check, path_of, with_data
+from latlas.api.opening import PathLike, RunLike, Where, check, checked_settings, path_of, with_data
 from latlas.api.scoring import Run
 from latlas.brought import OF_TRAINING, bring, title_of
 from latlas.console import Console
@@ -155,11 +155,11 @@ def train(
         known = ", ".join((*SHORT, *OF_TRAINING))
         raise TypeError(f"train() got an unknown option {unknown_names[0]!r} (known: {known})")
     held = not isinstance(source, str | os.PathLike)
-    _check_settings(settings)
+    settings = checked_settings(settings)
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
     with Console(quiet) as console, invoked_by(_call("train", "x" if held else _written(source), shown)):
-        settings = (experiment.QUICK if quick else {}) | dict(settings or {})
+        settings = (experiment.QUICK if quick else {}) | dict(settings)
         given = {name: options.pop(name) for name in OF_TRAINING if name in options}
         brought, parts = bring(parts_of(options.get("from_run")) | given)
         agree(parts, settings | _by_key({k: v for k, v in options.items() if k != "from_run"}))
@@ -196,24 +196,16 @@ def resume(
     for name in options:
         if name not in known:
             raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
-    _check_settings(settings)
+    settings = checked_settings(settings)
     where = {name: options.get(name) for name in ("threads", "device", "data_dir", "data")}
     check(where, Where)
-    changes = dict(settings or {}) | _by_key({k: v for k, v in options.items() if k not in where})
+    changes = dict(settings) | _by_key({k: v for k, v in options.items() if k not in where})
     shown = {"settings": settings, "quick": quick} | options | parts
     with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
         run = with_data(path, where["data"], console)
         run = open_run(run, **parts) if parts else run
         again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
-
-
-def _check_settings(settings: object) -> None:
-    if settings is not None and not isinstance(settings, Mapping):
-        raise InputError(
-            f'expected keys with values, as {{"likelihood.sigma": 0.1}}, got {type(settings).__name__}',
-            field="settings",
-        )
 
 
 def _call(name: str, first: str, options: Mapping[str, Any]) -> str:

@@ -95,6 +95,21 @@ def check(options: Mapping[str, Any], allowed: type) -> None:
         check_number(options["threads"], "threads")
 
 
+def checked_settings(settings: object) -> Mapping[str, Any]:
+    """Settings by dotted key, none for None.
+
+    Raises InputError for anything else.
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping):
+        raise InputError(
+            f'expected keys with values, as {{"likelihood.sigma": 0.1}}, got {type(settings).__name__}',
+            field="settings",
+        )
+    return settings
+
+
 def output_path(out: PathLike | None, run: Run, default: str, field: str = "out") -> Path | None:
     """The file to write: None if none is to be written, `default` in the run folder for ""."""
     path = path_of(out, field)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 
 from latlas import figures, files, frames, html, inference, items, report, runs
+from latlas.api.exploring import Explorer, explore
 from latlas.api.opening import Call, ItemOptions, PathLike, RunLike, Where, inputs_of, open_run, output_path
 from latlas.data import Split
 from latlas.errors import InputError, LatlasError
@@ -239,6 +240,14 @@ class Run(runs.Run):
     ) -> pd.DataFrame:
         """The training items nearest to one, a line for each, as `latlas.neighbours` gives them in `frame`."""
         return _frame(neighbours(self, item, n, values=values, **options))
+
+    def explore(
+        self, other: RunLike | None = None, *, port: int = 0, browser: bool = True, **options: Unpack[Where]
+    ) -> Explorer | None:
+        """A page on which one walks through its latent space, as `latlas.explore` gives it: in a notebook inside it,
+        else live in the browser.
+        """
+        return explore(self, other, port=port, browser=browser, **options)
 
 
 def _frame(output: Output) -> pd.DataFrame:

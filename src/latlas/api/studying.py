@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 from latlas import studies
-from latlas.api.opening import Common, PathLike, check, path_of
+from latlas.api.opening import Common, PathLike, check, checked_settings, path_of
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.notebook import StudyResults
@@ -16,13 +16,15 @@ from latlas.studies import execute, prepare, results
 
 class StudyOptions(Common, total=False):
     """The options of `Common`; the folder `out` of the runs and the page (default: studies/NAME); the time `budget` in
-    seconds or as "10m"; the number of `seeds`; the `limit` on training images.
+    seconds or as "10m"; the number of `seeds`; the `limit` on training images; and `settings` by dotted key, which hold
+    for every run.
     """
 
     out: PathLike | None
     budget: float | str | None
     seeds: int | None
     limit: int | None
+    settings: Mapping[str, Any] | None
 
 
 def plan_study(
@@ -76,6 +78,7 @@ def _plan(
         threads=options.get("threads"),
         device=options.get("device", ""),
         data_dir=options.get("data_dir", ""),
+        settings=checked_settings(options.get("settings")),
         measure=measure,
     )
     return prepare.plan(studies.read(str(path_of(name, "name"))), requested, console)

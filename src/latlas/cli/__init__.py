@@ -19,6 +19,7 @@ from latlas.cli import (
     compare,
     diagnose,
     evaluate,
+    explore,
     export,
     inspect,
     log,
@@ -43,7 +44,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for module in (train, evaluate, diagnose, score, use, make, animate, export, compare, studies, log, inspect):
+for module in (
+    train,
+    evaluate,
+    diagnose,
+    score,
+    use,
+    make,
+    animate,
+    explore,
+    export,
+    compare,
+    studies,
+    log,
+    inspect,
+):
     module.register(app)
 
 

@@ -15,6 +15,9 @@ import typer
 from latlas.text import printable
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name under runs/.")]
+OtherRun = Annotated[
+    str | None, typer.Argument(metavar="[RUN]", help="Another run, to show beside it.", show_default=False)
+]
 SourceArgument = Annotated[
     str,
     typer.Argument(
@@ -61,6 +64,10 @@ Samples = Annotated[int, typer.Option(metavar="N", help="Draws of z per item for
 Seconds = Annotated[float, typer.Option(metavar="S", help="How long the film is.")]
 Count = Annotated[int, typer.Option("-n", "--count", metavar="N", help="How many.")]
 TrainLimit = Annotated[int | None, option(metavar="N", min=1, help="Train on the first N items only.")]
+Set = Annotated[
+    list[str] | None,
+    option("--set", metavar="KEY=VALUE", help="Any setting (latlas recipes show vae lists them)."),
+]
 Out = Annotated[str, option(metavar="FILE", help="The file to write; by default one in the run folder.")]
 
 

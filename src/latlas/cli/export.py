@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latlas.cli.common import Json, Quiet, RunArgument, Threads, examples, option, show
+from latlas.cli.common import DataDir, Json, OtherRun, Quiet, RunArgument, Threads, examples, option, show
 
 
 def register(app: typer.Typer) -> None:
@@ -16,12 +16,14 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             f"latlas export {run} --onnx onnx",
             f"latlas export {run} --torch model.pt2 --hub fashion-vae",
+            f"latlas export {run} --html atlas.html",
         )
     )(export)
 
 
 def export(
     run: RunArgument,
+    other: OtherRun = None,
     onnx: Annotated[
         str | None, option(metavar="DIR", help="A new folder for encoder.onnx and decoder.onnx.")
     ] = None,
@@ -32,22 +34,33 @@ def export(
     torch: Annotated[
         str | None, option(metavar="FILE", help="A .pt2 file for a program that torch.export.load reads.")
     ] = None,
+    html: Annotated[
+        str | None,
+        option(
+            metavar="FILE", help="A page to walk through latent space, of RUN or of both; it opens offline."
+        ),
+    ] = None,
+    data_dir: DataDir = "",
     threads: Threads = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write encoder and decoder for use without latlas, in data units: as ONNX, as a torch program, for the hub.
+    """Write encoder and decoder for use without latlas: as ONNX, as a torch program, for the hub, inside a page.
 
     Programs take any number of items. Each is compared with the model before it is written, and must agree to 1e-5.
     """
     from latlas import api
     from latlas.exports import BATCHES
+    from latlas.text import size
 
-    exported = api.export(run, onnx=onnx, hub=hub, torch=torch, threads=threads, quiet=quiet)
+    places: dict[str, Any] = {"onnx": onnx, "hub": hub, "torch": torch, "html": html}
+    exported = api.export(run, other, **places, data_dir=data_dir, threads=threads, quiet=quiet)
     lines = []
     for name, written in exported.formats.items():
         lines.append(f"{name}: {', '.join(str(file) for file in written.files)}")
-        if written.checked_by:
+        if name == "html":
+            lines[-1] += f" ({size(written.path.stat().st_size)})"
+        elif written.checked_by:
             sizes = f"batches of {', '.join(map(str, BATCHES[:-1]))} and {BATCHES[-1]}"
             worst = ", ".join(f"{output} {value:.1e}" for output, value in written.differences.items())
             lines.append(f"  largest differences from the model, {sizes}, by {written.checked_by}: {worst}")

@@ -8,7 +8,19 @@ from typing import Annotated, Any
 
 import typer
 
-from latlas.cli.common import DataDir, Device, Json, Quiet, Threads, TrainLimit, examples, option, show, table
+from latlas.cli.common import (
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    Set,
+    Threads,
+    TrainLimit,
+    examples,
+    option,
+    show,
+    table,
+)
 
 EXAMPLES = examples(
     "latlas study ae-vs-pca --budget 10m",
@@ -41,6 +53,7 @@ def study(
     ] = "",
     seeds: Annotated[int | None, option(metavar="N", min=1, help="Train each run N times.")] = None,
     limit: TrainLimit = None,
+    settings: Set = None,
     threads: Threads = None,
     device: Device = "",
     data_dir: DataDir = "",
@@ -52,10 +65,11 @@ def study(
 ) -> None:
     """Train a list of runs and compare them on one page; the same command continues an interrupted study."""
     from latlas import api
+    from latlas.config import assignments
     from latlas.studies import execute
 
     options: Any = {"out": out, "budget": budget or None, "seeds": seeds, "limit": limit, "threads": threads,
-                    "device": device, "data_dir": data_dir}  # fmt: skip
+                    "device": device, "data_dir": data_dir, "settings": assignments(settings or [])}  # fmt: skip
     if dry_run:
         plan = api.plan_study(name, data or (), quiet=quiet, **options)
         listed = execute.listed(plan)
@@ -64,15 +78,16 @@ def study(
     try:
         values = api.study(name, data or (), quiet=quiet, **options)
     except execute.Interrupted:
-        again = _again(name, data or [], options)
+        again = _again(name, data or [], options | {"settings": None}, settings or [])
         raise KeyboardInterrupt(f"stopped; what is trained is kept; go on with: {again}") from None
     show(values, as_json, _summary(values))
 
 
-def _again(name: str, data: list[str], options: dict[str, Any]) -> str:
+def _again(name: str, data: list[str], options: dict[str, Any], settings: list[str]) -> str:
     given = [
         word for key, value in options.items() if value for word in (f"--{key.replace('_', '-')}", str(value))
     ]
+    given += [word for pair in settings for word in ("--set", pair)]
     return shlex.join(["latlas", "study", name, *data, *given])
 
 

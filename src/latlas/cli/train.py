@@ -12,6 +12,7 @@ from latlas.cli.common import (
     Device,
     Json,
     Quiet,
+    Set,
     Threads,
     TrainLimit,
     examples,
@@ -51,10 +52,6 @@ Beta = Annotated[float | None, option(metavar="X", help="Weight of the rate.")]
 Seed = Annotated[int | None, option(metavar="N", help="Seed of weights, order and noise.")]
 Patience = Annotated[
     int | None, option(metavar="N", help="Stop after N epochs in which validation got no better.")
-]
-Set = Annotated[
-    list[str] | None,
-    option("--set", metavar="KEY=VALUE", help="Any setting (latlas recipes show vae lists them)."),
 ]
 ImageSize = Annotated[str, option(metavar="HxW", help="Resize images to this.")]
 Layout = Annotated[str | None, option(metavar="AXES", help="Axes of an array: NHWC, NCHW, NHW or ND.")]

@@ -54,7 +54,7 @@ def onnx_file(part: Part, about: Mapping[str, Any]) -> tuple[bytes, dict[str, fl
     model = exported.model_proto
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    differences = compared(part, _runner(model))
+    differences = compared(part, runner(model))
     model.graph.name = part.name
     for entry in (model, model.graph, *model.graph.node, *model.graph.value_info):
         entry.ClearField("doc_string")
@@ -77,7 +77,7 @@ def _describe(model: ModelProto, about: Mapping[str, Any]) -> None:
     set_model_props(model, {k: v if isinstance(v, str) else json.dumps(v) for k, v in about.items()})
 
 
-def _runner(model: ModelProto) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
+def runner(model: ModelProto) -> Callable[[np.ndarray], Sequence[np.ndarray]]:
     """Runs the file on a batch."""
     name = model.graph.input[0].name
     if importlib.util.find_spec("onnxruntime") is None:

@@ -36,10 +36,11 @@ class Exported:
     onnx: Written | None = None
     hub: Written | None = None
     torch: Written | None = None
+    html: Written | None = None
     left_out: tuple[str, ...] = ()
 
     @property
     def formats(self) -> dict[str, Written]:
         """The formats that were written, by name."""
-        known = {"onnx": self.onnx, "hub": self.hub, "torch": self.torch}
+        known = {"onnx": self.onnx, "hub": self.hub, "torch": self.torch, "html": self.html}
         return {name: written for name, written in known.items() if written is not None}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ from latlas.settings import Config
 from latlas.studies import budget as budgets
 from latlas.studies import study_json, trial
 from latlas.studies.budget import Cut, Size, Speed
-from latlas.studies.study import Study, seeds_of, slug, unique
+from latlas.studies.study import Study, for_all, seeds_of, slug, unique
 
 ROOT = Path("studies")
 # Settings that do not change how long a run takes; any other makes it a kind of its own.
@@ -47,6 +48,7 @@ class Options:
     threads: int | None = None
     device: str = ""
     data_dir: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
     measure: bool = False
 
 
@@ -229,7 +231,9 @@ def _load(study: Study, source: str, options: Options, observer: Observer) -> li
         "training.threads": options.threads,
         "training.device": options.device,
     }
-    changes = {key: value for key, value in given.items() if value not in (None, "")}
+    changes = {key: value for key, value in given.items() if value not in (None, "")} | for_all(
+        study, options.settings
+    )
     datasets: dict[str, Dataset] = {}
     pairs = []
     for entry in study.entries:

@@ -233,6 +233,19 @@ def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
     return flat
 
 
+def for_all(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted key that hold for every run of a study.
+
+    Raises InputError for an unknown key, one that the study decides, and one in which its rows differ.
+    """
+    flat = _settings(settings, "settings")
+    rows = [configuration.settings_of(entry.config, ()) for entry in study.entries]
+    for key in flat:
+        if any(row.get(key) != rows[0].get(key) for row in rows):
+            raise InputError(f"{key}: the rows of this study differ in it; leave it out", field="settings")
+    return flat
+
+
 def _grid_points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
     """Every combination of the grid's values, the last key varying fastest; one empty one where there is no grid."""
     flat = _settings(grid, place)

@@ -1,0 +1,51 @@
+// Work that may be overtaken: of what is asked meanwhile, only the newest is done.
+
+/** @template A @param {(asked: A, fresh: () => boolean) => Promise<void>} work @returns {(asked: A) => Promise<void>} */
+export function latest(work) {
+  /** @type {A | undefined} */
+  let next;
+  let waiting = false;
+  /** @type {Promise<void> | null} */
+  let running = null;
+  const run = async () => {
+    while (waiting) {
+      waiting = false;
+      await work(/** @type {A} */ (next), () => !waiting);
+    }
+    running = null;
+  };
+  return (asked) => {
+    next = asked;
+    waiting = true;
+    running ??= run();
+    return running;
+  };
+}
+
+/** Calls at once, and then not more often than every `wait` milliseconds, with what was asked last. @template A @param {number} wait
+ * @param {(asked: A) => void} work */
+export function paced(wait, work) {
+  let free = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  return (/** @type {A} */ asked) => {
+    clearTimeout(timer);
+    const go = () => {
+      free = performance.now() + wait;
+      work(asked);
+    };
+    const left = free - performance.now();
+    if (left <= 0) go();
+    else timer = setTimeout(go, left);
+  };
+}
+
+/** Calls when nothing was asked for a while. @template A @param {number} wait in milliseconds @param {(asked: A) => void} work */
+export function rested(wait, work) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  return (/** @type {A} */ asked) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(asked), wait);
+  };
+}

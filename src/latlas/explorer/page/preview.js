@@ -1,0 +1,216 @@
+// What is decoded where the pointer is, and how far it is to be believed.
+
+import { classColour, css } from "./colours.js";
+import { fill, h, pen } from "./dom.js";
+import { latest, paced, rested } from "./latest.js";
+import { described, paint, thumbnailOf } from "./pictures.js";
+import { far, farLevel, number } from "./words.js";
+
+/** @typedef {import("./app.js").App} App */
+/** @typedef {import("./app.js").Now} Now */
+
+const NEAREST = 6;
+
+export class Preview {
+  /** @type {Float32Array | null} */ values = null;
+
+  /** @param {App} app @param {number} side */
+  constructor(app, side) {
+    this.app = app;
+    this.side = side;
+    this.run = app.runs[side];
+    this.canvas = h("canvas", {
+      class: `picture ${this.run.kind}`,
+      role: "img",
+      "aria-label": "Decoded picture",
+      data: { latlas: "preview", run: String(side) },
+    });
+    this.place = h("p", { class: "place" });
+    this.words = h("p", { class: "distance" });
+    this.gauge = h("div", { class: "gauge", "aria-hidden": "true" }, h("i"));
+    this.verdict = h("p", { class: "verdict" });
+    this.back = h("p", { class: "fine", title: "σ is the usual length of a code's standard deviations" });
+    this.near = h("div", { class: "near", role: "list", "aria-label": "Nearest items" });
+    this.element = h(
+      "section",
+      {
+        class: `preview ${this.run.kind}`,
+        "aria-label": app.runs.length > 1 ? `Decoded by ${this.run.name}` : "Decoded here",
+      },
+      app.runs.length > 1 && h("h3", { text: this.run.name }),
+      h(
+        "div",
+        { class: "shown" },
+        h("div", { class: "plate" }, this.canvas),
+        h("div", { class: "said" }, this.place, this.words, this.gauge, this.verdict, this.back),
+      ),
+      this.near,
+    );
+    this.#hint();
+    const show = latest((/** @type {Now} */ now) => this.#show(now));
+    this.list = paced(90, (/** @type {{i: number, d: number}[]} */ near) =>
+      fill(this.near, ...near.map(({ i, d }) => this.#nearItem(i, d))),
+    );
+    const check = rested(160, (/** @type {Now} */ now) => this.#comesBack(now));
+    const begin = (/** @type {Now | null} */ now) => {
+      if (!now) return;
+      this.back.textContent = "";
+      show(now);
+      check(now);
+    };
+    app.on("code", ({ side: at, now }) => at === side && begin(now));
+    const again = () => begin(app.now[side]);
+    app.on("ready", again);
+    app.on("layers", again);
+    app.on("theme", again);
+  }
+
+  #hint() {
+    this.words.textContent = "Move over the map: what the model decodes there appears here.";
+    this.canvas.width = this.run.kind === "image" ? this.run.shape[1] : 340;
+    this.canvas.height = this.run.kind === "image" ? this.run.shape[0] : 150;
+  }
+
+  /** @param {Now} now */
+  async #show(now) {
+    const { app, run } = this;
+    const names = {
+      pointer: "Under the pointer",
+      pin: "Held here",
+      start: "In the middle of the map",
+      item: "The item's code, decoded",
+      dial: "Set by the dials",
+      own: "Yours, reconstructed",
+      link: "The other run's picture, encoded",
+      morph: "On the way",
+      group: "Made from codes",
+    };
+    this.place.textContent = names[now.from];
+    const times = run.sample.length ? run.times(now.code) : NaN;
+    const near = run.nearestItems(now.code, NEAREST);
+    const doubt = app.doubt(this.side, now, times);
+    this.#say(now, times, near, doubt);
+    if (!run.decoder?.decodes) {
+      const coarse = this.#coarse(now);
+      this.back.textContent =
+        run.trouble ||
+        (run.decoder
+          ? "This page has no decoder."
+          : `The decoder is starting …${coarse ? " Until then, the nearest picture made before." : ""}`);
+      return;
+    }
+    try {
+      const values = await run.decoder.decode(now.code, 1, true);
+      if (!this.values) performance.mark("latlas-decoded");
+      this.values = values;
+      paint(this.canvas, run, values, app.theme);
+      this.canvas.style.opacity = app.layers.doubt ? String(1 - 0.72 * doubt) : "1";
+      this.canvas.setAttribute(
+        "aria-label",
+        ["Decoded", described(run, values), this.words.textContent, this.verdict.textContent]
+          .filter(Boolean)
+          .join(". "),
+      );
+      app.tell("decoded", { side: this.side, now, values });
+    } catch (error) {
+      this.back.textContent = error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** The picture of the coarse plane that is nearest; false where there is none. @param {Now} now */
+  #coarse({ place: [x, y] }) {
+    const { background } = this.run.chart;
+    if (!background) return false;
+    const {
+      box: [x0, y0, x1, y1],
+      columns,
+      rows,
+      atlas,
+    } = background;
+    const cell = (
+      /** @type {number} */ v,
+      /** @type {number} */ from,
+      /** @type {number} */ to,
+      /** @type {number} */ count,
+    ) => Math.min(count - 1, Math.max(0, Math.floor(((v - from) / (to - from)) * count)));
+    const k = cell(y, y0, y1, rows) * columns + cell(x, x0, x1, columns);
+    Object.assign(this.canvas, { width: atlas.width, height: atlas.height });
+    this.canvas.classList.toggle("pixels", Math.max(atlas.width, atlas.height) <= 96);
+    pen(this.canvas).drawImage(
+      atlas.image,
+      (k % atlas.columns) * atlas.width,
+      Math.floor(k / atlas.columns) * atlas.height,
+      atlas.width,
+      atlas.height,
+      0,
+      0,
+      atlas.width,
+      atlas.height,
+    );
+    performance.mark("latlas-preview");
+    return true;
+  }
+
+  /** @param {Now} now @param {number} times @param {{i: number, d: number}[]} near @param {number} doubt */
+  #say(now, times, near, doubt) {
+    const { run, app } = this;
+    this.words.textContent = far(times);
+    this.gauge.dataset.level = farLevel(times);
+    /** @type {HTMLElement} */ (this.gauge.firstChild).style.width =
+      `${Math.round(100 * Math.min(1, Math.log2(1 + Math.min(Number.isFinite(times) ? times : 0, 15)) / 4))}%`;
+    const vote = run.classOf(near);
+    if (vote) {
+      const dot = h("span", {
+        class: "dot",
+        style: { background: css(classColour(vote.label, run.classes.length, app.theme)) },
+      });
+      fill(
+        this.verdict,
+        dot,
+        2 * vote.count > near.length
+          ? `${run.className(vote.label)} – ${vote.count} of the ${near.length} nearest items`
+          : `Mixed, ${vote.count} of the ${near.length} nearest items are ${run.className(vote.label)}`,
+      );
+    } else this.verdict.textContent = doubt > 0.6 ? "No data here: do not read much into this picture." : "";
+    if (vote && doubt > 0.6) this.verdict.append(h("span", { class: "warn", text: " · no data here" }));
+    this.list(near);
+  }
+
+  /** @param {number} i @param {number} d */
+  #nearItem(i, d) {
+    const { run, app } = this;
+    const colour = run.classes.length ? css(classColour(run.labels[i], run.classes.length, app.theme)) : "";
+    const words = [run.itemName(i), run.classes.length ? run.className(run.labels[i]) : "", `distance ${number(d)}`]
+      .filter(Boolean)
+      .join(", ");
+    const element = h(
+      "button",
+      {
+        type: "button",
+        class: "item",
+        title: words,
+        "aria-label": words,
+        style: colour ? { borderColor: colour } : {},
+        on: { click: () => app.select(this.side, i) },
+      },
+      run.thumbnails ? thumbnailOf(run, i) : h("span", { text: run.itemName(i) }),
+    );
+    return h("div", { role: "listitem" }, element);
+  }
+
+  /** Whether the model recognises what it made. @param {Now} now */
+  async #comesBack(now) {
+    const { run, app } = this;
+    if (!run.decoder?.encodes || !run.decoder.decodes || now !== app.now[this.side]) return;
+    try {
+      const { mean } = await run.decoder.encode(await run.decoder.decode(now.code, 1), 1);
+      if (now !== app.now[this.side]) return;
+      const [unit, words] = run.width > 0 ? [run.width, "σ"] : [run.typical, "× a test item's distance"];
+      const moved = Math.hypot(...mean.map((v, k) => v - now.code[k])) / unit;
+      const many = moved < 0.01 ? "under 0.01" : number(moved, 2);
+      this.back.textContent = `Encoded again it ${moved < 1.5 ? "comes back" : "lands elsewhere"}, ${many} ${words} away.`;
+    } catch {
+      /* said above */
+    }
+  }
+}
