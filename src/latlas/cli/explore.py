@@ -13,7 +13,8 @@ def register(app: typer.Typer) -> None:
     """Adds the command."""
     app.command(
         epilog=examples(
-            "latlas explore fashion-mini-vae-1", "latlas explore mnist-vae-1 mnist-wae-1 --port 8000"
+            "latlas explore fashion-mini-vae-1",
+            "latlas explore fashion-mini-vae-1 fashion-mini-vae-2 --port 8000",
         )
     )(explore)
 

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from latlas.data import Split
+from latlas.data.memory import Units
 from latlas.metrics import Context
 from latlas.metrics.context import finite
 from latlas.metrics.elbo import Terms, terms, terms_of_items
-from latlas.models import Model
-from latlas.posteriors import PosteriorValue
+from latlas.models import Model, evaluating
+from latlas.posteriors import PosteriorValue, joined
 from latlas.progress import Observer
 from latlas.runs import Run
 
+UNITS: dict[bool, Units] = {True: "model", False: "data"}  # of images, and of rows of numbers
 MEASURED = 2000  # items of which distances to the training codes are measured
 
 
@@ -146,14 +148,20 @@ class Subject:
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
         """Codes (N, D) to items as `values` gives them."""
-        found = self.model.decode(np.asarray(codes, np.float32), "model" if self.pictorial else "data")
+        found = self.model.decode(np.asarray(codes, np.float32), UNITS[self.pictorial])
         return np.asarray(found, np.float32).reshape(len(codes), *self.shape)
 
     def encode(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Items as `values` gives them to mean and standard deviation (N, D), zero where the posterior has none."""
+        """Items as `values` gives them to mean and standard deviation (N, D), zero where the posterior has none.
+
+        What a decoder without bounds makes may lie outside [0, 1], and is encoded as it is.
+        """
         shaped = values.reshape(len(values), *_outside(self.model.item.shape))
-        q = self.model.posterior(shaped, "model" if self.pictorial else "data")
-        with torch.no_grad():
+        model, units = self.model, UNITS[self.pictorial]
+        with torch.no_grad(), evaluating(model):
+            q = joined(
+                [model.infer(model.to_tensor(shaped[rows], units)) for rows in model.chunks(len(shaped))]
+            )
             moments: list[Tensor] = [q.mean, torch.zeros_like(q.mean) if q.stddev is None else q.stddev]
             mean, std = (each.cpu().float().numpy() for each in moments)
         return mean, std
