@@ -443,7 +443,9 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(
 
 
 @pytest.mark.measured
-@pytest.mark.parametrize(("validation", "measured"), [(None, "valid"), (0, "train")])
+@pytest.mark.parametrize(
+    ("validation", "measured"), [pytest.param(None, "valid", marks=pytest.mark.slow), (0, "train")]
+)
 def test_a_run_without_a_test_split_is_measured_drawn_and_used(
     source: Path, tmp_path: Path, validation: float | None, measured: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

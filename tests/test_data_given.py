@@ -300,6 +300,11 @@ class Broken(Items):
         return self.items[i]
 
 
+class Unmeasured(Items):
+    def __len__(self) -> int:
+        raise ValueError("not known")
+
+
 BAD: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "None": (lambda: None, {}, "expected an array, .* got NoneType"),
     "a number": (lambda: 5, {}, "expected an array, .* got int"),
@@ -316,6 +321,13 @@ BAD: dict[str, tuple[Callable[[], Any], dict[str, Any], str]] = {
     "pictures among arrays": (lambda: Items([*X[:9], PICTURES[0]]), {}, "item 9 is a picture, the first is none"),
     "a picture": (lambda: PICTURES[0], {}, "a single picture; give a list of them"),
     "items of three parts": (lambda: [(x, 1, 2) for x in PICTURES], {}, "different lengths or types|3 parts"),
+    "a data set of unknown length": (lambda: Unmeasured(X), {}, r"its length cannot be had \(ValueError: not known"),
+    "a tensor without values": (lambda: torch.empty(9, 4, device="meta"), {}, "on the device meta"),
+    "objects": (lambda: np.array([[1, 2.5]] * 9, dtype=object), {}, r"values of type object; .*x\.astype\(float\)"),
+    "numbers as texts": (lambda: PLAIN.astype(str), {}, r"columns 'p' \(numbers as texts\), 'q' .*; give numbers"),
+    "labels without a text": (lambda: (X, [object()] * 48), {}, "labels: of type object; give numbers or texts"),
+    "numbers too near": (lambda: PLAIN.assign(p=PLAIN["p"] * 1e-300), {}, "values of column .* are too close"),
+    "pixels too near": (lambda: X / 1e300, {}, "are too close together to compute with; multiply them"),
     "no items": (list, {}, "no items; at least one is needed"),
     "texts": (lambda: np.array([["a", "b"]] * 9), {}, "values of type <U1"),
     "NaN": (lambda: np.full((20, 3), np.nan), {}, "NaN or infinite values in 20 of 20 items"),

@@ -348,6 +348,7 @@ def test_sampling_a_density(run: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert (run / "samples-factored.png").exists()
 
 
+@pytest.mark.slow
 def test_samples_are_judged_by_the_runs_own_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

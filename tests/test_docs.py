@@ -100,7 +100,16 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Place]:
     return {page: Place(tmp_path_factory.mktemp(page.stem)) for page in PAGES}
 
 
-@pytest.mark.parametrize("block", [b for page in PAGES for b in BLOCKS[page]], ids=lambda b: b.name)
+# Pages whose blocks train several runs.
+LONG = {"comparing", "configuration", "data", "denoising", "export", "numbers", "run-folder", "studies"}
+RUN = [
+    pytest.param(block, id=block.name, marks=[pytest.mark.slow] * (page.stem in LONG))
+    for page in PAGES
+    for block in BLOCKS[page]
+]
+
+
+@pytest.mark.parametrize("block", RUN)
 def test_blocks_run(block: Block, places: dict[Path, Place], monkeypatch: pytest.MonkeyPatch) -> None:
     if block.skip:
         pytest.skip(block.skip)

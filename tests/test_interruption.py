@@ -110,7 +110,8 @@ def test_ten_kills_change_nothing(
     assert_same_run(tmp_path / "run", whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_stop_it_keeps_its_state_and_says_how_to_go_on(
     source: Path, uninterrupted: tuple[Path, float], tmp_path: Path, number: signal.Signals
 ) -> None:

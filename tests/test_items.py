@@ -338,6 +338,9 @@ def test_rows_of_a_table_are_called_by_the_id_that_was_left_out(
     assert ("is taken for the item of that name" in capsys.readouterr().err) == (int(train["name"][4]) < 8)
     with pytest.raises(InputError, match=r"neither a row, a file, nor the name .*near it: 0"):
         run.neighbours(f"{ids[0]}x", quiet=True)
+    for wrong in (table, 2.5, True):
+        with pytest.raises(InputError, match="item: expected a row, a name or an image file, got"):
+            run.neighbours(wrong, quiet=True)  # type: ignore[arg-type]
     # The same of other tables and frames, and of one row.
     other = table.assign(id=[f"new {i}" for i in range(80)])[["id", "c", "b", "a"]]
     other.to_csv(tmp_path / "other.csv", index=False)

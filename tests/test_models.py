@@ -256,3 +256,15 @@ def test_losses_and_gradients_are_finite_however_far_out_an_item_is(
             assert loss.isfinite(), (encoder, decoder, options)
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
             assert all(g.isfinite().all() for g in gradients), (encoder, decoder, options)
+
+
+def test_a_network_without_memory_for_it_is_refused() -> None:
+    from latlas.build import _within_memory
+
+    with (
+        pytest.raises(InputError, match=r"model\.latent: the network does not fit into memory"),
+        _within_memory(),
+    ):
+        torch.empty(2**60)
+    with pytest.raises(RuntimeError, match="other"), _within_memory():
+        raise RuntimeError("other")

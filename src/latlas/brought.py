@@ -214,10 +214,10 @@ def check_brought(config: Config, brought: Brought, parts: tuple[str, ...] = OF_
     missing = {name: title for name, title in own.items() if title and getattr(brought, name) is None}
     if missing:
         listed = " and ".join(f"{name} ({title})" for name, title in missing.items())
-        how = ", ".join(f"{name}={'(encoder, decoder)' if name == 'network' else '...'}" for name in missing)
+        how = given_parts(own, parts)  # all of them, so that the call works as it is shown
         raise InputError(
             f"{listed}: made of your own, which no file holds; bring {'it' if len(missing) == 1 else 'them'} along:"
-            f" latlas.open_run(run, {how}), or the same in latlas.train"
+            f" latlas.open_run(run, {how}), or the same in latlas.load and latlas.train"
         )
     for name, title in own.items():
         if getattr(brought, name) is not None and not title:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch.nn.parameter import UninitializedParameter
 from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
+from latlas.data.dataset import Kind
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model, evaluating
@@ -246,9 +249,10 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
         posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
         # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
         torch.default_generator.manual_seed(config.seed)
-        networks = own.network or NETWORKS[config.network.name].make(
-            item.shape, posterior.outputs, latent, config.network
-        )
+        with _within_memory():
+            networks = own.network or NETWORKS[config.network.name].make(
+                item.shape, posterior.outputs, latent, config.network
+            )
         _filled(networks, (item.shape, (latent,)))
         examples = about.examples if about else None
         prior = own.prior or PRIORS[config.prior.name].from_config(latent, config.prior, item, examples)
@@ -351,6 +355,20 @@ def description(config: Config, model: Model, binary: bool) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    """Turns a network for which there is no memory into an error that says what to change."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate" not in str(error):
+            raise
+        raise InputError(
+            "the network does not fit into memory: choose fewer dimensions, or narrower layers (network.hidden)",
+            field="model.latent",
+        ) from None
+
+
 def from_description(about: dict[str, Any], file: Path | str, brought: Brought = NOTHING) -> Model:
     """The model of a `description` that was read from a file, with fresh weights.
 
@@ -365,4 +383,7 @@ def from_description(about: dict[str, Any], file: Path | str, brought: Brought =
 def item_from(item: dict[str, Any]) -> Like:
     """The item that a `description` describes."""
     columns, classes = (None if item[key] is None else tuple(item[key]) for key in ("columns", "classes"))
-    return Like(item["kind"], tuple(item["shape"]), Scaling.from_dict(item["scaling"]), columns, classes)
+    found = Like(item["kind"], tuple(item["shape"]), Scaling.from_dict(item["scaling"]), columns, classes)
+    if found.kind not in get_args(Kind) or not all(isinstance(n, int) and n > 0 for n in found.shape):
+        raise ValueError(f"item.kind = {found.kind}, item.shape = {list(found.shape)}")
+    return found

@@ -112,6 +112,7 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         _check_parts(item, networks, posterior)
+        _check_others(prior, likelihood)
         self.item = item
         self.latent = posterior.latent
         self.encoder, self.decoder = networks
@@ -125,7 +126,14 @@ class Model(nn.Module):
 
     def infer(self, x: Tensor) -> PosteriorValue:
         """q(z | x), differentiable: x (B, *shape)."""
-        return self.posterior_family(self.encoder(x))
+        outputs = self.encoder(x)
+        if outputs.shape[-1] != self.posterior_family.outputs:
+            raise InputError(
+                f"the encoder gives {tuple(outputs.shape)} for {len(x)} items, and the posterior"
+                f" {type(self.posterior_family).__name__} takes ({len(x)}, {self.posterior_family.outputs})",
+                field="network",
+            )
+        return self.posterior_family(outputs)
 
     def raw(self, z: Tensor) -> Tensor:
         """The decoder's raw outputs, differentiable: z (K, B, D) -> (K, B, *shape)."""
@@ -320,6 +328,15 @@ def _check_parts(item: Any, networks: Any, posterior: Any) -> None:
             f"expected one such as latlas.DiagonalGaussian(16), got {type(posterior).__name__}",
             field="posterior",
         )
+
+
+def _check_others(prior: Any, likelihood: Any) -> None:
+    """Raises InputError for a prior and a likelihood that are neither None nor one."""
+    for field, part, family in (("prior", prior, Prior), ("likelihood", likelihood, Likelihood)):
+        if not isinstance(part, family | None):
+            raise InputError(
+                f"expected one of latlas.{family.__name__}, got {type(part).__name__}", field=field
+            )
 
 
 def default_likelihood(item: Like) -> Likelihood:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from latlas import divergences
+from latlas.errors import InputError, check_number
 from latlas.likelihoods import LOG_2PI
 from latlas.scales import log_deviation, log_scale
 
@@ -233,6 +234,17 @@ class Flow(nn.Module):
 PosteriorValue = PointPosterior | GaussianPosterior | FullGaussianPosterior | FlowPosterior
 
 
+def checked_size(latent: int) -> int:
+    """The number of dimensions of a latent space.
+
+    Raises InputError unless it is a whole number of at least 1.
+    """
+    check_number(latent, "latent")
+    if latent < 1:
+        raise InputError("at least 1 dimension is needed", field="latent", value=latent)
+    return latent
+
+
 class Point(nn.Module):
     """Encoder outputs are the code."""
 
@@ -240,7 +252,7 @@ class Point(nn.Module):
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent = checked_size(latent)
         self.outputs = latent
 
     @property
@@ -259,7 +271,7 @@ class DiagonalGaussian(nn.Module):
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent = checked_size(latent)
         self.outputs = 2 * latent
 
     @property
@@ -279,7 +291,7 @@ class FullGaussian(nn.Module):
 
     def __init__(self, latent: int, layers: int = 0) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent = checked_size(latent)
         self.outputs = 2 * latent + latent * (latent - 1) // 2
 
     @property
@@ -303,7 +315,7 @@ class FlowedGaussian(nn.Module):
 
     def __init__(self, latent: int, layers: int = 4) -> None:
         super().__init__()
-        self.latent = latent
+        self.latent = checked_size(latent)
         self.sizes = [latent, latent, CONTEXT]
         self.outputs = sum(self.sizes)
         self.flow = Flow(latent, layers, CONTEXT)

@@ -33,14 +33,16 @@ def probe(model: Model, objective: Objective, x: Tensor, target: Tensor | None =
     Gives the objective, with what is found out about one of one's own: whether it asks for draws from the prior,
     whether it is a mean over items, and how it weighs the rate. Raises InputError for outputs of a wrong shape or type
     or that are not finite, for noise in evaluation mode, for state that is not in buffers, for a loss that is no scalar
-    with a gradient, and for parameters that no gradient reaches.
+    with a gradient, for parameters that no gradient reaches, and for those that the model does not hold.
     """
     model = copy.deepcopy(model)
     x = x[:PROBED]
     target = x if target is None else target[:PROBED]
+    held = set(model.state_dict())
     with torch.no_grad(), evaluating(model):
         _check_encoder(model, x)
         _check_decoder(model, x)
+    _check_held(model, held)
     _check_state(model, x)
     objective = _asking(model, objective, x, target)
     _check_loss(model, objective, x, target)
@@ -66,8 +68,7 @@ def _check(wrong: bool, field: str, why: str) -> None:
 
 def _check_encoder(model: Model, x: Tensor) -> None:
     family, n = model.posterior_family, len(x)
-    with _blaming("network", "the encoder"):
-        codes = _noisy(lambda: model.encoder(x))
+    codes = _output(model.encoder, x, "the encoder")
     if isinstance(codes, tuple | list):
         raise InputError(
             f"the encoder gives {len(codes)} values, and one tensor ({n}, {family.outputs}) is expected: put them side"
@@ -117,33 +118,91 @@ def _check_decoder(model: Model, x: Tensor) -> None:
     _check(
         tuple(log_pz.shape) != (1, n), "prior", f"log_prob has to give (1, {n}), not {tuple(log_pz.shape)}"
     )
-    with _blaming("network", "the decoder"):
-        raw = _noisy(lambda: model.decoder(z))
+    raw = _output(model.decoder, z, "the decoder")
     _check_tensor(raw, x, "network", "the decoder")
     _check_repeatable(raw, _noisy(lambda: model.decoder(z)), "network", "the decoder")
     _check(len(raw) != n, "network", f"the decoder gives {tuple(raw.shape)} for {n} codes")
+    draws = torch.stack([raw, raw])
     with _blaming(
         "likelihood", f"the likelihood {likelihood.title} of the decoder's outputs {tuple(raw.shape)}"
     ):
+        samples = [_noisy(lambda: likelihood.sample(draws, generator.manual_seed(SEED))) for _ in range(2)]
         found = {
-            "mean": likelihood.mean(raw[None]),
-            "sample": likelihood.sample(raw[None], generator),
-            "variance": likelihood.variance(raw[None]),
-        }
+            "mean": likelihood.mean(draws), "sample": samples[0], "variance": likelihood.variance(draws),
+        }  # fmt: skip
     for name, value in found.items():
         _check(
-            tuple(value.shape) != (1, n, *shape), "network" if name == "mean" else "likelihood",
+            value.shape[1:] == (n, *shape) and len(value) != 2, "likelihood",
+            f"the {name} of {likelihood.title} gives {len(value)} draw for 2, of outputs {tuple(draws.shape)}",
+        )  # fmt: skip
+        _check(
+            tuple(value.shape) != (2, n, *shape), "network" if name == "mean" else "likelihood",
             f"the decoder gives {tuple(raw.shape)} for {n} codes, and the {name} of {likelihood.title} is then"
             f" {tuple(value.shape[1:])}; items are {(n, *shape)}",
         )  # fmt: skip
-    with _blaming("likelihood", f"the likelihood {likelihood.title}"):
-        log_px = likelihood.log_prob(raw[None], x)
+    _check(
+        not torch.equal(*samples), "likelihood",
+        "sample gives other draws for the same generator: draw by the generator that it gets, as"
+        " torch.randn(raw.shape, generator=generator) does",
+    )  # fmt: skip
+    _check_log_prob(model, draws, x)
+
+
+def _check_log_prob(model: Model, draws: Tensor, x: Tensor) -> None:
+    n = len(x)
+    with _blaming("likelihood", f"the likelihood {model.likelihood.title}"):
+        log_px = model.likelihood.log_prob(draws, x)
     _check_tensor(log_px, x, "likelihood", "log_prob")
     _check(
-        tuple(log_px.shape) != (1, n), "likelihood",
-        f"log_prob gives {tuple(log_px.shape)} for one draw of {n} items, expected (1, {n}): sum over an item's values,"
+        tuple(log_px.shape) != (2, n), "likelihood",
+        f"log_prob gives {tuple(log_px.shape)} for 2 draws of {n} items, expected (2, {n}): sum over an item's values,"
         " as .flatten(2).sum(2)",
     )  # fmt: skip
+
+
+def _output(network: nn.Module, x: Tensor, what: str) -> Any:
+    """What a network gives for inputs, which it must leave as they are: the loss compares with them."""
+    inputs = x.clone()
+    with _blaming("network", what):
+        output = _noisy(lambda: network(inputs))
+    _check_inputs(inputs, x, what)
+    return output
+
+
+def _check_inputs(inputs: Tensor, before: Tensor, what: str) -> None:
+    _check(
+        not torch.equal(inputs, before), "network",
+        f"{what} changes its inputs in place: make new tensors of them, as x = 2 * x and nn.ReLU() without inplace do",
+    )  # fmt: skip
+
+
+def _check_held(model: Model, held: set[str]) -> None:
+    """Raises InputError for parameters and buffers that a first pass has made."""
+    made = [name for name in model.state_dict() if name not in held]
+    _check(
+        bool(made), "network",
+        f"a first pass makes {', '.join(made[:3])}, which no optimiser and no file of weights would have: make"
+        " parameters in __init__, or use torch's own lazy modules",
+    )  # fmt: skip
+
+
+def _check_registered(model: Model, p: Pass) -> None:
+    """Raises InputError for parameters in a pass that are none of the model's."""
+    held = {id(parameter) for parameter in model.parameters()}
+    todo: list[Any] = [v.grad_fn for v in (p.log_px, p.log_pz, p.log_qz, p.kl) if v is not None]
+    seen: set[Any] = set()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        _check(
+            isinstance(leaf, nn.Parameter) and id(leaf) not in held, "network",
+            f"a pass uses a parameter of shape {tuple(getattr(leaf, 'shape', ()))} that no module holds, which would be"
+            " neither trained nor saved: keep modules in nn.ModuleList, not in a list, and parameters as attributes",
+        )  # fmt: skip
+        todo += [following for following, _ in node.next_functions]
 
 
 def _check_tensor(value: Any, x: Tensor, field: str, what: str) -> None:
@@ -194,7 +253,9 @@ def _check_state(model: Model, x: Tensor) -> None:
         fresh = copy.deepcopy(network)
         before = {key: value.clone() for key, value in network.state_dict().items()}
         with _blaming("network", f"the {name}, in training mode"):
-            outputs = _training_passes(network, inputs, 2)
+            given = inputs.clone()
+            outputs = _training_passes(network, given, 2)
+            _check_inputs(given, inputs, f"the {name}, in training mode,")
             network.load_state_dict(before)
             again, first = _training_passes(network, inputs, 1), _training_passes(fresh, inputs, 1)
         network.load_state_dict(before)
@@ -246,8 +307,8 @@ def _asking(model: Model, objective: Objective, x: Tensor, target: Tensor) -> Ob
 
 def _check_loss(model: Model, objective: Objective, x: Tensor, target: Tensor) -> None:
     p = _pass(model, objective, x, target)
-    what = "the loss"
-    with _blaming("objective", what):
+    _check_registered(model, p)
+    with _blaming("objective", "the loss"):
         loss = _loss(objective, p)
         again = _loss(objective, p)
     _check(
@@ -285,7 +346,9 @@ def _measured(model: Model, objective: OwnObjective, x: Tensor, target: Tensor) 
     passes = [p, *(_scattered(p, seed) for seed in range(SCATTERED))]
     with torch.no_grad(), _blaming("objective", "the loss of fewer items"):
         is_mean = len(x) > 1 and all(_is_mean(objective, each) for each in passes)
-    return replace(objective, is_mean=is_mean, weight=_rate_weight(objective, p))
+    with _blaming("objective", "the loss"):
+        weight = _rate_weight(objective, p)
+    return replace(objective, is_mean=is_mean, weight=weight)
 
 
 def _is_mean(objective: OwnObjective, p: Pass) -> bool:

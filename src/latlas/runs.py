@@ -238,7 +238,7 @@ class Run:
         """
         try:
             return item_from(read_json(self.path / "model.json", "item")["item"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{self.path / 'model.json'}: damaged ({error})") from None
 
     def model(self) -> Model:

@@ -11,7 +11,7 @@ from typing import Any
 from latlas import config as configuration
 from latlas import continuing, experiment, runs
 from latlas.api import tracking
-from latlas.api.bringing import agree, parts_of
+from latlas.api.bringing import agree, open_run, parts_of
 from latlas.api.opening import PathLike, RunLike, Where, check, checked_settings, path_of, with_data
 from latlas.api.scoring import Run
 from latlas.brought import OF_TRAINING, bring, title_of
@@ -186,11 +186,13 @@ def resume(
     steps, lr or patience (`settings` by dotted key: those that `continuing.FURTHER` lists) a stopped or a finished run
     is trained further, from the newest or from its best weights, in a new cycle of the learning rate. Without any a
     finished run is returned unchanged. `quick` is that of `train`, for the numbers at the end of this call, and so is
-    a `tracker`. Raises InputError for data that are missing or have changed, for a setting that cannot change and for
-    a length that is trained already.
+    a `tracker`. Parts of one's own that the run does not carry are given as to `open_run`. Raises InputError for data
+    and parts that are missing or have changed, for a setting that cannot change and for a length that is trained
+    already.
     """
     followed = tracking.chosen(options.pop("tracker", None))
-    known = dict.fromkeys((*Where.__annotations__, *SHORT))
+    parts = {name: options.pop(name) for name in OF_TRAINING if name in options}
+    known = dict.fromkeys((*Where.__annotations__, *SHORT, *OF_TRAINING))
     for name in options:
         if name not in known:
             raise TypeError(f"resume() got an unknown option {name!r} (known: {', '.join(known)})")
@@ -198,9 +200,10 @@ def resume(
     where = {name: options.get(name) for name in ("threads", "device", "data_dir", "data")}
     check(where, Where)
     changes = dict(settings) | _by_key({k: v for k, v in options.items() if k not in where})
-    shown = {"settings": settings, "quick": quick} | options
+    shown = {"settings": settings, "quick": quick} | options | parts
     with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
         run = with_data(path, where["data"], console)
+        run = open_run(run, **parts) if parts else run
         again = experiment.resume(run, console, where, changes, quick, followed)
     return Run.of(again)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -65,7 +65,13 @@ class Scaling:
 
     @staticmethod
     def from_dict(d: dict[str, Any]) -> Scaling:
-        return Scaling(d["kind"], tuple(d["shift"]), tuple(d["scale"]))
+        """A scaling that was written. Raises KeyError, TypeError and ValueError for what is none."""
+        found = Scaling(d["kind"], tuple(map(float, d["shift"])), tuple(map(float, d["scale"])))
+        if found.kind not in get_args(ScalingKind) or not (
+            np.all(np.isfinite(found.shift)) and min(found.scale) > 0
+        ):
+            raise ValueError(f"scaling {d}")
+        return found
 
 
 @dataclass(frozen=True)

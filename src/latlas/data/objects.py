@@ -121,9 +121,19 @@ def labels_of(given: Any, where: str) -> np.ndarray:
     if isinstance(given, pd.Series | pd.Categorical | pd.Index):
         return as_labels(pd.Series(given))
     if isinstance(given, list | tuple) and not any(isinstance(label, list | tuple) for label in given):
-        return _of_labels([_label(label) for label in given])
+        return _of_labels(_check_texts([_label(label) for label in given], where))
     array = array_of(given, where)
+    if array.dtype == object:
+        _check_texts(array.ravel(), where)
     return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+
+
+def _check_texts(labels: Any, where: str) -> Any:
+    """The labels. Raises InputError for objects whose text is their place in memory, another in each process."""
+    for label in labels:
+        if type(label).__repr__ is object.__repr__ and type(label).__str__ is object.__str__:
+            raise InputError(f"{where}: of type {type(label).__name__}; give numbers or texts")
+    return labels
 
 
 def of_tensor(given: torch.Tensor, where: str) -> np.ndarray:
@@ -133,6 +143,8 @@ def of_tensor(given: torch.Tensor, where: str) -> np.ndarray:
     """
     if given.layout != torch.strided or given.is_quantized:
         raise InputError(f"{where}: a sparse or quantised tensor; give a dense one")
+    if given.is_meta:
+        raise InputError(f"{where}: a tensor on the device meta, which holds no values")
     dense = given.detach().cpu()
     # NumPy has no bfloat16, nor other floats of less than 16 bits.
     dense = dense.float() if dense.dtype.is_floating_point and dense.dtype.itemsize < 4 else dense
@@ -284,7 +296,7 @@ def _from_hub(given: Any, where: str) -> Plain:
 
 def _from_dataset(dataset: Any, where: str, label: str = "") -> Plain:
     """A data set whose items are had by number: items, (item, label), or items by name."""
-    count = len(dataset)
+    count = _count(dataset, where)
     what = f"{type(dataset).__name__} of {count:,} items"
     if not count:
         raise InputError(f"{where}: no items; at least one is needed")
@@ -305,6 +317,14 @@ def _from_dataset(dataset: Any, where: str, label: str = "") -> Plain:
     found, said = _labels(values)
     classes = _classes(dataset, found)
     return Plain(stack.form, stack.items, what, labels=found, classes=classes, notes=(*notes, *said))
+
+
+def _count(dataset: Any, where: str) -> int:
+    try:
+        return len(dataset)
+    except Exception as error:  # the data set's own code
+        why = " ".join(str(error).split())
+        raise InputError(f"{where}: its length cannot be had ({type(error).__name__}: {why})") from error
 
 
 def _item(dataset: Any, i: int, where: str, label: str) -> tuple[Any, Any]:

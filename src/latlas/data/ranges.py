@@ -62,6 +62,7 @@ def is_binary(x: np.ndarray) -> bool:
 
 
 LARGEST = float(np.finfo(np.float32).max)
+SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def check_numeric(x: np.ndarray, where: str) -> None:
@@ -71,6 +72,7 @@ def check_numeric(x: np.ndarray, where: str) -> None:
     if x.dtype.kind not in "buif":
         raise InputError(
             f"{where}: values of type {x.dtype}; expected numbers (uint8, uint16, int, float or bool)"
+            + ("; x.astype(float) makes numbers of them" if x.dtype == object else "")
         )
     if x.size == 0:
         raise InputError(f"{where}: empty, of shape {'x'.join(map(str, x.shape))}")
@@ -79,6 +81,12 @@ def check_numeric(x: np.ndarray, where: str) -> None:
         low, high = limits(x)
         if high - low > LARGEST:
             raise InputError(f"{where}: values from {low:g} to {high:g} are too far apart to compute with")
+
+
+def _check_spread(spread: float, what: str) -> None:
+    """Raises InputError for values that single precision cannot tell apart, however they are scaled."""
+    if spread < SMALLEST:
+        raise InputError(f"{what} are too close together to compute with; multiply them")
 
 
 def _check_finite(x: np.ndarray, where: str) -> None:
@@ -114,6 +122,7 @@ def decide(
     _check_kind(x, kind, where)
     if low == high:
         raise InputError(f"{where}: every training value is {low:g}: there is nothing to learn")
+    _check_spread(high - low, f"{where}: values from {low:g} to {high:g}")
     if x.ndim > 2:
         return _decide_shared(x, KIND_OF[x.ndim], where, bits, pool)
     width = x.shape[1]
@@ -224,6 +233,8 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, opti
         )
     mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     mean[constant], std[constant] = x[0, constant], 1.0  # exactly: rounding would leave a spread of its own
+    narrow = int(std.argmin())
+    _check_spread(std[narrow], f"{where}: values of column {repr(columns[narrow]) if columns else narrow}")
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
     # Whole numbers are stored as float64 whatever held them, so that they are one and the same data set.
     single = x.dtype in (np.float16, np.float32) and not _whole(x)

@@ -282,6 +282,8 @@ def _described(column: pd.Series, row: Callable[[int], str]) -> str:
     if not pd.api.types.is_string_dtype(column):
         return f"{name} ({column.dtype})"
     wrong = (pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy()
+    if not wrong.any():
+        return f"{name} (numbers as texts)"
     if wrong.sum() > len(column) // 2:
         return name
     place, others = int(np.argmax(wrong)), int(wrong.sum()) - 1

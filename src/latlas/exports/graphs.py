@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -186,17 +188,20 @@ def without_std(part: Part, model: Model) -> tuple[str, ...]:
 def reason(error: Exception) -> str:
     """What went wrong, on one line, as exporters write pages."""
     line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    if "data-dependent" in line:
+        at = re.search(r"raised this error:\s*File [^\n]*\n\s*(\S[^\n]*)", str(error))
+        return f"its way through depends on the values in it{f', at: {at[1]}' if at else ''}"
     text = line if isinstance(error, LatlasError) else f"{type(error).__name__}: {line}".removesuffix(": ")
     return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Without the exporters' warnings and log lines, which are about their own insides."""
+    """Without the exporters' warnings, log lines and listings of graphs, which are about their own insides."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ class Finder:
         there is no such item.
         """
         if not isinstance(item, str | os.PathLike):
+            if isinstance(item, bool) or not isinstance(item, Integral):
+                raise InputError(
+                    f"expected a row, a name or an image file, got {type(item).__name__}; other data are the source,"
+                    " and the item is a row of them",
+                    field=field,
+                )
             return self._row(int(item), field)
         text = os.fspath(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
