@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from latlas.data import Like, Scaling
 from latlas.errors import InputError, LatlasError
 from latlas.exports import BATCHES, TOLERANCE, onnx_files
 from latlas.exports.card import escaped
+from latlas.exports.facts import outside
 from latlas.exports.graphs import CAPTURED, Part, Units, compared, parts_of, quietly
 from latlas.likelihoods import Gaussian
 from latlas.models import Model
@@ -219,6 +221,17 @@ def test_units_are_those_of_the_scaling(scaling: Scaling, x: list[float], expect
     back = units.invert(scaled)
     assert back.dtype == items.dtype
     np.testing.assert_allclose(back.numpy(), items.numpy(), rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"), [("image", (3, 4, 5)), ("signal", (2, 5)), ("volume", (1, 2, 3, 4)), ("vector", (4,))]
+)
+def test_channels_are_last_outside(kind: Any, shape: tuple[int, ...]) -> None:
+    item = Like(kind, shape)
+    x = torch.arange(2.0 * math.prod(shape)).reshape(2, *outside(item))
+    inside = Units(item).apply_to(x)
+    np.testing.assert_array_equal(inside.numpy(), np.moveaxis(x.numpy(), -1, 1) if len(shape) > 1 else x)
+    np.testing.assert_array_equal(Units(item).invert(inside), x)
 
 
 def part_of(module: nn.Module, z: np.ndarray) -> Part:

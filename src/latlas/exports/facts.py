@@ -45,8 +45,8 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 
 def outside(item: Like) -> tuple[int, ...]:
-    """The shape of an item outside the model: (H, W, C) or (D,)."""
-    return (*item.shape[1:], item.shape[0]) if item.kind == "image" else item.shape
+    """The shape of an item outside the model: its channels last, as (H, W, C), or (D,)."""
+    return (*item.shape[1:], item.shape[0]) if len(item.shape) > 1 else item.shape
 
 
 def units(item: Like) -> str:

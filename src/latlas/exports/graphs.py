@@ -38,21 +38,21 @@ class Units(nn.Module):
 
     def __init__(self, item: Like) -> None:
         super().__init__()
-        self.image, self.plain = item.kind == "image", item.scaling.kind == "none"
+        self.channels, self.plain = len(item.shape) > 1, item.scaling.kind == "none"
         self.shifted = any(item.scaling.shift)
         self.dtype = torch.float64 if item.scaling.own_range else torch.float32
         self.register_buffer("shift", torch.tensor(item.scaling.shift, dtype=self.dtype))
         self.register_buffer("scale", torch.tensor(item.scaling.scale, dtype=self.dtype))
 
     def apply_to(self, x: Tensor) -> Tensor:
-        """Items (N, H, W, C) or (N, D) in data units to the model's scale and layout."""
+        """Items, their channels last, in data units to the model's scale and layout."""
         centred = x - self.shift if self.shifted else x
         scaled = (centred if self.plain else centred / self.scale).to(torch.float32)
-        return scaled.permute(0, 3, 1, 2) if self.image else scaled
+        return scaled.movedim(-1, 1) if self.channels else scaled
 
     def invert(self, x: Tensor) -> Tensor:
         """The inverse of `apply_to`."""
-        scaled = (x.permute(0, 2, 3, 1) if self.image else x).to(self.dtype)
+        scaled = (x.movedim(1, -1) if self.channels else x).to(self.dtype)
         centred = scaled if self.plain else scaled * self.scale
         return centred + self.shift if self.shifted else centred
 
