@@ -34,6 +34,7 @@ CALLS = {
     "reconstruct": "reconstruct", "encode": "encode", "score": "score", "neighbours": "neighbours", "decode": "decode",
     "morph": "morph", "vary": "vary",
     "report": "write_report", "animate": "animate", "export": "export", "compare": "compare_runs",
+    "explore": "explore",
     "study": "study plan_study", "log": "log",
     "runs": "list_runs", "prune": "prune", "data list": "list_data", "data info": "data_info",
     "data fetch": "fetch_data", "recipes list": "list_recipes", "recipes show": "show_recipe",

@@ -121,8 +121,11 @@ def test_html_stands_in_templates_only() -> None:
         assert written(line), line
     for line in ('"""A <b>docstring</b>."""', 'x = "RUN <folder>, a < b"', "from latlas import html"):
         assert not written(line), line
+    # html.py alone says what is not escaped.
     faults = {
-        str(p.relative_to(PACKAGE)): written(p.read_text(encoding="utf-8")) for p in PACKAGE.rglob("*.py")
+        str(p.relative_to(PACKAGE)): written(p.read_text(encoding="utf-8"))
+        for p in PACKAGE.rglob("*.py")
+        if p != PACKAGE / "html.py"
     }
     assert {path: found for path, found in faults.items() if found} == {}
     for path in html.TEMPLATES.iterdir():
@@ -130,10 +133,19 @@ def test_html_stands_in_templates_only() -> None:
         assert re.findall(r"\bsafe\b|autoescape|https?:|url\(|@import", text) == [], path.name
 
 
+def test_what_is_not_escaped_cannot_end_its_element() -> None:
+    assert html.verbatim('a = 1 < 2 && "x"') == 'a = 1 < 2 && "x"'
+    for text in ("</script>", 'x = "</SCRIPT"', "</ style >"):
+        with pytest.raises(ValueError, match="would end its element"):
+            html.verbatim(text)
+
+
 def test_everything_in_the_package_is_shipped() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]["latlas"]
     shipped = {path for pattern in patterns for path in PACKAGE.glob(pattern)}
+    sources = PACKAGE / "explorer" / "page"  # of explorer/bundle, which is shipped
     there = {p for p in PACKAGE.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")}
+    there = {p for p in there if sources not in p.parents} - {sources.parent / "README.md"}
     assert there - shipped == set()
-    assert {path.parent.name for path in shipped} >= {"templates", "recipes", "studies"}
+    assert {path.parent.name for path in shipped} >= {"templates", "recipes", "studies", "bundle"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from latlas.files import check_output
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENDINGS = (".html", ".htm")
@@ -25,6 +27,18 @@ def render(template: str, **values: Any) -> str:
     Raises jinja2.UndefinedError if the template uses a name that is not in `values`.
     """
     return _environment().get_template(template).render(values)
+
+
+def verbatim(text: str) -> Markup:
+    """A script, a style or data that a page holds as they are: what they mean must not be escaped.
+
+    Raises ValueError for a text that would end the element that it stands in.
+    """
+    from markupsafe import Markup
+
+    if re.search(r"</\s*(script|style)", text, re.IGNORECASE):
+        raise ValueError("this text would end its element; escape its <")
+    return Markup(text)
 
 
 # What a piece of a page may hold, and what stands where it does not.

@@ -6,11 +6,10 @@ import os
 import sys
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, Unpack
 
-from latlas import report
+from latlas import html, report
 from latlas.api.opening import RunLike, Where, check, model_of, with_data
 from latlas.console import Console, in_notebook
 from latlas.errors import InputError, check_number
@@ -32,11 +31,7 @@ class Explorer:
 
     def _repr_html_(self) -> str:
         # Without allow-same-origin the page can reach neither the notebook nor its server.
-        style = "width:100%;height:820px;border:0;border-radius:8px"
-        return (
-            f'<iframe sandbox="allow-scripts" title="{escape(self.name)}" style="{style}"'
-            f' srcdoc="{escape(self.page)}"></iframe>'
-        )
+        return html.render("frame.html.j2", name=self.name, page=self.page)
 
 
 def explore(

@@ -115,8 +115,9 @@ def _rendered(data: dict[str, Any], elements: dict[str, str], with_networks: boo
         f"style-src {hash_of(style)}; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
     return html.render(
-        "explorer.html.j2", title=data["title"], policy=policy, style=style, data=as_json(data), scripts=scripts,
-        elements=elements, start=START, notice=bundled("LICENSES.txt") if with_networks else "", address="",
+        "explorer.html.j2", title=data["title"], policy=policy, style=html.verbatim(style), address="",
+        data=html.verbatim(as_json(data)), scripts=[*map(html.verbatim, scripts)], elements=elements,
+        start=html.verbatim(START), notice=html.verbatim(bundled("LICENSES.txt") if with_networks else ""),
     )  # fmt: skip
 
 

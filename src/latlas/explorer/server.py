@@ -130,7 +130,7 @@ class _Files:
         self.blocks, self.models = served.blocks, [_Model(subject) for subject in served.subjects]
         text = html.render(
             "explorer.html.j2", title=str(served.data["title"]), policy="", style="", data="", scripts=[], elements={},
-            start=START, notice="", address="data.json",
+            start=html.verbatim(START), notice="", address="data.json",
         )  # fmt: skip
         self.text = text.encode(errors="backslashreplace")
         self.files = {"data.json": (as_json(served.data | {"token": token}).encode(), "application/json")}
