@@ -6,8 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # As many processes as cores and one thread in each: tests are too small to share. Threads that spin while they wait
 # starve each other where something else uses the same cores.
-# A file's tests run in one process: its runs are trained once.
-PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
@@ -29,11 +28,12 @@ demo: $(INSTALLED)  ## train on the embedded images and say where the report and
 	@run=$$(ls -td runs/fashion-mini-*/ | head -n 1); $(BIN)/latlas export $$run --html $${run}atlas.html && \
 	  echo "Open in a browser: $${run}report.html and, to walk through latent space, $${run}atlas.html"
 
-test: $(INSTALLED)  ## run the tests, without the slow ones (about 5 minutes on 2 cores)
-	$(PYTEST) -m "not slow"
+test: $(INSTALLED)  ## run the tests, without the slow ones (about 6 minutes on 2 cores)
+	@# A file's tests run in one process: its runs are trained once.
+	$(PYTEST) --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)  ## run the slow tests only
-	$(PYTEST) -m slow
+	$(PYTEST) --dist worksteal -m slow
 
 test-all: $(INSTALLED)  ## run all tests
 	$(PYTEST)
