@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,3 +84,15 @@ def chromium() -> str:
     """The path of a Chromium, for tests marked `browser`."""
     assert CHROMIUM is not None
     return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    """Chromium without WebGL, as on a remote desktop."""
+    from playwright.sync_api import sync_playwright
+
+    options = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=chromium, args=options)
+        yield opened
+        opened.close()

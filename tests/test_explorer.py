@@ -457,17 +457,6 @@ def test_ctrl_c_ends_it(
 # In a browser ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=options)
-        yield opened
-        opened.close()
-
-
 def visited(browser: Any, address: str, offline: bool) -> Any:
     context = browser.new_context(viewport={"width": 1200, "height": 760}, offline=offline)
     tab = context.new_page()

@@ -26,17 +26,6 @@ PREVIEW = """() => { const c = document.querySelector('[data-latlas=preview]');
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    options = ["--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=chromium, args=options)
-        yield opened
-        opened.close()
-
-
 def opened(browser: Any, path: Path, html: str, width: int = 1280, height: int = 800, **how: Any) -> Any:
     """The page of this file, ready; whatever it says on the console or asks the network for is in `troubles`."""
     path.write_text(html, encoding="utf-8")

@@ -27,7 +27,6 @@ from latlas.data import Like, Scaling
 from latlas.errors import InputError, LatlasError
 from latlas.exports import BATCHES, TOLERANCE, onnx_files
 from latlas.exports.card import escaped
-from latlas.exports.facts import outside
 from latlas.exports.graphs import CAPTURED, Part, Units, compared, parts_of, quietly
 from latlas.likelihoods import Gaussian
 from latlas.models import Model
@@ -228,7 +227,7 @@ def test_units_are_those_of_the_scaling(scaling: Scaling, x: list[float], expect
 )
 def test_channels_are_last_outside(kind: Any, shape: tuple[int, ...]) -> None:
     item = Like(kind, shape)
-    x = torch.arange(2.0 * math.prod(shape)).reshape(2, *outside(item))
+    x = torch.arange(2.0 * math.prod(shape)).reshape(2, *item.outside)
     inside = Units(item).apply_to(x)
     np.testing.assert_array_equal(inside.numpy(), np.moveaxis(x.numpy(), -1, 1) if len(shape) > 1 else x)
     np.testing.assert_array_equal(Units(item).invert(inside), x)

@@ -87,7 +87,11 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if config.training.epochs is None and config.training.steps is None:
         epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
-        if config.training.patience is None and _ranks_epochs(config, dataset, brought):
+        if (
+            config.training.patience is None
+            and len(dataset.valid)
+            and ranks_epochs(config, dataset.shape, brought)
+        ):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     check_augment(config.augment, dataset.shape)
     resolved = override(config, changes, "configuration")
@@ -167,10 +171,10 @@ def good_epochs(kind: str, n: int, batch_size: int) -> int:
     return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
 
 
-def _ranks_epochs(config: Config, dataset: Dataset, brought: Brought) -> bool:
-    """Whether validation tells which epoch is the best."""
-    ranks = objective_of(config, dataset.shape, brought).score(0.0, 0.0, 0.0) is not None
-    return ranks and len(dataset.valid) > 0 and config.training.method == "gradient"
+def ranks_epochs(config: Config, shape: tuple[int, ...], brought: Brought = NOTHING) -> bool:
+    """Whether validation, where there is any, tells which epoch is the best, for items (*shape)."""
+    ranks = objective_of(config, shape, brought).score(0.0, 0.0, 0.0) is not None
+    return ranks and config.training.method == "gradient"
 
 
 def _likelihood_for(config: Config, dataset: Dataset) -> tuple[str, str]:

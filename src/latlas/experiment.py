@@ -372,10 +372,7 @@ def _go_back(session: Session, step: int) -> None:
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     session.model, session.optimizer = _on_device(model, config, session.device)
     kept = runs.restore_checkpoint(run, session.model, session.optimizer, (runs.LAST,))
-    session.progress = now = replace(
-        kept, seconds=before.seconds, images=before.images, wall=before.wall, skipped=before.skipped,
-        recently_skipped=[], setbacks=before.setbacks + 1,
-    )  # fmt: skip
+    session.progress = now = training.after_setback(kept, before)
     lr = config.optimizer.lr * 0.5**now.setbacks
     epoch = round(now.step / training.plan(config, len(dataset.train)).per_epoch, 4)
     counts = {"skipped": now.skipped, "setbacks": now.setbacks, "lr": lr}

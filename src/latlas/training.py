@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -118,6 +118,14 @@ class SetBack:
     """
 
     step: int
+
+
+def after_setback(kept: Progress, now: Progress) -> Progress:
+    """The progress of a checkpoint that training goes back to from `now`: what it took stays, and one more setback."""
+    return replace(
+        kept, seconds=now.seconds, images=now.images, wall=now.wall, skipped=now.skipped, recently_skipped=[],
+        setbacks=now.setbacks + 1,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from latlas import html, report
-from latlas.api.opening import RunLike, Where, check, model_of, with_data
+from latlas.api.opening import RunLike, Where, check, finished, model_of, with_data
 from latlas.console import Console, in_notebook
-from latlas.errors import InputError, check_number
+from latlas.errors import check_number
 from latlas.explorer import onefile, server
 from latlas.metrics import Context, context_of
 from latlas.runs import Run, dataset_of
@@ -89,9 +89,7 @@ def opened_of(run: RunLike, other: RunLike | None, options: Mapping[str, Any], c
     check(options, Where)
     found = []
     for each in [run] if other is None else [run, other]:
-        opened = with_data(each, options.get("data"), console)
-        if not opened.finished:
-            raise InputError(f"{opened.path}: unfinished; finish it with: {opened.continued_by}")
+        opened = finished(with_data(each, options.get("data"), console))
         model = model_of(opened, options)
         dataset = dataset_of(opened, os.fspath(options.get("data_dir") or ""), console.progress)
         found.append((opened, context_of(opened, model, dataset, observer=console)))

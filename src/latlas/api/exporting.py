@@ -11,7 +11,7 @@ from typing import Any, Unpack
 from latlas import machine, runs
 from latlas.api.bringing import open_run
 from latlas.api.exploring import Opened, link, opened_of
-from latlas.api.opening import PathLike, RunLike, Where, check, path_of
+from latlas.api.opening import PathLike, RunLike, Where, check, finished, path_of
 from latlas.brought import Parts, bring
 from latlas.console import Console
 from latlas.errors import InputError, LatlasError
@@ -123,9 +123,7 @@ def _finished(run: RunLike) -> tuple[Run, Model]:
 
     Raises InputError for an unfinished run, and for one without weights.
     """
-    opened = runs.find(run)
-    if not opened.finished:
-        raise InputError(f"{opened.path}: unfinished; finish it with: latlas train --resume {opened.path}")
+    opened = finished(runs.find(run))
     return opened, opened.model()
 
 

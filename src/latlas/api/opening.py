@@ -85,6 +85,16 @@ def with_data(run: RunLike, data: Any, observer: Observer = SILENT) -> Run:
     return opened
 
 
+def finished(run: Run) -> Run:
+    """The run itself.
+
+    Raises InputError, with what finishes it, for one that is unfinished.
+    """
+    if not run.finished:
+        raise InputError(f"{run.path}: unfinished; finish it with: {run.continued_by}")
+    return run
+
+
 def check(options: Mapping[str, Any], allowed: type) -> None:
     for name, value in options.items():
         if name not in allowed.__annotations__:

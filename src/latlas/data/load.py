@@ -50,6 +50,11 @@ class Item:
     columns: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
 
+    @property
+    def outside(self) -> tuple[int, ...]:
+        """The shape of an item outside the model: its channels last, as (H, W, C), or (D,)."""
+        return (*self.shape[1:], self.shape[0]) if len(self.shape) > 1 else self.shape
+
 
 Like = Item  # where sources are read so that their items are like those of a model
 
@@ -432,7 +437,7 @@ def _fit_axes(
     own, shape = x.shape[1:], like.shape
     ways: dict[str, tuple[int, ...]] = {"plain": shape}
     if len(shape) > 1:
-        ways = {"plain": (*shape[1:], shape[0]), "first": shape}
+        ways = {"plain": like.outside, "first": shape}
         if shape[0] == 1:
             ways |= {"grey": shape[1:], "flat": (math.prod(shape),)}
     fitting = [way for way, axes in ways.items() if axes == own and x.ndim]

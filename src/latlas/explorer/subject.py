@@ -143,7 +143,7 @@ class Subject:
         """Such values on the model's scale, flat: (N, values)."""
         item = self.model.item
         if not self.pictorial:
-            values = item.scaling.apply(values.astype(np.float64).reshape(len(values), *_outside(item.shape)))
+            values = item.scaling.apply(values.astype(np.float64).reshape(len(values), *item.outside))
         return values.reshape(len(values), -1).astype(np.float32)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -156,7 +156,7 @@ class Subject:
 
         What a decoder without bounds makes may lie outside [0, 1], and is encoded as it is.
         """
-        shaped = values.reshape(len(values), *_outside(self.model.item.shape))
+        shaped = values.reshape(len(values), *self.model.item.outside)
         model, units = self.model, UNITS[self.pictorial]
         with torch.no_grad(), evaluating(model):
             q = joined(
@@ -165,11 +165,6 @@ class Subject:
             moments: list[Tensor] = [q.mean, torch.zeros_like(q.mean) if q.stddev is None else q.stddev]
             mean, std = (each.cpu().float().numpy() for each in moments)
         return mean, std
-
-
-def _outside(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of an item outside the model: channels last."""
-    return (*shape[1:], shape[0]) if len(shape) > 1 else shape
 
 
 def nearest(points: np.ndarray, asked: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from latlas import html, report
 from latlas.build import has_prior, items
-from latlas.exports.facts import outside, units
+from latlas.exports.facts import units
 from latlas.html import Embedded
 from latlas.metrics import METRICS, display
 from latlas.models import Model
@@ -25,7 +25,7 @@ def card(run: Run, model: Model, pictures: Mapping[str, Embedded]) -> str:
     """The card of a finished run, in Markdown with front matter; `pictures` are those that stand beside it, by path."""
     metrics, info, item = run.metrics, run.info, model.item
     split, numbers = measured_numbers(metrics)
-    shapes = f"({', '.join(map(str, outside(item)))})"
+    shapes = f"({', '.join(map(str, item.outside))})"
     tables = display.tables(metrics.get("numbers", {}))
     return html.render(
         "card.md.j2",

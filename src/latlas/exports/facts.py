@@ -16,7 +16,7 @@ def facts(model: Model, run: Run | None = None) -> dict[str, Any]:
     about = {
         "latlas": __version__,
         "kind": item.kind,
-        "shape": list(outside(item)),
+        "shape": list(item.outside),
         "units": units(item),
         "scaling": item.scaling.to_dict(),
         "columns": item.columns,
@@ -42,11 +42,6 @@ def _of_run(run: Run) -> dict[str, Any]:
         "elbo_unit": metrics.get("unit"),
         "elbo_split": split,
     }
-
-
-def outside(item: Like) -> tuple[int, ...]:
-    """The shape of an item outside the model: its channels last, as (H, W, C), or (D,)."""
-    return (*item.shape[1:], item.shape[0]) if len(item.shape) > 1 else item.shape
 
 
 def units(item: Like) -> str:

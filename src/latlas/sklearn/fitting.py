@@ -152,11 +152,7 @@ def _keep(model: Model, optimizer: torch.optim.Optimizer, progress: Progress) ->
 
 def _go_back(session: _Session, last: _Kept) -> torch.optim.Optimizer:
     """Goes back to the end of the last whole epoch, or to the start, with half the learning rate."""
-    now = session.progress
-    session.progress = replace(
-        copy.deepcopy(last.progress), seconds=now.seconds, images=now.images, skipped=now.skipped,
-        recently_skipped=[], setbacks=now.setbacks + 1,
-    )  # fmt: skip
+    session.progress = training.after_setback(copy.deepcopy(last.progress), session.progress)
     session.model.load_state_dict(last.weights)
     optimizer = training.optimizer_for(session.config, session.model)
     optimizer.load_state_dict(copy.deepcopy(dict(last.optimizer)))

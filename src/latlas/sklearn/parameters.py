@@ -12,7 +12,7 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
 
-from latlas.build import MOST_EPOCHS, good_epochs, objective_of
+from latlas.build import MOST_EPOCHS, good_epochs, ranks_epochs
 from latlas.config import override, recipe
 from latlas.data import DataOptions
 from latlas.data.ranges import check_numeric, decide
@@ -213,8 +213,6 @@ def configured(given: Mapping[str, Any], base: str, n: int, kind: str) -> Config
     if isinstance(changes["network.hidden"], int):
         changes["network.hidden"] = (changes["network.hidden"],)
     config = override(recipe(base), changes | dict(given["settings"] or {}), "parameters")
-    # Whether validation says which epoch is the best.
-    ranked = objective_of(config, (1,)).score(0.0, 0.0, 0.0) is not None
-    if stop and ranked and config.training.patience is None and config.training.method == "gradient":
+    if stop and config.training.patience is None and ranks_epochs(config, (1,)):
         config = override(config, {"training.patience": "clearly-worse"}, "early_stopping")
     return config
