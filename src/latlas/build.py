@@ -88,7 +88,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if (
-            config.training.patience is None
+            not config.training.patience
             and len(dataset.valid)
             and ranks_epochs(config, dataset.shape, brought)
         ):
