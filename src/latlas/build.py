@@ -87,11 +87,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if config.training.epochs is None and config.training.steps is None:
         epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
-        if (
-            not config.training.patience
-            and len(dataset.valid)
-            and ranks_epochs(config, dataset.shape, brought)
-        ):
+        if not config.training.patience and dataset.valid and ranks_epochs(config, dataset.shape, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     check_augment(config.augment, dataset.shape)
     resolved = override(config, changes, "configuration")
