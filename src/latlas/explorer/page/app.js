@@ -150,9 +150,10 @@ export class App {
     this.now[side] = now;
     const { marks } = this.maps[side];
     if (now.from === "pointer") marks.pointer = now.place;
-    if (now.from === "link") marks.linked = now.place;
-    else marks.linked = null;
-    this.maps[side].remark();
+    const linked = now.from === "link" ? now.place : null;
+    if (now.from === "pointer" && !marks.linked) this.maps[side].repoint();
+    else this.maps[side].remark();
+    marks.linked = linked;
     this.tell("code", { side, now });
   }
 

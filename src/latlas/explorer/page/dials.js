@@ -1,7 +1,7 @@
 // A slider for each latent dimension, the active ones first, each with a strip of what it does.
 
 import { canvasOf, fill, h, button, pen } from "./dom.js";
-import { rested } from "./latest.js";
+import { paced, rested } from "./latest.js";
 import { lens } from "./lens.js";
 import { imageData, paint } from "./pictures.js";
 import { counted, number } from "./words.js";
@@ -68,13 +68,14 @@ export function dialPanel(app) {
     dials.forEach((dial) => dial.set(now.code));
     strips(null);
   };
+  const soon = paced(60, follow);
   let built = -1;
   const current = () => {
     if (app.tab !== "overview" || !app.run.spans.length) return;
     if (built !== app.side) {
       built = app.side;
       build();
-    } else follow();
+    } else soon(null);
   };
   app.on("code", current);
   app.on("theme", () => strips(null));

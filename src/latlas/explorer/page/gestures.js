@@ -18,8 +18,17 @@ export function listen(element, means) {
   /** @type {Map<number, {x: number, y: number}>} */
   const fingers = new Map();
   let [moved, drawing, pinched] = [0, false, false];
+  // Asking where the map is makes the browser lay out the page: once is enough while the pointer moves.
+  /** @type {DOMRect | null} */
+  let box = null;
+  const forget = () => (box = null);
+  new ResizeObserver(forget).observe(element);
+  addEventListener("resize", forget);
+  addEventListener("scroll", forget, { capture: true, passive: true });
+  for (const name of ["pointerenter", "pointerdown", "wheel"])
+    element.addEventListener(name, forget, { passive: true });
   const at = (/** @type {MouseEvent} */ event) => {
-    const box = element.getBoundingClientRect();
+    box ??= element.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   };
 

@@ -22,7 +22,8 @@ export function latest(work) {
   };
 }
 
-/** Calls at once, and then not more often than every `wait` milliseconds, with what was asked last. @template A @param {number} wait
+/** Calls after what is going on, the picture under the pointer above all, and not more often than every `wait` milliseconds, with
+ * what was asked last. @template A @param {number} wait
  * @param {(asked: A) => void} work */
 export function paced(wait, work) {
   let free = 0;
@@ -30,13 +31,13 @@ export function paced(wait, work) {
   let timer;
   return (/** @type {A} */ asked) => {
     clearTimeout(timer);
-    const go = () => {
-      free = performance.now() + wait;
-      work(asked);
-    };
-    const left = free - performance.now();
-    if (left <= 0) go();
-    else timer = setTimeout(go, left);
+    timer = setTimeout(
+      () => {
+        free = performance.now() + wait;
+        work(asked);
+      },
+      Math.max(0, free - performance.now()),
+    );
   };
 }
 

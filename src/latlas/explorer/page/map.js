@@ -13,7 +13,8 @@ import { View } from "./view.js";
 /** @typedef {import("./chart.js").Chart} Chart */
 /** @typedef {import("./colours.js").Theme} Theme */
 
-const [BACK, POINTS, OVER] = [1, 2, 4];
+const [BACK, POINTS, OVER, POINTER] = [1, 2, 4, 8];
+const CURSOR = 32; // pixels of the pointer's own canvas
 const [PICTURE, CELL] = [30, 36]; // pixels of a thumbnail on the map, and of the cell that it has to itself
 const MOST_PICTURES = 500;
 
@@ -59,6 +60,8 @@ export class MapOfRun {
     this.layers = layers;
     this.heard = heard;
     this.canvases = [0, 1, 2].map(() => h("canvas", { "aria-hidden": "true" }));
+    // The pointer moves at every frame: a small canvas of its own is only shifted, where a large one would be drawn again.
+    this.cursor = h("canvas", { "aria-hidden": "true", class: "cursor", hidden: true });
     this.element = h(
       "div",
       {
@@ -69,6 +72,7 @@ export class MapOfRun {
         "aria-label": `Map of ${run.name}: ${run.n} items. Arrow keys move the pointer, plus and minus zoom, Enter picks the nearest item, 0 shows everything.`,
       },
       ...this.canvases,
+      this.cursor,
     );
     this.chart = run.chart;
     this.plane = new Plane(run, run.chart, () => this.redraw(BACK));
@@ -164,7 +168,8 @@ export class MapOfRun {
     }
     if (!this.#fitted) performance.mark("latlas-map"); // how soon there is something to see
     this.#fitted = true;
-    this.#draw(BACK | POINTS | OVER);
+    this.#drawCursor();
+    this.#draw(BACK | POINTS | OVER | POINTER);
     this.plane.refine(this.view);
   }
 
@@ -190,6 +195,7 @@ export class MapOfRun {
     this.theme = theme;
     this.#fog = null;
     this.plane.repaint();
+    this.#drawCursor();
     this.recolour();
   }
 
@@ -287,7 +293,7 @@ export class MapOfRun {
     this.redraw();
   }
 
-  redraw(what = BACK | POINTS | OVER) {
+  redraw(what = BACK | POINTS | OVER | POINTER) {
     this.#dirty |= what;
     if (this.#asked) return;
     this.#asked = true;
@@ -300,14 +306,37 @@ export class MapOfRun {
     });
   }
 
-  /** Only lines and words. */
+  /** Only marks. */
   remark() {
-    this.redraw(OVER);
+    this.redraw(OVER | POINTER);
+  }
+
+  /** Only where the pointer is. */
+  repoint() {
+    this.redraw(POINTER);
+  }
+
+  #moveCursor() {
+    const { pointer } = this.marks;
+    this.cursor.hidden = !pointer;
+    if (!pointer) return;
+    const [px, py] = this.view.toScreen(...pointer);
+    this.cursor.style.transform = `translate(${px - CURSOR / 2}px, ${py - CURSOR / 2}px)`;
+  }
+
+  #drawCursor() {
+    const { cursor, ratio, theme } = this;
+    Object.assign(cursor, { width: CURSOR * ratio, height: CURSOR * ratio });
+    const context = pen(cursor);
+    context.scale(ratio, ratio);
+    const view = Object.assign(new View(), { width: CURSOR, height: CURSOR });
+    new Overlay(context, view, theme).cross([0, 0], theme.ink);
   }
 
   /** @param {number} what */
   #draw(what) {
     if (!this.#fitted) return;
+    if (what & POINTER) this.#moveCursor();
     if (what & BACK) this.#drawBack(this.#clean(0));
     if (what & POINTS) this.#drawPoints(this.#clean(1));
     if (what & OVER) new Overlay(this.#clean(2), this.view, this.theme).marks(this.marks, this.x, this.y);
@@ -475,8 +504,7 @@ export class MapOfRun {
   /** The map as one picture, `scale` times as sharp as on screen. @param {number} scale @returns {Promise<Blob>} */
   async picture(scale) {
     const { width, height } = this.view;
-    const [before, marks] = [this.ratio, this.marks];
-    this.marks = { ...marks, pointer: null };
+    const before = this.ratio;
     this.ratio = scale;
     for (const canvas of this.canvases) Object.assign(canvas, { width: width * scale, height: height * scale });
     this.#draw(BACK | POINTS | OVER);
@@ -485,7 +513,6 @@ export class MapOfRun {
     context.fillStyle = this.theme.paper;
     context.fillRect(0, 0, whole.width, whole.height);
     for (const canvas of this.canvases) context.drawImage(canvas, 0, 0);
-    this.marks = marks;
     this.ratio = before;
     this.#resize();
     return new Promise((resolve, reject) =>

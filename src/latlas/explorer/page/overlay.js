@@ -63,7 +63,18 @@ export class Overlay {
     context.setLineDash([]);
   }
 
-  /** A line with a light rim, so that it is seen on anything. @param {Place[]} places @param {string} colour @param {number} width
+  /** Strokes what was traced, with a light rim, so that it is seen on anything. @param {string} colour @param {number} width */
+  #rimmed(colour, width) {
+    for (const [stroke, lineWidth] of /** @type {[string, number][]} */ ([
+      [this.theme.paper, width + 3],
+      [colour, width],
+    ])) {
+      Object.assign(this.context, { strokeStyle: stroke, lineWidth });
+      this.context.stroke();
+    }
+  }
+
+  /** @param {Place[]} places @param {string} colour @param {number} width
    * @param {boolean} [closed] */
   path(places, colour, width, closed = false) {
     if (places.length < 2) return;
@@ -73,12 +84,7 @@ export class Overlay {
     if (closed) context.closePath();
     context.lineJoin = "round";
     context.lineCap = "round";
-    context.strokeStyle = this.theme.paper;
-    context.lineWidth = width + 3;
-    context.stroke();
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.stroke();
+    this.#rimmed(colour, width);
   }
 
   /** @param {Place} place @param {number} radius @param {string} colour @param {string | null} [filled] @param {number} [width] */
@@ -91,12 +97,7 @@ export class Overlay {
       context.fillStyle = filled;
       context.fill();
     }
-    context.strokeStyle = this.theme.paper;
-    context.lineWidth = width + 3;
-    context.stroke();
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.stroke();
+    this.#rimmed(colour, width);
   }
 
   /** @param {Place} place @param {string} colour */
@@ -191,6 +192,5 @@ export class Overlay {
     if (marks.selected >= 0) this.ring([x[marks.selected], y[marks.selected]], 11, theme.ink, null, 2.5);
     if (marks.pinned) this.cross(marks.pinned, theme.accent);
     if (marks.linked) this.cross(marks.linked, theme.warm);
-    if (marks.pointer) this.cross(marks.pointer, theme.ink);
   }
 }

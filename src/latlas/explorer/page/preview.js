@@ -3,13 +3,61 @@
 import { classColour, css } from "./colours.js";
 import { fill, h, pen } from "./dom.js";
 import { latest, paced, rested } from "./latest.js";
-import { described, paint, thumbnailOf } from "./pictures.js";
+import { described, drawThumbnail, paint, thumbnailOf } from "./pictures.js";
 import { far, farLevel, number } from "./words.js";
 
 /** @typedef {import("./app.js").App} App */
 /** @typedef {import("./app.js").Now} Now */
 
 const NEAREST = 6;
+/** @type {Record<Now["from"], string>} */
+const PLACES = {
+  pointer: "Under the pointer",
+  pin: "Held here",
+  start: "In the middle of the map",
+  item: "The item's code, decoded",
+  dial: "Set by the dials",
+  own: "Yours, reconstructed",
+  link: "The other run's picture, encoded",
+  morph: "On the way",
+  group: "Made from codes",
+};
+
+/** A place in the list of nearest items. It is made once: new elements under a moving pointer cost more than the picture. */
+class NearItem {
+  #item = -1;
+
+  /** @param {App} app @param {number} side */
+  constructor(app, side) {
+    this.app = app;
+    this.run = app.runs[side];
+    /** @type {HTMLCanvasElement | null} */ this.picture = null; // thumbnails come after the first picture
+    this.button = h("button", { type: "button", class: "item", on: { click: () => app.select(side, this.#item) } });
+    this.element = h("div", { role: "listitem", hidden: true }, this.button);
+  }
+
+  /** @param {{i: number, d: number} | undefined} near */
+  show(near) {
+    const { run, app, button } = this;
+    this.element.hidden = !near;
+    if (!near) return;
+    const { i, d } = near;
+    const words = [run.itemName(i), run.classes.length ? run.className(run.labels[i]) : "", `distance ${number(d)}`]
+      .filter(Boolean)
+      .join(", ");
+    button.title = words;
+    button.setAttribute("aria-label", words);
+    if (run.classes.length) button.style.borderColor = css(classColour(run.labels[i], run.classes.length, app.theme));
+    const known = i === this.#item && (this.picture || !run.thumbnails);
+    this.#item = i;
+    if (known) return;
+    if (this.picture) drawThumbnail(pen(this.picture), run, i, 0, 0, this.picture.width, this.picture.height);
+    else {
+      this.picture = run.thumbnails && thumbnailOf(run, i);
+      fill(button, this.picture ?? h("span", { text: run.itemName(i) }));
+    }
+  }
+}
 
 export class Preview {
   /** @type {Float32Array | null} */ values = null;
@@ -48,9 +96,9 @@ export class Preview {
     );
     this.#hint();
     const show = latest((/** @type {Now} */ now) => this.#show(now));
-    this.list = paced(90, (/** @type {{i: number, d: number}[]} */ near) =>
-      fill(this.near, ...near.map(({ i, d }) => this.#nearItem(i, d))),
-    );
+    this.slots = Array.from({ length: NEAREST }, () => new NearItem(app, side));
+    this.near.append(...this.slots.map((slot) => slot.element));
+    this.say = paced(75, (/** @type {[Now, number, number]} */ [now, times, doubt]) => this.#say(now, times, doubt));
     const check = rested(160, (/** @type {Now} */ now) => this.#comesBack(now));
     const begin = (/** @type {Now | null} */ now) => {
       if (!now) return;
@@ -74,22 +122,15 @@ export class Preview {
   /** @param {Now} now */
   async #show(now) {
     const { app, run } = this;
-    const names = {
-      pointer: "Under the pointer",
-      pin: "Held here",
-      start: "In the middle of the map",
-      item: "The item's code, decoded",
-      dial: "Set by the dials",
-      own: "Yours, reconstructed",
-      link: "The other run's picture, encoded",
-      morph: "On the way",
-      group: "Made from codes",
-    };
-    this.place.textContent = names[now.from];
     const times = run.sample.length ? run.times(now.code) : NaN;
-    const near = run.nearestItems(now.code, NEAREST);
     const doubt = app.doubt(this.side, now, times);
-    this.#say(now, times, near, doubt);
+    await this.#draw(now, doubt);
+    this.say([now, times, doubt]);
+  }
+
+  /** The picture first; words about it take longer. @param {Now} now @param {number} doubt */
+  async #draw(now, doubt) {
+    const { app, run } = this;
     if (!run.decoder?.decodes) {
       const coarse = this.#coarse(now);
       this.back.textContent =
@@ -105,16 +146,17 @@ export class Preview {
       this.values = values;
       paint(this.canvas, run, values, app.theme);
       this.canvas.style.opacity = app.layers.doubt ? String(1 - 0.72 * doubt) : "1";
-      this.canvas.setAttribute(
-        "aria-label",
-        ["Decoded", described(run, values), this.words.textContent, this.verdict.textContent]
-          .filter(Boolean)
-          .join(". "),
-      );
       app.tell("decoded", { side: this.side, now, values });
     } catch (error) {
       this.back.textContent = error instanceof Error ? error.message : String(error);
     }
+  }
+
+  #label() {
+    const { values, run } = this;
+    return ["Decoded", values && described(run, values), this.words.textContent, this.verdict.textContent]
+      .filter(Boolean)
+      .join(". ");
   }
 
   /** The picture of the coarse plane that is nearest; false where there is none. @param {Now} now */
@@ -151,9 +193,11 @@ export class Preview {
     return true;
   }
 
-  /** @param {Now} now @param {number} times @param {{i: number, d: number}[]} near @param {number} doubt */
-  #say(now, times, near, doubt) {
+  /** @param {Now} now @param {number} times @param {number} doubt */
+  #say(now, times, doubt) {
     const { run, app } = this;
+    const near = run.nearestItems(now.code, NEAREST);
+    this.place.textContent = PLACES[now.from];
     this.words.textContent = far(times);
     this.gauge.dataset.level = farLevel(times);
     /** @type {HTMLElement} */ (this.gauge.firstChild).style.width =
@@ -173,29 +217,8 @@ export class Preview {
       );
     } else this.verdict.textContent = doubt > 0.6 ? "No data here: do not read much into this picture." : "";
     if (vote && doubt > 0.6) this.verdict.append(h("span", { class: "warn", text: " · no data here" }));
-    this.list(near);
-  }
-
-  /** @param {number} i @param {number} d */
-  #nearItem(i, d) {
-    const { run, app } = this;
-    const colour = run.classes.length ? css(classColour(run.labels[i], run.classes.length, app.theme)) : "";
-    const words = [run.itemName(i), run.classes.length ? run.className(run.labels[i]) : "", `distance ${number(d)}`]
-      .filter(Boolean)
-      .join(", ");
-    const element = h(
-      "button",
-      {
-        type: "button",
-        class: "item",
-        title: words,
-        "aria-label": words,
-        style: colour ? { borderColor: colour } : {},
-        on: { click: () => app.select(this.side, i) },
-      },
-      run.thumbnails ? thumbnailOf(run, i) : h("span", { text: run.itemName(i) }),
-    );
-    return h("div", { role: "listitem" }, element);
+    this.slots.forEach((slot, k) => slot.show(near[k]));
+    this.canvas.setAttribute("aria-label", this.#label());
   }
 
   /** Whether the model recognises what it made. @param {Now} now */
