@@ -19,6 +19,7 @@ from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.data.dataset import Kind
+from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model, evaluating
@@ -60,6 +61,8 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     """
     config = named(config, brought)
     changes: dict[str, Any] = {"data.source": dataset.source}
+    if dataset.on_disk:  # the order of rows is that of windows, wherever the run is resumed
+        changes["data.memory"] = "windows"
     notes: list[str] = []
 
     def choose(key: str, value: Any, reason: str) -> None:
@@ -208,15 +211,6 @@ def items(kind: str) -> str:
 def unit_of(kind: str) -> str:
     """The unit of the terms of an ELBO on this kind of data."""
     return f"nats per {items(kind)[:-1]}"
-
-
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """The number of batches in one pass over n items; a last batch of one item joins the batch before it.
-
-    A single item has no variance, and batch normalisation would divide by it.
-    """
-    full, rest = divmod(n, batch_size)
-    return max(1, full + (rest > 1))
 
 
 def statistics(dataset: Dataset) -> Statistics:

@@ -97,10 +97,10 @@ class Session:
         return objective_of(self.config, self.dataset.shape, self.run.brought)
 
     def batches(self, split: str) -> Batches:
+        items = self.dataset.split(split)
         augment = self.run.brought.augment if split == "train" else None
-        return Batches(
-            self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype, augment
-        )
+        items = items if split == "train" else items.some
+        return Batches(items, self.dataset.scaling, self.device, self.model.dtype, augment)
 
 
 def train(
@@ -450,7 +450,7 @@ def finish(session: Session) -> None:
     run, dataset, observer = session.run, session.dataset, session.observer
     config, model = session.config, run.model().to(session.device)
     context = metrics.context_of(run, model, dataset, observer=observer)
-    contexts = {"valid": replace(context, items_given=dataset.valid)} if len(dataset.valid) else {}
+    contexts = {"valid": replace(context, items_given=context.dataset.valid)} if len(dataset.valid) else {}
     splits = {name: metrics.of_split(own) for name, own in (contexts | {dataset.measured: context}).items()}
     values = _metrics(session, model, splits)
 

@@ -9,16 +9,18 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from latlas.augmentation import augmented, seeded
-from latlas.build import steps_of, steps_per_epoch
+from latlas.build import steps_of
 from latlas.corruption import corrupt
 from latlas.data import DataOptions
 from latlas.data.batches import Batches
+from latlas.data.order import steps_per_epoch
 from latlas.errors import LatlasError
 from latlas.models import Model
 from latlas.objectives import Objective
@@ -184,8 +186,8 @@ def train(
         yield SnapshotDue(0)
     while progress.step < length.steps:
         epoch, done = divmod(progress.step, length.per_epoch)
-        batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
-        for rows in batches[done : done + length.steps - progress.step]:
+        batches = data.epoch(config.seed, epoch, config.training.batch_size, done)
+        for rows in islice(batches, length.steps - progress.step):
             start = time.perf_counter()
             lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
             x, target = batch_of(data, rows, config, progress.step, generator)
@@ -367,13 +369,6 @@ def binarised(x: Tensor, options: DataOptions, step: int, generator: torch.Gener
     return torch.bernoulli(
         x, generator=generator.manual_seed(step_seed(options.binarise_seed, step, _PIXELS))
     )
-
-
-def epoch_rows(seed: int, epoch: int, images: int, batch_size: int) -> list[np.ndarray]:
-    """The rows of each batch of an epoch: every image once, in a new order each epoch."""
-    order = np.random.default_rng([seed, 0, epoch]).permutation(images)
-    cuts = [i * batch_size for i in range(1, steps_per_epoch(images, batch_size))]
-    return np.split(order, cuts)
 
 
 def snapshot_steps(config: Config, length: Plan) -> set[int]:

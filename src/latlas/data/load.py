@@ -27,8 +27,9 @@ from latlas.data.image_list import broken_notes, file_names, first_few, refuse_b
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
-from latlas.data.ranges import check_fit, check_numeric, native
+from latlas.data.ranges import as_type, check_fit, check_numeric, native
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
+from latlas.data.stored import A, Items, each
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, read_table
 from latlas.data.tables import SUFFIXES as TEXT_SUFFIXES
 from latlas.data.walk import walk
@@ -390,19 +391,19 @@ def _recode(
     return np.asarray([*map(model.index, own), UNLABELLED], dtype=np.int64)[labels]
 
 
-def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
+def pixels(x: A, like: Like, where: str) -> A:
     """Pixels of image files, whose range is known, in the units of the model's data."""
     scaling = like.scaling
     if x.dtype == np.uint8 and scaling.kind == "none":
-        x = x.astype(np.float32) / 255
+        x = each(x, lambda part: part.astype(np.float32) / 255)
     elif x.dtype == np.uint8 and scaling.scale[0] != 255:
-        x = np.rint(x * (scaling.scale[0] / 255)).astype(np.uint16)
+        x = each(x, lambda part: np.rint(part * (scaling.scale[0] / 255)).astype(np.uint16))
     return fit(x, like, where)[0]
 
 
 def fit(
-    x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    x: A, like: Like, where: str, channels_first: bool = False, units: str = "data"
+) -> tuple[A, Callable[[np.ndarray], np.ndarray]]:
     """Items as the model takes them, (N, ..., C) or (N, D), and what brings such arrays back to the axes of `x`.
 
     Images may have their channels last or first: the one that fits the model, and where both do, the last unless
@@ -419,10 +420,10 @@ def fit(
         return check_fit(items, like.scaling, where), back
     if like.scaling.kind in ("none", "integer"):
         items = check_fit(items, Scaling(), where)
-    return items if items.dtype.kind == "f" else items.astype(np.float32), back
+    return items if items.dtype.kind == "f" else as_type(items, np.float32), back
 
 
-def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
+def _misfit(x: Items, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
     """Why an array fits none of the ways in which a model takes its items."""
     if x.shape in ways.values():
         return f"a single item of shape {x.shape}; give a batch of one, x[None]"
@@ -432,8 +433,8 @@ def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: 
 
 
 def _fit_axes(
-    x: np.ndarray, like: Like, where: str, channels_first: bool
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    x: A, like: Like, where: str, channels_first: bool
+) -> tuple[A, Callable[[np.ndarray], np.ndarray]]:
     own, shape = x.shape[1:], like.shape
     ways: dict[str, tuple[int, ...]] = {"plain": shape}
     if len(shape) > 1:
@@ -444,6 +445,6 @@ def _fit_axes(
     if not fitting:
         raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")
     if "first" in fitting and (channels_first or "plain" not in fitting):
-        return np.moveaxis(x, 1, -1), lambda items: np.moveaxis(items, -1, 1)
-    items = x.reshape(len(x), *ways["plain"])
+        return each(x, lambda part: np.moveaxis(part, 1, -1)), lambda items: np.moveaxis(items, -1, 1)
+    items = each(x, lambda part: part.reshape(len(part), *ways["plain"]))
     return items, lambda y: y.reshape(len(y), *own)

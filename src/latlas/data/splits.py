@@ -17,6 +17,7 @@ from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
 from latlas.data.ranges import Range, beyond_note, blocks, check_numeric, convert, decide, native
+from latlas.data.stored import Items, Stored
 from latlas.errors import InputError
 from latlas.text import counted, printable
 
@@ -102,7 +103,7 @@ def _joined(splits: Sequence[Split]) -> Split:
     target = np.concatenate(targets) if len(targets) == len(splits) else None
     names = [split.names for split in splits if split.names is not None]
     named = np.concatenate(names) if len(names) == len(splits) else None
-    x = np.concatenate([split.x for split in splits])
+    x = np.concatenate([np.asarray(split.x) for split in splits])
     return Split(x, _joined_labels(splits), index, every, named, target)
 
 
@@ -117,9 +118,11 @@ def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
     )
 
 
-def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
+def as_split(x: Items, labels: np.ndarray | None = None) -> Split:
     """All items of an array as one split."""
-    return Split(x, labels, np.arange(len(x)))
+    # Of many items the numbers of rows take memory as well.
+    kind = np.int32 if isinstance(x, Stored) and len(x) < 2**31 else np.int64
+    return Split(x, labels, np.arange(len(x), dtype=kind))
 
 
 def in_parts(raw: Raw, sizes: Mapping[str, int]) -> Raw:
@@ -128,7 +131,7 @@ def in_parts(raw: Raw, sizes: Mapping[str, int]) -> Raw:
         return raw
     whole, start, parts = raw.parts["train"], 0, {}
     for part, size in sizes.items():
-        parts[part] = replace(whole.take(slice(start, start + size)), index=np.arange(size))
+        parts[part] = replace(whole.part(slice(start, start + size)), index=np.arange(size))
         start += size
     return replace(raw, parts=parts)
 
@@ -226,6 +229,8 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         for k in ("valid", "test")
         if len(parts[k])
     ]
+    if parts["train"].on_disk:
+        notes.append(_on_disk_note(parts))
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -246,6 +251,13 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     )
 
 
+def _on_disk_note(parts: Mapping[str, Split]) -> str:
+    """A line on the items that are measured of splits on disk."""
+    held = {name: len(split.some) for name, split in parts.items() if name != "train" and len(split)}
+    shown = ", ".join(f"{name} {count:,} of {len(parts[name]):,}" for name, count in held.items())
+    return f"numbers and pictures of evenly spaced items: {shown or 'training items'}"
+
+
 def _check_values(split: Split, where: str) -> None:
     check_numeric(split.x, where)
     if split.target is not None:
@@ -256,9 +268,9 @@ def _native(split: Split) -> Split:
     return replace(split, x=native(split.x), target=None if split.target is None else native(split.target))
 
 
-def _both(split: Split) -> np.ndarray:
+def _both(split: Split) -> Items:
     """The items and, where there are some, their targets, which share one scale."""
-    return split.x if split.target is None else np.concatenate([split.x, split.target])
+    return split.x if split.target is None else np.concatenate([np.asarray(split.x), split.target])
 
 
 def _converted(split: Split, training_range: Range, where: str) -> Split:
@@ -339,7 +351,7 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
         notes.append(
             f"training on the first {min(options.limit, len(train)):,} of {counted(len(train), 'item')}"
         )
-        train = train.take(slice(0, options.limit))
+        train = train.part(slice(0, options.limit))
     if train.target is not None:
         notes.append("inputs and targets: the loss, and every error, compares outputs with the targets")
         if options.binarise != "none":
@@ -367,8 +379,9 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
             f"{where}: {counted(len(pool), 'item')} {'is' if len(pool) == 1 else 'are'} too few to hold {count} out"
             f" for {what} and train on at least 2"
         )
-    rows = np.random.default_rng(seed).permutation(len(pool))
-    return pool.take(np.sort(rows[count:])), pool.take(np.sort(rows[:count]))
+    out = np.zeros(len(pool), bool)
+    out[np.random.default_rng(seed).permutation(len(pool))[:count]] = True
+    return pool.part(np.flatnonzero(~out)), pool.part(np.flatnonzero(out))
 
 
 def fingerprint(parts: Mapping[str, Split]) -> str:
