@@ -185,10 +185,9 @@ def train(
     if progress.step == 0:
         yield SnapshotDue(0)
     while progress.step < length.steps:
-        epoch, done = divmod(progress.step, length.per_epoch)
+        start, (epoch, done) = time.perf_counter(), divmod(progress.step, length.per_epoch)
         batches = data.epoch(config.seed, epoch, config.training.batch_size, done)
         for rows in islice(batches, length.steps - progress.step):
-            start = time.perf_counter()
             lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
             x, target = batch_of(data, rows, config, progress.step, generator)
             meter.add(len(rows), step_once(x, (lr, beta, capacity), generator, target))
@@ -212,6 +211,7 @@ def train(
             if stopping and step < length.steps:
                 yield Stopped(step)
                 return
+            start = time.perf_counter()  # the caller's time is not counted, and waiting for data is
 
 
 def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None, bool]:

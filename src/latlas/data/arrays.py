@@ -15,9 +15,10 @@ from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
 from latlas.data.ranges import are_bytes
-from latlas.data.room import stays_on_disk, why
+from latlas.data.room import stays_on_disk, windows_note
 from latlas.data.splits import Raw, as_split, code_labels
-from latlas.data.stored import A, Items, Stored, each, npy_file
+from latlas.data.spool import key_of, spooled
+from latlas.data.stored import RUN, A, ArrayFile, Items, Stored, each, npy_file
 from latlas.errors import InputError
 from latlas.text import counted
 
@@ -53,12 +54,7 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     if stored is None:
         return raw_of_arrays(_arrays(path), str(path), name, options)
     raw = raw_of_arrays({"x": stored}, str(path), name, options)
-    return replace(raw, notes=(*raw.notes, windows_note(stored, options)))
-
-
-def windows_note(stored: Stored, options: DataOptions) -> str:
-    """A line that says that data stay on disk, and why."""
-    return f"data stay on disk and are read in windows ({why(stored.nbytes, options)})"
+    return replace(raw, notes=(*raw.notes, windows_note(stored.nbytes, options)))
 
 
 def _on_disk(path: Path, options: DataOptions) -> Stored | None:
@@ -66,19 +62,31 @@ def _on_disk(path: Path, options: DataOptions) -> Stored | None:
 
     Raises InputError for a file that cannot be read in windows and is to be.
     """
+    file = None
     try:
-        large = options.memory == "windows" or stays_on_disk(path.stat().st_size, options)
-        file = npy_file(path) if large else None
-    except (OSError, ValueError):
+        if options.memory == "windows" or stays_on_disk(path.stat().st_size, options):
+            file = npy_file(path) or _by_rows(path)
+    except OSError:
         return None  # what is wrong is said where it is read
+    except ValueError:
+        file = None
     if file is None and options.memory == "windows":
         raise InputError(
-            f"{path}: only an .npy file of numbers, one item after the other, is read in windows; write it so with"
-            " numpy.save(path, numpy.ascontiguousarray(x))",
+            f"{path}: only an .npy file of rows of numbers is read in windows; leave it out",
             field="data.memory",
             value="windows",
         )
     return None if file is None else Stored(file)
+
+
+def _by_rows(path: Path) -> ArrayFile | None:
+    """A copy of an array that is written column by column, as those of data frames often are."""
+    x = np.load(path, mmap_mode="r", allow_pickle=False)
+    if x.ndim < 2 or x.dtype.kind not in "buif":
+        return None
+    step = max(1, RUN // max(1, x[0].nbytes))
+    blocks = (np.load(path, mmap_mode="r")[start : start + step] for start in range(0, len(x), step))
+    return spooled(key_of([path]), x.shape, x.dtype, blocks)
 
 
 def raw_of_arrays(arrays: Mapping[str, Items], where: str, name: str, options: DataOptions) -> Raw:

@@ -135,7 +135,7 @@ def _of_images(parts: _Parts, options: DataOptions, progress: OnProgress | None)
     rows = np.concatenate([np.arange(count) for count in parts.sizes.values()])
     images = ImageList(files, of_file, labels, classes, rows)
     image_format = _image_format(options)
-    raw = raw_of_images(Path(MEMORY), parts.first.name, images, image_format, options.strict, progress)
+    raw = raw_of_images(Path(MEMORY), parts.first.name, images, image_format, options, progress)
     return named_classes(replace(raw, notes=(*_unused(parts), *raw.notes)), parts.first.classes)
 
 

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,7 +27,9 @@ from latlas.data.image_list import broken_notes, file_names, first_few, refuse_b
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
+from latlas.data.parquet_blocks import read_blocks, shards_of
 from latlas.data.ranges import as_type, check_fit, check_numeric, native
+from latlas.data.room import placed
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
 from latlas.data.stored import A, Items, each
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, read_table
@@ -258,8 +260,11 @@ def _read_image_file(request: _Request) -> Raw:
     decoded = decode_files(path.parent, [path], _image_format(request), request.progress, keep)
     refuse_broken(path, decoded, request.options.strict)
     notes = (*decoded.notes, *broken_notes(decoded))
-    items = replace(as_split(decoded.x), names=file_names(path.parent, [path])[decoded.rows])
-    return Raw(safe_name(path), str(path), {"train": items}, notes=notes, bits=decoded.bits, pixels=True)
+    x, said = placed(decoded.x, request.options)
+    items = replace(as_split(x), names=file_names(path.parent, [path])[decoded.rows])
+    return Raw(
+        safe_name(path), str(path), {"train": items}, notes=(*notes, *said), bits=decoded.bits, pixels=True
+    )
 
 
 def _refuse_single(path: Path, pages: str | None) -> None:
@@ -291,8 +296,7 @@ def _shards(folder: Path) -> list[str]:
 
 
 def _read_parquet_file(request: _Request) -> Raw:
-    path = request.path
-    return _of_columns(read_parquet({"train": [path]}, path, safe_name(path)), request)
+    return _read_shards(request, {"train": [request.path]})
 
 
 def _read_parquet_folder(request: _Request) -> Raw:
@@ -303,21 +307,43 @@ def _read_parquet_folder(request: _Request) -> Raw:
         raise InputError(f"{folder}: {error}") from None
     if request.split is None:
         check_trainable(files, str(folder))
-    found = {part: [folder / name for name in names] for part, names in files.items()}
-    return _of_columns(read_parquet(found, folder, safe_name(folder)), request)
+    return _read_shards(request, {part: [folder / name for name in names] for part, names in files.items()})
+
+
+def _read_shards(request: _Request, files: Mapping[str, Sequence[Path]]) -> Raw:
+    path, name, known = request.path, safe_name(request.path), _known(request)
+    shards = shards_of(files, path, name)
+    if shards is not None and request.options.memory != "resident":
+        sizes = shards.sizes
+        parts = sizes if request.split is None else wanted(sizes, request.split, str(path))
+        options = _for_columns(request, shards.names)
+        raw = read_blocks(shards.only(parts), options, known, request.progress)
+        if raw is not None:
+            return replace(raw, sizes=sizes)
+    return _of_columns(read_parquet(files, path, name), request)
+
+
+def _known(request: _Request) -> Sequence[str] | None:
+    """The columns that a trained model takes."""
+    return request.like.columns if request.like else None
+
+
+def _for_columns(request: _Request, there: Sequence[str]) -> DataOptions:
+    """The options for a table of these columns: other data need not have all the columns of the run's own."""
+    options = request.options
+    if request.like is None or _known(request) is not None:
+        return options
+    label = options.label if options.label in there else ""
+    chosen, drop = (tuple(c for c in own if c in there) for own in (options.columns, options.drop))
+    return options.model_copy(update={"label": label, "columns": chosen, "drop": drop})
 
 
 def _of_columns(columns: Columns, request: _Request) -> Raw:
-    sizes, known = columns.sizes, request.like.columns if request.like else None
+    sizes, known = columns.sizes, _known(request)
     if request.split is not None:
         parts = wanted(sizes, request.split, columns.where)
         columns = replace(columns, tables={part: columns.tables[part] for part in parts})
-    options, there = request.options, columns.first.column_names
-    if request.like is not None:  # other data need not have all the columns of the run's own
-        label = options.label if options.label in there else ""
-        chosen, drop = (tuple(c for c in own if c in there) for own in (options.columns, options.drop))
-        images = {"label": label, "columns": chosen, "drop": drop}
-        options = options.model_copy(update=images if known is None else {})
+    options = _for_columns(request, columns.first.column_names)
     image_format = _image_format(request) if known is None and columns.image_columns else ImageFormat()
     return replace(raw_of_columns(columns, options, image_format, known, request.progress), sizes=sizes)
 
@@ -353,13 +379,13 @@ def _read_idx_folder(request: _Request) -> Raw:
 
 _NO_COLUMNS = (*COLUMN_OPTIONS, *TEXT_OPTIONS)
 _NO_TABLE = (*_NO_COLUMNS, "layout", "kind", "constant")
-NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
+NAMED_SET = _Reader("a named set", (*_NO_TABLE, "memory"), _read_named)
 IMAGE_FOLDER = _Reader("a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder)
 IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file)
-IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
-IDX_FILE = _Reader("an IDX file", _NO_COLUMNS, _read_idx_file)
+IDX_FOLDER = _Reader("a folder of IDX files", (*_NO_TABLE, "memory"), _read_idx_folder)
+IDX_FILE = _Reader("an IDX file", (*_NO_COLUMNS, "memory"), _read_idx_file)
 ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array)
-TABLE = _Reader("a table", ("layout",), _read_table)
+TABLE = _Reader("a table in a text file", ("layout", "memory"), _read_table)
 PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file)
 PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder)
 

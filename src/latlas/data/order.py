@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-CHUNK = 16 * 2**10  # bytes of neighbouring rows that are read at once
+CHUNK = 32 * 2**10  # bytes of neighbouring rows that are read at once
 SHUFFLED_CHUNK = 2**18  # of a file in a random order, whose neighbours are as good as any
 LEAST_CHUNKS = 1024  # of a window, so that sorted classes mix; each window has half as many at the least
 WINDOW = 32 * 2**20  # bytes of a window

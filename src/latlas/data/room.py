@@ -6,12 +6,16 @@ import contextlib
 import os
 from pathlib import Path
 
+import numpy as np
+
 from latlas.data.options import DataOptions
+from latlas.data.stored import Items, Stored
 from latlas.text import size
 
 # Reading, splitting and scaling hold data up to two and a half times.
 LARGEST_SHARE = 0.4
-_CGROUPS = Path("/sys/fs/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")  # control groups, of version 2 and of version 1
+_FILES = {"0": ("memory.max", "memory.current"), "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes")}
 
 
 def total_memory() -> float:
@@ -32,19 +36,31 @@ def free_memory() -> float:
 
 
 def _left_by_groups() -> list[float]:
-    """What the limits of this process's control group, and of those above it, leave (version 2)."""
+    """What the limits of this process's control group, and of those above it, leave."""
     left: list[float] = []
     with contextlib.suppress(OSError, ValueError):
-        lines = Path("/proc/self/cgroup").read_text("ascii").splitlines()
-        own = next((line[3:] for line in lines if line.startswith("0::")), "")
-        folder = _CGROUPS / own.lstrip("/")
-        for group in (folder, *folder.parents):
-            if group != _CGROUPS and _CGROUPS not in group.parents:
-                break
-            with contextlib.suppress(OSError, ValueError):
-                most = float((group / "memory.max").read_text("ascii"))  # a ValueError where it is "max"
-                left.append(max(0.0, most - float((group / "memory.current").read_text("ascii"))))
+        for line in Path("/proc/self/cgroup").read_text("utf-8").splitlines():
+            number, kinds, own = line.split(":", 2)
+            version = "memory" if "memory" in kinds.split(",") else number
+            if version not in _FILES:
+                continue
+            root = _GROUPS / "memory" if version == "memory" else _GROUPS
+            folder = root / own.lstrip("/")
+            for group in (folder, *(above for above in folder.parents if above.is_relative_to(root))):
+                with contextlib.suppress(OSError, ValueError):
+                    left.append(_left(group, *_FILES[version]))
     return left
+
+
+def _left(group: Path, limit: str, used: str) -> float:
+    """What the limit of a control group leaves; cached files in it give way.
+
+    Raises OSError and ValueError where it has none.
+    """
+    most = float((group / limit).read_text("ascii"))
+    stat = dict(line.split() for line in (group / "memory.stat").read_text("ascii").splitlines())
+    cached = sum(float(stat.get(name, 0)) for name in ("active_file", "inactive_file"))
+    return max(0.0, most - max(0.0, float((group / used).read_text("ascii")) - cached))
 
 
 def stays_on_disk(needed: float, options: DataOptions) -> bool:
@@ -54,8 +70,16 @@ def stays_on_disk(needed: float, options: DataOptions) -> bool:
     return options.memory == "windows"
 
 
-def why(needed: float, options: DataOptions) -> str:
-    """A few words on why data stay on disk."""
-    if options.memory == "windows":
-        return f"{size(needed)}, data.memory = windows"
-    return f"{size(needed)}, and {size(free_memory())} of memory are free"
+def windows_note(needed: float, options: DataOptions) -> str:
+    """A line that says that data stay on disk, and why."""
+    cause = "data.memory = windows"
+    if options.memory != "windows":
+        cause = f"{size(free_memory())} of memory are free"
+    return f"data stay on disk and are read in windows ({size(needed)}, {cause})"
+
+
+def placed(x: Items, options: DataOptions) -> tuple[Items, list[str]]:
+    """Items on disk, left there with a note, or in memory, as `stays_on_disk` decides."""
+    if isinstance(x, Stored) and stays_on_disk(x.nbytes, options):
+        return x, [windows_note(x.nbytes, options)]
+    return np.asarray(x), []

@@ -157,10 +157,10 @@ class Stored:
         return self.finished(self.file.rows(self.rows[rows]))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        whole = np.empty(self.shape, self.dtype)
-        start = 0
-        for piece in self.pieces():
-            whole[start : start + len(piece)] = piece
+        whole, start = np.empty(self.shape, self.dtype), 0
+        order = np.argsort(self.rows, kind="stable")
+        for piece in self.part(order).pieces():
+            whole[order[start : start + len(piece)]] = piece
             start += len(piece)
         return whole if dtype is None else whole.astype(dtype, copy=False)
 
@@ -180,7 +180,8 @@ class Stored:
     @cached_property
     def limits(self) -> tuple[float, float]:
         """Least and greatest value."""
-        pairs = [(piece.min(), piece.max()) for piece in self.pieces()]
+        ordered = self.part(np.argsort(self.rows)) if self.shuffled else self
+        pairs = [(piece.min(), piece.max()) for piece in ordered.pieces()]
         return float(min(p[0] for p in pairs)), float(max(p[1] for p in pairs))
 
 
