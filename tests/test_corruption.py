@@ -24,6 +24,7 @@ from latlas.compare import denoising
 from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
+from latlas.data.order import epoch_rows
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.metrics.reconstruction import restoration, restore

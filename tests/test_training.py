@@ -15,9 +15,9 @@ from helpers import CPU, batches, image_dataset, images, made, poison, split, ta
 from latlas import config as configuration
 from latlas import training
 from latlas.build import objective_of, resolve
-from latlas.data.order import epoch_rows, steps_per_epoch
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.order import epoch_rows, steps_per_epoch
 from latlas.errors import LatlasError
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model, Pass

@@ -60,9 +60,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     Raises InputError if a setting does not fit the data.
     """
     config = named(config, brought)
-    changes: dict[str, Any] = {"data.source": dataset.source}
-    if dataset.on_disk:  # the order of rows is that of windows, wherever the run is resumed
-        changes["data.memory"] = "windows"
+    changes = _data_settings(dataset)
     notes: list[str] = []
 
     def choose(key: str, value: Any, reason: str) -> None:
@@ -103,6 +101,11 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         unranked = "no bits per dimension, and no ranking against Gaussians"
         notes.append(f"{likelihood.title} {what} a normalised likelihood: {unranked}")
     return resolved, notes
+
+
+def _data_settings(dataset: Dataset) -> dict[str, Any]:
+    """What the data decide: rows in the order of windows stay so, wherever the run is resumed."""
+    return {"data.source": dataset.source} | ({"data.memory": "windows"} if dataset.on_disk else {})
 
 
 def check_augment(options: AugmentConfig, shape: tuple[int, ...]) -> None:

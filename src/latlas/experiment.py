@@ -230,7 +230,9 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
-    dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress)
+    # Rows come in another order in windows: data that were in memory are read into it again.
+    memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
+    dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress, memory=memory)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
     session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)

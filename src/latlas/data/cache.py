@@ -165,7 +165,9 @@ def _write(
         raise OSError("the header of the array changed its length")
     file.flush()
     os.fsync(file.fileno())
-    return rows, [(name_within(plan.root, plan.files[i]), why) for i, why in sorted(broken, key=itemgetter(0))]
+    return rows, [
+        (name_within(plan.root, plan.files[i]), why) for i, why in sorted(broken, key=itemgetter(0))
+    ]
 
 
 def _write_header(file: BinaryIO, count: int, plan: Plan) -> int:

@@ -133,9 +133,16 @@ class Split:
     @property
     def some(self) -> Split:
         """Of items on disk evenly spaced ones, as many as memory should hold; all of others."""
+        return self.evenly(self.held)
+
+    @property
+    def held(self) -> int:
+        """The number of items that `some` has."""
         if not isinstance(self.x, Stored):
-            return self
-        return self.evenly(max(LEAST_HELD, min(MOST_HELD, HELD_BYTES * len(self) // max(1, self.x.nbytes))))
+            return len(self)
+        return min(
+            len(self), max(LEAST_HELD, min(MOST_HELD, HELD_BYTES * len(self) // max(1, self.x.nbytes)))
+        )
 
     def even_rows(self, most: int) -> np.ndarray:
         """At most so many rows, spaced evenly over the split, in its order."""

@@ -55,6 +55,8 @@ def raw_of_given(
     if len(forms) > 1:
         raise InputError(f"{MEMORY}: splits of different types ({listed(forms)}); give all in one")
     check_trainable(parts.splits, MEMORY)
+    if new and options.memory == "windows":
+        raise InputError(f"{MEMORY} are there already; give a file", field="data.memory", value="windows")
     if forms == ["array"]:
         raw = _of_arrays(parts, used(options, (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layer"), "an array", new))
     elif forms == ["images"]:

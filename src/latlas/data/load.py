@@ -80,6 +80,7 @@ class _Reader:
     what: str
     unused: tuple[str, ...]
     read: Callable[[_Request], Raw]
+    on_disk: bool = False  # whether its items can stay there
 
 
 def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | None = None) -> Dataset:
@@ -147,6 +148,11 @@ def _read(
 ) -> Raw:
     """A source as its reader gives it; what has no meaning for it is refused, but for a run's settings in later use."""
     options = used(options, (*reader.unused, "layer"), reader.what, like is None)
+    if not reader.on_disk and options.memory == "windows":
+        if like is None:
+            what = f"has no meaning for {reader.what}, which is held in memory; leave it out"
+            raise InputError(what, field="data.memory", value="windows")
+        options = options.model_copy(update={"memory": "auto"})
     if reader in (PARQUET_FILE, PARQUET_FOLDER):
         options = used(options, TEXT_OPTIONS, "a Parquet file", like is None)
     if reader is NAMED_SET:
@@ -379,15 +385,17 @@ def _read_idx_folder(request: _Request) -> Raw:
 
 _NO_COLUMNS = (*COLUMN_OPTIONS, *TEXT_OPTIONS)
 _NO_TABLE = (*_NO_COLUMNS, "layout", "kind", "constant")
-NAMED_SET = _Reader("a named set", (*_NO_TABLE, "memory"), _read_named)
-IMAGE_FOLDER = _Reader("a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder)
-IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file)
-IDX_FOLDER = _Reader("a folder of IDX files", (*_NO_TABLE, "memory"), _read_idx_folder)
-IDX_FILE = _Reader("an IDX file", (*_NO_COLUMNS, "memory"), _read_idx_file)
-ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array)
-TABLE = _Reader("a table in a text file", ("layout", "memory"), _read_table)
-PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file)
-PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder)
+NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
+IMAGE_FOLDER = _Reader(
+    "a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder, True
+)
+IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, True)
+IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
+IDX_FILE = _Reader("an IDX file", _NO_COLUMNS, _read_idx_file)
+ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array, True)
+TABLE = _Reader("a table in a text file", ("layout",), _read_table)
+PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file, True)
+PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder, True)
 
 
 def image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:

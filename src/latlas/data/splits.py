@@ -224,13 +224,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         _both(parts["train"]), raw.source, raw.columns, options, bits, _both(raw.parts["train"])
     )
     parts = {k: _converted(s, training_range, f"{raw.source}, {k}") for k, s in parts.items()}
-    held_out = [
-        beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
-        for k in ("valid", "test")
-        if len(parts[k])
-    ]
-    if parts["train"].on_disk:
-        notes.append(_on_disk_note(parts))
+    held_out = _held_out_notes(parts, training_range, raw.columns)
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -251,11 +245,22 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     )
 
 
-def _on_disk_note(parts: Mapping[str, Split]) -> str:
-    """A line on the items that are measured of splits on disk."""
-    held = {name: len(split.some) for name, split in parts.items() if name != "train" and len(split)}
-    shown = ", ".join(f"{name} {count:,} of {len(parts[name]):,}" for name, count in held.items())
-    return f"numbers and pictures of evenly spaced items: {shown or 'training items'}"
+def _held_out_notes(
+    parts: Mapping[str, Split], training_range: Range, columns: Sequence[str] | None
+) -> list[str]:
+    """Lines on values of the held-out splits beyond the training range, and on how many items of splits on disk are
+    measured; "" where there is nothing to say.
+    """
+    held_out = [name for name in ("valid", "test") if len(parts[name])]
+    beyond = [beyond_note(parts[name].x, training_range.scaling, columns, name) for name in held_out]
+    return [*beyond, _some(parts)]
+
+
+def _some(parts: Mapping[str, Split]) -> str:
+    """A line on the splits of which some items are measured; "" where all are."""
+    some = [(name, split.held, len(split)) for name, split in parts.items()]
+    fewer = [f"{name} {held:,} of {count:,}" for name, held, count in some if held < count]
+    return f"what is measured and drawn are evenly spaced items: {', '.join(fewer)}" if fewer else ""
 
 
 def _check_values(split: Split, where: str) -> None:

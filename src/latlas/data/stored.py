@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,6 +48,7 @@ class ArrayFile:
             file = FileIO(self.path, "rb")
         except OSError as error:
             raise LatlasError(f"{self.path}: cannot be read: {error.strerror}") from None
+        weakref.finalize(self, file.close)
         if hasattr(os, "posix_fadvise"):  # the kernel would read far more than the rows that are wanted
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         return file
