@@ -59,7 +59,7 @@ def numbers(x: torch.Tensor) -> np.ndarray:
     return np.ascontiguousarray(values).view("<u4")[:, 0]
 
 
-def options(path: Path, **more: Any) -> DataOptions:
+def options(path: Path | str, **more: Any) -> DataOptions:
     return DataOptions(source=str(path), **{"memory": "windows", **more})
 
 
@@ -391,7 +391,7 @@ def test_what_cannot_stay_on_disk_is_refused(source: str, message: str, tmp_path
     (tmp_path / "x.csv").write_text("a,b\n1,2\n3,4\n")
     given = source if source == "digits" else tmp_path / source
     with pytest.raises(InputError, match=message):
-        load(options(given))  # type: ignore[arg-type]
+        load(options(given))
 
 
 def test_memory_decides_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,9 +464,42 @@ def test_a_run_on_disk_can_be_used(kind: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(Stored, "__array__", None)
     record = latlas.evaluate(run, ["elbo"], quiet=True)
     assert record["elbo"] is not None
-    assert latlas.evaluate(run, ["elbo"], source=path, quiet=True)["elbo"].value is not None
+    assert latlas.evaluate(run, ["elbo"], source=path, quiet=True)["elbo"]["value"] is not None
     codes = latlas.encode(run, split="train", quiet=True).arrays["mean"]
     other = latlas.encode(run, source=path, quiet=True).arrays["mean"]
     index = latlas.encode(run, split="train", quiet=True).arrays["index"]
     np.testing.assert_allclose(codes, other[index], rtol=1e-5, atol=1e-6)
     assert len(latlas.score(run, source=path, quiet=True).frame) == 90  # type: ignore[arg-type]
+
+
+# Elsewhere
+
+
+def test_an_address_is_read_as_its_file(tmp_path: Path) -> None:
+    import fsspec
+
+    path, x = parquet(tmp_path, "fixed-size bytes")
+    system = fsspec.filesystem("memory")
+    for target in ("/one/a.parquet", "/many/train-0-of-2.parquet", "/many/train-1-of-2.parquet"):
+        system.pipe(target, path.read_bytes())
+    system.pipe("/many/notes.txt", b"nothing")
+    one, local = load(options("memory://one/a.parquet")), load(options(path))
+    same(one, local)
+    assert one.source == "memory://one/a.parquet"
+    many = load(options("memory://many"))
+    assert sum(len(many.split(name)) for name in ("train", "valid", "test")) == 2 * len(x)
+    copies = list((tmp_path / "cache").rglob("a.parquet"))
+    assert len(copies) == 1
+    load(options("memory://one/a.parquet"))
+    assert list((tmp_path / "cache").rglob("a.parquet")) == copies
+
+
+@pytest.mark.parametrize(
+    "address", ["memory://nowhere/a.parquet", "nonsense://a/b.parquet", "memory://empty"]
+)
+def test_an_address_that_leads_nowhere_is_refused(address: str) -> None:
+    import fsspec
+
+    fsspec.filesystem("memory").pipe("/empty/notes.txt", b"nothing")
+    with pytest.raises(InputError, match=address):
+        load(options(address))

@@ -29,6 +29,7 @@ from latlas.data.named import read_named
 from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
 from latlas.data.parquet_blocks import read_blocks, shards_of
 from latlas.data.ranges import as_type, check_fit, check_numeric, native
+from latlas.data.remote import fetched, is_address
 from latlas.data.room import placed
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
 from latlas.data.stored import A, Items, each
@@ -159,7 +160,8 @@ def _read(
         raw = reader.read(_Request(Path(), options, like, split, progress))
         return replace(raw, notes=(*_shadowed(options.source), *raw.notes))
     path = find(options.source)
-    return replace(reader.read(_Request(path, options, like, split, progress)), source=path_text(str(path)))
+    source = options.source if is_address(options.source) else path_text(str(path))
+    return replace(reader.read(_Request(path, options, like, split, progress)), source=source)
 
 
 def _reader(source: str) -> _Reader:
@@ -198,10 +200,12 @@ def as_source(source: str | os.PathLike[str]) -> str:
 
 
 def find(source: str) -> Path:
-    """The absolute path of a source that is not a named set.
+    """The absolute path of a source that is not a named set; of one elsewhere, that of its copy.
 
     Raises InputError, with the nearest name as a hint, where nothing is there, and for what is neither file nor folder.
     """
+    if is_address(source):
+        return fetched(source)
     try:
         path = path_of(source).expanduser().absolute()
         there = bool(source) and path.exists()
