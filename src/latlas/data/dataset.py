@@ -111,15 +111,16 @@ class Split:
         """The given rows, in the given order; of items on disk nothing is read."""
         if not isinstance(self.x, Stored):
             return self.take(rows)
-        return replace(self._beside(rows), x=self.x.part(rows))
+        x = self.x.part(rows)
+        # Of many items the numbers of rows take memory as well: where both are the same they are one array.
+        return replace(self._beside(rows, x.rows if self.index is self.x.rows else None), x=x)
 
-    def _beside(self, rows: np.ndarray | slice) -> Split:
-        """All but the items of the given rows."""
+    def _beside(self, rows: np.ndarray | slice, index: np.ndarray | None = None) -> Split:
+        """All but the items of the given rows, whose numbers are the `index`, if they are known already."""
         optional = (self.labels, self.factors, self.names, self.target)
         labels, factors, names, target = (None if a is None else a[rows] for a in optional)
-        return replace(
-            self, labels=labels, index=self.index[rows], factors=factors, names=names, target=target
-        )
+        index = self.index[rows] if index is None else index
+        return replace(self, labels=labels, index=index, factors=factors, names=names, target=target)
 
     @property
     def clean(self) -> Items:

@@ -22,6 +22,7 @@ from latlas.errors import InputError
 from latlas.text import counted, printable
 
 MOST_CLASSES = 256  # kinds of whole numbers that are classes; more are values
+_MASKED = 1 << 20  # rows of a mask that are looked at at once
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
@@ -120,9 +121,9 @@ def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
 
 def as_split(x: Items, labels: np.ndarray | None = None) -> Split:
     """All items of an array as one split."""
-    # Of many items the numbers of rows take memory as well.
-    kind = np.int32 if isinstance(x, Stored) and len(x) < 2**31 else np.int64
-    return Split(x, labels, np.arange(len(x), dtype=kind))
+    if isinstance(x, Stored) and not x.shuffled:
+        return Split(x, labels, x.rows)  # one array for both, as it is large
+    return Split(x, labels, np.arange(len(x)))
 
 
 def in_parts(raw: Raw, sizes: Mapping[str, int]) -> Raw:
@@ -386,7 +387,17 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
         )
     out = np.zeros(len(pool), bool)
     out[np.random.default_rng(seed).permutation(len(pool))[:count]] = True
-    return pool.part(np.flatnonzero(~out)), pool.part(np.flatnonzero(out))
+    return pool.part(_places(~out)), pool.part(_places(out))
+
+
+def _places(chosen: np.ndarray) -> np.ndarray:
+    """Where a mask is true, in numbers as small as they may be."""
+    kind = np.int32 if len(chosen) < 2**31 else np.int64
+    parts = [
+        (np.flatnonzero(chosen[start : start + _MASKED]) + start).astype(kind)
+        for start in range(0, len(chosen), _MASKED)
+    ]
+    return np.concatenate(parts)
 
 
 def fingerprint(parts: Mapping[str, Split]) -> str:
