@@ -34,7 +34,7 @@ from latlas.data.stored import Stored, npy_file
 from latlas.machine import processor
 
 RESULTS = Path(__file__).parent / "results" / "large.md"
-BATCH, READER_ITEMS, SECONDS, PAIRS = 128, 1_000_000, 8.0, 5
+BATCH, READER_ITEMS, SECONDS, PAIRS, STEPS = 128, 1_000_000, 8.0, 5, 500
 
 
 def generate(path: Path, shape: tuple[int, ...], dtype: str = "u1") -> None:
@@ -194,7 +194,7 @@ def speed(folder: Path) -> list[str]:
     for pair in range(PAIRS + 1):
         for mode in speeds if pair % 2 else reversed(speeds):
             run = latlas.train(
-                path, out=folder / f"{mode}-{pair}", quiet=True, steps=500, latent=16,
+                path, out=folder / f"{mode}-{pair}", quiet=True, steps=STEPS, latent=16,
                 settings={**settings, "data.memory": mode},
             )  # fmt: skip
             if pair:  # the first warms up
@@ -203,7 +203,7 @@ def speed(folder: Path) -> list[str]:
     path.unlink()
     return [
         "## Training: windows beside resident, one process, in turn, default network, batches of 128", "",
-        f"Ratio of images/s, {PAIRS} pairs of 500 steps: median {statistics.median(ratios):.3f}"
+        f"Ratio of images/s, {PAIRS} pairs of {STEPS} steps: median {statistics.median(ratios):.3f}"
         f" ({min(ratios):.3f} to {max(ratios):.3f}); resident {statistics.median(speeds['resident']):,.0f} images/s.",
         "",
     ]  # fmt: skip
