@@ -110,6 +110,23 @@ def test_the_data_are_those_of_the_run(two: Run) -> None:
     json.dumps(data, allow_nan=False)  # plain values throughout
 
 
+def test_findings_point_at_what_they_say_they_are_about(two: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"title": "t", "evidence": "e", "cause": "c", "remedy": "r", "level": "notice"}
+    findings = [
+        {**said, "name": "a", "about": "dimensions", "dimensions": [1]},
+        {**said, "name": "b", "about": "places", "dimensions": []},
+        {**said, "name": "prior-collapse-holes", "about": None, "dimensions": []},  # a name says nothing
+        {**said, "name": "prior-mismatch"},  # of a file from before `about`
+    ]
+    measured = two.metrics | {"findings": findings}
+    monkeypatch.setattr(Run, "metrics", property(lambda run: measured))
+    rows = run_data(subject_of(two), Addressed(), "run0")["findings"]
+    assert [("dimensions" in row, "regions" in row) for row in rows] == [
+        (True, False), (False, True), (False, False), (False, True),
+    ]  # fmt: skip
+    assert rows[0]["dimensions"] == [1]
+
+
 def test_snapshots_move_to_where_the_points_are(two: Run) -> None:
     store, subject = Addressed(), subject_of(two)
     kept = run_data(subject, store, "run0")["projections"][0]["snapshots"]

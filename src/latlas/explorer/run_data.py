@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from latlas import metrics, report, snapshots
+from latlas.diagnosis.finding import about_of
 from latlas.explorer.blocks import Store, compact, halves
 from latlas.explorer.fields import Fields
 from latlas.explorer.maps import Map, maps_of
@@ -113,10 +114,10 @@ def _findings(measured: Mapping[str, Any], collapsed: list[int], fields: Fields)
         row["advice"] = " ".join(
             [str(finding.get("remedy", "")), *map(str, finding.get("commands", ()))]
         ).strip()
-        name = str(finding.get("name", ""))
-        if "collapse" in name and collapsed:
-            row["dimensions"] = collapsed
-        if "hole" in name or "prior" in name:
+        about, dimensions = about_of(finding)
+        if about == "dimensions" and (dimensions or collapsed):
+            row["dimensions"] = dimensions or collapsed
+        elif about == "places":
             row["regions"] = fields.regions()
         rows.append(row)
     return rows
