@@ -26,6 +26,7 @@ from latlas.weights import to_bytes
 SAMPLES = 64
 ITEMS, CODE_VALUES, ITEM_VALUES = 2000, 2**16, 2**26  # most test items, numbers in their codes, values read
 GRID, GRID_VALUES = 20, 2**19  # most rows and columns of the plane, and most values in it, for large images
+WEIGHTS = ".safetensors"  # of the files beside snapshots that hold their weights
 SHARED = "items.npz"  # rows and labels of the test items, which all snapshots share
 
 
@@ -58,7 +59,7 @@ def keep(run: Run, config: Config, model: Model, dataset: Dataset, step: int) ->
         labels = {} if items.labels is None else {"labels": items.labels}
         write_atomic(folder / SHARED, _npz({"index": items.index} | labels))
     if config.training.snapshot_weights:
-        write_atomic(folder / f"{step:08d}.safetensors", to_bytes(model.state_dict(), {"format": "pt"}))
+        write_atomic(folder / f"{step:08d}{WEIGHTS}", to_bytes(model.state_dict(), {"format": "pt"}))
     write_atomic(folder / f"{step:08d}.npz", _npz(arrays))
 
 
@@ -76,7 +77,7 @@ def model_at(run: Run, step: int) -> Model:
 
     Raises InputError if they are missing or damaged.
     """
-    path = run.path / "snapshots" / f"{step:08d}.safetensors"
+    path = run.path / "snapshots" / f"{step:08d}{WEIGHTS}"
     return described_model(run.path / "model.json", path, run.brought)
 
 

@@ -18,7 +18,7 @@ from latlas._version import __version__
 from latlas.explorer.blocks import Block, Inlined, packed
 from latlas.explorer.run_data import run_data
 from latlas.explorer.subject import Subject
-from latlas.explorer.thumbnails import atlas, pictures_in_one, side_for
+from latlas.explorer.thumbnails import Pictures, atlas, pictures_in_one, side_for
 from latlas.exports.facts import facts
 from latlas.exports.graphs import parts_of, quietly, reason
 from latlas.exports.halves import halved
@@ -26,6 +26,7 @@ from latlas.exports.onnx_files import onnx_file
 from latlas.metrics import Context
 from latlas.progress import Observer
 from latlas.runs import Run
+from latlas.snapshots import WEIGHTS
 from latlas.text import size
 
 BUNDLE = Path(__file__).parent / "bundle"
@@ -35,10 +36,10 @@ MOST_ITEMS = 10_000
 SIDES = (64, 48, 32, 28, 20)  # of thumbnails, that are tried from the largest on
 LEAST_ITEMS = 500
 MAPS = 400_000  # bytes that maps and what lies beneath them take
+EARLIER = 1 / 3  # share of the room of a run's data that snapshots with weights may take
 MOST_VALUES = 2**24  # of all items, above which there is never room for them
 RUNTIME = "latlas-runtime"
 Networks = dict[str, bytes]
-Pictures = tuple[bytes, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
     store, subjects, runs = Inlined(), [], []
     for at, (run, context) in enumerate(opened):
         subject, thumbnails = _chosen(run, context, room[at], notes)
-        runs.append(_filled(subject, thumbnails, networks[at], store, f"run{at}"))
+        data = run_data(subject, store, f"run{at}", _earlier(run, room[at]))
+        runs.append(_filled(data, subject, thumbnails, networks[at], store, f"run{at}"))
         subjects.append(subject)
     data = shared(runs, opened, [subject.rows for subject in subjects])
     if with_networks:
@@ -180,7 +182,9 @@ def _chosen(run: Run, context: Context, room: float, notes: list[str]) -> tuple[
     while True:
         rows = context.test.even_rows(n)
         subject = Subject(run, context, rows)
-        left = room - MAPS - 12.0 * n * (latent + 3)  # codes, deviations, KL and numbers
+        left = (
+            room - MAPS - _earlier(run, room) - 12.0 * n * (latent + 3)
+        )  # codes, deviations, KL and numbers
         thumbnails = _thumbnails(subject, left)
         if ((thumbnails or not subject.pictorial) and left > 0) or n <= LEAST_ITEMS:
             break
@@ -190,6 +194,11 @@ def _chosen(run: Run, context: Context, room: float, notes: list[str]) -> tuple[
             f"{name}: {n:,} of {whole:,} items are in the file, evenly spaced; latlas explore shows more"
         )
     return subject, thumbnails
+
+
+def _earlier(run: Run, room: float) -> float:
+    """The bytes that there are for what snapshots with weights show."""
+    return max(0.0, EARLIER * room) if run.snapshot_files(WEIGHTS) else 0.0
 
 
 def _thumbnails(subject: Subject, left: float) -> Pictures | None:
@@ -223,9 +232,13 @@ def _add_values(subject: Subject, data: dict[str, Any], store: Inlined, name: st
 
 
 def _filled(
-    subject: Subject, thumbnails: Pictures | None, networks: Networks, store: Inlined, name: str
+    data: dict[str, Any],
+    subject: Subject,
+    thumbnails: Pictures | None,
+    networks: Networks,
+    store: Inlined,
+    name: str,
 ) -> dict[str, Any]:
-    data = run_data(subject, store, name)
     if thumbnails:
         data["items"]["thumbnails"] = atlas(store, f"{name}-thumbnails", thumbnails)
     for part, content in networks.items():
