@@ -5,9 +5,9 @@ import { MapOfRun } from "./map.js";
 
 /** @typedef {import("./run.js").Run} Run */
 /** @typedef {import("./colours.js").Theme} Theme */
-/** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group" | "start"} From */
+/** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group" | "start" | "past"} From */
 /** @typedef {{code: Float32Array, place: [number, number], from: From}} Now */
-/** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filter" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "tool"} Event */
+/** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filter" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "tool" | "moment"} Event */
 
 export class App {
   /** @type {Map<Event, ((what: any) => void)[]>} */ #listeners = new Map();
@@ -74,9 +74,9 @@ export class App {
 
   /** @param {number} side @param {number} x @param {number} y */
   point(side, x, y) {
-    if (this.maps[side].past) return;
     this.side = side;
-    this.#show(side, { code: this.runs[side].chart.codeAt(x, y), place: [x, y], from: "pointer" });
+    const from = this.maps[side].past ? "past" : "pointer";
+    this.#show(side, { code: this.runs[side].chart.codeAt(x, y), place: [x, y], from });
   }
 
   /** Shows an item near the middle, so that there is a picture before anything is touched. @param {number} side */
@@ -149,9 +149,10 @@ export class App {
   #show(side, now) {
     this.now[side] = now;
     const { marks } = this.maps[side];
-    if (now.from === "pointer") marks.pointer = now.place;
+    const under = now.from === "pointer" || now.from === "past";
+    if (under) marks.pointer = now.place;
     const linked = now.from === "link" ? now.place : null;
-    if (now.from === "pointer" && !marks.linked) this.maps[side].repoint();
+    if (under && !marks.linked) this.maps[side].repoint();
     else this.maps[side].remark();
     marks.linked = linked;
     this.tell("code", { side, now });

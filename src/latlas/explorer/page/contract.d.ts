@@ -172,11 +172,15 @@ export interface ProjectionData {
 
 export interface Snapshots {
   steps: number[];
-  /** Which items, if not all: (m,) int32; and their places (S, m, 2). */
+  /** Which items, if not all: (m,) int32; and their places (S, m, 2), on the map of the end. */
   items?: Block;
   places: Block;
-  /** The plane at each snapshot; only of runs that kept the weights. */
-  backgrounds?: Background[];
+  /** The plane decoded with the weights of each snapshot, null where these were not kept. */
+  backgrounds?: (Background | null)[];
+  /** How codes of then are placed, where that has to be said. */
+  note?: string;
+  /** Why planes are missing, and what would keep them. */
+  lacks?: string;
 }
 
 /** A network in the page, or at the address of the local server.
