@@ -287,9 +287,47 @@ def test_training_is_played_through(tab: Any) -> None:
     plane, points = json.loads(tab.evaluate(sums))
     tab.locator("[data-latlas=time]").fill("0")
     settled(tab, f"JSON.parse({sums}).every((v, k) => v != [{plane}, {points}][k])")
-    assert (tab.locator(".time").text_content() or "").endswith("step 0")
+    assert tab.locator(".time output").text_content() == "step 0"
     tab.locator("[data-latlas=time]").fill("3")
     settled(tab, f"{sums} == '[{plane},{points}]'")
+
+
+def test_the_pointer_shows_what_was_decoded_then(tab: Any, model: Linear) -> None:
+    tab.evaluate("latlas.state = '#at=0,0,1&layers=points,plane'")
+    for step, scale in ((0, 0.1), (1, 0.5)):
+        tab.locator("[data-latlas=time]").fill(str(step))
+        move(tab, 0.55 + 0.02 * step, 0.42)
+        x, y = tab.evaluate("latlas.shown.place")
+        cell = [-4 + 8 * (np.floor((v + 4) / 8 * 16) + 0.5) / 16 for v in (x, y)]
+        expected = np.round(255 * model.decode(scale * np.array([cell], np.float32)).clip(0, 1)).ravel()
+        settled(tab, f"({PREVIEW})().some((v, i) => Math.abs(v - {expected.tolist()}[i]) > 1) == false")
+        assert tab.locator(".place").first.text_content() == f"Under the pointer at step {50 * step}"
+    tab.locator("[data-latlas=time]").fill("3")  # and at the end again what is decoded now
+    expected = np.round(255 * model.decode(np.array([[x, y]], np.float32)).clip(0, 1)).ravel()
+    settled(tab, f"({PREVIEW})().some((v, i) => Math.abs(v - {expected.tolist()}[i]) > 1) == false")
+    assert tab.locator(".place").first.text_content() == "Under the pointer"
+
+
+def test_what_a_step_lacks_is_said(browser: Any, tmp_path: Path) -> None:
+    run = Linear(3).run("three")
+    snapshots = run["projections"][0]["snapshots"]
+    snapshots |= {"note": "By neighbours.", "lacks": "Needs training.snapshot_weights=true."}
+    other = {"kind": "axes", "title": "Dimensions 1 and 2", "axes": [0, 1], "rest": [0, 0, 0]}
+    run["projections"].append(other)
+    tab = opened(browser, tmp_path / "three.html", page([run]))
+    words = tab.locator(".time .fine")
+    assert words.text_content() == ""
+    tab.locator("[data-latlas=time]").fill("1")
+    said = (
+        "By neighbours. Needs training.snapshot_weights=true. Doubt and density are known of the end alone."
+    )
+    settled(tab, f"document.querySelector('.time .fine').textContent == {json.dumps(said)}")
+    move(tab, 0.5, 0.5)
+    settled(tab, "document.querySelector('.place').textContent.includes('weights of the end of training')")
+    tab.locator("[data-latlas=time]").fill("3")
+    assert words.text_content() == ""
+    assert tab.troubles == []
+    tab.context.close()
 
 
 def test_axe_finds_nothing_serious(tab: Any) -> None:

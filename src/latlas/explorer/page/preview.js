@@ -113,9 +113,10 @@ export class Preview {
     app.on("layers", again);
     app.on("theme", again);
     app.on("moment", (at) => {
-      if (at !== side || app.now[side]?.from !== "past") return;
+      const now = app.now[side];
+      if (at !== side || now?.from !== "past") return;
       if (app.maps[side].past) again();
-      else app.leave(side);
+      else app.point(side, ...now.place);
     });
   }
 
@@ -174,7 +175,7 @@ export class Preview {
     this.canvas.style.opacity = "1";
     this.say.stop();
     this.place.textContent = `Under the pointer at step ${map.step?.toLocaleString("en")}`;
-    this.words.textContent = "The nearest picture of the plane, decoded with the weights of that step.";
+    this.words.textContent = "The plane’s nearest picture, by the weights of then.";
     this.gauge.dataset.level = "";
     /** @type {HTMLElement} */ (this.gauge.firstChild).style.width = "0";
     fill(this.verdict);

@@ -82,6 +82,7 @@ function said(snapshots, k) {
     some && `${points.items.length.toLocaleString("en")} of the ${n.toLocaleString("en")} items.`,
     data.note,
     !snapshots.decoded(k) && data.lacks,
+    "Doubt and density are known of the end alone.",
   ]
     .filter(Boolean)
     .join(" ");
