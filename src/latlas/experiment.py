@@ -128,7 +128,7 @@ def train(
     config, brought = probed(config, dataset, model, brought)
     if config.training.budget:
         on = copy.deepcopy(model).to(device)
-        config, note = pacing.within_budget(config, dataset, on, brought, observer.progress)
+        config, note = pacing.within_budget(config, dataset, on, brought, observer)
         notes.append(note)
         observer.note(note)
     contents: dict[str, str | bytes | dict[str, Any]] = {

@@ -20,7 +20,7 @@ from latlas.data.batches import Batches
 from latlas.durations import duration_text, parse_duration
 from latlas.errors import InputError
 from latlas.models import Model
-from latlas.progress import OnProgress
+from latlas.progress import Observer
 from latlas.runs import Progress, Run
 from latlas.selection import Selection
 from latlas.settings import Config
@@ -51,16 +51,16 @@ class Pace:
 
 
 def within_budget(
-    config: Config, dataset: Dataset, model: Model, brought: Brought, progress: OnProgress
+    config: Config, dataset: Dataset, model: Model, brought: Brought, observer: Observer
 ) -> tuple[Config, str]:
     """The configuration with as many steps as fit into its budget, and a note on them.
 
     The time for measuring counts. Raises InputError where not even ten steps fit.
     """
     budget, began = parse_duration(config.training.budget, "training.budget"), perf_counter()
-    progress("measuring", 0, 1, "how long a step takes")
+    observer.progress("measuring", 0, 1, "how long a step takes")
     pace = measured(config, dataset, model, brought, min(SHARE * budget, MOST_SECONDS))
-    progress("measuring", 1, 1, "")
+    observer.progress("measuring", 1, 1)
     left = MARGIN * (budget - (perf_counter() - began))
     steps, images = _most_steps(config, len(dataset.train), pace, left), len(dataset.train)
     if steps < LEAST:
