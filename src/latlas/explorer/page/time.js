@@ -76,10 +76,10 @@ export function timeSlider(app, side) {
 /** What has to be said of a snapshot: which items have a place, how they got it, and what is missing.
  * @param {import("./moments.js").Moments} snapshots @param {number} k */
 function said(snapshots, k) {
-  const { data, n, points } = snapshots;
-  const some = points && points.items.length < n;
+  const { data, n } = snapshots;
+  const moved = data.places.shape?.[1] ?? n;
   return [
-    some && `${points.items.length.toLocaleString("en")} of the ${n.toLocaleString("en")} items.`,
+    moved < n && `${moved.toLocaleString("en")} of the ${n.toLocaleString("en")} items.`,
     data.note,
     !snapshots.decoded(k) && data.lacks,
     "Doubt and density are known of the end alone.",
