@@ -15,6 +15,7 @@ import numpy as np
 
 from latlas import html
 from latlas._version import __version__
+from latlas.data.ranges import blocks
 from latlas.explorer.blocks import Block, Inlined, packed
 from latlas.explorer.run_data import run_data
 from latlas.explorer.subject import Subject
@@ -77,7 +78,7 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
         subject, thumbnails = _chosen(run, context, room[at], notes)
         runs.append(_filled(subject, thumbnails, networks[at], store, f"run{at}"))
         subjects.append(subject)
-    data = shared(runs, opened, [subject.rows for subject in subjects])
+    data = shared(runs, subjects)
     if with_networks:
         store.elements[RUNTIME] = wasm
         data["runtime"] = {"type": "bytes", "encoding": "gzip", "element": RUNTIME}
@@ -95,17 +96,22 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
     )
 
 
-def shared(
-    runs: list[dict[str, Any]], opened: Sequence[tuple[Run, Context]], rows: Sequence[np.ndarray]
-) -> dict[str, Any]:
+def shared(runs: list[dict[str, Any]], subjects: Sequence[Subject]) -> dict[str, Any]:
     """The page's data around those of its runs."""
     data: dict[str, Any] = {
         "format": 1, "title": " and ".join(run["name"] for run in runs), "version": __version__, "runs": runs,
     }  # fmt: skip
     if len(runs) > 1:
-        first, second = ((run.info["data"]["fingerprint"], run.measured) for run, _ in opened)
-        data["same_items"] = bool(first == second and np.array_equal(rows[0], rows[1]))
+        data["same_items"] = _same_items(*subjects)
     return data
+
+
+def _same_items(one: Subject, other: Subject) -> bool:
+    """Whether item i of both runs is the same, whatever they were trained and validated on."""
+    if not np.array_equal(one.rows, other.rows):
+        return False
+    first, second = one.items.x, other.items.x
+    return first.shape == second.shape and all(map(np.array_equal, blocks(first), blocks(second)))
 
 
 def as_json(data: dict[str, Any]) -> str:
