@@ -518,13 +518,14 @@ def test_signals_and_volumes_decode_in_the_file(browser: Any, tmp_path: Path) ->
     draw = np.random.default_rng(0)
     t = np.linspace(0, 1, 24)[:, None]
     arrays = {
-        "signals": np.moveaxis(5 * np.sin(9 * t * draw.uniform(1, 2, (60, 1, 2))) + [0, 40], 1, 2),
+        "signals": 5 * np.sin(9 * t * draw.uniform(1, 2, (60, 1, 2))) + [0, 40],
         "volumes": draw.random((60, 1, 1, 1, 1)) * np.ones((60, 6, 5, 4, 1)),
     }
     runs = []
     for name, x in arrays.items():
         np.save(tmp_path / f"{name}.npy", x)
         settings = {"pictures.draw": False, "network.channels": [4, 8]}
+        settings |= {"data.layout": "NLC"} if name == "signals" else {}
         runs.append(
             latlas.train(
                 tmp_path / f"{name}.npy",

@@ -175,8 +175,8 @@ def _room(networks: list[Networks], wasm: str, runs: int, notes: list[str]) -> l
         weight = sum(len(packed(content)) for content in own.values())
         if own and left - runtime - weight < LARGEST / 20:
             notes.append(
-                f"the networks of run {at + 1} ({size(weight)}) are too large for a file of {size(largest(runs))}: it shows"
-                " the map and does not decode; latlas explore does"
+                f"the networks of run {at + 1} ({size(weight)}) are too large for a file of {size(largest(runs))}: it"
+                " shows the map and does not decode; latlas explore does"
             )
             networks[at] = {}
     used = [sum(len(packed(content)) for content in own.values()) for own in networks]
