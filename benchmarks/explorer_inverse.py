@@ -19,7 +19,8 @@ from latlas.explorer.subject import Subject
 from latlas.machine import processor
 
 COLUMNS = (
-    "data", "dimensions", "training", "map and its inverse", "error", "own code", "mean picture", "class", "trustworthiness",
+    "data", "dimensions", "training", "map and its inverse",
+    "error", "own code", "mean picture", "class", "trustworthiness",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results" / "explorer_inverse.md"
 HEAD = f"""# Maps of the explorer, and the way back
@@ -27,7 +28,8 @@ HEAD = f"""# Maps of the explorer, and the way back
 Of at most {MOST_ITEMS:,} test items, as a file holds them. The t-SNE is made of at most {MOST_ANCHORS:,} of them;
 at most {HELD_OUT} others are placed by the map and decoded from their place; PCA is of all, and measured on as many.
 Errors are squared, per value on the model's scale, on which images lie in [0, 1]: of the picture decoded from the
-place, of the one decoded from the item's own code, and of the mean picture of these items. Class: how often the code nearest to the place's is of the item's class.
+place, of the one decoded from the item's own code, and of the mean picture of these items. Class: how often the code
+nearest to the place's is of the item's class.
 Trustworthiness: Venna and Kaski (2001), {NEIGHBOURS} neighbours, 1 is best. Made by
 `benchmarks/explorer_inverse.py`.
 
