@@ -276,7 +276,7 @@ def test_a_notebook_shows_the_file(two: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: ({}, {}))
     shown = two.explore(quiet=True)
     frame = shown._repr_html_()
-    assert 'sandbox="allow-scripts"' in frame
+    assert 'sandbox="allow-scripts allow-downloads"' in frame
     assert html.unescape(re.search(r'srcdoc="([^"]*)"', frame)[1]) == shown.page
 
 
@@ -303,6 +303,8 @@ def test_what_is_too_large_for_a_file_is_said(two: Run, monkeypatch: pytest.Monk
     heavy = {"encoder": b"", "decoder": os.urandom(600_000)}
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: (dict(heavy), {}))
     monkeypatch.setattr(onefile, "LARGEST", 800_000)
+    monkeypatch.setattr(onefile, "SECOND", 500_000)
+    assert len(onefile.one_file([*opened, *opened], opened[0][1].observer).text) <= 1_300_000
     page = onefile.one_file(opened, opened[0][1].observer)
     assert len(page.text) <= 800_000
     assert len(page.notes) == 1
@@ -368,11 +370,19 @@ def test_the_file_needs_nothing_from_outside(exported: tuple[Path, Any], two: Ru
 
 def test_two_runs_make_one_file(two: Run, four: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: ({}, {}))
-    for other, same in ((four, False), (two, True)):
-        latlas.export(two, other, html=tmp_path / "both.html", quiet=True)
+    validated = latlas.train(
+        "digits",
+        latent=3,
+        steps=2,
+        out=tmp_path / "run",
+        settings={**SMALL, "data.validation": 0.3},
+        quiet=True,
+    )
+    for one, other, same in ((two, four, False), (two, two, True), (four, validated, True)):
+        latlas.export(one, other, html=tmp_path / "both.html", quiet=True)
         text = (tmp_path / "both.html").read_text("utf-8")
         data = data_in(text)
-        assert [run["latent"] for run in data["runs"]] == [2, 2 if same else 4]
+        assert [run["latent"] for run in data["runs"]] == [run.config.model.latent for run in (one, other)]
         assert data["same_items"] is same
         elements = re.findall(r'type="text/plain" id="([^"]*)"', text)
         assert len(set(elements)) == len(elements)
@@ -567,7 +577,8 @@ def check_page(tab: Any, *runs: Run) -> None:
         expected = model.decode(code, units)
         flat = expected.ravel()
         found = tab.evaluate(f"c => latlas.runs[{at}].decode(c).then(x => [...x])", code[0].tolist())
-        assert np.abs((np.array(found) - flat) / scale).max() < BYTE
+        found = np.reshape(found, expected.shape)  # the scale is one for each channel
+        assert np.abs((found - expected) / scale).max() < BYTE
         asked = f"x => latlas.runs[{at}].encode(x).then(q => [...q.mean, ...q.std])"
         q = model.posterior(expected, units)
         moments = np.concatenate([q.mean.detach().ravel(), q.stddev.detach().ravel()])
@@ -588,6 +599,36 @@ def test_the_file_works_offline_without_webgl(browser: Any, exported: tuple[Path
     tab = visited(browser, exported[0].as_uri(), offline=True)
     check_page(tab, two)
     assert HOSTILE in tab.evaluate("document.body.textContent")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_signals_and_volumes_decode_in_the_file(browser: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    t = np.linspace(0, 1, 24)[:, None]
+    arrays = {
+        "signals": 5 * np.sin(9 * t * draw.uniform(1, 2, (60, 1, 2))) + [0, 40],
+        "volumes": draw.random((60, 1, 1, 1, 1)) * np.ones((60, 6, 5, 4, 1)),
+    }
+    runs = []
+    for name, x in arrays.items():
+        np.save(tmp_path / f"{name}.npy", x)
+        settings = {"pictures.draw": False, "network.channels": [4, 8]}
+        settings |= {"data.layout": "NLC"} if name == "signals" else {}
+        runs.append(
+            latlas.train(
+                tmp_path / f"{name}.npy",
+                latent=2,
+                steps=4,
+                out=tmp_path / name,
+                settings=settings,
+                quiet=True,
+            )
+        )
+    done = latlas.export(*runs, html=tmp_path / "both.html", quiet=True)
+    assert done.left_out == ()
+    tab = visited(browser, (tmp_path / "both.html").as_uri(), offline=True)
+    check_page(tab, *runs)
 
 
 @pytest.mark.browser

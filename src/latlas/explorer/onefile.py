@@ -15,6 +15,7 @@ import numpy as np
 
 from latlas import html
 from latlas._version import __version__
+from latlas.data.ranges import blocks
 from latlas.explorer.blocks import Block, Inlined, packed
 from latlas.explorer.run_data import run_data
 from latlas.explorer.subject import Subject
@@ -32,6 +33,7 @@ from latlas.text import size
 BUNDLE = Path(__file__).parent / "bundle"
 START = "latlasExplorer.boot()"
 LARGEST = 12_000_000  # bytes of a file
+SECOND = 6_000_000  # bytes that a second run may add: the runtime is there once
 MOST_ITEMS = 10_000
 SIDES = (64, 48, 32, 28, 20)  # of thumbnails, that are tried from the largest on
 LEAST_ITEMS = 500
@@ -52,12 +54,17 @@ class Page:
     differences: dict[str, float]
 
 
+def largest(runs: int) -> int:
+    """The bytes that a file of so many runs may have."""
+    return LARGEST + SECOND * (runs - 1)
+
+
 def bundled(name: str) -> str:
     return (BUNDLE / name).read_text(encoding="utf-8")
 
 
 def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
-    """The page of one run, or of two beside each other, in at most 12 MB where that can be.
+    """The page of one run in at most 12 MB, or of two beside each other in at most 18 MB, where that can be.
 
     Raises LatlasError for a model that has diverged.
     """
@@ -73,34 +80,40 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
         data = run_data(subject, store, f"run{at}", _earlier(run, room[at]))
         runs.append(_filled(data, subject, thumbnails, networks[at], store, f"run{at}"))
         subjects.append(subject)
-    data = shared(runs, opened, [subject.rows for subject in subjects])
+    data = shared(runs, subjects)
     if with_networks:
         store.elements[RUNTIME] = wasm
         data["runtime"] = {"type": "bytes", "encoding": "gzip", "element": RUNTIME}
-    left = LARGEST - len(_rendered(data, store.elements, with_networks)) - 1000
+    most = largest(len(runs))
+    left = most - len(_rendered(data, store.elements, with_networks)) - 1000
     for at, subject in enumerate(subjects):
         left -= _add_values(subject, runs[at], store, f"run{at}", left)
     text = _rendered(data, store.elements, with_networks)
-    if len(text) > LARGEST:
+    if len(text) > most:
         notes.append(
-            f"the file has {size(len(text))}, more than {size(LARGEST)}; latlas explore shows the same live"
+            f"the file has {size(len(text))}, more than {size(most)}; latlas explore shows the same live"
         )
     return Page(
         data["title"], text, tuple(notes), {key: value for _, found in made for key, value in found.items()}
     )
 
 
-def shared(
-    runs: list[dict[str, Any]], opened: Sequence[tuple[Run, Context]], rows: Sequence[np.ndarray]
-) -> dict[str, Any]:
+def shared(runs: list[dict[str, Any]], subjects: Sequence[Subject]) -> dict[str, Any]:
     """The page's data around those of its runs."""
     data: dict[str, Any] = {
         "format": 1, "title": " and ".join(run["name"] for run in runs), "version": __version__, "runs": runs,
     }  # fmt: skip
     if len(runs) > 1:
-        first, second = ((run.info["data"]["fingerprint"], run.measured) for run, _ in opened)
-        data["same_items"] = bool(first == second and np.array_equal(rows[0], rows[1]))
+        data["same_items"] = _same_items(*subjects)
     return data
+
+
+def _same_items(one: Subject, other: Subject) -> bool:
+    """Whether item i of both runs is the same, whatever they were trained and validated on."""
+    if not np.array_equal(one.rows, other.rows):
+        return False
+    first, second = one.items.x, other.items.x
+    return first.shape == second.shape and all(map(np.array_equal, blocks(first), blocks(second)))
 
 
 def as_json(data: dict[str, Any]) -> str:
@@ -139,9 +152,6 @@ def _networks(run: Run, context: Context, notes: list[str]) -> tuple[Networks, d
             f'{name}: the page does not decode, as the package {missing[0]} is missing: pip install "latlas[onnx]"'
         )
         return {}, {}
-    if model.item.kind != "image" and len(model.item.shape) > 1:
-        notes.append(f"{name}: {model.item.kind}s are decoded in the live page only: latlas explore")
-        return {}, {}
     found: Networks = {}
     differences: dict[str, float] = {}
     parts = parts_of(model)
@@ -161,14 +171,14 @@ def _networks(run: Run, context: Context, notes: list[str]) -> tuple[Networks, d
 def _room(networks: list[Networks], wasm: str, runs: int, notes: list[str]) -> list[float]:
     """The bytes that are left for each run's data; takes networks away that are too large for a file."""
     fixed = sum(len(bundled(name)) for name in ("explorer.js", "explorer.css", "LICENSES.txt"))
-    left = (LARGEST - fixed) / runs
+    left = (largest(runs) - fixed) / runs
     runtime = (len(wasm) + len(bundled("runtime.js"))) / runs
     for at, own in enumerate(networks):
         weight = sum(len(packed(content)) for content in own.values())
         if own and left - runtime - weight < LARGEST / 20:
             notes.append(
-                f"the networks of run {at + 1} ({size(weight)}) are too large for a file of {size(LARGEST)}: it shows"
-                " the map and does not decode; latlas explore does"
+                f"the networks of run {at + 1} ({size(weight)}) are too large for a file of {size(largest(runs))}: it"
+                " shows the map and does not decode; latlas explore does"
             )
             networks[at] = {}
     used = [sum(len(packed(content)) for content in own.values()) for own in networks]
@@ -258,8 +268,11 @@ def _network(store: Inlined, name: str, content: bytes) -> Block:
 
 def _units(subject: Subject, part: str) -> dict[str, Any]:
     """What a network takes, and its items' units, which are those of the data: those of images in the page are not."""
-    scaling = subject.model.item.scaling
+    item = subject.model.item
+    scaling = item.scaling
     about: dict[str, Any] = {"type": "float64"} if scaling.own_range and part == "encoder" else {}
+    if not subject.pictorial and len(item.outside) > 1 and part == "encoder":
+        about["shape"] = list(item.outside)  # of signals and volumes, which the page has as rows
     if subject.pictorial and scaling.kind != "none":
         about["units"] = {"shift": list(scaling.shift), "scale": list(scaling.scale)}
     return about

@@ -518,8 +518,8 @@ export class MapOfRun {
     );
   }
 
-  /** The map as one picture, `scale` times as sharp as on screen. @param {number} scale @returns {Promise<Blob>} */
-  async picture(scale) {
+  /** The map as one picture, `scale` times as sharp as on screen. @param {number} scale @returns {HTMLCanvasElement} */
+  picture(scale) {
     const { width, height } = this.view;
     const before = this.ratio;
     this.ratio = scale;
@@ -532,9 +532,7 @@ export class MapOfRun {
     for (const canvas of this.canvases) context.drawImage(canvas, 0, 0);
     this.ratio = before;
     this.#resize();
-    return new Promise((resolve, reject) =>
-      whole.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
-    );
+    return whole;
   }
 }
 

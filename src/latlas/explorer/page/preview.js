@@ -152,7 +152,7 @@ export class Preview {
       const values = await run.decoder.decode(now.code, 1, true);
       if (!this.values) performance.mark("latlas-decoded");
       this.values = values;
-      paint(this.canvas, run, values, app.theme);
+      paint(this.canvas, run, values, app.theme, null, true);
       this.canvas.style.opacity = app.layers.doubt ? String(1 - 0.72 * doubt) : "1";
       app.tell("decoded", { side: this.side, now, values });
     } catch (error) {
