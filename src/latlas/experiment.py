@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from latlas import (
     gallery,
     invocation,
     metrics,
+    pacing,
     pca,
     probing,
     report,
@@ -124,6 +126,11 @@ def train(
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
+    if config.training.budget:
+        on = copy.deepcopy(model).to(device)
+        config, note = pacing.within_budget(config, dataset, on, brought, observer)
+        notes.append(note)
+        observer.note(note)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, model, dataset.binary),
@@ -318,6 +325,9 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     _follow(session)
     if selection.is_over(progress):
         return None
+    if config.training.snapshot_weights and progress.step == progress.start and not progress.setbacks:
+        count = len(training.snapshot_steps(config, length)) + (progress.step == 0)
+        session.observer.note(snapshots.weights_text(session.model, count))
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
         progress.wall = session.seconds
         if isinstance(event, training.SnapshotDue):
