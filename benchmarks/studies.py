@@ -5,8 +5,8 @@
 A study of tiny runs on the digits (MLP 64-64-2, batch 64) is carried out by `latlas study --jobs N`. Ten times a second
 the CPU seconds of its worker processes are read, and the seconds that they waited for a processor that other work held
 (/proc/PID/schedstat, Linux). A worker is busy while it computes or waits for a processor: on a machine of one's own
-there is no such wait, and on a shared one the share of CPU time alone would measure the others. Shares are of N workers' time,
-from the start of the first to the end of the last. Writes benchmarks/results/studies.json and .md.
+there is no such wait, and on a shared one the share of CPU time alone would measure the others. Shares are of the time
+of N workers, from the start of the first to the end of the last. Writes benchmarks/results/studies.json and .md.
 """
 
 from __future__ import annotations

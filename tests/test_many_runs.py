@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ import latlas
 from latlas import cli, compare, experiment
 from latlas.errors import InputError, LatlasError
 from latlas.progress import SILENT
-from latlas.studies import budget, leases, prepare, read, results, work
+from latlas.studies import budget, execute, leases, parallel, prepare, read, results, work
 from latlas.studies.budget import Cut, Size, Speed
 
 STUDY = """
@@ -311,6 +312,31 @@ def test_an_executor_that_gives_everything_back_untrained_ends(here: Path) -> No
         study("out", executor=pool)
 
 
+def test_tasks_stop_where_the_study_is_interrupted(here: Path) -> None:
+    class Interrupting(Inline):
+        def submit(self, fn: Any, /, *args: Any, **more: Any) -> Future[Any]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(execute.Interrupted):
+        study("out", executor=Interrupting())
+    assert not list(Path("out", leases.FOLDER).glob(".stop*"))
+    plan = prepare.plan(read("small.toml"), prepare.Options(out=Path("out")), SILENT)
+    job = execute._job(plan)
+    leases.request_stop(job.out, job.session).touch()
+    assert work.task(job.only(plan.runs[0])) == "stopped"
+    assert not (plan.out / plan.runs[0].folder).exists()
+
+
+def test_a_task_says_where_the_folder_is_not_shared(here: Path) -> None:
+    plan = prepare.plan(read("small.toml"), prepare.Options(out=Path("out")), SILENT)
+    Path("out").mkdir()
+    job = replace(execute._job(plan), folder="/nowhere")
+    with pytest.raises(
+        InputError, match="out: not seen where it is to be trained; processes have to share /nowhere"
+    ):
+        work.task(job)
+
+
 # Together
 
 
@@ -355,6 +381,44 @@ def test_data_that_changed_since_the_plan_fail_the_run(here: Path) -> None:
     np.savez("ramps.npz", x=images(160, seed=1), y=np.arange(160) % 3)
     with pytest.raises(InputError, match="the data are not those that the study was planned on"):
         work.dataset_of(plan.runs[0])
+
+
+class Dying:
+    """In the place of a worker: ends at once, killed, with the lease of the first run where it `takes` it."""
+
+    takes = True
+    made = 0
+
+    def __init__(self, job: work.Job) -> None:
+        Dying.made += 1
+        self.process, self.code = SimpleNamespace(pid=Dying.made, kill=lambda: None, wait=lambda *_: -9), -9
+        if self.takes:
+            values = {"machine": leases.machine_name(), "host": "here", "pid": Dying.made, "locked": True}
+            Path(job.out, leases.FOLDER, f"{FOLDERS[0]}.{Dying.made}").write_text(json.dumps(values))
+
+    def stop(self) -> None: ...
+
+    def end(self) -> str:
+        return "killed by SIGKILL"
+
+
+@pytest.mark.parametrize(
+    ("takes", "message"),
+    [
+        (True, "1 of 3 runs failed .*: its process ended 5 times at the same step .killed by SIGKILL"),
+        (False, "the processes that are to train end at once .killed by SIGKILL"),
+    ],
+)
+def test_processes_that_die_again_and_again_are_given_up(
+    here: Path, monkeypatch: pytest.MonkeyPatch, takes: bool, message: str
+) -> None:
+    monkeypatch.setattr(Dying, "takes", takes)
+    monkeypatch.setattr(Dying, "made", 0)
+    monkeypatch.setattr(parallel, "Worker", Dying)
+    monkeypatch.setattr(parallel, "LOOK", 0.001)
+    with pytest.raises(LatlasError, match=message):
+        study("out", part="1/3", jobs=2)
+    assert Dying.made >= parallel.MOST_DEATHS
 
 
 def test_jobs_train_the_same_runs(here: Path, whole: str) -> None:
