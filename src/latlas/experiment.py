@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from latlas import (
     gallery,
     invocation,
     metrics,
+    pacing,
     pca,
     probing,
     report,
@@ -126,6 +128,11 @@ def train(
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
+    if config.training.budget:
+        on = copy.deepcopy(model).to(device)
+        config, note = pacing.within_budget(config, dataset, on, brought, observer)
+        notes.append(note)
+        observer.note(note)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, model, dataset.binary),

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from latlas.data.options import DataOptions, Positive, Section
+from latlas.durations import parse_duration
+from latlas.errors import InputError
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"]
 OWN = "own"  # the name of a part that was brought along in Python
@@ -28,6 +30,15 @@ Group = Annotated[
 def _listed(names: object) -> object:
     """A text as a list of one name."""
     return (names,) if isinstance(names, str) else names
+
+
+def _length_of_time(text: str) -> str:
+    if text:
+        try:
+            parse_duration(text)
+        except InputError as error:
+            raise ValueError(error.message) from None
+    return text
 
 
 def _device_name(name: str) -> str:
@@ -261,6 +272,14 @@ class TrainingConfig(Section):
         int | None, Field(ge=1, description="passes over the training images; none given: by size")
     ] = None
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps; overrides epochs")] = None
+    budget: Annotated[
+        str,
+        AfterValidator(_length_of_time),
+        Field(
+            description="how long to train, as 60s, 10m or 2h: measured before training, it becomes the number of"
+            " steps, with which the schedules end; overrides steps and epochs"
+        ),
+    ] = ""
     batch_size: Annotated[
         int, Field(ge=1, description="images per step; batch normalisation needs 2 at least")
     ] = 128

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from latlas.durations import rounded
 from latlas.progress import Observer
 from latlas.runs import Run
 from latlas.studies import budget as budgets
@@ -22,7 +23,7 @@ def time_left_text(seconds: float | None) -> str:
     """The time that is left, as a part of a sentence."""
     if seconds is None:
         return "time left unknown, measuring with the first run"
-    return f"about {budgets.rounded(seconds)} of training left"
+    return f"about {rounded(seconds)} of training left"
 
 
 class Board:

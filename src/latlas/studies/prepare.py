@@ -18,6 +18,7 @@ from latlas import data as sources
 from latlas import machine, metrics, pca, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
+from latlas.durations import duration_text
 from latlas.errors import InputError
 from latlas.progress import Observer
 from latlas.runs import Run, is_run
@@ -149,7 +150,7 @@ def _plan(study: Study, options: Options, observer: Observer, threads: int) -> P
             raise InputError(
                 "is measured and cut by one process, which parts cannot agree on; leave it out, or the parts",
                 field="budget",
-                value=budgets.duration_text(budget),
+                value=duration_text(budget),
             )
         speeds, baselines = _measured(study, runs, observer)
         work = [[(run.size, speeds[run.kind]) for run in runs if run.seed == seed] for seed in seeds]
