@@ -492,10 +492,10 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder / "out")
 
 
-def owners(out: str) -> list[int]:
-    """The numbers of the processes that train at this moment."""
+def owners(out: str) -> dict[int, int]:
+    """The numbers of the processes that train at this moment, and how many steps each has said it is at."""
     seen = leases.look(Path(out), LONG_FOLDERS).values()
-    return [lease.pid for lease in seen if lease.state == "held"]
+    return {lease.pid: lease.done for lease in seen if lease.state == "held"}
 
 
 def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -508,20 +508,19 @@ def wait_until(true: Callable[[], object], process: subprocess.Popen[str]) -> No
 def test_a_study_whose_workers_are_killed_ends_in_the_same_bits(here: Path, long: str) -> None:
     """Twenty kills of a random worker at random moments, of the whole study among them."""
     (here / "small.toml").write_text(LONG)
-    rng, kills, command = random.Random(0), 0, ("study", "small.toml", "--jobs", 2, "--out", "out")
+    command = ("study", "small.toml", "--jobs", 2, "--out", "out")
     process = start(*command)
-    while kills < 20:
-        wait_until(lambda: owners("out"), process)
-        time.sleep(rng.uniform(0, 0.5))
-        if kills % 7 == 6:  # the study itself: its workers stop, and the same command goes on
+    for kill, at in enumerate(random.Random(0).choices(range(0, 300, 50), k=20)):
+        # At once, while its first steps are trained, or at some later moment.
+        wait_until(lambda at=at: any(done >= at for done in owners("out").values()), process)
+        if kill % 7 == 6:  # the study itself: its workers stop, and the same command goes on
             process.kill()
             finish(process)
             process = start(*command)
-        elif alive := owners("out"):
-            os.kill(rng.choice(alive), signal.SIGKILL)
         else:
-            continue
-        kills += 1
+            worker = max(alive := owners("out"), key=alive.__getitem__)
+            os.kill(worker, signal.SIGKILL)
+            wait_until(lambda worker=worker: worker not in owners("out"), process)
     code, _, err = finish(process)
     assert code == 0, err
     assert "killed by SIGKILL" in err

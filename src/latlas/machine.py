@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def processor() -> str:
     """The name of the processor, or of its kind where the system does not tell."""
     with contextlib.suppress(OSError):
@@ -91,6 +93,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # of the code as it was imported; Git would take longer than a small run's first steps
 def commit() -> str | None:
     """The Git commit of latlas, with -dirty where files differ from it; None outside a checkout or without Git."""
     root = Path(__file__).resolve().parents[2]
