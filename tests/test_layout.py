@@ -43,6 +43,7 @@ LAYERS = {
     "pca": "the closed form of a linear autoencoder, as a model",
     "densities": "densities fitted to codes afterwards",
     "machine": "device, threads, memory and signals",
+    "weights": "tensors by name, as safetensors files",
     "runs": "the run folder: configuration, log, checkpoints",
     "training": "the only training loop; draws and prints nothing",
     "continuing": "runs that are trained further, or start from the weights of another",

@@ -328,6 +328,9 @@ def _train(session: Session, stop: Callable[[], bool]) -> int | None:
     _follow(session)
     if selection.is_over(progress):
         return None
+    if config.training.snapshot_weights and progress.step == progress.start and not progress.setbacks:
+        count = len(training.snapshot_steps(config, length)) + (progress.step == 0)
+        session.observer.note(snapshots.weights_text(session.model, count))
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
         progress.wall = session.seconds
         if isinstance(event, training.SnapshotDue):

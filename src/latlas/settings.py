@@ -316,6 +316,10 @@ class TrainingConfig(Section):
     snapshot_epochs: Annotated[
         int | None, Field(ge=1, description="epochs between snapshots, instead of snapshot_every")
     ] = None
+    snapshot_weights: Annotated[
+        bool,
+        Field(description="keep the weights of each snapshot too, for the explorer's plane at that step"),
+    ] = False
 
 
 class EvaluationConfig(Section):
@@ -452,6 +456,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     yield (
         bool(config.training.start) and config.training.method == "pca",
         "training.start: training.method = pca is a closed form, which starts from nothing; leave it out",
+    )
+    yield (
+        config.training.snapshot_weights and config.training.method == "pca",
+        "training.snapshot_weights: training.method = pca takes no steps and has no snapshots; leave it out",
     )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (

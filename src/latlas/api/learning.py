@@ -229,10 +229,11 @@ def _written(value: object) -> str:
 
 
 def prune(*paths: RunLike) -> list[dict[str, Any]]:
-    """Removes what finished runs need no longer, their checkpoints: `run`, `before` and `after` in bytes for each.
+    """Removes what finished runs need no longer, their checkpoints and the weights of their snapshots: `run`, `before`
+    and `after` in bytes for each.
 
-    Weights, log, numbers and pictures stay, and the runs can still be trained further. Raises InputError, before
-    anything is removed, for no run, and for one that is unfinished or being trained.
+    The best weights, log, numbers and pictures stay, and the runs can still be trained further. Raises InputError,
+    before anything is removed, for no run, and for one that is unfinished or being trained.
     """
     if not paths:
         raise InputError("name the runs to prune")

@@ -166,7 +166,7 @@ def prune(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under runs/.")],
     as_json: Json = False,
 ) -> None:
-    """Remove the checkpoints of finished runs; weights, numbers and pictures stay."""
+    """Remove checkpoints and weights of snapshots of finished runs; best weights, numbers and pictures stay."""
     from latlas import api
     from latlas.text import size
 
