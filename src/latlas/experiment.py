@@ -107,18 +107,20 @@ class Session:
 
 def train(
     config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING,
-    tracker: Sequence[Tracker] = (),
+    tracker: Sequence[Tracker] = (), dataset: Dataset | None = None,
 ) -> Run:  # fmt: skip
     """Trains a configuration in a new run folder, then writes its numbers, pictures and report; each `tracker` follows.
 
-    Nothing is written before configuration and data are checked. Raises InputError for an error in either,
-    Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
+    A `dataset` that was read by this configuration before is not read again. Nothing is written before configuration
+    and data are checked. Raises InputError for an error in either, Interrupted when asked to stop (the run can be
+    resumed), LatlasError when training fails.
     """
     started = time.perf_counter()
     runs.refuse_existing(out)
     densities.check(config.pictures.densities)
     device = prepare(config.training)
-    dataset = sources.load(config.data, observer.progress, brought.data)
+    if dataset is None:
+        dataset = sources.load(config.data, observer.progress, brought.data)
     config, notes = resolve(config, dataset, brought)
     for note in (*dataset.notes, *notes):
         observer.note(note)
@@ -208,12 +210,14 @@ def resume(
     changes: Mapping[str, Any] | None = None,
     quick: bool = False,
     tracker: Sequence[Tracker] = (),
+    dataset: Dataset | None = None,
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
     `where` has the device, the threads and the data_dir to go on with, as before unless given. With `changes`, settings
     by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time.
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time. A `dataset` that was read
+    before is not read again.
 
     Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
@@ -237,9 +241,10 @@ def resume(
     ):
         if info[key] != now:
             observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
-    # Rows come in another order in windows: data that were in memory are read into it again.
-    memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
-    dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress, memory=memory)
+    if dataset is None:
+        # Rows come in another order in windows: data that were in memory are read into it again.
+        memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
+        dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress, memory=memory)
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
     session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
