@@ -24,6 +24,7 @@ from latlas.compare import denoising
 from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
+from latlas.distributed import World
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.metrics.reconstruction import restoration, restore
@@ -136,7 +137,7 @@ def loop(
 ) -> Iterator[training.Event]:  # fmt: skip
     config, model, optimizer = begun
     data, objective = batches(dataset, "train", model), objective_of(config, dataset.shape)
-    return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
+    return training.train(model, data, objective, optimizer, config, progress or Progress(), World(stop=stop))
 
 
 @pytest.mark.parametrize(("name", "strength"), [("gaussian", 0.5), ("masking", 0.3)])

@@ -122,8 +122,9 @@ def keep_memory() -> None:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived.
+def interruptible(say: bool = True) -> Iterator[Callable[[], bool]]:
+    """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived, and a line
+    on standard error does with `say`.
 
     A second signal interrupts at once. Outside the main thread signals are not handled.
     """
@@ -133,7 +134,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        print("stopping after this step", file=sys.stderr)
+        if say:
+            print("stopping after this step", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -36,22 +36,9 @@ ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
-PLACE = (
-    "kind",
-    "step",
-    "epoch",
-    "train",
-    "valid",
-)  # in a row of the log: where it stands, and its groups of numbers
-TERMS = (
-    "loss",
-    "grad_norm",
-    "distortion",
-    "rate",
-    "log_pz",
-    "log_qz",
-    "elbo",
-)  # of training, in a row of the log
+# In a row of the log: where it stands and its groups of numbers, and what there is of training.
+PLACE = ("kind", "step", "epoch", "train", "valid")
+TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz", "elbo")
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
@@ -462,12 +449,14 @@ def restore_checkpoint(
     return progress
 
 
-def load_checkpoint(path: Path, model: Model, optimizer: torch.optim.Optimizer) -> None:
-    """Loads the weights and the optimiser's state of a checkpoint.
+def load_checkpoint(
+    path: Path, model: Model, optimizer: torch.optim.Optimizer, content: bytes | None = None
+) -> Progress:
+    """Loads the weights and the optimiser's state of a checkpoint, a file or its `content`, and gives its progress.
 
     Raises InputError if the file is damaged or does not fit.
     """
-    tensors = _read_tensors(path)[0]
+    tensors, about = _read_tensors(path, content=content)
     _load_weights(
         model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, path
     )
@@ -482,6 +471,7 @@ def load_checkpoint(path: Path, model: Model, optimizer: torch.optim.Optimizer) 
             # Fused optimisers read memory linearly: moments need the memory format of their parameter.
             like = parameter if value.shape == parameter.shape else value
             state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+    return _progress_in(about.get("progress", ""), path)
 
 
 def _newest(run: Run, names: Sequence[str]) -> tuple[Path | None, Progress]:
@@ -571,12 +561,12 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
 
 
 def _read_tensors(
-    path: Path, names: Sequence[str] | None = None
+    path: Path, names: Sequence[str] | None = None, content: bytes | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors of these names, or all, and the metadata."""
+    """The tensors of these names, or all, and the metadata, of a file or its `content`."""
     try:
         # Not safe_open, which takes no path that is not UTF-8.
-        content = path.read_bytes()
+        content = path.read_bytes() if content is None else content
         tensors = load_tensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         chosen = tensors if names is None else {name: tensors[name] for name in names}

@@ -135,6 +135,7 @@ def train(
                              "from": from_run})  # fmt: skip
     from latlas import api
     from latlas.config import assignments
+    from latlas.distributed import leads
 
     changes = assignments(settings or [])
     if resume:
@@ -152,6 +153,8 @@ def train(
             **options,
             **where,
         )
+    if not leads():
+        return
     metrics = run.metrics
     show(result(run.path, metrics), as_json, summary(run.path, metrics))
 
