@@ -135,17 +135,18 @@ def train(
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
-    notes += training.check_shared(world, config, model, device, len(dataset.train))
+    for note in (shared := training.check_shared(world, config, model, device, len(dataset.train))):
+        observer.note(note)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, model, dataset.binary),
-        "run.json": (info := _info(dataset, device, [*dataset.notes, *notes], world)),
+        "run.json": (info := _info(dataset, device, [*dataset.notes, *notes, *shared], world)),
     }
     if config.training.start:
         info["start"] = continuing.load_start(config, model)
         observer.note(continuing.start_text(info["start"]))
     model, optimizer = _on_device(model, config, device, world)
-    if config.training.start or own_parts(brought):
+    if config.training.start or brought.has_parts:
         # The run has to go on from here even where the other one is gone, or one's own parts have other weights.
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
     world.wait()  # an error of another process comes before anything is written
@@ -158,18 +159,13 @@ def train(
     return _run(session, tracker)
 
 
-def own_parts(brought: Brought) -> bool:
-    """Whether parts of one's own were brought along."""
-    return any(getattr(brought, name) is not None for name in OF_TRAINING)
-
-
 def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> tuple[Config, Brought]:
     """Probes parts of one's own on training items; gives both with what is found out about an objective.
 
     Raises InputError for a part that is missing, and as `probing.probe` does.
     """
     check_brought(config, brought, OF_TRAINING)
-    if not own_parts(brought):
+    if not brought.has_parts:
         return config, brought
     rows = dataset.train.even_rows(probing.PROBED)
     x = Batches(dataset.train, dataset.scaling, model.device, model.dtype)(rows)
@@ -590,20 +586,3 @@ def _note_result(run: Run, values: dict[str, Any], observer: Observer) -> None:
         observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
     score = f"distortion {test['distortion']:.2f}" if test["elbo"] is None else f"ELBO {test['elbo']:.2f}"
     observer.note(f"{split} {score} {values['unit']}  report: {run.path / 'report.html'}")
-
-
-def redraw(
-    run: Run,
-    grid: tuple[int, int] | None,
-    span: tuple[float, float] | None,
-    data_dir: str = "",
-    observer: Observer = SILENT,
-) -> list[Path]:
-    """Draws a trained run's pictures anew, the manifold over another grid if given. Returns their paths.
-
-    Raises InputError when the run's data are missing.
-    """
-    dataset = runs.dataset_of(run, data_dir, observer.progress)
-    settings = gallery.settings_of(run.config)
-    settings = replace(settings, size=grid or settings.size, span=span or settings.span)
-    return gallery.draw(run, metrics.context_of(run, run.model(), dataset, observer=observer), settings)
