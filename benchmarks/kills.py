@@ -2,8 +2,8 @@
 
     python benchmarks/kills.py [--kills 20] [--processes 2] FOLDER
 
-torchrun restarts the processes with --max-restarts; one of them is killed at a random moment after the run has begun, or
-while it begins anew. The weights are compared with those of one process that nobody disturbed.
+torchrun restarts the processes with --max-restarts; one of them is killed at a random moment after the run has begun,
+or while it begins anew. The weights are compared with those of one process that nobody disturbed.
 """
 
 from __future__ import annotations
@@ -38,22 +38,26 @@ def train(folder: Path, name: str, launcher: list[str]) -> subprocess.Popen[byte
     return subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
 
 
-def kill_often(agent: subprocess.Popen[bytes], run: Path, kills: int, rng: random.Random) -> int:
+def kill_often(
+    agent: subprocess.Popen[bytes], run: Path, kills: int, rng: random.Random, longest: float
+) -> int:
     """Kills a process of the agent's again and again; gives how often."""
     met: set[int] = set()
-    while agent.poll() is None and len(met) < kills:
+    times = 0
+    while agent.poll() is None and times < kills:
         alive = [pid for pid in workers(agent.pid) if pid not in met]
         if not alive or not (run / "run.json").exists():
             time.sleep(0.1)
             continue
-        time.sleep(rng.uniform(0, 12))  # from the imports to the epochs after
+        time.sleep(rng.uniform(0, longest))  # from the imports to the epochs after
         chosen = rng.choice(workers(agent.pid) or [0])
         if chosen and agent.poll() is None and not (run / "report.html").exists():
             os.kill(chosen, signal.SIGKILL)
             met |= set(workers(agent.pid)) | {chosen}
-            print(f"kill {len(met)}: process {chosen}", flush=True)
+            times += 1
+            print(f"kill {times}: process {chosen}", flush=True)
             time.sleep(0.5)
-    return len(met)
+    return times
 
 
 def main() -> int:
@@ -64,6 +68,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--longest", type=float, default=15, help="seconds to wait for before a kill, at most"
+    )
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     from safetensors.torch import load_file
@@ -78,7 +85,8 @@ def main() -> int:
         "-m",
     ]
     agent = train(options.folder, "killed", launcher)
-    killed = kill_often(agent, options.folder / "killed", options.kills, random.Random(options.seed))
+    rng = random.Random(options.seed)
+    killed = kill_often(agent, options.folder / "killed", options.kills, rng, options.longest)
     codes = [agent.wait(), alone.wait()]
     one, other = (load_file(options.folder / name / "model.safetensors") for name in ("alone", "killed"))
     apart = max(float((one[k] - other[k]).abs().max() / one[k].abs().max()) for k in one)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -177,6 +180,7 @@ def wait_for(path: Path, processes: list[BaseProcess], size: int = 0) -> None:
         time.sleep(0.002)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_all_stop_at_one_step_and_another_number_goes_on(
     source: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -205,35 +209,86 @@ def test_asked_to_stop_all_stop_at_one_step_and_another_number_goes_on(
     assert_same_run(out, undisturbed)
 
 
+def errors(folder: Path) -> list[str]:
+    return [line for text in printed(folder, "err") for line in text.splitlines() if "error" in line]
+
+
+NORMALISED = ["{source}", "--set", "network.name=conv", "--set", "network.batch_norm=true"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["{source}", "--epochs", "none"], "--epochs"),
-        (["{source}", "--lr", "-1"], "--lr"),
-        (["nowhere.npy"], "nowhere.npy"),
-        (["{source}", "--set", "network.name=fashion", "--image-size", "28x28"], "several"),
+        (["{source}", "--lr", "-1"], "--lr: optimizer.lr = -1.0: expected greater than 0"),
+        pytest.param(["{source}", "--epochs", "none"], "--epochs", marks=pytest.mark.slow),
+        pytest.param(["nowhere.npy"], "nowhere.npy", marks=pytest.mark.slow),
+        pytest.param(NORMALISED, "batch normalisation needs whole batches", marks=pytest.mark.slow),
     ],
 )
 def test_an_error_of_all_is_printed_once(
     source: Path, tmp_path: Path, arguments: list[str], said: str
 ) -> None:
-    given = [a.format(source=source) for a in arguments]
-    if said == "several":
-        given, said = [str(source), "--set", "network.name=conv", "--set", "network.batch_norm=true"], "batch"
-    processes = train(2, tmp_path, *given, "--out", tmp_path / "run")
-    assert ranks.codes(processes) == [2, 2]
-    lines = [line for text in printed(tmp_path, "err") for line in text.splitlines() if "error" in line]
-    assert len(lines) == 1, lines
-    assert said in lines[0]
+    given = [argument.format(source=source) for argument in arguments]
+    assert ranks.codes(train(2, tmp_path, *given, "--out", tmp_path / "run")) == [2, 2]
+    assert len(errors(tmp_path)) == 1
+    assert said in errors(tmp_path)[0]
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_one_ends_all_before_anything_is_written(source: Path, tmp_path: Path) -> None:
     processes = train(
         2, tmp_path, "fashion-mnist", "--out", tmp_path / "run", LATLAS_DATA=str(tmp_path / "no")
     )
-    found = ranks.codes(processes)
-    lines = [line for text in printed(tmp_path, "err") for line in text.splitlines() if "error" in line]
-    assert found == [2, 2], printed(tmp_path, "err")
-    assert len(lines) == 1, lines
+    assert ranks.codes(processes) == [2, 2]
+    assert len(errors(tmp_path)) == 1
+    assert "latlas data fetch fashion-mnist" in errors(tmp_path)[0]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_is_killed_ends_the_others_with_one_line(
+    source: Path, undisturbed: Path, tmp_path: Path, victim: int
+) -> None:
+    out = tmp_path / "run"
+    processes = train(2, tmp_path, source, "--out", out, "--epochs", LENGTH, *SETTINGS)
+    wait_for(out / "log.jsonl", processes, 1)
+    os.kill(processes[victim].pid or 0, signal.SIGKILL)
+    assert sorted(ranks.codes(processes), key=str) == [-signal.SIGKILL, 1]
+    assert len(errors(tmp_path)) == 1
+    assert (
+        "is gone: it was killed, or its machine stopped; continue from the last checkpoint with: latlas train"
+        in (errors(tmp_path)[0])
+    )
+    assert cli.run(["train", "--resume", str(out), "-q"]) == 0
+    assert_same_run(out, undisturbed)
+
+
+def children(pid: int) -> list[int]:
+    done = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(child) for child in done.stdout.split()]
+
+
+@pytest.mark.slow
+def test_torchrun_restarts_them_and_they_go_on(source: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """Killed twice at random moments after training has begun; the folder has the name that latlas gave it."""
+    rng, out = random.Random(0), tmp_path / "runs" / "ramps-vae-1"
+    launcher = ["torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "5", "-m", "latlas"]
+    command = [sys.executable, "-m", *launcher, "train", str(source), "--epochs", str(LENGTH), *SETTINGS]
+    with (tmp_path / "log").open("wb") as log:
+        agent = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
+    for _ in range(2):
+        while not (out / "log.jsonl").exists() or len(children(agent.pid)) < 2:
+            assert agent.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        time.sleep(rng.uniform(0, 5))
+        if agent.poll() is None and (alive := children(agent.pid)):
+            os.kill(rng.choice(alive), signal.SIGKILL)
+            time.sleep(1)
+    assert agent.wait(300) == 0, (tmp_path / "log").read_text()
+    assert f"restarted: going on with runs/{out.name}" in (tmp_path / "log").read_text()
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [out.name]
+    assert_same_run(out, undisturbed)
