@@ -139,3 +139,14 @@ def all_cases(rank: int, environment: Environment, names: list[str], out: Path) 
     for name in names:
         with distributed.joined() as world:
             torch.save(trained(name, world), out / f"{name}-{world.size}-{rank}.pt")
+
+
+def in_a_group(rank: int, environment: Environment, names: list[str], out: Path) -> None:
+    """The same in a process group that is there already, as Ray Train begins one; it stays."""
+    os.environ |= environment
+    torch.distributed.init_process_group("gloo")
+    for name in environment:
+        if name != "RANK":
+            del os.environ[name]
+    all_cases(rank, {}, names, out)
+    assert torch.distributed.is_initialized()

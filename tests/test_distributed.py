@@ -126,6 +126,16 @@ def test_the_same_batches_give_the_same_run(cases: Path, name: str) -> None:
                 )
 
 
+def test_a_process_group_that_is_there_is_joined(tmp_path: Path) -> None:
+    names = ["elbo", "infovae"]
+    assert ranks.codes(ranks.start(ranks.in_a_group, 2, names, tmp_path)) == [0, 0]
+    for name in names:
+        weights = [torch.load(tmp_path / f"{name}-2-{rank}.pt")["weights"] for rank in range(2)]
+        for key, value in ranks.trained(name, World())["weights"].items():
+            assert torch.equal(weights[0][key], weights[1][key])
+            torch.testing.assert_close(weights[0][key], value, rtol=1e-10, atol=1e-12)
+
+
 # Whole runs.
 LENGTH = 12
 SETTINGS = [

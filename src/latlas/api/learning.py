@@ -146,7 +146,8 @@ def train(
     configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
     must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the
     ELBO, its terms and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow
-    or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them.
+    or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them. Processes that a launcher started
+    together train one run together: each makes this call (docs/several-processes.md).
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
