@@ -216,15 +216,15 @@ class Linear:
         }
 
 
-def table(n: int = 90) -> dict[str, Any]:
-    """A run on a table: two columns of three are the code, in units of their own."""
+def table(n: int = 90, more: int = 0) -> dict[str, Any]:
+    """A run on a table: two columns of three are the code, in units of their own; `more` columns hardly move."""
     draw = np.random.default_rng(1)
     codes = draw.normal(size=(n, 2)).astype(np.float32)
-    weight = np.array([[10, 0, 1], [0, 0.5, 1]], np.float32)
-    bias = np.array([100, 3, 0], np.float32)
+    weight = np.array([[0.0] * more + [10, 0, 1], [0.0] * more + [0, 0.5, 1]], np.float32)
+    bias = np.array([7.0] * more + [100, 3, 0], np.float32)
     values = codes @ weight + bias
     inverse = np.linalg.pinv(weight)
-    names = ["height in cm", HOSTILE, "x"]
+    names = [*(f"gene {k}" for k in range(more)), "height in cm", HOSTILE, "x"]
     columns = [
         {"name": c, "least": float(v.min()), "most": float(v.max()), "mean": float(v.mean())}
         for c, v in zip(names, values.T, strict=True)
@@ -232,16 +232,21 @@ def table(n: int = 90) -> dict[str, Any]:
     return {
         "name": "table",
         "kind": "table",
-        "shape": [3],
+        "shape": [3 + more],
         "latent": 2,
         "classes": [],
         "columns": columns,
         "scaling": {"shift": values.mean(0).tolist(), "scale": values.std(0).tolist()},
-        "items": {"n": n, "codes": block(codes), "values": block(values.astype(np.float32))},
+        "items": {
+            "n": n,
+            "codes": block(codes),
+            "values": block(values.astype(np.float32)),
+            "names": [f"patient {i}" for i in range(n)],
+        },
         "sample": {"codes": block(codes[::-1])},
         "projections": [{"kind": "identity", "title": "The two latent dimensions"}],
-        "decoder": {"kind": "onnx", "model": block(onnx_linear(weight, bias, (2,), (3,)))},
-        "encoder": {"kind": "onnx", "model": block(onnx_linear(inverse, -bias @ inverse, (3,), (2,)))},
+        "decoder": {"kind": "onnx", "model": block(onnx_linear(weight, bias, (2,), (3 + more,)))},
+        "encoder": {"kind": "onnx", "model": block(onnx_linear(inverse, -bias @ inverse, (3 + more,), (2,)))},
     }
 
 

@@ -35,7 +35,7 @@ def trained(folder: Path, name: str, array: np.ndarray, **settings: Any) -> Run:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs with two, one and four latent dimensions, of an autoencoder, on vectors, RGB images and a table."""
     folder = tmp_path_factory.mktemp("films")
-    trained(folder, "two", images(120))
+    trained(folder, "two", images(120), **{"training.snapshot_weights": True})
     trained(folder, "one", images(120), **{"model.latent": 1})
     trained(folder, "four", images(120), **{"model.latent": 4})
     trained(folder, "point", images(120), **POINT)
@@ -94,6 +94,45 @@ def test_the_last_snapshot_is_what_the_last_weights_make(folder: Path) -> None:
     decoded = model.decode(grid.reshape(-1, 2)).reshape(20, 20, 8, 6, 1)
     np.testing.assert_allclose(run.snapshots("manifold")[-1][1], decoded, atol=0.51)
     np.testing.assert_allclose(run.snapshots()[-1][1], model.sample(64, seed=0), atol=0.51)
+
+
+def test_weights_of_a_snapshot_are_those_that_made_it(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "two", tmp_path / "run")
+    run = runs.find(tmp_path / "run")
+    dataset = runs.dataset_of(run)
+    assert [step for step, _ in run.snapshot_files(".safetensors")] == [0, 2, 4, 6]
+    for step, codes in run.snapshots("codes"):
+        np.testing.assert_allclose(codes, snapshots.model_at(run, step).encode(dataset.test.x), atol=1e-6)
+    last = run.path / "snapshots" / "00000006.safetensors"
+    assert last.read_bytes() == (run.path / runs.WEIGHTS).read_bytes()
+    last.write_bytes(last.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"00000006\.safetensors: damaged"):
+        snapshots.model_at(run, 6)
+    before, after = runs.prune(run)
+    assert before - after > 4 * sum(t.nbytes for t in run.model().state_dict().values())
+    assert not run.snapshot_files(".safetensors")
+    assert len(run.snapshot_files()) == 4
+    assert not runs.find(folder / "four").snapshot_files(".safetensors")  # unless asked for
+
+
+def test_what_weights_of_snapshots_take_is_said_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "digits", "--latent", "2", "--steps", "4", "--out", str(tmp_path / "run"), "--quick"]
+    settings = ["training.snapshot_every=2", "training.snapshot_weights=true", "network.hidden=[8]"]
+    assert cli.run([*command, *(word for each in settings for word in ("--set", each))]) == 0
+    size = sum(t.nbytes for t in runs.find(tmp_path / "run").model().state_dict().values())
+    lines = capsys.readouterr().err.splitlines()
+    (said,) = (line for line in lines if "snapshot_weights" in line)
+    assert said == (
+        f"the weights of 3 snapshots are kept (training.snapshot_weights): {size / 1000:.1f} kB each,"
+        f" {3 * size / 1000:.1f} kB in all; latlas prune removes them"
+    )
+    assert lines.index(said) < next(i for i, line in enumerate(lines) if line.startswith("epoch"))
+    refused = [*command[:-3], "--out", str(tmp_path / "no"), "--recipe", "pca", "--set", settings[1]]
+    assert cli.run(refused) == 2
+    assert "training.snapshot_weights: training.method = pca takes no steps" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
 
 
 def test_the_plane_of_an_autoencoder_follows_its_own_codes(folder: Path) -> None:

@@ -36,6 +36,7 @@ from latlas.diagnosis import (
     wording,
 )
 from latlas.diagnosis.evidence import Drift, Gap, Latents, Layer, Noise, Scores
+from latlas.diagnosis.finding import about_of
 from latlas.diagnosis.latent_rules import beta_limit
 from latlas.diagnosis.rule import standard_errors
 from latlas.likelihoods import LIKELIHOODS
@@ -236,6 +237,28 @@ def test_too_early_weight_and_idle_dimensions_are_told_apart() -> None:
     assert latent_rules.too_many(pressed) is None
 
 
+def test_findings_say_which_dimensions_or_that_places_they_are_about() -> None:
+    own = Latents(np.array([1e-4, 0.9, 1e-4, 0.9, 0.9]), np.array([1, 1, 1, 1, 1e-4]), None, 50.0, 0.1)
+    none = replace(evidence(), latents=collapsed_latents(), modes=np.full(3, 0.1))
+    some = replace(evidence(), latents=own, modes=np.full(5, 0.1))
+    whole = latent_rules.collapsed(changed(none, likelihood__sigma=2.0))
+    part = latent_rules.partly_collapsed(changed(some, objective__beta=8.0))
+    idle = latent_rules.too_many(replace(some, modes=np.full(5, 40.0)))
+    for found, dimensions in ((whole, (0, 1, 2)), (part, (0, 2, 4)), (idle, (0, 2, 4))):
+        assert found is not None
+        assert (found.about, found.dimensions) == ("dimensions", dimensions)
+        stored = json.loads(json.dumps(wording.described(found, Path("run"))))
+        assert about_of(stored) == ("dimensions", list(dimensions))
+        # Files from before findings said so have the names alone.
+        old = {key: value for key, value in stored.items() if key not in ("about", "dimensions")}
+        assert about_of(old) == ("dimensions", [])
+    other = latent_rules.too_few(replace(some, latents=collapsed_latents(5, 5)))
+    assert other is None or other.about is None
+    assert about_of({"name": "prior-mismatch"}) == ("places", [])
+    assert about_of({"name": "posterior-collapse", "about": None}) == (None, [])
+    assert about_of({"name": "overfitting", "about": ["?"], "dimensions": None}) == (None, [])
+
+
 def test_a_decoder_cut_from_its_codes_is_found() -> None:
     config, model, rows = trained(table(), training__epochs=10)
     with torch.no_grad():
@@ -250,6 +273,7 @@ def test_holes_are_found_where_the_rate_is_free() -> None:
     config, model, rows = trained(table(), objective__beta=0.001)
     e = gathered(config, model, table(), rows)
     assert finding(e, latent_rules.holes).settings == {"objective.beta": 1.0}
+    assert finding(e, latent_rules.holes).about == "places"
     assert finding(e, likelihood_rules.loss_scale).name == "rate-without-weight"
 
 

@@ -7,9 +7,11 @@ import contextlib
 import gzip
 import html
 import http.client
+import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import threading
@@ -22,7 +24,7 @@ import pytest
 from PIL import Image
 
 import latlas
-from latlas import cli
+from latlas import cli, snapshots
 from latlas.api import exploring
 from latlas.console import Console
 from latlas.errors import InputError
@@ -52,7 +54,12 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Run:
         place.mkdir(parents=True, exist_ok=True)
         Image.fromarray((255 * picture).astype(np.uint8)).save(place / f"{i}.png")
     source, out = str(folder / "photos"), folder / "run"
-    settings = {**SMALL, "network.name": "mlp", "training.snapshot_every": 20}
+    settings = {
+        **SMALL,
+        "network.name": "mlp",
+        "training.snapshot_every": 20,
+        "training.snapshot_weights": True,
+    }
     return latlas.train(source, latent=2, steps=60, out=out, settings=settings, quiet=True)
 
 
@@ -110,15 +117,97 @@ def test_the_data_are_those_of_the_run(two: Run) -> None:
     json.dumps(data, allow_nan=False)  # plain values throughout
 
 
+def test_findings_point_at_what_they_say_they_are_about(two: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"title": "t", "evidence": "e", "cause": "c", "remedy": "r", "level": "notice"}
+    findings = [
+        {**said, "name": "a", "about": "dimensions", "dimensions": [1]},
+        {**said, "name": "b", "about": "places", "dimensions": []},
+        {**said, "name": "prior-collapse-holes", "about": None, "dimensions": []},  # a name says nothing
+        {**said, "name": "prior-mismatch"},  # of a file from before `about`
+    ]
+    measured = two.metrics | {"findings": findings}
+    monkeypatch.setattr(Run, "metrics", property(lambda run: measured))
+    rows = run_data(subject_of(two), Addressed(), "run0")["findings"]
+    assert [("dimensions" in row, "regions" in row) for row in rows] == [
+        (True, False), (False, True), (False, False), (False, True),
+    ]  # fmt: skip
+    assert rows[0]["dimensions"] == [1]
+
+
 def test_snapshots_move_to_where_the_points_are(two: Run) -> None:
     store, subject = Addressed(), subject_of(two)
     kept = run_data(subject, store, "run0")["projections"][0]["snapshots"]
-    rows, places = array(store, kept["items"]), array(store, kept["places"])
-    assert kept["steps"][0] == 0
-    assert kept["steps"] == sorted(set(kept["steps"]))
-    assert places.shape == (len(kept["steps"]), len(rows), 2)
-    last = dict(two.snapshots("codes"))[kept["steps"][-1]]
-    np.testing.assert_allclose(places[-1], last, rtol=2e-3, atol=2e-3)
+    places, stored = array(store, kept["places"]), dict(two.snapshots("codes"))
+    assert kept["steps"] == [0, 20, 40, 60]
+    assert "items" not in kept  # all
+    assert places.shape == (4, len(dataset_of(two).test), 2)
+    for step, found in zip(kept["steps"], places, strict=True):
+        np.testing.assert_allclose(found, stored[step], rtol=2e-3, atol=2e-3)
+
+
+def test_planes_of_earlier_steps_are_decoded_with_the_weights_of_then(two: Run) -> None:
+    store, subject = Addressed(), subject_of(two)
+    (projection,) = run_data(subject, store, "run0")["projections"]
+    kept = projection["snapshots"]
+    planes = []
+    for step, plane in zip(kept["steps"], kept["backgrounds"], strict=True):
+        assert plane["box"] == projection["background"]["box"]
+        content = store.contents[plane["atlas"]["image"]["url"].removeprefix("blocks/")]
+        picture = np.asarray(Image.open(io.BytesIO(content)).convert("L"), np.float64) / 255
+        (x0, y0, x1, y1), columns, rows = plane["box"], plane["columns"], plane["rows"]
+        x = x0 + (x1 - x0) * (np.arange(columns) + 0.5) / columns
+        y = y0 + (y1 - y0) * (np.arange(rows) + 0.5) / rows
+        codes = np.stack([each.ravel() for each in np.meshgrid(x, y)], 1).astype(np.float32)
+        made = snapshots.model_at(two, step).decode(codes, "model").reshape(rows, columns, 8, 8)
+        exact = made.transpose(0, 2, 1, 3).reshape(8 * rows, 8 * columns).clip(0, 1)
+        assert np.abs(picture - exact).mean() < 0.02  # WebP loses a little
+        planes.append(exact)
+    assert np.abs(planes[0] - planes[-1]).mean() > 0.05
+
+
+def copy_of(run: Run, folder: Path, *gone: str) -> Run:
+    shutil.copytree(run.path, folder)
+    for pattern in gone:
+        for path in (folder / "snapshots").glob(pattern):
+            path.unlink()
+    return Run(folder)
+
+
+def test_without_weights_it_is_said_what_keeps_them(two: Run, four: Run, tmp_path: Path) -> None:
+    near, pca, axes = (
+        each["snapshots"] for each in run_data(subject_of(four), Addressed(), "run0")["projections"]
+    )
+    for each in (near, pca, axes):
+        assert "training.snapshot_weights=true keeps them" in each["lacks"]
+        assert "backgrounds" not in each
+    assert "nearest anchors" in near["note"]
+    assert "note" not in pca
+    pruned = copy_of(two, tmp_path / "pruned", "*.safetensors")
+    store, subject = Addressed(), subject_of(pruned)
+    kept = run_data(subject, store, "run0")["projections"][0]["snapshots"]
+    assert kept["lacks"].endswith("no longer in the run's folder.")
+    one = copy_of(two, tmp_path / "one", "00000020.safetensors")
+    kept = run_data(subject_of(one), Addressed(), "run0")["projections"][0]["snapshots"]
+    assert [plane is None for plane in kept["backgrounds"]] == [False, True, False, False]
+    # Weights alone are enough: codes are made again.
+    bare = copy_of(two, tmp_path / "bare", "*.npz")
+    store = Addressed()
+    kept = run_data(subject_of(bare), store, "run0")["projections"][0]["snapshots"]
+    last = dict(two.snapshots("codes"))[60]
+    np.testing.assert_allclose(array(store, kept["places"])[-1], last, rtol=2e-3, atol=2e-3)
+    kept = run_data(subject_of(two), Addressed(), "run0", 100.0)["projections"][0]["snapshots"]
+    assert "no room in this file" in kept["lacks"]
+
+
+def test_codes_of_earlier_steps_lie_where_the_maps_put_them(four: Run, maps: list[Map]) -> None:
+    store, subject = Addressed(), subject_of(four)
+    stored = four.snapshots("codes")
+    for one, data in zip(maps, run_data(subject, store, "run0")["projections"], strict=True):
+        kept = data["snapshots"]
+        places = array(store, kept["places"])
+        for (step, codes), at, found in zip(stored, kept["steps"], places, strict=True):
+            assert step == at
+            np.testing.assert_allclose(found, one.place(codes), rtol=2e-3, atol=2e-2)
 
 
 def test_maps_and_their_inverses(four: Run, maps: list[Map]) -> None:
@@ -187,7 +276,7 @@ def test_a_notebook_shows_the_file(two: Run, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: ({}, {}))
     shown = two.explore(quiet=True)
     frame = shown._repr_html_()
-    assert 'sandbox="allow-scripts"' in frame
+    assert 'sandbox="allow-scripts allow-downloads"' in frame
     assert html.unescape(re.search(r'srcdoc="([^"]*)"', frame)[1]) == shown.page
 
 
@@ -214,13 +303,15 @@ def test_what_is_too_large_for_a_file_is_said(two: Run, monkeypatch: pytest.Monk
     heavy = {"encoder": b"", "decoder": os.urandom(600_000)}
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: (dict(heavy), {}))
     monkeypatch.setattr(onefile, "LARGEST", 800_000)
+    monkeypatch.setattr(onefile, "SECOND", 500_000)
+    assert len(onefile.one_file([*opened, *opened], opened[0][1].observer).text) <= 1_300_000
     page = onefile.one_file(opened, opened[0][1].observer)
     assert len(page.text) <= 800_000
     assert len(page.notes) == 1
     assert "too large" in page.notes[0]
     assert "decoder" not in data_in(page.text)["runs"][0]
     assert "runtime" not in data_in(page.text)
-    room = onefile.MAPS + 10_000
+    room = (onefile.MAPS + 10_000) / (1 - onefile.EARLIER)
     whole, thumbnails = onefile._chosen(*opened[0], room, notes := [])
     assert (len(whole.rows), notes) == (len(opened[0][1].test), [])
     assert thumbnails is not None
@@ -279,11 +370,19 @@ def test_the_file_needs_nothing_from_outside(exported: tuple[Path, Any], two: Ru
 
 def test_two_runs_make_one_file(two: Run, four: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: ({}, {}))
-    for other, same in ((four, False), (two, True)):
-        latlas.export(two, other, html=tmp_path / "both.html", quiet=True)
+    validated = latlas.train(
+        "digits",
+        latent=3,
+        steps=2,
+        out=tmp_path / "run",
+        settings={**SMALL, "data.validation": 0.3},
+        quiet=True,
+    )
+    for one, other, same in ((two, four, False), (two, two, True), (four, validated, True)):
+        latlas.export(one, other, html=tmp_path / "both.html", quiet=True)
         text = (tmp_path / "both.html").read_text("utf-8")
         data = data_in(text)
-        assert [run["latent"] for run in data["runs"]] == [2, 2 if same else 4]
+        assert [run["latent"] for run in data["runs"]] == [run.config.model.latent for run in (one, other)]
         assert data["same_items"] is same
         elements = re.findall(r'type="text/plain" id="([^"]*)"', text)
         assert len(set(elements)) == len(elements)
@@ -478,7 +577,8 @@ def check_page(tab: Any, *runs: Run) -> None:
         expected = model.decode(code, units)
         flat = expected.ravel()
         found = tab.evaluate(f"c => latlas.runs[{at}].decode(c).then(x => [...x])", code[0].tolist())
-        assert np.abs((np.array(found) - flat) / scale).max() < BYTE
+        found = np.reshape(found, expected.shape)  # the scale is one for each channel
+        assert np.abs((found - expected) / scale).max() < BYTE
         asked = f"x => latlas.runs[{at}].encode(x).then(q => [...q.mean, ...q.std])"
         q = model.posterior(expected, units)
         moments = np.concatenate([q.mean.detach().ravel(), q.stddev.detach().ravel()])
@@ -499,6 +599,36 @@ def test_the_file_works_offline_without_webgl(browser: Any, exported: tuple[Path
     tab = visited(browser, exported[0].as_uri(), offline=True)
     check_page(tab, two)
     assert HOSTILE in tab.evaluate("document.body.textContent")
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_signals_and_volumes_decode_in_the_file(browser: Any, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    t = np.linspace(0, 1, 24)[:, None]
+    arrays = {
+        "signals": 5 * np.sin(9 * t * draw.uniform(1, 2, (60, 1, 2))) + [0, 40],
+        "volumes": draw.random((60, 1, 1, 1, 1)) * np.ones((60, 6, 5, 4, 1)),
+    }
+    runs = []
+    for name, x in arrays.items():
+        np.save(tmp_path / f"{name}.npy", x)
+        settings = {"pictures.draw": False, "network.channels": [4, 8]}
+        settings |= {"data.layout": "NLC"} if name == "signals" else {}
+        runs.append(
+            latlas.train(
+                tmp_path / f"{name}.npy",
+                latent=2,
+                steps=4,
+                out=tmp_path / name,
+                settings=settings,
+                quiet=True,
+            )
+        )
+    done = latlas.export(*runs, html=tmp_path / "both.html", quiet=True)
+    assert done.left_out == ()
+    tab = visited(browser, (tmp_path / "both.html").as_uri(), offline=True)
+    check_page(tab, *runs)
 
 
 @pytest.mark.browser

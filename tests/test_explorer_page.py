@@ -17,6 +17,8 @@ import pytest
 from explorer_data import BUNDLE, HOSTILE, SIDE, Linear, page, table
 from PIL import Image
 
+from latlas.api.exploring import Explorer
+
 SOURCES = BUNDLE.parent / "page"
 AXE = SOURCES / "node_modules" / "axe-core" / "axe.min.js"
 BYTE = 1 / 255
@@ -218,6 +220,29 @@ def test_a_morph_is_played_and_saved(tab: Any, model: Linear) -> None:
     tab.get_by_role("button", name="Clear", exact=True).first.click()
 
 
+def test_a_walk_keeps_its_start_and_is_a_link(tab: Any, model: Linear) -> None:
+    tab.evaluate("latlas.state = '#tab=item&item=4'")
+    tab.get_by_role("button", name="Walk from here").click()
+    tab.evaluate("latlas.state = '#tab=morph&item=9&walk=i4_0.5,-0.25_i9999_1'")
+    assert tab.evaluate("latlas.state.walk.map(stop => stop.item)") == [4, -1]
+    rows = list(csv.DictReader(io.StringIO(saved(tab, "Codes as CSV").decode())))
+    ends = [[float(rows[at]["z1"]), float(rows[at]["z2"])] for at in (0, 47)]
+    np.testing.assert_allclose(ends, [model.codes[4], [0.5, -0.25]], atol=1e-3)
+    tab.evaluate("latlas.state = '#tab=item&item=7'")
+    tab.get_by_role("button", name="Walk from here").click()
+    tab.evaluate("latlas.state = '#tab=morph&item=11'")  # a link without stops leaves those that are chosen
+    assert tab.locator(".stops button").count() == 2
+    tab.get_by_role("button", name="Clear", exact=True).first.click()
+
+
+def test_the_lines_of_the_density_are_explained(tab: Any) -> None:
+    words = tab.get_by_text("dashed ones 50 % and 90 % of the prior")
+    assert not words.is_visible()
+    for shown in (True, False):
+        tab.get_by_role("button", name="Density").click()
+        assert words.is_visible() is shown
+
+
 def test_two_groups_make_an_axis(tab: Any, model: Linear) -> None:
     tab.get_by_role("tab", name="Groups").click()
     means = []
@@ -287,9 +312,47 @@ def test_training_is_played_through(tab: Any) -> None:
     plane, points = json.loads(tab.evaluate(sums))
     tab.locator("[data-latlas=time]").fill("0")
     settled(tab, f"JSON.parse({sums}).every((v, k) => v != [{plane}, {points}][k])")
-    assert (tab.locator(".time").text_content() or "").endswith("step 0")
+    assert tab.locator(".time output").text_content() == "step 0"
     tab.locator("[data-latlas=time]").fill("3")
     settled(tab, f"{sums} == '[{plane},{points}]'")
+
+
+def test_the_pointer_shows_what_was_decoded_then(tab: Any, model: Linear) -> None:
+    tab.evaluate("latlas.state = '#at=0,0,1&layers=points,plane'")
+    for step, scale in ((0, 0.1), (1, 0.5)):
+        tab.locator("[data-latlas=time]").fill(str(step))
+        move(tab, 0.55 + 0.02 * step, 0.42)
+        x, y = tab.evaluate("latlas.shown.place")
+        cell = [-4 + 8 * (np.floor((v + 4) / 8 * 16) + 0.5) / 16 for v in (x, y)]
+        expected = np.round(255 * model.decode(scale * np.array([cell], np.float32)).clip(0, 1)).ravel()
+        settled(tab, f"({PREVIEW})().some((v, i) => Math.abs(v - {expected.tolist()}[i]) > 1) == false")
+        assert tab.locator(".place").first.text_content() == f"Under the pointer at step {50 * step}"
+    tab.locator("[data-latlas=time]").fill("3")  # and at the end again what is decoded now
+    expected = np.round(255 * model.decode(np.array([[x, y]], np.float32)).clip(0, 1)).ravel()
+    settled(tab, f"({PREVIEW})().some((v, i) => Math.abs(v - {expected.tolist()}[i]) > 1) == false")
+    assert tab.locator(".place").first.text_content() == "Under the pointer"
+
+
+def test_what_a_step_lacks_is_said(browser: Any, tmp_path: Path) -> None:
+    run = Linear(3).run("three")
+    snapshots = run["projections"][0]["snapshots"]
+    snapshots |= {"note": "By neighbours.", "lacks": "Needs training.snapshot_weights=true."}
+    other = {"kind": "axes", "title": "Dimensions 1 and 2", "axes": [0, 1], "rest": [0, 0, 0]}
+    run["projections"].append(other)
+    tab = opened(browser, tmp_path / "three.html", page([run]))
+    words = tab.locator(".time .fine")
+    assert words.text_content() == ""
+    tab.locator("[data-latlas=time]").fill("1")
+    said = (
+        "By neighbours. Needs training.snapshot_weights=true. Doubt and density are known of the end alone."
+    )
+    settled(tab, f"document.querySelector('.time .fine').textContent == {json.dumps(said)}")
+    move(tab, 0.5, 0.5)
+    settled(tab, "document.querySelector('.place').textContent.includes('weights of the end of training')")
+    tab.locator("[data-latlas=time]").fill("3")
+    assert words.text_content() == ""
+    assert tab.troubles == []
+    tab.context.close()
 
 
 def test_axe_finds_nothing_serious(tab: Any) -> None:
@@ -341,6 +404,11 @@ def test_two_runs_follow_each_other_by_picture(browser: Any, model: Linear, tmp_
         np.testing.assert_allclose(found, by_neighbours(other.codes[:, :2], other.codes, code[:2]), atol=1e-5)
     tab.evaluate("latlas.state = '#run=1&item=5'")
     assert tab.evaluate("latlas.runs[1].shown.from") == "item"
+    tab.get_by_text("Take away").click()
+    sides = [tab.locator("[data-latlas=map]").nth(at).bounding_box()["width"] for at in (0, 1)]
+    both = Image.open(io.BytesIO(saved(tab, "Maps as PNG")))
+    assert both.width == pytest.approx(4 * sum(sides), rel=0.03)
+    tab.get_by_text("Take away").click()
     summary = tab.get_by_text("collapsed dimension")
     tab.get_by_role("tab", name="Run").click()
     assert summary.first.is_visible()
@@ -358,6 +426,7 @@ def test_a_table_on_a_phone(browser: Any, tmp_path: Path) -> None:
     tab.touchscreen.tap(box["x"] + 100, box["y"] + 80)
     assert "height in cm" in tab.locator("[data-latlas=preview]").get_attribute("aria-label")
     tab.get_by_role("tab", name="Yours").click()
+    assert 0 <= tab.get_by_role("tablist").bounding_box()["y"] < 500, "the panel comes into sight"
     for k, value in enumerate((110, 3.5, 2)):  # 10 z1 + 100, z2 / 2 + 3, z1 + z2
         tab.locator("[data-latlas=field]").nth(k).fill(str(value))
     settled(
@@ -367,6 +436,58 @@ def test_a_table_on_a_phone(browser: Any, tmp_path: Path) -> None:
     assert tab.evaluate("window.attacked") is None
     assert tab.troubles == []
     tab.context.close()
+
+
+def test_a_table_of_many_columns(browser: Any, tmp_path: Path) -> None:
+    tab = opened(browser, tmp_path / "wide.html", page([table(more=27)]))
+    tab.evaluate("latlas.state = '#code=2,0'")
+    label = "document.querySelector('[data-latlas=preview]').getAttribute('aria-label')"
+    settled(tab, f"{label}.includes('height in cm: 120')")
+    said = tab.evaluate(label)
+    assert said.index("height in cm") < said.index("gene 0"), "what stands out comes first"
+    assert said.count("gene") < 27
+    settled(
+        tab, "[...document.querySelectorAll('.moved')].some(e => e.textContent.includes('height in cm ↑'))"
+    )
+    tab.get_by_role("combobox", name="Search items").fill("patient")
+    assert tab.get_by_text("and 82 more").is_visible()
+    tab.get_by_role("combobox", name="Search items").fill("nobody")
+    assert tab.get_by_text("None of the 90 test items").is_visible()
+    tab.get_by_role("combobox", name="Search items").fill("")
+    tab.get_by_role("tab", name="Yours").click()
+    row = tab.get_by_role("textbox", name="A row")
+    for line in (
+        "patient 3,B cell," + "7," * 27 + "110,3.5,2",
+        "\t".join(["7,0"] * 27 + ["110,0", "3,5", "2"]),
+    ):
+        row.fill("1, 2")
+        row.press("Enter")
+        assert "has 30 numbers: gene 0 to x; this one has 2" in tab.locator(".yours .verdict").text_content()
+        row.fill(line)
+        row.press("Enter")
+        settled(
+            tab, "latlas.runs[0].shown.from == 'own' && Math.abs(latlas.runs[0].shown.code[0] - 1) < 1e-3"
+        )
+        assert ("Not read, as no number: patient 3, B cell" in tab.locator(".yours").text_content()) is (
+            "B" in line
+        )
+        tab.evaluate("latlas.state = '#code=2,0&tab=yours'")
+    assert tab.troubles == []
+    tab.context.close()
+
+
+def test_a_frame_in_a_notebook_saves_files(browser: Any, model: Linear, tmp_path: Path) -> None:
+    cell = Explorer(page([model.run("linear")]), "linear")._repr_html_()
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><meta charset=utf-8>{cell}", encoding="utf-8")
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, offline=True)
+    tab = context.new_page()
+    tab.goto((tmp_path / "notebook.html").as_uri())
+    frame = tab.frame_locator("iframe")
+    frame.get_by_text("Take away").click()
+    with tab.expect_download() as download:
+        frame.get_by_role("button", name="Codes as CSV").click()
+    assert Path(download.value.path()).read_text().startswith("row,name,label,x,y,z1,z2\n")
+    context.close()
 
 
 def test_a_live_page_asks_its_server(browser: Any, model: Linear) -> None:

@@ -19,7 +19,8 @@ from helpers import images
 EPOCHS = 10
 SETTINGS = [
     "--latent", "2", "--batch-size", "16", "--threads", "1", "--set", "network.hidden=[32]", "--set",
-    "pictures.draw=false", "--set", "evaluation.groups=[]", "--set", "evaluation.diagnose=false",
+    "pictures.draw=false", "--set", "evaluation.groups=[]", "--set", "evaluation.diagnose=false", "--set",
+    "training.snapshot_weights=true",
 ]  # fmt: skip
 
 

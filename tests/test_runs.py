@@ -28,6 +28,7 @@ QUICK = {
     "network.hidden": [16],
     "training.log_every": 6,
     "training.batch_size": 27,
+    "training.snapshot_weights": True,
     "pictures.draw": False,
 }
 
@@ -179,7 +180,8 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(
     with (run.path / "log.jsonl").open("a") as stream:
         stream.write('{"kind": "step", "step": 19, "loss": 1.0}\n{"kind": "st')
     latlas.resume(run.path, quiet=True)
-    for name in ("model.safetensors", "snapshots/00000024.npz"):
+    ends = [f"snapshots/{step:08d}.{kind}" for step in (0, 14, 24) for kind in ("npz", "safetensors")]
+    for name in ("model.safetensors", *ends):
         assert (run.path / name).read_bytes() == (finished.path / name).read_bytes(), name
     assert without_times(run.log()) == without_times(finished.log())
     same = ("splits", "steps", "best_step", "epochs")

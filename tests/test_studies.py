@@ -23,7 +23,7 @@ from helpers import images
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latlas import cli, compare, config, experiment, runs, studies
+from latlas import cli, compare, config, durations, experiment, runs, studies
 from latlas.compare import Comparison, Entry
 from latlas.data import Scaling
 from latlas.errors import InputError, LatlasError
@@ -231,8 +231,8 @@ def test_what_is_cut_fits_into_the_budget_and_is_the_most_that_does(
     except InputError as error:
         # The budget that it names would do.
         named = str(error).rpartition(" ")[2]
-        assert budget.parse_duration(named) > given
-        assert budget.fit(work, budget.parse_duration(named), spent).seeds >= 1
+        assert durations.parse_duration(named) > given
+        assert budget.fit(work, durations.parse_duration(named), spent).seeds >= 1
         return
     room = budget.MARGIN * given - spent
     assert total(work, cut.share, cut.seeds) <= room
@@ -306,13 +306,13 @@ def test_where_nothing_was_measured_the_first_run_tells() -> None:
 
 @given(seconds=st.integers(1, 10**6))
 def test_a_duration_is_read_as_it_is_written(seconds: int) -> None:
-    assert budget.parse_duration(budget.duration_text(seconds)) == seconds
+    assert durations.parse_duration(durations.duration_text(seconds)) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "10", "soon", "-5m", "5m3h", "0s", "h", "m"])
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"expected a duration, as 90s, 10m, 2h or 1h30m"):
-        budget.parse_duration(text)
+        durations.parse_duration(text)
 
 
 # Carrying out

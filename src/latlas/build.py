@@ -84,7 +84,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         changes["network.hidden"] = (128, 128)
     if config.model.latent is None:
         choose("model.latent", *_latent_for(config, dataset, brought))
-    if config.training.epochs is None and config.training.steps is None:
+    if config.training.epochs is None and config.training.steps is None and not config.training.budget:
         epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if not config.training.patience and dataset.valid and ranks_epochs(config, dataset.shape, brought):

@@ -150,8 +150,8 @@ def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
 
 # Settings that do not change what a run learns: where files are, how a run is described, stored and drawn.
 ASIDE = ("recipe.summary", "recipe.ids", "recipe.data", "data.data_dir", "training.device", "training.threads",
-         "training.log_every", "training.snapshot_every", "training.snapshot_epochs", "evaluation",
-         "pictures")  # fmt: skip
+         "training.log_every", "training.snapshot_every", "training.snapshot_epochs",
+         "training.snapshot_weights", "evaluation", "pictures")  # fmt: skip
 
 
 def settings_of(config: Config, without: Iterable[str] = ASIDE) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from latlas.runs import Progress, Run
 from latlas.settings import Config
 from latlas.text import counted, setting
 from latlas.training import plan
+from latlas.weights import unlike
 
 # What may change when a run is trained further; everything else decides what its log and numbers are of.
 FURTHER = ("training.epochs", "training.steps", "training.patience", "optimizer.lr", "optimizer.schedule",
@@ -179,7 +180,7 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
     except InputError as error:
         raise InputError(str(error), field="training.start") from None
     own = model.state_dict()
-    if wrong := runs.unlike(own, weights):
+    if wrong := unlike(own, weights):
         raise InputError(
             f"the weights of {run.path} do not fit: {'; '.join(wrong)}{_take_over(run, config, model)}",
             field="training.start",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from latlas import (
     gallery,
     invocation,
     metrics,
+    pacing,
     pca,
     probing,
     report,
@@ -120,10 +122,7 @@ def train(
     started, world = time.perf_counter(), world or World()
     if begun := world.earlier_run():
         observer.note(f"restarted: going on with {begun}")
-        where = config.training.model_dump(include={"threads", "device"})
-        return resume(
-            replace(runs.find(begun), brought=brought), observer, where, tracker=tracker, world=world
-        )
+        return resume(Run(Path(begun), brought), observer, where_of(config), tracker=tracker, world=world)
     runs.refuse_existing(out)
     densities.check(config.pictures.densities)
     device = world.on(prepare(config.training))
@@ -135,7 +134,12 @@ def train(
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
-    for note in (shared := training.check_shared(world, config, model, device, len(dataset.train))):
+    shared = training.check_shared(world, config, model, device, len(dataset.train))
+    if config.training.budget:
+        on = copy.deepcopy(model).to(device)
+        config, note = pacing.within_budget(config, dataset, on, brought, observer)
+        shared += [note]
+    for note in shared:
         observer.note(note)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
@@ -149,14 +153,15 @@ def train(
     if config.training.start or brought.has_parts:
         # The run has to go on from here even where the other one is gone, or one's own parts have other weights.
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
-    world.wait()  # an error of another process comes before anything is written
-    stem = f"{dataset.name}-{config.recipe.name}"
-    path = world.decided(lambda: str(runs.create(out, stem, contents).path))
-    world.remember(path)
-    run = Run(Path(path), brought)
+    run = Run(runs.create_once(world, out, f"{dataset.name}-{config.recipe.name}", contents), brought)
     observer.note(f"run folder: {run.path}")
     session = Session(run, config, dataset, model, optimizer, observer, device, started=started, world=world)
     return _run(session, tracker)
+
+
+def where_of(config: Config) -> dict[str, Any]:
+    """Where a configuration trains, as `resume` takes it."""
+    return config.training.model_dump(include={"threads", "device"})
 
 
 def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> tuple[Config, Brought]:
@@ -353,6 +358,9 @@ def _train(session: Session) -> int | None:
     _follow(session)
     if world.decided(lambda: selection.is_over(progress)):
         return None
+    if config.training.snapshot_weights and progress.step == progress.start and not progress.setbacks:
+        count = len(training.snapshot_steps(config, length)) + (progress.step == 0)
+        session.observer.note(snapshots.weights_text(session.model, count))
     for event in training.train(session.model, data, objective, session.optimizer, config, progress, world):
         progress.wall = session.seconds
         if isinstance(event, training.SetBack):

@@ -14,9 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save
 
 from latlas import config as configuration
 from latlas.brought import NOTHING, Brought, resume_call
@@ -26,11 +23,13 @@ from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
 from latlas.data.load import Item
 from latlas.data.options import MEMORY
+from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
 from latlas.progress import OnProgress
 from latlas.settings import Config, OwnConfig
+from latlas.weights import load_weights, read_tensors, to_bytes
 
 ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
@@ -178,13 +177,15 @@ class Run:
         ]
         rows += more
         write_atomic(self.path / "log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        for at, path in self.snapshot_files():
-            if at > step:
-                path.unlink()
+        for suffix in (".npz", ".safetensors"):
+            for at, path in self.snapshot_files(suffix):
+                if at > step:
+                    path.unlink()
 
-    def snapshot_files(self) -> list[tuple[int, Path]]:
-        """(step, file) of each snapshot, in order."""
-        return sorted((int(p.stem), p) for p in (self.path / "snapshots").glob("*.npz") if p.stem.isdigit())
+    def snapshot_files(self, suffix: str = ".npz") -> list[tuple[int, Path]]:
+        """(step, file) of each snapshot, in order; of those that were kept, the files of weights by `.safetensors`."""
+        files = (self.path / "snapshots").glob(f"*{suffix}")
+        return sorted((int(path.stem), path) for path in files if path.stem.isdigit())
 
     def snapshots(self, key: str = "samples") -> list[tuple[int, np.ndarray]]:
         """(step, array) of each snapshot that has this array, in order.
@@ -248,7 +249,7 @@ def described_model(about: Path, weights: Path, brought: Brought = NOTHING) -> M
     Raises InputError if one of them is missing or damaged, or the two do not fit together.
     """
     model = from_description(read_json(about, "config", "item"), about, brought)
-    _load_weights(model, _read_tensors(weights)[0], weights)
+    load_weights(model, read_tensors(weights)[0], weights)
     return model.eval()
 
 
@@ -371,6 +372,14 @@ def create(out: Path | None, stem: str, contents: Contents) -> Run:
     return Run(write_folder(parent, contents, lambda temporary: _rename(temporary, out, parent, stem)))
 
 
+def create_once(world: World, out: Path | None, stem: str, contents: Contents) -> Path:
+    """The new run folder of `create`, made by the first process once no other one has failed."""
+    world.wait()
+    path = world.decided(lambda: str(create(out, stem, contents).path))
+    world.remember(path)
+    return Path(path)
+
+
 def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
     taken = [int(m[1]) for p in parent.iterdir() if (m := re.fullmatch(rf"{re.escape(stem)}-(\d+)", p.name))]
     number = max(taken, default=0) + 1
@@ -407,7 +416,7 @@ def save_checkpoint(
         write_atomic(run.path / BEST, content)
     # Before the first validation the newest weights are the best there are.
     if progress.best_step in (None, progress.step):
-        write_atomic(run.path / WEIGHTS, _to_bytes(model.state_dict(), {"format": "pt"}))
+        write_atomic(run.path / WEIGHTS, to_bytes(model.state_dict(), {"format": "pt"}))
 
 
 def checkpoint(model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> bytes:
@@ -415,18 +424,7 @@ def checkpoint(model: Model, optimizer: torch.optim.Optimizer, progress: Progres
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    return _to_bytes(tensors, {"progress": json.dumps(vars(progress))})
-
-
-def _to_bytes(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> bytes:
-    plain: dict[str, torch.Tensor] = {}
-    places: set[int] = set()
-    for name, tensor in tensors.items():
-        own = tensor.detach().cpu().contiguous()
-        # Weights that two layers share are written for each of them.
-        plain[name] = own.clone() if own.data_ptr() in places else own
-        places.add(own.data_ptr())
-    return save(plain, metadata)
+    return to_bytes(tensors, {"progress": json.dumps(vars(progress))})
 
 
 def restore_checkpoint(
@@ -441,7 +439,7 @@ def restore_checkpoint(
     path, progress = _newest(run, names)
     if path is None:
         if (run.path / END).exists():
-            _load_weights(model, _read_tensors(run.path / WEIGHTS)[0], run.path / WEIGHTS)
+            load_weights(model, read_tensors(run.path / WEIGHTS)[0], run.path / WEIGHTS)
         return progress
     load_checkpoint(path, model, optimizer)
     if progress.best_step == progress.step:
@@ -456,8 +454,8 @@ def load_checkpoint(
 
     Raises InputError if the file is damaged or does not fit.
     """
-    tensors, about = _read_tensors(path, content=content)
-    _load_weights(
+    tensors, about = read_tensors(path, content=content)
+    load_weights(
         model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, path
     )
     states: dict[int, dict[str, torch.Tensor]] = {}
@@ -481,7 +479,7 @@ def _newest(run: Run, names: Sequence[str]) -> tuple[Path | None, Progress]:
     end, found = run.path / END, []
     for name in names:
         if (path := run.path / name).exists():
-            found.append((path, _progress_in(_read_tensors(path, names=())[1].get("progress", ""), path)))
+            found.append((path, _progress_in(read_tensors(path, names=())[1].get("progress", ""), path)))
     # A process that was killed may have left a stopped.safetensors from before the last whole epoch or setback.
     if found:
         return max(found, key=lambda pair: (pair[1].setbacks, pair[1].step))
@@ -520,7 +518,8 @@ def check_prunable(run: Run) -> None:
 
 
 def prune(run: Run) -> tuple[int, int]:
-    """Removes what a finished run needs no longer, its checkpoints, and gives its size in bytes before and after.
+    """Removes what a finished run needs no longer, its checkpoints and the weights of its snapshots, and gives its size
+    in bytes before and after.
 
     Raises InputError as `check_prunable`, and for a run that is being trained.
     """
@@ -528,26 +527,9 @@ def prune(run: Run) -> tuple[int, int]:
     with exclusively(run.path):
         before = run.bytes
         drop_checkpoints(run)
+        for _, path in run.snapshot_files(".safetensors"):
+            path.unlink()
         return before, run.bytes
-
-
-def _load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    if wrong := unlike(model.state_dict(), tensors):
-        more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-        raise InputError(f"{path}: the weights do not fit the model: {'; '.join(wrong[:4])}{more}")
-    model.load_state_dict(tensors)
-
-
-def unlike(own: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> Sequence[str]:
-    """How weights by name differ from others that were stored: in shape, or by a name that only one of them has."""
-    shape = lambda tensor: "x".join(map(str, tensor.shape)) or "a number"  # noqa: E731
-    shapes = [
-        f"{name} is {shape(other[name])} there and {shape(own[name])} here"
-        for name in own
-        if name in other and own[name].shape != other[name].shape
-    ]
-    missing = [f"{name} is missing there" for name in own if name not in other]
-    return [*shapes, *missing, *(f"{name} is not in this model" for name in other if name not in own)]
 
 
 def weights_of(run: Run) -> dict[str, torch.Tensor]:
@@ -557,22 +539,7 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     """
     if not run.has_weights:
         raise InputError(f"{run.path}: no weights yet; train them with: {run.continued_by}")
-    return _read_tensors(run.path / WEIGHTS)[0]
-
-
-def _read_tensors(
-    path: Path, names: Sequence[str] | None = None, content: bytes | None = None
-) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors of these names, or all, and the metadata, of a file or its `content`."""
-    try:
-        # Not safe_open, which takes no path that is not UTF-8.
-        content = path.read_bytes() if content is None else content
-        tensors = load_tensors(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        chosen = tensors if names is None else {name: tensors[name] for name in names}
-        return chosen, header.get("__metadata__", {})
-    except (SafetensorError, OSError, KeyError) as error:
-        raise InputError(f"{path}: damaged or not a safetensors file: {error}") from None
+    return read_tensors(run.path / WEIGHTS)[0]
 
 
 def read_json(path: Path, *needed: str) -> dict[str, Any]:

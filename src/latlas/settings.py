@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from latlas.data.options import DataOptions, Positive, Section
+from latlas.durations import parse_duration
+from latlas.errors import InputError
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"]
 OWN = "own"  # the name of a part that was brought along in Python
@@ -28,6 +30,15 @@ Group = Annotated[
 def _listed(names: object) -> object:
     """A text as a list of one name."""
     return (names,) if isinstance(names, str) else names
+
+
+def _length_of_time(text: str) -> str:
+    if text:
+        try:
+            parse_duration(text)
+        except InputError as error:
+            raise ValueError(error.message) from None
+    return text
 
 
 def _device_name(name: str) -> str:
@@ -261,6 +272,14 @@ class TrainingConfig(Section):
         int | None, Field(ge=1, description="passes over the training images; none given: by size")
     ] = None
     steps: Annotated[int | None, Field(ge=1, description="optimiser steps; overrides epochs")] = None
+    budget: Annotated[
+        str,
+        AfterValidator(_length_of_time),
+        Field(
+            description="how long to train, as 60s, 10m or 2h: measured before training, it becomes the number of"
+            " steps, with which the schedules end; overrides steps and epochs"
+        ),
+    ] = ""
     batch_size: Annotated[
         int, Field(ge=1, description="images per step; batch normalisation needs 2 at least")
     ] = 128
@@ -297,6 +316,10 @@ class TrainingConfig(Section):
     snapshot_epochs: Annotated[
         int | None, Field(ge=1, description="epochs between snapshots, instead of snapshot_every")
     ] = None
+    snapshot_weights: Annotated[
+        bool,
+        Field(description="keep the weights of each snapshot too, for the explorer's plane at that step"),
+    ] = False
 
 
 class EvaluationConfig(Section):
@@ -433,6 +456,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     yield (
         bool(config.training.start) and config.training.method == "pca",
         "training.start: training.method = pca is a closed form, which starts from nothing; leave it out",
+    )
+    yield (
+        config.training.snapshot_weights and config.training.method == "pca",
+        "training.snapshot_weights: training.method = pca takes no steps and has no snapshots; leave it out",
     )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (

@@ -1,4 +1,6 @@
-"""Snapshots of a model during training: samples from fixed noise, codes of fixed test items, the decoded plane."""
+"""Snapshots of a model during training: samples from fixed noise, codes of fixed test items, the decoded plane, and on
+request the weights.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,15 @@ from latlas.data.memory import Units
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 from latlas.models import Model
-from latlas.runs import Run, read_arrays
+from latlas.runs import Run, described_model, read_arrays
 from latlas.settings import Config
+from latlas.text import counted, size
+from latlas.weights import to_bytes
 
 SAMPLES = 64
 ITEMS, CODE_VALUES, ITEM_VALUES = 2000, 2**16, 2**26  # most test items, numbers in their codes, values read
 GRID, GRID_VALUES = 20, 2**19  # most rows and columns of the plane, and most values in it, for large images
+WEIGHTS = ".safetensors"  # of the files beside snapshots that hold their weights
 SHARED = "items.npz"  # rows and labels of the test items, which all snapshots share
 
 
@@ -30,7 +35,8 @@ def keep(run: Run, config: Config, model: Model, dataset: Dataset, step: int) ->
 
     A snapshot holds `codes`, the mean codes (N, D) float32 of the same test items, at most 2,000. If the codes are
     trained towards a prior it holds `samples`, decoded from the same 64 draws. For images with two latent dimensions it
-    holds `manifold` (R, C, H, W, C'), the decoded plane. Images are uint8. Raises LatlasError if it cannot be written.
+    holds `manifold` (R, C, H, W, C'), the decoded plane. Images are uint8. With training.snapshot_weights
+    snapshots/<step>.safetensors holds the weights. Raises LatlasError if it cannot be written.
     """
     items, arrays = _items(dataset, model.latent), {}
     units: Units = "data" if dataset.kind == "table" else "model"
@@ -52,7 +58,27 @@ def keep(run: Run, config: Config, model: Model, dataset: Dataset, step: int) ->
     if not (folder / SHARED).exists():
         labels = {} if items.labels is None else {"labels": items.labels}
         write_atomic(folder / SHARED, _npz({"index": items.index} | labels))
+    if config.training.snapshot_weights:
+        write_atomic(folder / f"{step:08d}{WEIGHTS}", to_bytes(model.state_dict(), {"format": "pt"}))
     write_atomic(folder / f"{step:08d}.npz", _npz(arrays))
+
+
+def weights_text(model: Model, count: int) -> str:
+    """What the weights of so many snapshots take, in words."""
+    each = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return (
+        f"the weights of {counted(count, 'snapshot')} are kept (training.snapshot_weights): {size(each)} each,"
+        f" {size(count * each)} in all; latlas prune removes them"
+    )
+
+
+def model_at(run: Run, step: int) -> Model:
+    """The model on the CPU with the weights of a snapshot.
+
+    Raises InputError if they are missing or damaged.
+    """
+    path = run.path / "snapshots" / f"{step:08d}{WEIGHTS}"
+    return described_model(run.path / "model.json", path, run.brought)
 
 
 def labels(run: Run) -> np.ndarray | None:

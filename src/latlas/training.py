@@ -432,6 +432,12 @@ def check_shared(world: World, config: Config, model: Model, device: torch.devic
     """
     if world.alone:
         return []
+    if config.training.budget:
+        raise InputError(
+            f"the time of {world.size} processes is not measured beforehand: give steps or epochs",
+            field="training.budget",
+            value=config.training.budget,
+        )
     if config.training.method == "pca":
         return ["training.method = pca is a closed form: the first process fits it alone"]
     size = config.training.batch_size

@@ -48,8 +48,8 @@ def export(
     1e-5 (`latlas.exports.TOLERANCE`); the result has the largest differences, at batches of 1, 2, 7 and 64.
 
     `html` is a file that opens offline in any browser: the map of the run's test items, which decodes under the
-    pointer, and that of an `other` run beside it. It has at most 12 MB, and says what it leaves out for that; its
-    networks agree with the model to half a step of a byte. Only it reads the run's data.
+    pointer, and that of an `other` run beside it. It has at most 12 MB, or 18 of two runs, and says what it leaves out
+    for that; its networks agree with the model to half a step of a byte. Only it reads the run's data.
 
     A part that cannot be exported is left out, with a line that says why. Raises InputError for no format, a run that
     is unfinished or without weights, and a place that is taken; LatlasError where no part could be exported, or the

@@ -29,6 +29,7 @@ SHORT = {
     "latent": "model.latent",
     "epochs": "training.epochs",
     "steps": "training.steps",
+    "budget": "training.budget",
     "batch_size": "training.batch_size",
     "lr": "optimizer.lr",
     "beta": "objective.beta",
@@ -71,6 +72,8 @@ def configure(
         if not (source or file or "data.source" in (settings or {})):
             raise InputError("name the data to train on; the run gives the weights alone", field="source")
         base = continuing.base_of(_start(options.pop("from_run"), recipe), base)
+    if "budget" in options and (other := {"epochs", "steps"} & set(options)):
+        raise InputError("a budget decides the number of steps; leave it or the budget out", field=min(other))
     if file is not None:
         base = configuration.read(file, base)
     if parts:
@@ -139,15 +142,15 @@ def train(
     `source` is a named set, the path of a folder of images, an array or a table, or data in memory: an array, a
     tensor, a data frame, a sparse matrix, a list of pictures, a data set of PyTorch or of the hub, an AnnData, (items,
     labels), or splits by their names. By default it is the recipe's data set or fashion-mini. `options` are the short
-    names latent, epochs, steps, batch_size, lr, beta, seed, limit, image_size, layout, layer, kind, pages, label,
-    header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run whose weights training
-    starts from, with its model and objective unless others are given; and the parts of one's own, `network`,
-    `posterior`, `prior`, `likelihood`, `objective` and `augment` (docs/own-parts.md). `settings` takes any key of the
-    configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is the run folder, which
-    must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the diagnosis and all numbers but the
-    ELBO, its terms and the squared error, which is enough to try things out. A `tracker` follows the training: mlflow
-    or tensorboard, an object with the methods of `latlas.Tracker`, or a list of them. Processes that a launcher started
-    together train one run together: each makes this call (docs/several-processes.md).
+    names latent, epochs, steps, budget (as 60s), batch_size, lr, beta, seed, limit, image_size, layout, layer,
+    kind, pages, label, header, drop, columns, strict, data_dir, device, threads and patience, and `from_run`, a run
+    whose weights training starts from, with its model and objective unless others are given; and the parts of one's
+    own, `network`, `posterior`, `prior`, `likelihood`, `objective` and `augment` (docs/own-parts.md). `settings`
+    takes any key of the configuration, as {"likelihood.sigma": 0.1}, and `config` is a TOML file of them. `out` is
+    the run folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the
+    diagnosis and all numbers but the ELBO, its terms and the squared error, which is enough to try things out. A
+    `tracker` follows the training: mlflow or tensorboard, an object with the methods of `latlas.Tracker`, or a list
+    of them. Processes that a launcher started together train one run: each makes this call (docs/several-processes.md).
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -234,10 +237,11 @@ def _written(value: object) -> str:
 
 
 def prune(*paths: RunLike) -> list[dict[str, Any]]:
-    """Removes what finished runs need no longer, their checkpoints: `run`, `before` and `after` in bytes for each.
+    """Removes what finished runs need no longer, their checkpoints and the weights of their snapshots: `run`, `before`
+    and `after` in bytes for each.
 
-    Weights, log, numbers and pictures stay, and the runs can still be trained further. Raises InputError, before
-    anything is removed, for no run, and for one that is unfinished or being trained.
+    The best weights, log, numbers and pictures stay, and the runs can still be trained further. Raises InputError,
+    before anything is removed, for no run, and for one that is unfinished or being trained.
     """
     if not paths:
         raise InputError("name the runs to prune")

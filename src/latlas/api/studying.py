@@ -8,9 +8,9 @@ from typing import Any, Unpack
 from latlas import studies
 from latlas.api.opening import Common, PathLike, check, checked_settings, path_of
 from latlas.console import Console
+from latlas.durations import parse_duration
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.notebook import StudyResults
-from latlas.studies import budget as budgets
 from latlas.studies import execute, prepare, results
 
 
@@ -72,7 +72,7 @@ def _plan(
     requested = prepare.Options(
         data=tuple(one_or_many(data, "data")),
         out=out,
-        budget=budgets.parse_duration(budget) if isinstance(budget, str) else budget,
+        budget=parse_duration(budget) if isinstance(budget, str) else budget,
         seeds=seeds,
         limit=options.get("limit"),
         threads=options.get("threads"),

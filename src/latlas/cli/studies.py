@@ -93,7 +93,7 @@ def _again(name: str, data: list[str], options: dict[str, Any], settings: list[s
 
 def _listing(rows: list[dict[str, Any]]) -> str:
     """The runs as text, one line each."""
-    from latlas.studies.budget import rounded
+    from latlas.durations import rounded
 
     head = ("run", "data", "seed", "steps", "time", "")
     return table(head, [

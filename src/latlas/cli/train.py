@@ -26,6 +26,7 @@ EXAMPLES = examples(
     "latlas train fashion-mini --latent 2",
     "latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian",
     "latlas train table.csv --label species",
+    "latlas train fashion-mnist --budget 60s",
     "latlas train --resume runs/fashion-mini-vae-1",
     "latlas train --resume runs/fashion-mini-vae-1 --epochs 80",
     "latlas train ./my-photos --from runs/photos-vae-1 --lr 5e-4",
@@ -45,6 +46,9 @@ Recipe = Annotated[str, option(metavar="NAME", help="A recipe (latlas recipes); 
 ConfigFile = Annotated[Path | None, option(metavar="FILE", help="A TOML file of settings.")]
 Latent = Annotated[int | None, option(metavar="N", help="Latent dimensions.")]
 Epochs = Annotated[int | None, option(metavar="N", help="Passes over the training items.")]
+Budget = Annotated[
+    str, option(metavar="TIME", help="How long to train, as 60s or 10m: as many steps as fit.")
+]
 Steps = Annotated[int | None, option(metavar="N", help="Optimiser steps, instead of epochs.")]
 BatchSize = Annotated[int | None, option(metavar="N", help="Items per step.")]
 Lr = Annotated[float | None, option(metavar="X", help="Learning rate.")]
@@ -95,6 +99,7 @@ def train(
     latent: Latent = None,
     epochs: Epochs = None,
     steps: Steps = None,
+    budget: Budget = "",
     batch_size: BatchSize = None,
     lr: Lr = None,
     beta: Beta = None,
@@ -123,7 +128,8 @@ def train(
 ) -> None:
     """Train a model on your data: numbers, pictures and a report go to the run folder."""
     options: dict[str, Any] = {
-        "latent": latent, "epochs": epochs, "steps": steps, "batch_size": batch_size, "lr": lr, "beta": beta,
+        "latent": latent, "epochs": epochs, "steps": steps,
+        "budget": budget or None, "batch_size": batch_size, "lr": lr, "beta": beta,
         "seed": seed, "patience": patience, "limit": limit, "image_size": parse_size(image_size, "image_size"),
         "layout": layout, "kind": kind, "pages": pages, "label": label, "header": header, "drop": drop or None,
         "columns": columns,
@@ -163,7 +169,7 @@ def prune(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Run folders, or names under runs/.")],
     as_json: Json = False,
 ) -> None:
-    """Remove the checkpoints of finished runs; weights, numbers and pictures stay."""
+    """Remove checkpoints and weights of snapshots of finished runs; best weights, numbers and pictures stay."""
     from latlas import api
     from latlas.text import size
 

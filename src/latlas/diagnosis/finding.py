@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+About = Literal["dimensions", "places"]
 SERIOUS, WORTH_A_LOOK = 0.7, 0.35  # least weights of these two levels; below them a finding is a notice
 
 
@@ -17,7 +18,8 @@ class Finding:
 
     `evidence` states the numbers, `cause` explains them, `remedy` says what to do. `settings` are the configuration's
     dotted keys to change, with their new values. `command` is a command that helps without training again. `settled`
-    says whether the settings alone explain it, so that longer training would not change it.
+    says whether the settings alone explain it, so that longer training would not change it. `about` says what of latent
+    space it is about, if anything: the `dimensions` given, numbered from 0, or places of it without data.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Finding:
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     settled: bool = False
+    about: About | None = None
+    dimensions: tuple[int, ...] = ()
 
     @property
     def finite(self) -> bool:
@@ -43,6 +47,21 @@ class Finding:
         if self.weight >= SERIOUS:
             return "serious"
         return "worth a look" if self.weight >= WORTH_A_LOOK else "notice"
+
+
+# What findings were about by name, in files from before they said so.
+_BEFORE: Mapping[str, About] = {
+    "posterior-collapse": "dimensions", "dimensions-collapsed": "dimensions", "too-many-dimensions": "dimensions",
+    "prior-mismatch": "places",
+}  # fmt: skip
+
+
+def about_of(stored: Mapping[str, Any]) -> tuple[About | None, list[int]]:
+    """What a finding of metrics.json is about, and its dimensions, none where the file is from before it named them."""
+    about = stored.get("about") if "about" in stored else _BEFORE.get(str(stored.get("name")))
+    if about not in ("dimensions", "places"):
+        return None, []
+    return about, [at for at in stored.get("dimensions") or () if isinstance(at, int)]
 
 
 def short(value: float) -> str:

@@ -51,6 +51,8 @@ def collapsed(e: Evidence) -> Finding | None:
         remedy,
         settings,
         settled=settled,
+        about="dimensions",
+        dimensions=_inactive(e.latents),
     )
 
 
@@ -73,7 +75,13 @@ def partly_collapsed(e: Evidence) -> Finding | None:
         remedy,
         settings,
         settled=_explained(e, active),
+        about="dimensions",
+        dimensions=_inactive(e.latents),
     )
+
+
+def _inactive(latents: Latents) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(~latents.active).tolist())
 
 
 def _some_inactive(e: Evidence, latents: Latents) -> bool:
@@ -242,6 +250,7 @@ def holes(e: Evidence) -> Finding | None:
         f"{remedy} Or, without training again, sample from a density fitted to the codes.",
         settings,
         f"latlas sample RUN --density {'mixture' if e.gap.is_mixture else 'full'}",
+        about="places",
     )
 
 
@@ -297,6 +306,8 @@ def too_many(e: Evidence) -> Finding | None:
         " their rate costs. This does not harm the ELBO, but traversals along inactive dimensions show nothing.",
         "Use about as many dimensions as are active.",
         {"model.latent": active},
+        about="dimensions",
+        dimensions=_inactive(e.latents),
     )
 
 

@@ -60,7 +60,9 @@ def _setting(value: Any) -> str:
 
 def described(finding: Finding, run: Path) -> dict[str, Any]:
     """The finding as JSON values, with its level and its command lines."""
-    plain = asdict(finding) | {"settings": _plain(finding.settings)}
+    plain = asdict(finding) | {
+        "settings": _plain(finding.settings), "dimensions": list(finding.dimensions),
+    }  # fmt: skip
     del plain["command"], plain["settled"]
     return plain | {"level": finding.level, "commands": commands(finding, run)}
 

@@ -76,6 +76,15 @@ class Fields:
         return self.map.code_at(self.grid.centres)
 
     @cached_property
+    def plane(self) -> Grid:
+        """The cells of the decoded plane."""
+        return self.grid.coarser(COARSE)
+
+    def decoded(self, subject: Subject) -> np.ndarray:
+        """The plane's cells as a subject decodes them, this one or one of an earlier step: (cells, H, W, C)."""
+        return subject.decode(self.map.code_at(self.plane.centres))
+
+    @cached_property
     def doubt(self) -> np.ndarray:
         """How little each cell can be trusted, (rows, columns), from 0 to 1: the largest of three reasons.
 
@@ -188,11 +197,10 @@ class Fields:
                 values = store.put(f"{name}-{kind}", density.astype(np.float32))
                 found[kind] = {**self.grid.to_dict(), "values": values, "levels": levels}
         if self.subject.pictorial:
-            grid = self.grid.coarser(COARSE)
-            made = self.subject.decode(self.map.code_at(grid.centres))
+            made = self.decoded(self.subject)
             side = side_for(made.shape[1:3], len(made))
-            pictures = pictures_in_one([made], len(made), side, grid.columns)
-            found["background"] = {**grid.to_dict(), "atlas": atlas(store, f"{name}-plane", pictures)}
+            pictures = pictures_in_one([made], len(made), side, self.plane.columns)
+            found["background"] = {**self.plane.to_dict(), "atlas": atlas(store, f"{name}-plane", pictures)}
         return found
 
 

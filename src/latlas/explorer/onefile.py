@@ -15,10 +15,11 @@ import numpy as np
 
 from latlas import html
 from latlas._version import __version__
+from latlas.data.ranges import blocks
 from latlas.explorer.blocks import Block, Inlined, packed
 from latlas.explorer.run_data import run_data
 from latlas.explorer.subject import Subject
-from latlas.explorer.thumbnails import atlas, pictures_in_one, side_for
+from latlas.explorer.thumbnails import Pictures, atlas, pictures_in_one, side_for
 from latlas.exports.facts import facts
 from latlas.exports.graphs import parts_of, quietly, reason
 from latlas.exports.halves import halved
@@ -26,19 +27,21 @@ from latlas.exports.onnx_files import onnx_file
 from latlas.metrics import Context
 from latlas.progress import Observer
 from latlas.runs import Run
+from latlas.snapshots import WEIGHTS
 from latlas.text import size
 
 BUNDLE = Path(__file__).parent / "bundle"
 START = "latlasExplorer.boot()"
 LARGEST = 12_000_000  # bytes of a file
+SECOND = 6_000_000  # bytes that a second run may add: the runtime is there once
 MOST_ITEMS = 10_000
 SIDES = (64, 48, 32, 28, 20)  # of thumbnails, that are tried from the largest on
 LEAST_ITEMS = 500
 MAPS = 400_000  # bytes that maps and what lies beneath them take
+EARLIER = 1 / 3  # share of the room of a run's data that snapshots with weights may take
 MOST_VALUES = 2**24  # of all items, above which there is never room for them
 RUNTIME = "latlas-runtime"
 Networks = dict[str, bytes]
-Pictures = tuple[bytes, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,17 @@ class Page:
     differences: dict[str, float]
 
 
+def largest(runs: int) -> int:
+    """The bytes that a file of so many runs may have."""
+    return LARGEST + SECOND * (runs - 1)
+
+
 def bundled(name: str) -> str:
     return (BUNDLE / name).read_text(encoding="utf-8")
 
 
 def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
-    """The page of one run, or of two beside each other, in at most 12 MB where that can be.
+    """The page of one run in at most 12 MB, or of two beside each other in at most 18 MB, where that can be.
 
     Raises LatlasError for a model that has diverged.
     """
@@ -69,36 +77,43 @@ def one_file(opened: Sequence[tuple[Run, Context]], observer: Observer) -> Page:
     store, subjects, runs = Inlined(), [], []
     for at, (run, context) in enumerate(opened):
         subject, thumbnails = _chosen(run, context, room[at], notes)
-        runs.append(_filled(subject, thumbnails, networks[at], store, f"run{at}"))
+        data = run_data(subject, store, f"run{at}", _earlier(run, room[at]))
+        runs.append(_filled(data, subject, thumbnails, networks[at], store, f"run{at}"))
         subjects.append(subject)
-    data = shared(runs, opened, [subject.rows for subject in subjects])
+    data = shared(runs, subjects)
     if with_networks:
         store.elements[RUNTIME] = wasm
         data["runtime"] = {"type": "bytes", "encoding": "gzip", "element": RUNTIME}
-    left = LARGEST - len(_rendered(data, store.elements, with_networks)) - 1000
+    most = largest(len(runs))
+    left = most - len(_rendered(data, store.elements, with_networks)) - 1000
     for at, subject in enumerate(subjects):
         left -= _add_values(subject, runs[at], store, f"run{at}", left)
     text = _rendered(data, store.elements, with_networks)
-    if len(text) > LARGEST:
+    if len(text) > most:
         notes.append(
-            f"the file has {size(len(text))}, more than {size(LARGEST)}; latlas explore shows the same live"
+            f"the file has {size(len(text))}, more than {size(most)}; latlas explore shows the same live"
         )
     return Page(
         data["title"], text, tuple(notes), {key: value for _, found in made for key, value in found.items()}
     )
 
 
-def shared(
-    runs: list[dict[str, Any]], opened: Sequence[tuple[Run, Context]], rows: Sequence[np.ndarray]
-) -> dict[str, Any]:
+def shared(runs: list[dict[str, Any]], subjects: Sequence[Subject]) -> dict[str, Any]:
     """The page's data around those of its runs."""
     data: dict[str, Any] = {
         "format": 1, "title": " and ".join(run["name"] for run in runs), "version": __version__, "runs": runs,
     }  # fmt: skip
     if len(runs) > 1:
-        first, second = ((run.info["data"]["fingerprint"], run.measured) for run, _ in opened)
-        data["same_items"] = bool(first == second and np.array_equal(rows[0], rows[1]))
+        data["same_items"] = _same_items(*subjects)
     return data
+
+
+def _same_items(one: Subject, other: Subject) -> bool:
+    """Whether item i of both runs is the same, whatever they were trained and validated on."""
+    if not np.array_equal(one.rows, other.rows):
+        return False
+    first, second = one.items.x, other.items.x
+    return first.shape == second.shape and all(map(np.array_equal, blocks(first), blocks(second)))
 
 
 def as_json(data: dict[str, Any]) -> str:
@@ -137,9 +152,6 @@ def _networks(run: Run, context: Context, notes: list[str]) -> tuple[Networks, d
             f'{name}: the page does not decode, as the package {missing[0]} is missing: pip install "latlas[onnx]"'
         )
         return {}, {}
-    if model.item.kind != "image" and len(model.item.shape) > 1:
-        notes.append(f"{name}: {model.item.kind}s are decoded in the live page only: latlas explore")
-        return {}, {}
     found: Networks = {}
     differences: dict[str, float] = {}
     parts = parts_of(model)
@@ -159,14 +171,14 @@ def _networks(run: Run, context: Context, notes: list[str]) -> tuple[Networks, d
 def _room(networks: list[Networks], wasm: str, runs: int, notes: list[str]) -> list[float]:
     """The bytes that are left for each run's data; takes networks away that are too large for a file."""
     fixed = sum(len(bundled(name)) for name in ("explorer.js", "explorer.css", "LICENSES.txt"))
-    left = (LARGEST - fixed) / runs
+    left = (largest(runs) - fixed) / runs
     runtime = (len(wasm) + len(bundled("runtime.js"))) / runs
     for at, own in enumerate(networks):
         weight = sum(len(packed(content)) for content in own.values())
         if own and left - runtime - weight < LARGEST / 20:
             notes.append(
-                f"the networks of run {at + 1} ({size(weight)}) are too large for a file of {size(LARGEST)}: it shows"
-                " the map and does not decode; latlas explore does"
+                f"the networks of run {at + 1} ({size(weight)}) are too large for a file of {size(largest(runs))}: it"
+                " shows the map and does not decode; latlas explore does"
             )
             networks[at] = {}
     used = [sum(len(packed(content)) for content in own.values()) for own in networks]
@@ -180,7 +192,9 @@ def _chosen(run: Run, context: Context, room: float, notes: list[str]) -> tuple[
     while True:
         rows = context.test.even_rows(n)
         subject = Subject(run, context, rows)
-        left = room - MAPS - 12.0 * n * (latent + 3)  # codes, deviations, KL and numbers
+        left = (
+            room - MAPS - _earlier(run, room) - 12.0 * n * (latent + 3)
+        )  # codes, deviations, KL and numbers
         thumbnails = _thumbnails(subject, left)
         if ((thumbnails or not subject.pictorial) and left > 0) or n <= LEAST_ITEMS:
             break
@@ -190,6 +204,11 @@ def _chosen(run: Run, context: Context, room: float, notes: list[str]) -> tuple[
             f"{name}: {n:,} of {whole:,} items are in the file, evenly spaced; latlas explore shows more"
         )
     return subject, thumbnails
+
+
+def _earlier(run: Run, room: float) -> float:
+    """The bytes that there are for what snapshots with weights show."""
+    return max(0.0, EARLIER * room) if run.snapshot_files(WEIGHTS) else 0.0
 
 
 def _thumbnails(subject: Subject, left: float) -> Pictures | None:
@@ -223,9 +242,13 @@ def _add_values(subject: Subject, data: dict[str, Any], store: Inlined, name: st
 
 
 def _filled(
-    subject: Subject, thumbnails: Pictures | None, networks: Networks, store: Inlined, name: str
+    data: dict[str, Any],
+    subject: Subject,
+    thumbnails: Pictures | None,
+    networks: Networks,
+    store: Inlined,
+    name: str,
 ) -> dict[str, Any]:
-    data = run_data(subject, store, name)
     if thumbnails:
         data["items"]["thumbnails"] = atlas(store, f"{name}-thumbnails", thumbnails)
     for part, content in networks.items():
@@ -245,8 +268,11 @@ def _network(store: Inlined, name: str, content: bytes) -> Block:
 
 def _units(subject: Subject, part: str) -> dict[str, Any]:
     """What a network takes, and its items' units, which are those of the data: those of images in the page are not."""
-    scaling = subject.model.item.scaling
+    item = subject.model.item
+    scaling = item.scaling
     about: dict[str, Any] = {"type": "float64"} if scaling.own_range and part == "encoder" else {}
+    if not subject.pictorial and len(item.outside) > 1 and part == "encoder":
+        about["shape"] = list(item.outside)  # of signals and volumes, which the page has as rows
     if subject.pictorial and scaling.kind != "none":
         about["units"] = {"shift": list(scaling.shift), "scale": list(scaling.scale)}
     return about

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from latlas import metrics, report, snapshots
+from latlas import metrics, report
+from latlas.diagnosis.finding import about_of
 from latlas.explorer.blocks import Store, compact, halves
 from latlas.explorer.fields import Fields
-from latlas.explorer.maps import Map, maps_of
+from latlas.explorer.maps import maps_of
+from latlas.explorer.moments import Moments, moments_of
 from latlas.explorer.subject import Subject
 from latlas.metrics import METRICS
-from latlas.runs import measured_numbers, read_arrays
+from latlas.runs import measured_numbers
 from latlas.text import count, setting
 
-MOST_SNAPSHOTS = 40
 MOST_COLUMNS = 2000  # of items without a name for each, whose columns are described
 NUMBERS = ("elbo", "distortion", "rate", "mse")  # of the measured split, that come first
 
 
-def run_data(subject: Subject, store: Store, name: str) -> dict[str, Any]:
-    """The data of one run without its networks, thumbnails and values; its blocks' names begin with `name`."""
-    maps = maps_of(subject)
-    fields = [Fields(subject, one) for one in maps]
+def run_data(subject: Subject, store: Store, name: str, earlier: float = math.inf) -> dict[str, Any]:
+    """The data of one run without its networks, thumbnails and values; its blocks' names begin with `name`. What it was
+    at `earlier` steps takes about so many bytes at most.
+    """
+    fields = [Fields(subject, one) for one in maps_of(subject)]
+    moments = moments_of(subject, fields, earlier)
     model, item = subject.model, subject.model.item
     activity, collapsed = _activity(subject)
     found: dict[str, Any] = {
@@ -43,8 +47,7 @@ def run_data(subject: Subject, store: Store, name: str) -> dict[str, Any]:
             "typical": float(np.median(subject.distances)),
         },
         "projections": [
-            _projection(subject, store, f"{name}-map{at}", one, of)
-            for at, (one, of) in enumerate(zip(maps, fields, strict=True))
+            _projection(subject, store, name, at, each, moments) for at, each in enumerate(fields)
         ],
         "activity": activity,
         "collapsed": collapsed,
@@ -113,10 +116,10 @@ def _findings(measured: Mapping[str, Any], collapsed: list[int], fields: Fields)
         row["advice"] = " ".join(
             [str(finding.get("remedy", "")), *map(str, finding.get("commands", ()))]
         ).strip()
-        name = str(finding.get("name", ""))
-        if "collapse" in name and collapsed:
-            row["dimensions"] = collapsed
-        if "hole" in name or "prior" in name:
+        about, dimensions = about_of(finding)
+        if about == "dimensions" and (dimensions or collapsed):
+            row["dimensions"] = dimensions or collapsed
+        elif about == "places":
             row["regions"] = fields.regions()
         rows.append(row)
     return rows
@@ -181,8 +184,10 @@ def _prior(subject: Subject, store: Store, name: str) -> dict[str, Any]:
     return {"name": type(prior).__name__, "draws": store.put(f"{name}-prior-draws", compact(draws))}
 
 
-def _projection(subject: Subject, store: Store, name: str, one: Map, fields: Fields) -> dict[str, Any]:
-    first = name.endswith("map0")
+def _projection(
+    subject: Subject, store: Store, run: str, at: int, fields: Fields, moments: Moments | None
+) -> dict[str, Any]:
+    name, one, first = f"{run}-map{at}", fields.map, at == 0
     found: dict[str, Any] = {"kind": one.kind, **one.about}
     if one.anchors is not None:
         codes, places = one.anchors
@@ -193,35 +198,6 @@ def _projection(subject: Subject, store: Store, name: str, one: Map, fields: Fie
     if one.kind == "neighbours" or subject.model.latent == 1:
         found["places"] = store.put(f"{name}-places", one.places.astype(np.float32), first)
     found |= fields.to_dict(store, name)
-    if one.kind != "neighbours" and (kept := _snapshots(subject, one)) is not None:
-        steps, rows, places = kept
-        found["snapshots"] = {
-            "steps": steps, "items": store.put(f"{name}-snapshot-items", rows),
-            "places": store.put(f"{name}-snapshots", halves(places)),
-        }  # fmt: skip
+    if moments is not None:
+        found["snapshots"] = moments.to_dict(store, name, at, fields, len(subject.rows))
     return found
-
-
-def _snapshots(subject: Subject, one: Map) -> tuple[list[int], np.ndarray, np.ndarray] | None:
-    """The steps of the run's snapshots, the items (m,) whose codes they hold, and the places (S, m, 2) of these."""
-    shared = subject.run.path / "snapshots" / snapshots.SHARED
-    if not shared.exists():
-        return None
-    kept, index = subject.run.snapshots("codes"), read_arrays(shared).get("index")
-    kept = [
-        (step, codes) for step, codes in kept if codes.ndim == 2 and codes.shape[1] == subject.model.latent
-    ]
-    if (
-        index is None
-        or len(kept) < 2
-        or any(len(codes) != len(index) or not np.isfinite(codes).all() for _, codes in kept)
-    ):
-        return None
-    chosen = np.unique(np.linspace(0, len(kept) - 1, min(MOST_SNAPSHOTS, len(kept))).round().astype(int))
-    at = {row: i for i, row in enumerate(subject.items.index.tolist())}
-    inside = [i for i, row in enumerate(index.tolist()) if row in at]
-    if not inside:
-        return None
-    rows = np.array([at[row] for row in index[inside].tolist()], np.int32)
-    steps = [kept[i][0] for i in chosen]
-    return steps, rows, np.stack([one.place(kept[i][1][inside]) for i in chosen])

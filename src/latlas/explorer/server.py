@@ -79,8 +79,7 @@ def live(opened: Sequence[tuple[Run, Context]]) -> Live:
         data |= {"decoder": _server("decode", at), "encoder": _server("encode", at)}
         subjects.append(subject)
         runs.append(data)
-    rows = [subject.rows for subject in subjects]
-    return Live(tuple(subjects), shared(runs, opened, rows), store.contents)
+    return Live(tuple(subjects), shared(runs, subjects), store.contents)
 
 
 def _server(what: str, at: int) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from latlas import snapshots
 from latlas.data import Split
 from latlas.data.memory import Units
 from latlas.metrics import Context
@@ -31,6 +32,15 @@ class Subject:
     run: Run
     context: Context
     rows: np.ndarray
+
+    def at(self, step: int, rows: np.ndarray) -> Subject:
+        """These rows of its items, with the weights of a snapshot.
+
+        Raises InputError if they are damaged.
+        """
+        model = snapshots.model_at(self.run, step).to(self.model.device)
+        items = self.items.take(rows)
+        return Subject(self.run, replace(self.context, model=model, items_given=items), np.arange(len(rows)))
 
     @property
     def model(self) -> Model:

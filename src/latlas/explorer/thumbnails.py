@@ -16,6 +16,7 @@ from latlas.figures.images import rgb
 LARGEST, SIDE = 4096, 64  # pixels of the whole picture's side, and of one item's
 LOSSLESS = 2**17  # pixels up to which nothing is lost
 QUALITY = 75
+Pictures = tuple[bytes, dict[str, Any]]
 
 
 def side_for(size: Sequence[int], count: int, most: int = SIDE) -> int:
@@ -24,10 +25,10 @@ def side_for(size: Sequence[int], count: int, most: int = SIDE) -> int:
 
 
 def pictures_in_one(
-    parts: Iterable[np.ndarray], count: int, side: int, columns: int = 0
-) -> tuple[bytes, dict[str, Any]]:
+    parts: Iterable[np.ndarray], count: int, side: int, columns: int = 0, lossless: int = LOSSLESS
+) -> Pictures:
     """`count` images in [0, 1], (n, H, W, C) at a time, as one WebP, row by row, each with its longer side `side`; and
-    how they stand in it, in as many columns as rows unless given.
+    how they stand in it, in as many columns as rows unless given. Up to so many pixels it is `lossless`.
     """
     columns = columns or max(1, math.ceil(math.sqrt(count)))
     whole, tile, at = np.zeros((0, 0, 3), np.uint8), (1, 1), 0
@@ -45,12 +46,12 @@ def pictures_in_one(
             whole[top : top + tile[1], left : left + tile[0]] = pixels
             at += 1
     content = io.BytesIO()
-    small = whole.shape[0] * whole.shape[1] <= LOSSLESS
+    small = whole.shape[0] * whole.shape[1] <= lossless
     Image.fromarray(whole).save(content, "WEBP", lossless=small, quality=QUALITY, method=4)
     return content.getvalue(), {"tile": list(tile), "columns": columns}
 
 
-def atlas(store: Store, name: str, made: tuple[bytes, dict[str, Any]]) -> dict[str, Any]:
+def atlas(store: Store, name: str, made: Pictures) -> dict[str, Any]:
     """Pictures in one as the page's data has them."""
     content, about = made
     return {"image": store.put(name, content), **about}

@@ -21,9 +21,10 @@ from latlas.errors import InputError
 from latlas.machine import choose_device
 from latlas.models import Model
 from latlas.progress import Observer
-from latlas.runs import Progress, Run, unlike
+from latlas.runs import Progress, Run
 from latlas.selection import Selection
 from latlas.settings import Config
+from latlas.weights import unlike
 
 Weights = Mapping[str, Tensor]
 

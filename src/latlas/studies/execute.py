@@ -9,6 +9,7 @@ from typing import Any
 
 from latlas import experiment
 from latlas._version import __version__
+from latlas.durations import rounded
 from latlas.errors import InputError, LatlasError
 from latlas.progress import Observer
 from latlas.runs import Run
@@ -64,7 +65,7 @@ def time_left_text(seconds: float | None) -> str:
     """The time that is left, as a part of a sentence."""
     if seconds is None:
         return "time left unknown, measuring with the first run"
-    return f"about {budgets.rounded(seconds)} of training left"
+    return f"about {rounded(seconds)} of training left"
 
 
 def carry_out(plan: Plan, observer: Observer) -> dict[str, Any]:

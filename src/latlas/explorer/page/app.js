@@ -1,13 +1,15 @@
 // What the person looks at: codes held and pointed at, the selected item, the layers. Parts of the page listen to it.
 
+import { narrow } from "./dom.js";
 import { doubtOfDistance } from "./doubt.js";
 import { MapOfRun } from "./map.js";
 
 /** @typedef {import("./run.js").Run} Run */
 /** @typedef {import("./colours.js").Theme} Theme */
-/** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group" | "start"} From */
+/** @typedef {"pointer" | "pin" | "item" | "dial" | "own" | "link" | "morph" | "group" | "start" | "past"} From */
 /** @typedef {{code: Float32Array, place: [number, number], from: From}} Now */
-/** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filter" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "tool"} Event */
+/** A stop of a morph, and which item's code it is, or -1. @typedef {{code: Float32Array, place: [number, number], item: number}} Stop */
+/** @typedef {"code" | "item" | "layers" | "theme" | "view" | "filter" | "filled" | "ready" | "chart" | "decoded" | "tab" | "own" | "walk" | "tool" | "moment"} Event */
 
 export class App {
   /** @type {Map<Event, ((what: any) => void)[]>} */ #listeners = new Map();
@@ -17,6 +19,7 @@ export class App {
   /** The run that was touched last. */
   side = 0;
   tab = "overview";
+  /** @type {Stop[]} Where a morph goes, as the person chose */ walk = [];
   /** Whether the other run's pointer follows by picture. */
   linked = true;
   /** @type {(() => boolean) | null} What a drawn line is for */ tool = null;
@@ -74,9 +77,9 @@ export class App {
 
   /** @param {number} side @param {number} x @param {number} y */
   point(side, x, y) {
-    if (this.maps[side].past) return;
     this.side = side;
-    this.#show(side, { code: this.runs[side].chart.codeAt(x, y), place: [x, y], from: "pointer" });
+    const from = this.maps[side].past ? "past" : "pointer";
+    this.#show(side, { code: this.runs[side].chart.codeAt(x, y), place: [x, y], from });
   }
 
   /** Shows an item near the middle, so that there is a picture before anything is touched. @param {number} side */
@@ -149,9 +152,10 @@ export class App {
   #show(side, now) {
     this.now[side] = now;
     const { marks } = this.maps[side];
-    if (now.from === "pointer") marks.pointer = now.place;
+    const under = now.from === "pointer" || now.from === "past";
+    if (under) marks.pointer = now.place;
     const linked = now.from === "link" ? now.place : null;
-    if (now.from === "pointer" && !marks.linked) this.maps[side].repoint();
+    if (under && !marks.linked) this.maps[side].repoint();
     else this.maps[side].remark();
     marks.linked = linked;
     this.tell("code", { side, now });
@@ -191,9 +195,15 @@ export class App {
     this.tell("tab");
   }
 
+  /** Brings the map into sight that is to be pressed or drawn on: on a phone it lies above the panels. */
+  reveal() {
+    if (narrow()) this.map.element.scrollIntoView({ block: "center" });
+  }
+
   /** Dragging on maps draws: for `tool` until `end`. @param {"lasso" | "path" | "look"} tool
    * @param {typeof this.onDrawn} drawn */
   draw(tool, drawn) {
+    if (tool !== "look") this.reveal();
     this.maps.forEach((map) => {
       map.tool = tool;
       map.element.dataset.tool = tool;

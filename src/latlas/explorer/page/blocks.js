@@ -98,3 +98,8 @@ export async function atlasOf(atlas) {
   const image = await createImageBitmap(new Blob([await bytesOf(atlas.image)]));
   return { image, width: atlas.tile[0], height: atlas.tile[1], columns: atlas.columns };
 }
+
+/** @param {import("./contract").Background} data @returns {Promise<import("./chart.js").BackgroundOf>} */
+export async function backgroundOf(data) {
+  return { box: data.box, columns: data.columns, rows: data.rows, atlas: await atlasOf(data.atlas) };
+}

@@ -1,13 +1,14 @@
 // One map of a run: a projection, the items' places, and what is drawn beneath them.
 
-import { atlasOf, floatsOf, integersOf } from "./blocks.js";
+import { backgroundOf, floatsOf } from "./blocks.js";
 import { contour, fieldOf, valueAt } from "./field.js";
+import { Moments } from "./moments.js";
 import { PlaceIndex } from "./neighbours.js";
 import { projectionOf } from "./projection.js";
 
 /** @typedef {import("./contract").ProjectionData} ProjectionData */
 /** @typedef {{mass: number, lines: Float32Array}[]} Contours */
-/** @typedef {{box: number[], columns: number, rows: number, atlas: Awaited<ReturnType<typeof atlasOf>>}} BackgroundOf */
+/** @typedef {{box: number[], columns: number, rows: number, atlas: Awaited<ReturnType<typeof import("./blocks.js").atlasOf>>}} BackgroundOf */
 
 /** @param {import("./contract").Density | undefined} data @returns {Promise<Contours>} */
 async function contoursOf(data) {
@@ -16,31 +17,17 @@ async function contoursOf(data) {
   return data.levels.map(({ value, mass }) => ({ mass, lines: contour(field, value) }));
 }
 
-/** @param {import("./contract").Background | undefined} data @returns {Promise<BackgroundOf | null>} */
-async function backgroundOf(data) {
-  return data ? { box: data.box, columns: data.columns, rows: data.rows, atlas: await atlasOf(data.atlas) } : null;
-}
-
-/** @param {import("./contract").Snapshots | undefined} data @param {number} n */
-async function snapshotsOf(data, n) {
-  if (!data) return null;
-  const items = data.items ? await integersOf(data.items) : Int32Array.from({ length: n }, (_, i) => i);
-  const backgrounds = await Promise.all((data.backgrounds ?? []).map(backgroundOf));
-  return { steps: data.steps, items, places: await floatsOf(data.places), backgrounds };
-}
-
 export class Chart {
   /** @param {ProjectionData} data @param {Float32Array} codes @param {number} D */
   static async open(data, codes, D) {
     const n = codes.length / D;
-    const [projection, places, doubt, background, prior, posterior, snapshots] = await Promise.all([
+    const [projection, places, doubt, background, prior, posterior] = await Promise.all([
       projectionOf(data, D),
       data.places ? floatsOf(data.places) : null,
       data.doubt ? fieldOf(data.doubt) : null,
-      backgroundOf(data.background),
+      data.background ? backgroundOf(data.background) : null,
       contoursOf(data.prior),
       contoursOf(data.posterior),
-      snapshotsOf(data.snapshots, n),
     ]);
     const chart = new Chart(data, projection);
     chart.x = new Float32Array(n);
@@ -51,7 +38,8 @@ export class Chart {
       chart.y[i] = y;
     }
     chart.index = new PlaceIndex(chart.x, chart.y);
-    Object.assign(chart, { doubt, background, prior, posterior, snapshots });
+    Object.assign(chart, { doubt, background, prior, posterior });
+    chart.snapshots = data.snapshots ? new Moments(data.snapshots, n) : null;
     chart.edge = doubt ? contour(doubt, 0.5) : new Float32Array();
     chart.box = background?.box ?? doubt?.box ?? chart.#extent();
     return chart;
@@ -68,7 +56,7 @@ export class Chart {
     /** @type {BackgroundOf | null} */ this.background = null;
     /** @type {Contours} */ this.prior = [];
     /** @type {Contours} */ this.posterior = [];
-    /** @type {Awaited<ReturnType<typeof snapshotsOf>>} */ this.snapshots = null;
+    /** @type {Moments | null} */ this.snapshots = null;
     /** Where doubt is one half. @type {Float32Array} */ this.edge = new Float32Array();
     /** @type {number[]} */ this.box = [0, 0, 1, 1];
   }

@@ -172,21 +172,32 @@ export interface ProjectionData {
 
 export interface Snapshots {
   steps: number[];
-  /** Which items, if not all: (m,) int32; and their places (S, m, 2). */
+  /** Which items, if not all: (m,) int32; and their places (S, m, 2), on the map of the end. */
   items?: Block;
   places: Block;
-  /** The plane at each snapshot; only of runs that kept the weights. */
-  backgrounds?: Background[];
+  /** The plane decoded with the weights of each snapshot, null where these were not kept. */
+  backgrounds?: (Background | null)[];
+  /** How codes of then are placed, where that has to be said. */
+  note?: string;
+  /** Why planes are missing, and what would keep them. */
+  lacks?: string;
 }
 
 /** A network in the page, or at the address of the local server.
  *
  * onnx: a file with one input (N, ...) and outputs (N, ...): the decoder's items, the encoder's mean and, if it has one,
- * standard deviation. `units` are those of the file: values = (file's - shift) / scale along the last axis.
+ * standard deviation. `units` are those of the file: values = (file's - shift) / scale along the last axis. `shape` is
+ * that of an item in the file, where it is not the run's: of signals and volumes, which are rows here.
  * server: POST of N float32 rows, little-endian; the answer is N rows of values, or of mean and standard deviation.
  */
 export type Network =
-  | { kind: "onnx"; model: Block; type?: "float32" | "float64"; units?: { shift: number[]; scale: number[] } }
+  | {
+      kind: "onnx";
+      model: Block;
+      type?: "float32" | "float64";
+      units?: { shift: number[]; scale: number[] };
+      shape?: number[];
+    }
   | { kind: "server"; url: string };
 
 /** Runs a model, wherever it is. Codes and values are N rows in one array. */

@@ -114,7 +114,7 @@ export async function openDecoder(run, wasm) {
   ) => {
     if (!network) return Promise.resolve(null);
     return network.kind === "onnx"
-      ? inThePage(network, shape, wasm, encoder)
+      ? inThePage(network, network.shape ?? shape, wasm, encoder)
       : Promise.resolve(behindTheServer(network, run.latent, encoder));
   };
   const [decoder, encoder] = await Promise.all([

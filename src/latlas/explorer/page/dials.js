@@ -11,6 +11,8 @@ import { counted, number } from "./words.js";
 
 const STEPS = 9; // pictures of a strip
 const SHOWN = 8; // dials before "more"
+const STRIP = [360, 44]; // pixels of a table's strip
+const NAMED = 3; // columns of a table whose names are written below a strip
 
 /** Dimensions by what they do, and those that do nothing. @param {Run} run */
 function orderOf(run) {
@@ -145,14 +147,17 @@ class Dial {
       data: { latlas: "dial", dimension: String(k) },
       on: { input: () => this.#turned() },
     });
-    this.picture = canvasOf(1, 1);
+    const [width, height] = this.run.kind === "image" ? [STEPS * this.run.shape[1], this.run.shape[0]] : STRIP;
+    this.picture = canvasOf(width, height); // the format that it will have: nothing below jumps when it is drawn
     this.picture.className = "strip";
     this.picture.setAttribute("aria-hidden", "true");
+    this.moved = h("small", { class: "moved", hidden: this.run.kind !== "table" });
     this.element = h(
       "div",
       { class: "dial" },
       h("div", { class: "dial-head" }, h("b", { text: `z${k + 1}` }), h("small", { text: facts }), this.value),
       this.picture,
+      this.moved,
       this.input,
     );
   }
@@ -197,9 +202,27 @@ class Dial {
     const values = await run.decoder.decode(codes, STEPS).catch(() => null);
     if (!values || now !== app.now[side]) return;
     row(this.picture, run, values, STEPS, theme);
+    this.moved.textContent = movedMost(run, values, STEPS);
     this.#drawn = now.code;
     this.#theme = theme;
   }
+}
+
+/** How far a column goes, from the first row to the last, in its training range. @param {Run} run @param {Float32Array} values
+ * @param {number} count @param {number} c */
+function changeOf(run, values, count, c) {
+  const span = run.data.columns?.[c] ?? { least: 0, most: 1 };
+  return (values[(count - 1) * run.size + c] - values[c]) / (span.most - span.least || 1);
+}
+
+/** The columns of a table that move most, in words. @param {Run} run @param {Float32Array} values @param {number} count */
+function movedMost(run, values, count) {
+  const changes = (run.data.columns ?? []).map(({ name }, c) => ({ name, by: changeOf(run, values, count, c) }));
+  const most = changes.sort((a, b) => Math.abs(b.by) - Math.abs(a.by)).filter(({ by }) => Math.abs(by) > 0.05);
+  return most
+    .slice(0, NAMED)
+    .map(({ name, by }) => `${name} ${by > 0 ? "↑" : "↓"}`)
+    .join(" · ");
 }
 
 /** Pictures in a row. @param {HTMLCanvasElement} canvas @param {Run} run @param {Float32Array} values @param {number} count
@@ -214,7 +237,7 @@ export function row(canvas, run, values, count, theme) {
     return;
   }
   // Of tables: how each column moves, as one line each, over its training range.
-  const [width, height] = [360, 44];
+  const [width, height] = STRIP;
   Object.assign(canvas, { width: 2 * width, height: 2 * height });
   const context = pen(canvas);
   context.scale(2, 2);
@@ -222,7 +245,7 @@ export function row(canvas, run, values, count, theme) {
   for (let c = 0; c < Math.min(run.size, 40); c++) {
     const span = run.data.columns?.[c] ?? { least: 0, most: 1 };
     const share = (/** @type {number} */ s) => (values[s * run.size + c] - span.least) / (span.most - span.least || 1);
-    const change = Math.abs(share(count - 1) - share(0));
+    const change = Math.abs(changeOf(run, values, count, c));
     context.globalAlpha = Math.min(1, 0.12 + 1.2 * change);
     context.strokeStyle = change > 0.25 ? theme.accent : theme.muted;
     context.beginPath();

@@ -64,6 +64,9 @@ export function pen(canvas, often = false) {
   return context;
 }
 
+/** Whether the page is as on a phone: one column, which scrolls. */
+export const narrow = () => matchMedia("(max-width: 52rem)").matches;
+
 export const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** Hands a file to the person. @param {string} name @param {Blob} blob */

@@ -21,7 +21,22 @@ export function stateOf(app) {
       .filter(([, on]) => on)
       .map(([name]) => name),
     projection: app.run.charts.indexOf(app.run.chart),
+    walk: app.tab === "morph" ? app.walk : [],
   };
+}
+
+const LONGEST_WALK = 1500; // characters: programs cut longer links
+
+/** The stops of a morph, items by "i" and their number, others by their code. @param {string} text @param {import("./run.js").Run} run
+ * @returns {import("./app.js").Stop[]} */
+function walkOf(text, run) {
+  const { chart, latent, n } = run;
+  return text.split("_").flatMap((word) => {
+    const item = /^i\d+$/.test(word) ? Number(word.slice(1)) : -1;
+    if (item >= 0) return item < n ? [{ code: run.code(item), place: [chart.x[item], chart.y[item]], item }] : [];
+    const code = Float32Array.from(word.split(",").filter(Boolean), Number);
+    return code.length === latent && code.every(Number.isFinite) ? [{ code, place: chart.place(code), item }] : [];
+  });
 }
 
 const short = (/** @type {number} */ v) => Number(v.toPrecision(6));
@@ -35,6 +50,8 @@ export function hashOf(state) {
   if (state.projection > 0) words.set("map", String(state.projection));
   if (state.item >= 0) words.set("item", String(state.item));
   else if (state.code && state.code.length <= 256) words.set("code", state.code.map(short).join(","));
+  const stops = state.walk.map(({ item, code }) => (item >= 0 ? `i${item}` : Array.from(code, short).join(",")));
+  if (stops.length > 1 && stops.join("_").length <= LONGEST_WALK) words.set("walk", stops.join("_"));
   if (state.hidden.length) words.set("without", state.hidden.join(","));
   if (state.colouring !== "class") words.set("colour", state.colouring);
   words.set("layers", state.layers.join(","));
@@ -74,6 +91,7 @@ export function restore(app, given) {
   const code = numbers("code");
   if (Number.isInteger(item) && item >= 0 && item < run.n) app.select(app.side, item);
   else if (code.length === run.latent) app.hold(app.side, Float32Array.from(code), "pin");
+  app.walk = walkOf(words.get("walk") ?? "", run);
   const tab = words.get("tab");
   if (tab) app.open(tab);
 }

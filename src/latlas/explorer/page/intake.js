@@ -68,3 +68,18 @@ export async function usualGround(run) {
 
 /** Files that look like pictures, in a drop or a paste. @param {DataTransfer | null} transfer */
 export const picturesIn = (transfer) => [...(transfer?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+
+/** A row as it stands in a table: its numbers, and the words between them, as a sample's name and its class are.
+ * @param {string} text @param {number} size how many numbers are wanted */
+export function rowOf(text, size) {
+  const ways = [/[\t;]/, /[\t;,]/, /[\s;,]+/].map((between) => {
+    const cells = text
+      .split(between)
+      .map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"))
+      .filter(Boolean);
+    const value = (/** @type {string} */ cell) => Number(between.source.includes(",") ? cell : cell.replace(",", "."));
+    const numbers = cells.map(value).filter(Number.isFinite);
+    return { numbers, words: cells.filter((cell) => !Number.isFinite(value(cell))) };
+  });
+  return ways.find(({ numbers }) => numbers.length === size) ?? ways[1];
+}

@@ -2,7 +2,7 @@
 
 import { classColour, css } from "./colours.js";
 import { fill, h, button } from "./dom.js";
-import { pictureOf, thumbnailOf } from "./pictures.js";
+import { comparedOf, pictureOf, thumbnailOf } from "./pictures.js";
 import { number } from "./words.js";
 
 /** @typedef {import("./app.js").App} App */
@@ -45,9 +45,13 @@ async function panel(app, side, item) {
   const step = (/** @type {number} */ by) => () => app.select(side, (item + by + run.n) % run.n);
   const pictures = h("div", { class: "pair-of-pictures" });
   const own = values ? pictureOf(run, values, app.theme, "The item") : run.thumbnails ? thumbnailOf(run, item) : null;
-  if (own) pictures.append(h("figure", {}, own, h("figcaption", { text: "Item" })));
-  if (run.decoder?.decodes) {
-    const made = await run.decoder.decode(run.code(item), 1, true).catch(() => null);
+  const made = run.decoder?.decodes ? await run.decoder.decode(run.code(item), 1, true).catch(() => null) : null;
+  if (values && made && run.kind !== "image") {
+    const words = `Marks: the item · dots: its reconstruction, squared error ${number(run.error(values, made))}`;
+    const both = comparedOf(run, values, made, app.theme, "the item");
+    pictures.append(h("figure", {}, both, h("figcaption", { text: words })));
+  } else {
+    if (own) pictures.append(h("figure", {}, own, h("figcaption", { text: "Item" })));
     if (made)
       pictures.append(
         h(
@@ -88,7 +92,7 @@ async function panel(app, side, item) {
       "div",
       { class: "row" },
       button("Edit it", () => app.tell("own", { side, item })),
-      button("Walk from here", () => app.open("morph")),
+      button("Walk from here", () => app.tell("walk", { side, item })),
     ),
   ];
 }

@@ -29,7 +29,7 @@ export function paced(wait, work) {
   let free = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
-  return (/** @type {A} */ asked) => {
+  const ask = (/** @type {A} */ asked) => {
     clearTimeout(timer);
     timer = setTimeout(
       () => {
@@ -39,6 +39,8 @@ export function paced(wait, work) {
       Math.max(0, free - performance.now()),
     );
   };
+  /** Forgets what was asked last. */
+  return Object.assign(ask, { stop: () => clearTimeout(timer) });
 }
 
 /** Calls when nothing was asked for a while. @template A @param {number} wait in milliseconds @param {(asked: A) => void} work */

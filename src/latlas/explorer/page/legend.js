@@ -2,6 +2,7 @@
 
 import { classChips } from "./chips.js";
 import { fill, h, toggle } from "./dom.js";
+import { shadesOf } from "./plane.js";
 import { number, percent } from "./words.js";
 
 /** @typedef {import("./app.js").App} App */
@@ -84,7 +85,25 @@ export function legend(app, side) {
     run.kind === "image" ? null : planeChooser(app, side),
     projectionChooser(app, side),
   ];
-  return h("div", { class: "legend" }, chips.element, h("div", { class: "choices" }, ...choices));
+  return h("div", { class: "legend" }, chips.element, h("div", { class: "choices" }, ...choices), contours(app, side));
+}
+
+/** What the lines of the density are, while they are shown. @param {App} app @param {number} side */
+function contours(app, side) {
+  const element = h("p", { class: "muted fine" });
+  const say = () => {
+    const { prior, posterior } = app.runs[side].chart;
+    const shares = (/** @type {{mass: number}[]} */ lines) => lines.map(({ mass }) => percent(mass)).join(" and ");
+    const about = [
+      posterior.length && `Solid lines hold ${shares(posterior)} of the codes`,
+      prior.length && `dashed ones ${shares(prior)} of the prior`,
+    ].filter(Boolean);
+    element.textContent = about.join(", ");
+    element.hidden = !app.layers.density || !about.length;
+  };
+  say();
+  for (const event of /** @type {const} */ (["layers", "filled", "chart"])) app.on(event, say);
+  return element;
 }
 
 /** Which column the plane shows, and what its shades mean. @param {App} app @param {number} side */
@@ -93,9 +112,9 @@ function planeChooser(app, side) {
   const shown = () => app.maps[side].plane.column;
   const shades = h("span", { class: "muted" });
   const say = () => {
-    const column = columns[shown()];
+    const span = shadesOf(app.runs[side], shown());
     const [least, most] = app.theme.dark ? ["dark", "light"] : ["light", "dark"];
-    shades.textContent = column ? `${least} ${number(column.least)}, ${most} ${number(column.most)}` : "";
+    shades.textContent = span ? `${least} ${number(span.least)}, ${most} ${number(span.most)}` : "";
   };
   const choose = (/** @type {string} */ key) => {
     app.maps[side].plane.use(Number(key));

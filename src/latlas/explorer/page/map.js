@@ -38,8 +38,8 @@ export class MapOfRun {
   /** @type {Set<number>} Labels that the legend has switched off */ hidden = new Set();
   /** @type {number | null} A label that stands out for a moment */ bright = null;
   /** @type {string} "class", or what `Run.coloursOf` takes */ colouring = "class";
-  /** Whether the places are those of an earlier step. */
-  past = false;
+  /** The moment of training whose places are shown, between snapshots; null is the end. @type {number | null} */
+  moment = null;
   #dirty = 0;
   #asked = false;
   #fitted = false;
@@ -208,7 +208,7 @@ export class MapOfRun {
     this.plane = new Plane(this.run, chart, () => this.redraw(BACK));
     Object.assign(this.plane, { column, light });
     this.#fog = null;
-    this.past = false;
+    this.moment = null;
     this.fit();
     this.#fly(x, y, chart.x, chart.y);
   }
@@ -238,30 +238,47 @@ export class MapOfRun {
     step();
   }
 
+  /** Whether the places are those of an earlier step. */
+  get past() {
+    return this.moment !== null;
+  }
+
+  /** The step of the snapshot that is shown; null at the end. */
+  get step() {
+    return this.moment === null ? null : (this.chart.snapshots?.steps[Math.round(this.moment)] ?? null);
+  }
+
   /** Places at a moment of training, between snapshots; null is the end. @param {number | null} moment */
   at(moment) {
     const { snapshots } = this.chart;
+    const came = moment === null && !this.past;
+    this.moment = snapshots ? moment : null;
+    if (came) return;
     this.#tween++;
     if (!snapshots || moment === null) {
       [this.x, this.y] = [this.chart.x, this.chart.y];
-      this.past = false;
       this.#then(null);
     } else {
-      const { items, places } = snapshots;
-      const last = snapshots.steps.length - 1;
-      const a = Math.min(last, Math.floor(moment));
-      const b = Math.min(last, a + 1);
-      const t = moment - a;
-      this.past = true;
-      [this.x, this.y] = [new Float32Array(this.run.n).fill(NaN), new Float32Array(this.run.n).fill(NaN)];
-      for (let k = 0; k < items.length; k++) {
-        const [p, q] = [2 * (a * items.length + k), 2 * (b * items.length + k)];
-        this.x[items[k]] = places[p] + t * (places[q] - places[p]);
-        this.y[items[k]] = places[p + 1] + t * (places[q + 1] - places[p + 1]);
-      }
-      this.#then(snapshots.backgrounds[Math.round(moment)] ?? null);
+      const again = () => this.chart.snapshots === snapshots && this.past && this.at(this.moment);
+      if (snapshots.points) this.#placeAt(moment, snapshots.points);
+      else snapshots.read().then(again);
+      const plane = snapshots.plane(Math.round(moment), again);
+      if (plane !== undefined) this.#then(plane); // until it is there, the one before stays
     }
     this.redraw();
+  }
+
+  /** @param {number} moment @param {NonNullable<import("./moments.js").Moments["points"]>} points */
+  #placeAt(moment, { items, places }) {
+    const a = Math.floor(moment);
+    const b = Math.min(places.length / (2 * items.length) - 1, a + 1);
+    const t = moment - a;
+    [this.x, this.y] = [new Float32Array(this.run.n).fill(NaN), new Float32Array(this.run.n).fill(NaN)];
+    for (let k = 0; k < items.length; k++) {
+      const [p, q] = [2 * (a * items.length + k), 2 * (b * items.length + k)];
+      this.x[items[k]] = places[p] + t * (places[q] - places[p]);
+      this.y[items[k]] = places[p + 1] + t * (places[q + 1] - places[p + 1]);
+    }
   }
 
   /** @param {import("./chart.js").BackgroundOf | null} background */
@@ -501,8 +518,8 @@ export class MapOfRun {
     );
   }
 
-  /** The map as one picture, `scale` times as sharp as on screen. @param {number} scale @returns {Promise<Blob>} */
-  async picture(scale) {
+  /** The map as one picture, `scale` times as sharp as on screen. @param {number} scale @returns {HTMLCanvasElement} */
+  picture(scale) {
     const { width, height } = this.view;
     const before = this.ratio;
     this.ratio = scale;
@@ -515,9 +532,7 @@ export class MapOfRun {
     for (const canvas of this.canvases) context.drawImage(canvas, 0, 0);
     this.ratio = before;
     this.#resize();
-    return new Promise((resolve, reject) =>
-      whole.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("no picture"))), "image/png"),
-    );
+    return whole;
   }
 }
 

@@ -14,12 +14,15 @@ import { far } from "./words.js";
 const [FRAMES, SECONDS] = [48, 5];
 const COLOURS = ["#0072b2", "#d55e00", "#009e73"];
 
+/** @param {import("./run.js").Run} run @param {number} item @returns {import("./app.js").Stop} */
+const itemStop = (run, item) => ({ code: run.code(item), place: [run.chart.x[item], run.chart.y[item]], item });
+
 export class Morph {
-  /** @type {{code: Float32Array, place: [number, number]}[]} */ stops = [];
+  /** @type {import("./app.js").Stop[]} */ stops = [];
   /** @type {[number, number][]} */ freehand = [];
   /** @type {Way[]} */ ways = [];
-  /** Whether the stops are an example, which the first own stop replaces. */
-  example = false;
+  /** How many stops at the end are an example, which the first own stop replaces. */
+  example = 0;
   t = 0;
   playing = false;
   side = 0;
@@ -76,11 +79,17 @@ export class Morph {
     );
     this.#show = latest(() => this.#paintAll());
     app.on("tab", () => {
-      if (app.tab === "morph") return this.#exemplify();
+      if (app.tab === "morph") return app.walk.length ? this.#again() : this.#exemplify();
       this.#stopTools();
       this.playing = false;
     });
     app.on("chart", () => this.clear());
+    app.on("walk", ({ side, item }) => {
+      this.clear();
+      app.side = side;
+      app.open("morph");
+      this.example = 1; // where it starts is the person's choice
+    });
   }
 
   #show;
@@ -95,30 +104,45 @@ export class Morph {
   #exemplify() {
     const { app } = this;
     const { run } = app;
-    const now = app.held[app.side] ?? app.current;
+    const now = this.#shown();
     if (this.stops.length || this.freehand.length || !now || !run.decoder) return;
     const away = Array.from({ length: Math.min(200, run.n) }, (_, k) => Math.floor((k * run.n) / Math.min(200, run.n)))
       .map((i) => ({ i, d: Math.hypot(run.chart.x[i] - now.place[0], run.chart.y[i] - now.place[1]) }))
       .sort((a, b) => a.d - b.d);
     const { i } = away[Math.floor(0.8 * away.length)];
     this.side = app.side;
-    this.push(now.code, now.place);
-    this.push(run.code(i), [run.chart.x[i], run.chart.y[i]]);
-    this.example = true;
+    this.push(now);
+    this.push(itemStop(run, i));
+    this.example = 2;
+    app.walk = [];
+  }
+
+  /** Stops that a link brought. */
+  #again() {
+    const { walk } = this.app;
+    if (walk === this.stops || this.freehand.length) return;
+    this.clear();
+    this.side = this.app.side;
+    walk.forEach((stop) => this.push(stop));
+  }
+
+  /** The code on show as a stop. @returns {import("./app.js").Stop | null} */
+  #shown() {
+    const { app } = this;
+    const now = app.held[app.side] ?? app.current;
+    return now && { code: now.code, place: now.place, item: now.from === "item" ? app.map.marks.selected : -1 };
   }
 
   /** @param {boolean} on */
   #pickStops(on) {
     this.#stopTools();
     this.picking.setAttribute("aria-pressed", String(on));
+    if (on) this.app.reveal();
     this.app.onPick = on
       ? (side, x, y, item) => {
           const run = this.app.runs[side];
           this.side = side;
-          this.push(
-            item >= 0 ? run.code(item) : run.chart.codeAt(x, y),
-            item >= 0 ? [run.chart.x[item], run.chart.y[item]] : [x, y],
-          );
+          this.push(item >= 0 ? itemStop(run, item) : { code: run.chart.codeAt(x, y), place: [x, y], item });
           return true;
         }
       : null;
@@ -146,26 +170,27 @@ export class Morph {
 
   /** The code that is on show becomes a stop. */
   add() {
-    const now = this.app.held[this.app.side] ?? this.app.current;
-    if (now) {
-      this.side = this.app.side;
-      this.push(now.code, now.place);
-    }
+    const now = this.#shown();
+    if (!now) return;
+    this.side = this.app.side;
+    this.push(now);
   }
 
-  /** @param {Float32Array} code @param {[number, number]} place */
-  push(code, place) {
+  /** @param {import("./app.js").Stop} stop */
+  push({ code, place, item }) {
     this.freehand = [];
-    if (this.example) this.stops = [];
-    this.example = false;
-    this.stops.push({ code: Float32Array.from(code), place });
+    if (this.example) this.stops = this.stops.slice(0, -this.example);
+    this.example = 0;
+    this.stops.push({ code: Float32Array.from(code), place, item });
+    this.app.walk = this.stops;
     this.plan();
   }
 
   clear() {
     this.playing = false;
-    this.example = false;
+    this.example = 0;
     this.stops = [];
+    this.app.walk = [];
     this.freehand = [];
     this.app.maps.forEach((map) => {
       Object.assign(map.marks, { stops: [], paths: [], players: [] });

@@ -1,6 +1,6 @@
 // Values as pictures: images, lines for vectors, bars with the training range for tables.
 
-import { canvasOf, h, pen } from "./dom.js";
+import { canvasOf, h, narrow, pen } from "./dom.js";
 import { css, rgbOf } from "./colours.js";
 import { number } from "./words.js";
 
@@ -9,6 +9,7 @@ import { number } from "./words.js";
 
 const ROW = 21; // pixels of a table's row
 const LONGEST = 16; // columns that are drawn as bars; more are a line
+const [STANDING_OUT, FEW] = [12, 6]; // bars of a table with more columns, and on a phone
 
 /** @param {Float32Array} values @param {number[]} shape @returns {ImageData} */
 export function imageData(values, shape) {
@@ -26,8 +27,9 @@ export function imageData(values, shape) {
 }
 
 /** Draws values into a canvas, whose size it sets. @param {HTMLCanvasElement} canvas @param {Run} run @param {Float32Array} values
- * @param {Theme} theme @param {Float32Array | null} [beside] values to compare with */
-export function paint(canvas, run, values, theme, beside = null) {
+ * @param {Theme} theme @param {Float32Array | null} [beside] values to compare with @param {boolean} [named] whether there
+ * is room for names, so that a table of many columns is bars of those that stand out instead of a line */
+export function paint(canvas, run, values, theme, beside = null, named = false) {
   if (run.kind === "image") {
     const image = imageData(values, run.shape);
     if (canvas.width !== image.width || canvas.height !== image.height) {
@@ -36,14 +38,35 @@ export function paint(canvas, run, values, theme, beside = null) {
     }
     canvas.classList.toggle("pixels", Math.max(image.width, image.height) <= 96);
     pen(canvas).putImageData(image, 0, 0);
-  } else if (values.length <= LONGEST) bars(canvas, run, values, theme, beside);
+  } else if (values.length <= LONGEST || (named && hasNames(run))) bars(canvas, run, values, theme, beside);
   else line(canvas, run, values, theme, beside);
+}
+
+/** Whether columns mean something by themselves, as those of a signal do not. @param {Run} run */
+const hasNames = (run) => run.kind === "table" && !!run.data.columns;
+
+/** The columns to show: all of a few; of a table with many those furthest from their training mean, the furthest first.
+ * @param {Run} run @param {Float32Array} values @param {Float32Array | null} [beside] @returns {number[]} */
+export function standingOut(run, values, beside = null) {
+  const all = Array.from(values.keys());
+  const { columns, scaling } = run.data;
+  if (values.length <= LONGEST) return all;
+  if (!columns || !hasNames(run)) return all.slice(0, LONGEST);
+  const away = (/** @type {number} */ k) => {
+    const { mean, least, most } = columns[k];
+    const furthest = Math.max(Math.abs(values[k] - mean), beside ? Math.abs(beside[k] - mean) : 0);
+    return furthest / (scaling?.scale[k % scaling.scale.length] || most - least || 1);
+  };
+  const distances = all.map(away);
+  return all.sort((a, b) => distances[b] - distances[a]).slice(0, narrow() ? FEW : STANDING_OUT);
 }
 
 /** What a picture shows, for those who do not see it. @param {Run} run @param {Float32Array} values */
 export function described(run, values) {
   if (run.kind === "image") return "";
-  return Array.from(values.slice(0, LONGEST), (v, k) => `${run.data.columns?.[k]?.name ?? k}: ${number(v)}`).join(", ");
+  return standingOut(run, values)
+    .map((k) => `${run.data.columns?.[k]?.name ?? k}: ${number(values[k])}`)
+    .join(", ");
 }
 
 /** A canvas of this size on screen, sharp. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */
@@ -67,13 +90,16 @@ function span(run, k, value) {
 /** @param {HTMLCanvasElement} canvas @param {Run} run @param {Float32Array} values @param {Theme} theme @param {Float32Array | null} beside */
 function bars(canvas, run, values, theme, beside) {
   const width = 340;
-  const context = sized(canvas, width, ROW * values.length + 4);
+  const shown = standingOut(run, values, beside);
+  const some = shown.length < values.length;
+  const context = sized(canvas, width, ROW * (shown.length + (some ? 1 : 0)) + 4);
   const [left, right] = [132, 62];
   context.font = "12px system-ui, sans-serif";
   context.textBaseline = "middle";
-  values.forEach((value, k) => {
+  shown.forEach((k, row) => {
+    const value = values[k];
     const column = span(run, k, value);
-    const y = ROW * k + ROW / 2 + 2;
+    const y = ROW * row + ROW / 2 + 2;
     const room = width - left - right;
     // The training range takes the middle of the row, so that what lies outside can be seen outside.
     const x = (/** @type {number} */ v) =>
@@ -105,6 +131,10 @@ function bars(canvas, run, values, theme, beside) {
     context.fillStyle = outside ? theme.warm : theme.ink;
     context.fillText(number(value), width - 4, y);
   });
+  if (!some) return;
+  context.fillStyle = theme.muted;
+  const words = `${shown.length} of ${values.length} columns: the furthest from their mean`;
+  context.fillText(words, width - 4, ROW * shown.length + ROW / 2 + 2);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {string} text @param {number} room */
@@ -153,7 +183,19 @@ export function pictureOf(run, values, theme, label) {
     "aria-label": words ? `${label}. ${words}` : label,
     class: `picture ${run.kind}`,
   });
-  paint(canvas, run, values, theme);
+  paint(canvas, run, values, theme, null, true);
+  return canvas;
+}
+
+/** A row beside its reconstruction. @param {Run} run @param {Float32Array} values @param {Float32Array} made @param {Theme} theme
+ * @param {string} whose */
+export function comparedOf(run, values, made, theme, whose) {
+  const canvas = canvasOf(1, 1);
+  canvas.className = `picture ${run.kind}`;
+  canvas.setAttribute("role", "img");
+  const how = `Reconstruction as dots, ${whose} as marks, over the training range`;
+  canvas.setAttribute("aria-label", `${how}. ${described(run, made)}`);
+  paint(canvas, run, made, theme, values, true);
   return canvas;
 }
 

@@ -15,6 +15,16 @@ const BATCH = 24; // cells decoded at a time: the pointer waits for no more
 const KEPT = 4000; // cells kept
 const [PICTURE, PLAIN] = [46, 12]; // least pixels of a cell on screen, of pictures and of plain colours
 
+/** The values of a column from the lightest shade to the darkest: its training range, of which no more than two standard
+ * deviations to each side of the mean, so that a few large values do not leave all others alike. @param {Run} run @param {number} k */
+export function shadesOf(run, k) {
+  const column = run.data.columns?.[k];
+  if (!column) return null;
+  const scale = run.data.scaling?.scale;
+  const reach = scale ? 2 * scale[k % scale.length] : Infinity;
+  return { least: Math.max(column.least, column.mean - reach), most: Math.min(column.most, column.mean + reach) };
+}
+
 export class Plane {
   /** @type {Map<string, Tile>} */ #tiles = new Map();
   #refining = false;
@@ -170,7 +180,7 @@ export class Plane {
     }
   }
 
-  /** Of tables: one column as ink, light to dark over its training range. @param {CanvasRenderingContext2D} context @param {View} view
+  /** Of tables: one column as ink, light to dark. @param {CanvasRenderingContext2D} context @param {View} view
    * @param {Theme} theme */
   #drawShade(context, view, theme) {
     const { level, dx, dy, left, right, low, high } = this.#seen(view);
@@ -235,7 +245,7 @@ export class Plane {
       codes.set(chart.codeAt(grid.x + (c + 0.5) * dx, grid.y + (r + 0.5) * dy), i * run.latent),
     );
     const values = await /** @type {import("./contract").Decoder} */ (run.decoder).decode(codes, cells.length);
-    const span = run.data.columns?.[this.column];
+    const span = shadesOf(run, this.column);
     cells.forEach(({ key }, i) => {
       if (this.pictures) {
         const bytes = Uint8ClampedArray.from(values.subarray(i * run.size, (i + 1) * run.size), (v) => 255 * v);

@@ -21,6 +21,7 @@ const PLACES = {
   link: "The other run's picture, encoded",
   morph: "On the way",
   group: "Made from codes",
+  past: "Under the pointer, by the weights of the end of training",
 };
 
 /** A place in the list of nearest items. It is made once: new elements under a moving pointer cost more than the picture. */
@@ -111,6 +112,12 @@ export class Preview {
     app.on("ready", again);
     app.on("layers", again);
     app.on("theme", again);
+    app.on("moment", (at) => {
+      const now = app.now[side];
+      if (at !== side || now?.from !== "past") return;
+      if (app.maps[side].past) again();
+      else app.point(side, ...now.place);
+    });
   }
 
   #hint() {
@@ -122,6 +129,7 @@ export class Preview {
   /** @param {Now} now */
   async #show(now) {
     const { app, run } = this;
+    if (now.from === "past" && this.#then(now)) return;
     const times = run.sample.length ? run.times(now.code) : NaN;
     const doubt = app.doubt(this.side, now, times);
     await this.#draw(now, doubt);
@@ -132,7 +140,7 @@ export class Preview {
   async #draw(now, doubt) {
     const { app, run } = this;
     if (!run.decoder?.decodes) {
-      const coarse = this.#coarse(now);
+      const coarse = this.#coarse(now, run.chart.background);
       this.back.textContent =
         run.trouble ||
         (run.decoder
@@ -144,7 +152,7 @@ export class Preview {
       const values = await run.decoder.decode(now.code, 1, true);
       if (!this.values) performance.mark("latlas-decoded");
       this.values = values;
-      paint(this.canvas, run, values, app.theme);
+      paint(this.canvas, run, values, app.theme, null, true);
       this.canvas.style.opacity = app.layers.doubt ? String(1 - 0.72 * doubt) : "1";
       app.tell("decoded", { side: this.side, now, values });
     } catch (error) {
@@ -159,9 +167,26 @@ export class Preview {
       .join(". ");
   }
 
-  /** The picture of the coarse plane that is nearest; false where there is none. @param {Now} now */
-  #coarse({ place: [x, y] }) {
-    const { background } = this.run.chart;
+  /** What was decoded here at the step that the map shows; false where that is not known. @param {Now} now */
+  #then(now) {
+    const map = this.app.maps[this.side];
+    if (!this.#coarse(now, map.plane.then)) return false;
+    this.values = null;
+    this.canvas.style.opacity = "1";
+    this.say.stop();
+    this.place.textContent = `Under the pointer at step ${map.step?.toLocaleString("en")}`;
+    this.words.textContent = "The plane’s nearest picture, by the weights of then.";
+    this.gauge.dataset.level = "";
+    /** @type {HTMLElement} */ (this.gauge.firstChild).style.width = "0";
+    fill(this.verdict);
+    this.slots.forEach((slot) => slot.show(undefined));
+    this.canvas.setAttribute("aria-label", this.#label());
+    return true;
+  }
+
+  /** The picture of a coarse plane that is nearest; false where there is none. @param {Now} now
+   * @param {import("./chart.js").BackgroundOf | null} background */
+  #coarse({ place: [x, y] }, background) {
     if (!background) return false;
     const {
       box: [x0, y0, x1, y1],
@@ -224,7 +249,7 @@ export class Preview {
   /** Whether the model recognises what it made. @param {Now} now */
   async #comesBack(now) {
     const { run, app } = this;
-    if (!run.decoder?.encodes || !run.decoder.decodes || now !== app.now[this.side]) return;
+    if (!run.decoder?.encodes || !run.decoder.decodes || now !== app.now[this.side] || now.from === "past") return;
     try {
       const { mean } = await run.decoder.encode(await run.decoder.decode(now.code, 1), 1);
       if (now !== app.now[this.side]) return;

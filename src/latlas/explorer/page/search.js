@@ -2,12 +2,13 @@
 
 import { fill, h } from "./dom.js";
 import { thumbnailOf } from "./pictures.js";
+import { counted } from "./words.js";
 
 /** @typedef {import("./app.js").App} App */
 
 const MOST = 8;
 
-/** Items that a text means: the row itself first, then names that hold it. @param {import("./run.js").Run} run @param {string} text */
+/** Items that a text means: the row itself first, then names that hold it and classes that are called so. @param {import("./run.js").Run} run @param {string} text */
 export function found(run, text) {
   const asked = text.trim().toLowerCase();
   if (!asked) return [];
@@ -15,11 +16,11 @@ export function found(run, text) {
   const row = /^(row\s*)?\d+$/.test(asked) ? Number(asked.replace(/\D/g, "")) : -1;
   if (row >= 0) for (let i = 0; i < run.n; i++) if (run.rowOf(i) === row) these.add(i);
   const label = run.classes.findIndex((name) => name.toLowerCase() === asked);
-  for (let i = 0; i < run.n && these.size < MOST; i++) {
+  for (let i = 0; i < run.n; i++) {
     if (run.data.items.names?.[i]?.toLowerCase().includes(asked) || (label >= 0 && run.labels[i] === label))
       these.add(i);
   }
-  return [...these].slice(0, MOST);
+  return [...these];
 }
 
 /** @param {App} app */
@@ -33,7 +34,7 @@ export function searchBox(app) {
   });
   const input = h("input", {
     type: "search",
-    placeholder: "Row, file or class",
+    placeholder: app.run.kind === "image" ? "Row, file or class" : "Row, name or class",
     "aria-label": "Search items",
     role: "combobox",
     "aria-expanded": "false",
@@ -63,7 +64,7 @@ export function searchBox(app) {
     const { run } = app;
     fill(
       list,
-      ...items.map((i, k) =>
+      ...items.slice(0, MOST).map((i, k) =>
         h(
           "li",
           {
@@ -82,7 +83,15 @@ export function searchBox(app) {
           role: "option",
           "aria-selected": "false",
           class: "muted",
-          text: "No item has that row, name or class.",
+          text: `None of the ${counted(run.n, "test item")} on the map has that row, name or class.`,
+        }),
+      items.length > MOST &&
+        h("li", {
+          role: "option",
+          "aria-selected": "false",
+          "aria-disabled": "true",
+          class: "muted",
+          text: `and ${(items.length - MOST).toLocaleString("en")} more`,
         }),
     );
     list.hidden = false;
@@ -99,7 +108,8 @@ export function searchBox(app) {
     if (event.key === "Escape") close();
     else if (event.key === "Enter" && items[at] !== undefined) choose(items[at]);
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      at = (at + (event.key === "ArrowDown" ? 1 : -1) + items.length) % Math.max(1, items.length);
+      const shown = Math.min(MOST, items.length);
+      at = (at + (event.key === "ArrowDown" ? 1 : -1) + shown) % Math.max(1, shown);
       if (items.length) draw();
       event.preventDefault();
     }

@@ -1,6 +1,6 @@
 // Tabs of the panel, as the ARIA pattern has them.
 
-import { h } from "./dom.js";
+import { h, narrow } from "./dom.js";
 
 /** @typedef {import("./app.js").App} App */
 
@@ -13,7 +13,17 @@ export function tabs(app, all) {
       id: `latlas-tab-${key}`,
       "aria-controls": `latlas-${key}`,
       text: title,
-      on: { click: () => app.open(key) },
+      on: {
+        click: () => {
+          app.open(key);
+          if (!narrow()) return;
+          // The content lies below the map, and what is decoded stays above it.
+          const above = list.closest(".panel")?.querySelector(".previews");
+          const stays = above && getComputedStyle(above).position === "sticky";
+          list.style.scrollMarginTop = `${stays ? above.clientHeight : 0}px`;
+          list.scrollIntoView();
+        },
+      },
     }),
   );
   const bodies = all.map(([key, , body]) =>

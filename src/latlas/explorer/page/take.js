@@ -1,9 +1,11 @@
 // What a person takes away: the view as a link, the map as a picture, codes, a few lines of Python.
 
-import { h, button, save } from "./dom.js";
+import { canvasOf, h, button, pen, save } from "./dom.js";
 import { hashOf, stateOf } from "./hash.js";
 
 /** @typedef {import("./app.js").App} App */
+
+const SCALE = 4; // of a picture to be printed
 
 /** @param {App} app */
 export function takeAway(app) {
@@ -32,13 +34,16 @@ export function takeAway(app) {
         const hash = hashOf(stateOf(app));
         try {
           history.replaceState(null, "", hash);
-          copy(location.href, "The link is copied.");
+          const file = location.protocol === "file:";
+          const others =
+            " It opens this file on this device: others need the file, and after its address what follows #.";
+          copy(location.href, `The link is copied.${file ? others : ""}`);
         } catch {
           // a frame has no address of its own
           copy(hash, "What follows the page's address is copied.");
         }
       }),
-      button("Map as PNG", async () => save("map.png", await app.map.picture(4))),
+      button(app.runs.length > 1 ? "Maps as PNG" : "Map as PNG", () => savePicture(app)),
       button("Codes as CSV", () => save("codes.csv", new Blob([codesOf(app)], { type: "text/csv" }))),
       button("Copy as Python", () => copy(python(app), "The lines are copied.")),
       said,
@@ -54,6 +59,27 @@ export function takeAway(app) {
     element.querySelector("summary")?.focus();
   });
   return element;
+}
+
+/** The maps at print size, those of two runs beside each other below their names. @param {App} app */
+function savePicture(app) {
+  const maps = app.maps.map((map) => map.picture(SCALE));
+  const head = maps.length > 1 ? 40 * SCALE : 0;
+  const gap = 12 * SCALE;
+  const width = maps.reduce((sum, map) => sum + map.width + gap, -gap);
+  const whole = canvasOf(width, head + Math.max(...maps.map((map) => map.height)));
+  const context = pen(whole);
+  Object.assign(context, { font: `600 ${18 * SCALE}px system-ui, sans-serif`, textBaseline: "middle" });
+  context.fillStyle = app.theme.paper;
+  context.fillRect(0, 0, whole.width, whole.height);
+  context.fillStyle = app.theme.ink;
+  let left = 0;
+  maps.forEach((map, side) => {
+    if (head) context.fillText(app.runs[side].name, left + gap, head / 2, map.width - 2 * gap);
+    context.drawImage(map, left, head);
+    left += map.width + gap;
+  });
+  whole.toBlob((blob) => blob && save("map.png", blob), "image/png");
 }
 
 /** The items on show: row, name, class, place, code. @param {App} app */

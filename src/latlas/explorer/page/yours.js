@@ -1,9 +1,9 @@
 // Your own item: dropped, pasted, drawn or typed; encoded, placed, reconstructed, and told when it is unlike the data.
 
-import { canvasOf, fill, h, button, pen } from "./dom.js";
-import { fromPixels, ground, picturesIn, usualGround, valuesOfPicture } from "./intake.js";
+import { fill, h, button, pen } from "./dom.js";
+import { fromPixels, ground, picturesIn, rowOf, usualGround, valuesOfPicture } from "./intake.js";
 import { latest } from "./latest.js";
-import { imageData, paint, pictureOf } from "./pictures.js";
+import { comparedOf, imageData, pictureOf } from "./pictures.js";
 import { sides } from "./dials.js";
 import { far, number, percent } from "./words.js";
 
@@ -11,6 +11,7 @@ import { far, number, percent } from "./words.js";
 /** @typedef {import("./run.js").Run} Run */
 
 const MOST_BYTES = 60e6;
+const TRAIL = 16; // places where it was last: more of them cover the map
 
 export class Yours {
   /** @type {Float32Array} */ values = new Float32Array();
@@ -20,6 +21,10 @@ export class Yours {
   constructor(app) {
     this.app = app;
     this.element = h("div", { class: "yours" });
+    app.on("tab", () => {
+      if (app.tab === "yours") return;
+      for (const map of app.maps) map.marks.trail = [];
+    });
     this.verdict = h("p", { class: "verdict", role: "status" });
     this.result = h("div", { class: "pair-of-pictures" });
     this.note = h("p", { class: "fine" });
@@ -40,7 +45,9 @@ export class Yours {
     if (this.values.length !== run.size) this.values = this.#blank();
     const choose = this.app.runs.length > 1 ? sides(this.app, () => this.build()) : null;
     const [hint, first, ...rest] = run.kind === "image" ? this.#easel() : this.#form();
-    fill(this.element, choose, hint, first, this.verdict, ...rest, this.result, this.note);
+    this.verdict.classList.toggle("stays", run.kind !== "image"); // in sight while fields further down are typed in
+    if (run.kind === "image") fill(this.element, choose, hint, first, this.verdict, ...rest, this.result, this.note);
+    else fill(this.element, choose, hint, first, this.note, this.verdict, this.result, ...rest);
   }
 
   #blank() {
@@ -289,15 +296,15 @@ export class Yours {
 
   /** @param {string} text */
   #row(text) {
-    const numbers = text
-      .split(/[\s,;]+/)
-      .filter(Boolean)
-      .map(Number);
-    if (numbers.length !== this.run.size || numbers.some((v) => !Number.isFinite(v))) {
-      this.verdict.textContent = `A row of this model has ${this.run.size} numbers; this one has ${numbers.filter(Number.isFinite).length}.`;
+    const { numbers, words } = rowOf(text, this.run.size);
+    if (numbers.length !== this.run.size) {
+      const size = this.run.data.columns
+        ? `: ${this.run.data.columns[0].name} to ${this.run.data.columns[this.run.size - 1].name}`
+        : "";
+      this.verdict.textContent = `A row of this model has ${this.run.size} numbers${size}; this one has ${numbers.length}.`;
       return;
     }
-    this.take(Float32Array.from(numbers), "");
+    this.take(Float32Array.from(numbers), words.length ? `Not read, as no number: ${words.join(", ")}.` : "");
   }
 
   async #encode() {
@@ -313,7 +320,7 @@ export class Yours {
       const { mean } = await run.decoder.encode(values, 1, true);
       const { marks } = app.maps[side];
       const place = run.chart.place(mean);
-      marks.trail = [...marks.trail.slice(-200), place];
+      marks.trail = [...marks.trail.slice(-TRAIL), place];
       marks.own = place;
       app.hold(side, mean, "own", place);
       marks.pinned = null;
@@ -340,11 +347,13 @@ export class Yours {
       h(
         "figure",
         {},
-        run.kind === "image" ? pictureOf(run, made, app.theme, "Its reconstruction") : this.#compared(values, made),
+        run.kind === "image"
+          ? pictureOf(run, made, app.theme, "Its reconstruction")
+          : comparedOf(run, values, made, app.theme, "your values"),
         h("figcaption", { text: `Reconstruction · squared error ${number(error)}` }),
       ),
     );
-    this.verdict.className = unlike ? "verdict warn" : "verdict";
+    this.verdict.classList.toggle("warn", unlike);
     const rank = Number.isNaN(worse)
       ? ""
       : worse > 0.5
@@ -357,15 +366,5 @@ export class Yours {
       ? ` Outside the training range: ${outside.slice(0, 4).join(", ")}${outside.length > 4 ? " …" : ""}.`
       : "";
     this.verdict.textContent = `${unlike ? "Unlike the data. " : ""}${far(times)}${rank}${range}`;
-  }
-
-  /** A row beside its reconstruction. @param {Float32Array} values @param {Float32Array} made */
-  #compared(values, made) {
-    const canvas = canvasOf(1, 1);
-    canvas.className = `picture ${this.run.kind}`;
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", "Reconstruction as dots, your values as marks, over the training range");
-    paint(canvas, this.run, made, this.app.theme, values);
-    return canvas;
   }
 }

@@ -1,0 +1,131 @@
+"""How many steps fit into the time that a run is given, by steps that are taken for the sake of the clock."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from latlas import snapshots, training
+from latlas.brought import Brought
+from latlas.build import objective_of
+from latlas.config import override
+from latlas.data import Dataset
+from latlas.data.batches import Batches
+from latlas.distributed import World
+from latlas.durations import duration_text, parse_duration
+from latlas.errors import InputError
+from latlas.models import Model
+from latlas.progress import Observer
+from latlas.runs import Progress, Run
+from latlas.selection import Selection
+from latlas.settings import Config
+
+SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
+FIRST, LEAST = (
+    5,
+    10,
+)  # first steps, which take longer than later ones; and the fewest that are measured after them
+MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
+ENDLESS = 10**9
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds of an optimiser step, of a validation, and of a snapshot, on this machine."""
+
+    step: float
+    validation: float
+    snapshot: float
+
+    def seconds(self, config: Config, images: int) -> float:
+        """What training takes with this configuration, its validations and snapshots among it."""
+        length = training.plan(config, images)
+        validations = -(-length.steps // length.validated)
+        many = len(training.snapshot_steps(config, length)) + 1
+        return length.steps * self.step + validations * self.validation + many * self.snapshot
+
+
+def within_budget(
+    config: Config, dataset: Dataset, model: Model, brought: Brought, observer: Observer
+) -> tuple[Config, str]:
+    """The configuration with as many steps as fit into its budget, and a note on them.
+
+    The time for measuring counts. Raises InputError where not even ten steps fit.
+    """
+    budget, began = parse_duration(config.training.budget, "training.budget"), perf_counter()
+    observer.progress("measuring", 0, 1, "how long a step takes")
+    pace = measured(config, dataset, model, brought, min(SHARE * budget, MOST_SECONDS))
+    observer.progress("measuring", 1, 1)
+    left = MARGIN * (budget - (perf_counter() - began))
+    steps, images = _most_steps(config, len(dataset.train), pace, left), len(dataset.train)
+    if steps < LEAST:
+        need = pace.seconds(_of(config, LEAST), images) / MARGIN + budget - left / MARGIN
+        raise InputError(
+            f"too short for {LEAST} steps of {1000 * pace.step:.3g} ms, and for what is kept of them; give"
+            f" {duration_text(need)} at the least",
+            field="training.budget",
+            value=config.training.budget,
+        )
+    note = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
+    return _of(config, steps), f"training.steps = {steps} ({note})"
+
+
+def measured(config: Config, dataset: Dataset, model: Model, brought: Brought, seconds: float) -> Pace:
+    """The pace of a copy of the model, which trains for so many seconds and at least `LEAST` steps."""
+    tried, times = copy.deepcopy(model), [perf_counter()]
+    config = _of(config, ENDLESS)
+    objective = objective_of(config, dataset.shape, brought)
+    data = {
+        name: Batches(dataset.split(name), dataset.scaling, tried.device, tried.dtype, augment)
+        for name, augment in (("train", brought.augment), ("valid", None))
+    }
+
+    def enough() -> bool:
+        if tried.device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(perf_counter())
+        return len(times) > FIRST + LEAST and times[-1] - times[0] > seconds
+
+    optimizer = training.optimizer_for(config, tried)
+    for _ in training.train(
+        tried, data["train"], objective, optimizer, config, Progress(), World(stop=enough)
+    ):
+        pass
+    step = (times[-1] - times[FIRST]) / (len(times) - 1 - FIRST)
+    selection = Selection(config, objective, training.plan(config, len(dataset.train)))
+    ended = training.EpochEnded(1, 1, {}, 0.0)
+    with tempfile.TemporaryDirectory(prefix="latlas-") as folder:
+        validation = _seconds(lambda: selection.judge(tried, data["valid"], ended, Progress()))
+        snapshot = _seconds(lambda: snapshots.keep(Run(Path(folder)), config, tried, dataset, 0))
+    return Pace(step, validation, snapshot)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """How long the work takes the second time; the first one warms up, and counts where it is long."""
+    for _ in range(2):
+        began = perf_counter()
+        work()
+        took = perf_counter() - began
+        if took > 1:
+            break
+    return took
+
+
+def _of(config: Config, steps: int) -> Config:
+    return override(config, {"training.steps": steps, "training.budget": ""}, "training.budget")
+
+
+def _most_steps(config: Config, images: int, pace: Pace, seconds: float) -> int:
+    """The most steps that take no longer than that; 0 where none do."""
+    low, high = 0, max(1, int(seconds / pace.step)) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        fits = pace.seconds(_of(config, middle), images) <= seconds
+        low, high = (middle, high) if fits else (low, middle)
+    return low

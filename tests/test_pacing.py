@@ -1,0 +1,115 @@
+"""Runs that are given a time instead of a number of steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import latlas
+from latlas import pacing, training
+from latlas.config import override, recipe
+from latlas.pacing import Pace
+
+
+@pytest.fixture
+def items() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(400, 5))
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """A pace that is known, and a clock that stands still."""
+    pace = Pace(step=0.01, validation=0.2, snapshot=0.1)
+    monkeypatch.setattr(pacing, "measured", lambda *_: pace)
+    monkeypatch.setattr(pacing, "perf_counter", lambda: 0.0)
+    return pace
+
+
+def test_a_pace_counts_steps_validations_and_snapshots() -> None:
+    config = override(recipe("vae"), {"training.steps": 100, "training.batch_size": 10}, "test")
+    length = training.plan(config, 200)
+    assert (length.steps, length.validated) == (100, 20)
+    assert Pace(1.0, 0.0, 0.0).seconds(config, 200) == 100
+    assert Pace(0.0, 1.0, 0.0).seconds(config, 200) == 5
+    assert Pace(0.0, 0.0, 1.0).seconds(config, 200) == 16  # before training, and 15 times in it
+
+
+@pytest.mark.parametrize("budget", ["5s", "20s", "1m", "2h"])
+def test_as_many_steps_as_fit_are_planned(
+    items: np.ndarray, paced: Pace, budget: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = {}
+
+    def caught(config: Any, *rest: Any) -> tuple[Any, str]:
+        found["steps"] = within(config, *rest)[0].training.steps
+        found["config"] = config
+        raise KeyboardInterrupt
+
+    within = pacing.within_budget
+    monkeypatch.setattr(pacing, "within_budget", caught)
+    with pytest.raises(KeyboardInterrupt):
+        latlas.train(items, budget=budget, quiet=True)
+    config, steps = found["config"], found["steps"]
+    seconds = [
+        paced.seconds(override(config, {"training.steps": n}, "test"), 360) for n in (steps, steps + 1)
+    ]
+    room = pacing.MARGIN * {"5s": 5, "20s": 20, "1m": 60, "2h": 7200}[budget]
+    assert seconds[0] <= room < seconds[1]
+
+
+def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tmp_path: Path) -> None:
+    run = latlas.train(items, budget="4s", quick=True, quiet=True, out=tmp_path / "run", settings=FAST)
+    training_ = run.config.training
+    assert training_.steps is not None
+    assert training_.steps >= pacing.LEAST
+    assert training_.budget == ""
+    assert run.metrics["steps"] == training_.steps
+    assert any(f"training.steps = {training_.steps} (a budget of 4s" in note for note in run.info["notes"])
+
+
+FAST = {"pictures.draw": False, "network.hidden": [8], "training.snapshot_every": 10**6}
+
+
+def test_measuring_leaves_nothing_behind(
+    items: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {}
+
+    def known(config: Any, dataset: Any, model: Any, *rest: Any) -> Pace:
+        kept["state"] = {k: v.clone() for k, v in model.state_dict().items()}
+        real(config, dataset, model, *rest)
+        for key, value in model.state_dict().items():
+            assert (value == kept["state"][key]).all(), key
+        return Pace(100.0, 0.0, 0.0)
+
+    real = pacing.measured
+    monkeypatch.setattr(pacing, "measured", known)
+    budgeted = latlas.train(items, budget="1h", quick=True, quiet=True, out=tmp_path / "a", settings=FAST)
+    steps = budgeted.config.training.steps
+    plain = latlas.train(items, steps=steps, quick=True, quiet=True, out=tmp_path / "b", settings=FAST)
+    for key, value in plain.model().state_dict().items():
+        assert (budgeted.model().state_dict()[key] == value).all(), key
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": "soon"}, "expected a duration"),
+        ({"budget": "10s", "steps": 5}, "steps: a budget decides"),
+        ({"budget": "10s", "epochs": 5}, "epochs: a budget decides"),
+    ],
+)
+def test_what_cannot_be_is_refused(items: np.ndarray, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(latlas.InputError, match=message):
+        latlas.train(items, quiet=True, **options)
+
+
+def test_too_short_a_budget_names_the_least(items: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "measured", lambda *_: Pace(1.0, 3.0, 0.5))
+    with pytest.raises(
+        latlas.InputError, match=r"budget = 10s: too short for 10 steps of 1e\+03 ms.*give \d+s"
+    ):
+        latlas.train(items, budget="10s", quiet=True)
