@@ -14,8 +14,8 @@ from helpers import images
 from PIL import Image, ImageSequence
 
 from latlas import animation, cli, experiment, figures, gallery, runs, snapshots
-from latlas.build import steps_per_epoch
 from latlas.config import override, recipe
+from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.runs import Run
 

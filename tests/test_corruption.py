@@ -24,6 +24,7 @@ from latlas.compare import denoising
 from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
+from latlas.data.order import epoch_rows
 from latlas.distributed import World
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
@@ -148,7 +149,7 @@ def test_the_loss_is_that_of_the_corrupted_input_against_the_clean_one(name: str
     begun = begin(dataset, **settings)
     step = next(e for e in loop(dataset, begun) if isinstance(e, Logged))
     config, model, _ = begin(dataset, **settings)
-    x = batches(dataset, "train", model)(training.epoch_rows(config.seed, 0, len(dataset.train), 32)[0])
+    x = batches(dataset, "train", model)(epoch_rows(config.seed, 0, len(dataset.train), 32)[0])
     y = corrupt(x, config.corruption, seeded(training.step_seed(config.seed, 0)))
     values = {}
     for which, (inputs, target) in {"right": (y, x), "own": (y, y), "clean": (x, x)}.items():

@@ -14,9 +14,10 @@ from helpers import CPU, batches, image_dataset, images, made, poison, split, ta
 
 from latlas import config as configuration
 from latlas import training
-from latlas.build import objective_of, resolve, steps_per_epoch
+from latlas.build import objective_of, resolve
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.order import epoch_rows, steps_per_epoch
 from latlas.distributed import World
 from latlas.errors import LatlasError
 from latlas.metrics.elbo import evaluate
@@ -45,16 +46,16 @@ def events(
 
 
 def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
-    first, second = (training.epoch_rows(0, epoch, 103, 10) for epoch in (0, 1))
+    first, second = (epoch_rows(0, epoch, 103, 10) for epoch in (0, 1))
     assert sorted(np.concatenate(first)) == list(range(103))
     assert not np.array_equal(np.concatenate(first), np.concatenate(second))
-    assert np.array_equal(np.concatenate(first), np.concatenate(training.epoch_rows(0, 0, 103, 10)))
-    assert not np.array_equal(np.concatenate(first), np.concatenate(training.epoch_rows(1, 0, 103, 10)))
+    assert np.array_equal(np.concatenate(first), np.concatenate(epoch_rows(0, 0, 103, 10)))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(epoch_rows(1, 0, 103, 10)))
 
 
 @pytest.mark.parametrize(("images", "batch"), [(100, 10), (101, 10), (102, 10), (7, 10), (2, 10), (11, 10)])
 def test_no_batch_has_a_single_image(images: int, batch: int) -> None:
-    rows = training.epoch_rows(0, 0, images, batch)
+    rows = epoch_rows(0, 0, images, batch)
     assert len(rows) == steps_per_epoch(images, batch)
     assert min(map(len, rows)) > 1
     assert sum(map(len, rows)) == images

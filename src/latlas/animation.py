@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from latlas import figures, gallery, snapshots
-from latlas.build import steps_per_epoch
+from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.figures.images import arrange, fitting_columns, mosaic, rgb
 from latlas.files import check_output, write_atomic

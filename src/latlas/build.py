@@ -19,6 +19,7 @@ from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.data.dataset import Kind
+from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model, evaluating
@@ -59,7 +60,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     Raises InputError if a setting does not fit the data.
     """
     config = named(config, brought)
-    changes: dict[str, Any] = {"data.source": dataset.source}
+    changes = _data_settings(dataset)
     notes: list[str] = []
 
     def choose(key: str, value: Any, reason: str) -> None:
@@ -100,6 +101,11 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         unranked = "no bits per dimension, and no ranking against Gaussians"
         notes.append(f"{likelihood.title} {what} a normalised likelihood: {unranked}")
     return resolved, notes
+
+
+def _data_settings(dataset: Dataset) -> dict[str, Any]:
+    """What the data decide: rows in the order of windows stay so, wherever the run is resumed."""
+    return {"data.source": dataset.source} | ({"data.memory": "windows"} if dataset.on_disk else {})
 
 
 def check_augment(options: AugmentConfig, shape: tuple[int, ...]) -> None:
@@ -208,15 +214,6 @@ def items(kind: str) -> str:
 def unit_of(kind: str) -> str:
     """The unit of the terms of an ELBO on this kind of data."""
     return f"nats per {items(kind)[:-1]}"
-
-
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """The number of batches in one pass over n items; a last batch of one item joins the batch before it.
-
-    A single item has no variance, and batch normalisation would divide by it.
-    """
-    full, rest = divmod(n, batch_size)
-    return max(1, full + (rest > 1))
 
 
 def statistics(dataset: Dataset) -> Statistics:

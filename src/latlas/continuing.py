@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from latlas import invocation, runs
-from latlas.build import steps_of, steps_per_epoch
+from latlas.build import steps_of
 from latlas.config import override, settings_of, to_toml
+from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.files import write_atomic, write_json
 from latlas.models import Model

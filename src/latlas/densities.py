@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from latlas.data.stored import Items
 from latlas.errors import InputError
 from latlas.likelihoods import LOG_2PI
 from latlas.text import counted
@@ -191,14 +192,12 @@ def check(names: Sequence[str]) -> None:
         _zuko()
 
 
-def codes_of(
-    model: Infers, train: np.ndarray, test: np.ndarray, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def codes_of(model: Infers, train: Items, test: Items, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """The codes to fit a density to, and the codes to evaluate it on: `draws` of stored items."""
     return draws(model, train, seed), draws(model, test, seed + 1)
 
 
-def draws(model: Infers, x: np.ndarray, seed: int = 0) -> np.ndarray:
+def draws(model: Infers, x: Items, seed: int = 0) -> np.ndarray:
     """A draw from q(z | x) for each stored item (N, ...), or for 20,000 evenly spaced ones: codes (n, D).
 
     A point posterior gives the code itself. Draws are used and not means, because the decoder was trained on draws, and

@@ -101,10 +101,10 @@ class Session:
         return objective_of(self.config, self.dataset.shape, self.run.brought)
 
     def batches(self, split: str) -> Batches:
+        items = self.dataset.split(split)
         augment = self.run.brought.augment if split == "train" else None
-        return Batches(
-            self.dataset.split(split), self.dataset.scaling, self.device, self.model.dtype, augment
-        )
+        items = items if split == "train" else items.some
+        return Batches(items, self.dataset.scaling, self.device, self.model.dtype, augment)
 
 
 def train(
@@ -244,8 +244,10 @@ def resume(
     for key, now in (same | {"processes": world.size}).items():
         if (was := info.get(key, 1)) != now:
             observer.note(f"{key} was {was} and is {now}: the run goes on, but not bit for bit")
+    # Rows come in another order in windows: data that were in memory are read into it again.
+    memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
     data_dir = where.get("data_dir") or ""
-    dataset = world.first(lambda: runs.dataset_of(run, data_dir, observer.progress))
+    dataset = world.first(lambda: runs.dataset_of(run, data_dir, observer.progress, memory=memory))
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
     for note in training.check_shared(world, config, model, on, len(dataset.train)):
@@ -508,7 +510,7 @@ def finish(session: Session) -> None:
     run, dataset, observer = session.run, session.dataset, session.observer
     config, model = session.config, run.model().to(session.device)
     context = metrics.context_of(run, model, dataset, observer=observer)
-    contexts = {"valid": replace(context, items_given=dataset.valid)} if len(dataset.valid) else {}
+    contexts = {"valid": replace(context, items_given=context.dataset.valid)} if len(dataset.valid) else {}
     splits = {name: metrics.of_split(own) for name, own in (contexts | {dataset.measured: context}).items()}
     values = _metrics(session, model, splits)
 

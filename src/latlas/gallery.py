@@ -16,6 +16,7 @@ from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
 from latlas.data.memory import Units
+from latlas.data.stored import Items
 from latlas.metrics import Context, context_of
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -113,9 +114,9 @@ class Drawing:
         train, test = self.data.train.x, self.data.split(self.data.measured).x
         return densities.codes_of(self.model, train, test, self.settings.seed)
 
-    def scaled(self, x: np.ndarray) -> np.ndarray:
+    def scaled(self, x: Items) -> np.ndarray:
         """Stored items on the scale of the model's outputs: images in [0, 1], tables unchanged."""
-        return np.asarray(x, float) if self.table else self.data.scaling.apply(x)
+        return np.asarray(x, float) if self.table else self.data.scaling.apply(np.asarray(x))
 
     def images(self, x: np.ndarray) -> np.ndarray:
         """Items in [0, 1] as images (..., H, W, C): of vectors flat strips, of signals curves, of volumes the middle

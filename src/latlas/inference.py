@@ -112,7 +112,7 @@ def _from_source(source: Any, model: Model, options: DataOptions, observer: Obse
 
 def note_range(items: Split, model: Model, observer: Observer) -> None:
     """Notes values that lie beyond the training range, and data that hardly use it."""
-    x, scaling = np.asarray(items.x), model.item.scaling
+    x, scaling = items.x, model.item.scaling
     for note in (beyond_note(x, scaling, model.item.columns), narrow_note(x, scaling)):
         if note:
             observer.note(note)
@@ -123,7 +123,7 @@ def outside(items: Split, model: Model, scored: bool = False) -> dict[str, int]:
 
     Values are clipped only where they are `scored` by a likelihood of values inside [0, 1]; elsewhere never.
     """
-    found = beyond(np.asarray(items.x), model.item.scaling)
+    found = beyond(items.x, model.item.scaling)
     clipped = found.values if scored and model.likelihood.bounded else 0
     return {"outside": found.values, "items_outside": found.items, "clipped": clipped}
 
@@ -274,7 +274,7 @@ def fit_density(
     `densities.fit` does, for an unknown class or one with too few items, and if the run's data are missing.
     """
     densities.check([name])
-    dataset = dataset_of(run, data_dir, observer.progress)
+    dataset = dataset_of(run, data_dir, observer.progress).in_memory()
     train, test = dataset.train, dataset.split(dataset.measured)
     if class_name:
         train, test = (_of_class(dataset, items, class_name) for items in (train, test))
@@ -319,7 +319,7 @@ def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observ
 
     Raises InputError if the data do not suffice for a classifier.
     """
-    dataset = dataset_of(run, data_dir, observer.progress)
+    dataset = dataset_of(run, data_dir, observer.progress).in_memory()
     observer.progress("training a classifier of real images", 0, 1)
     share = plausible_share(dataset, torch.from_numpy(np.asarray(images, np.float32)).movedim(-1, 1))
     if share is None:
@@ -349,7 +349,7 @@ def single_item(items: Split, row: int | None = None, what: str = "this split") 
 
 def code_spread(run: Run, model: Model, data_dir: str = "", observer: Observer = SILENT) -> np.ndarray:
     """The standard deviation of each dimension of the codes of the run's training split: (D,)."""
-    return densities.draws(model, dataset_of(run, data_dir, observer.progress).train.x).std(0)
+    return densities.draws(model, dataset_of(run, data_dir, observer.progress).train.some.x).std(0)
 
 
 def vary(

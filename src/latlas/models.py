@@ -301,7 +301,7 @@ class Model(nn.Module):
     def _on_scale(self, x: Any) -> Tensor:
         """Items as tensors on the model's scale: tensors are there already."""
         if not isinstance(x, Tensor):
-            return self.to_tensor(as_items(x, self.item).x)
+            return self.to_tensor(np.asarray(as_items(x, self.item).x))
         if not x.is_floating_point():
             raise InputError(
                 f"items: a tensor of type {str(x.dtype).removeprefix('torch.')}; to call the model, give floats on its"

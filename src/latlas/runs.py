@@ -326,12 +326,12 @@ def _created(run: Run) -> str:
         return ""
 
 
-def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None) -> Dataset:
-    """Reads the data that a run was started with.
+def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None, **changes: Any) -> Dataset:
+    """Reads the data that a run was started with, by its options with these changes.
 
     Raises InputError if they are missing or have changed.
     """
-    options = run.data_options(data_dir)
+    options = run.data_options(data_dir).model_copy(update=changes)
     if options.source == MEMORY and run.brought.data is None:
         raise InputError(
             f"{run.path} was trained on data in memory, and no file holds them: pass them again in Python, as"

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ import torch
 from torch import Tensor
 
 from latlas.augmentation import augmented, seeded
-from latlas.build import NORMALISING, steps_of, steps_per_epoch
+from latlas.build import NORMALISING, steps_of
 from latlas.corruption import corrupt
 from latlas.data import DataOptions
 from latlas.data.batches import Batches
+from latlas.data.order import steps_per_epoch
 from latlas.distributed import ALONE, World
 from latlas.draws import Draws, Share, bernoulli, share_of
 from latlas.errors import InputError, LatlasError
@@ -189,10 +191,9 @@ def train(
     if progress.step == 0:
         yield SnapshotDue(0)
     while progress.step < length.steps:
-        epoch, done = divmod(progress.step, length.per_epoch)
-        batches = epoch_rows(config.seed, epoch, len(data), config.training.batch_size)
-        for rows in batches[done : done + length.steps - progress.step]:
-            start = time.perf_counter()
+        start, (epoch, done) = time.perf_counter(), divmod(progress.step, length.per_epoch)
+        batches = data.epoch(config.seed, epoch, config.training.batch_size, done)
+        for rows in islice(batches, length.steps - progress.step):
             lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
             generator.share = world.share(len(rows))
             x, target = batch_of(data, rows, config, progress.step, generator)
@@ -217,6 +218,7 @@ def train(
             if stopping and step < length.steps:
                 yield Stopped(step)
                 return
+            start = time.perf_counter()  # the caller's time is not counted, and waiting for data is
 
 
 def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None, bool]:
@@ -406,13 +408,6 @@ def binarised(x: Tensor, options: DataOptions, step: int, generator: torch.Gener
     if options.binarise != "dynamic":
         return x
     return bernoulli(x, generator.manual_seed(step_seed(options.binarise_seed, step, _PIXELS)))
-
-
-def epoch_rows(seed: int, epoch: int, images: int, batch_size: int) -> list[np.ndarray]:
-    """The rows of each batch of an epoch: every image once, in a new order each epoch."""
-    order = np.random.default_rng([seed, 0, epoch]).permutation(images)
-    cuts = [i * batch_size for i in range(1, steps_per_epoch(images, batch_size))]
-    return np.split(order, cuts)
 
 
 def snapshot_steps(config: Config, length: Plan) -> set[int]:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latlas.data.dataset import Split
 from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
 from latlas.data.ranges import are_bytes
-from latlas.data.splits import Raw, code_labels
+from latlas.data.room import stays_on_disk, windows_note
+from latlas.data.splits import Raw, as_split, code_labels
+from latlas.data.spool import key_of, spooled
+from latlas.data.stored import RUN, A, ArrayFile, Items, Stored, each, npy_file
 from latlas.errors import InputError
 from latlas.text import counted
 
@@ -48,18 +50,56 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
 
     Raises InputError for a file that cannot be read (or only by unpickling) and for axes whose meaning is unclear.
     """
-    return raw_of_arrays(_arrays(path), str(path), name, options)
+    stored = _on_disk(path, options)
+    if stored is None:
+        return raw_of_arrays(_arrays(path), str(path), name, options)
+    raw = raw_of_arrays({"x": stored}, str(path), name, options)
+    return replace(raw, notes=(*raw.notes, windows_note(stored.nbytes, options)))
 
 
-def raw_of_arrays(arrays: Mapping[str, np.ndarray], where: str, name: str, options: DataOptions) -> Raw:
+def _on_disk(path: Path, options: DataOptions) -> Stored | None:
+    """The rows of an .npy file that stays on disk; None for one that is read.
+
+    Raises InputError for a file that cannot be read in windows and is to be.
+    """
+    file = None
+    try:
+        if options.memory == "windows" or stays_on_disk(path.stat().st_size, options):
+            file = npy_file(path) or _by_rows(path)
+    except OSError:
+        return None  # what is wrong is said where it is read
+    except ValueError:
+        file = None
+    if file is None and options.memory == "windows":
+        raise InputError(
+            f"{path}: only an .npy file of rows of numbers is read in windows; leave it out",
+            field="data.memory",
+            value="windows",
+        )
+    return None if file is None else Stored(file)
+
+
+def _by_rows(path: Path) -> ArrayFile | None:
+    """A copy of an array that is written column by column, as those of data frames often are."""
+    x = np.load(path, mmap_mode="r", allow_pickle=False)
+    if x.ndim < 2 or x.dtype.kind not in "buif":
+        return None
+    step = max(1, RUN // max(1, x[0].nbytes))
+    blocks = (np.load(path, mmap_mode="r")[start : start + step] for start in range(0, len(x), step))
+    return spooled(key_of([path]), x.shape, x.dtype, blocks)
+
+
+def raw_of_arrays(arrays: Mapping[str, Items], where: str, name: str, options: DataOptions) -> Raw:
     """Arrays by name, as `read_array` reads them."""
     roles = roles_of(arrays, where)
     factors, names = _factors(arrays, roles, where)
     targets = {
-        part: orient(arrays[key], options.layout, options.image_size, f"{where}: {key}", options.kind)
+        part: orient(
+            np.asarray(arrays[key]), options.layout, options.image_size, f"{where}: {key}", options.kind
+        )
         for part, key in roles.targets.items()
     }
-    columns = {part: _column(arrays[key]) for part, key in roles.labels.items()}
+    columns = {part: _column(np.asarray(arrays[key])) for part, key in roles.labels.items()}
     labels, classes = code_labels([columns.get(part) for part in roles.items], where)
     parts = {}
     for (part, key), y in zip(roles.items.items(), labels, strict=True):
@@ -68,13 +108,13 @@ def raw_of_arrays(arrays: Mapping[str, np.ndarray], where: str, name: str, optio
             raise InputError(
                 f"{where}: {counted(len(items), 'item')} in {key!r} but {counted(len(y), 'label')}"
             )
-        parts[part] = Split(items, y, np.arange(len(items)), factors.get(part), target=targets.get(part))
+        parts[part] = replace(as_split(items, y), factors=factors.get(part), target=targets.get(part))
     part, key = next(iter(roles.items.items()))
     notes = (*_notes(roles, arrays), *_layout_notes(arrays[key], parts[part].x))
     return Raw(name, where, parts, classes, notes=notes, factor_names=names)
 
 
-def _layout_notes(array: np.ndarray, items: np.ndarray) -> list[str]:
+def _layout_notes(array: Items, items: Items) -> list[str]:
     if items.ndim in (3, 5):
         channels, *space = items.shape[-1], *items.shape[1:-1]
         what, axes = ("signals", "C, L") if items.ndim == 3 else ("volumes", "C, D, H, W")
@@ -122,7 +162,7 @@ class Roles:
     others: Sequence[str]
 
 
-def _notes(roles: Roles, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def _notes(roles: Roles, arrays: Mapping[str, Items]) -> tuple[str, ...]:
     """What each array was taken for, where its name leaves a doubt, and what is not used."""
     notes = []
     if len(roles.items) > 1 or roles.targets or {*roles.items.values(), *roles.labels.values()} - {"x", "y"}:
@@ -223,14 +263,14 @@ def _may_be_labels(key: str) -> bool:
 
 
 def _factors(
-    arrays: Mapping[str, np.ndarray], roles: Roles, where: str
+    arrays: Mapping[str, Items], roles: Roles, where: str
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...] | None]:
     """Factors by part, and the names of their columns."""
     keys = roles.factors
     if not keys:
         return {}, None
     factors = {
-        part: _whole_numbers(arrays[key], len(arrays[roles.items[part]]), f"{where}: {key}")
+        part: _whole_numbers(np.asarray(arrays[key]), len(arrays[roles.items[part]]), f"{where}: {key}")
         for part, key in keys.items()
     }
     widths = {x.shape[1] for x in factors.values()}
@@ -239,7 +279,7 @@ def _factors(
             f"{where}: {', '.join(keys.values())} have different numbers of columns; give all the same"
         )
     width = widths.pop()
-    names = arrays.get("factor_names", np.arange(width).astype(str))
+    names = np.asarray(arrays.get("factor_names", np.arange(width).astype(str)))
     if names.shape != (width,) or names.dtype.kind != "U" or len(np.unique(names)) != width:
         raise InputError(
             f"{where}: factor_names must be {width} different texts, one for each column of the factors"
@@ -264,9 +304,7 @@ def _whole_numbers(x: np.ndarray, items: int, where: str) -> np.ndarray:
     return x.astype(np.int64)
 
 
-def orient(
-    x: np.ndarray, layout: str, image_size: tuple[int, int] | None, where: str, kind: str = "auto"
-) -> np.ndarray:
+def orient(x: A, layout: str, image_size: tuple[int, int] | None, where: str, kind: str = "auto") -> A:
     """The array as images (N, H, W, C), signals (N, L, C), volumes (N, D, H, W, C) or vectors (N, D).
 
     Four axes need a channel axis of 1 to 4, in second or last place; five are volumes with such an axis; three are grey
@@ -283,7 +321,10 @@ def orient(
     if layout == "ND":
         return _flat(x, image_size, where)
     first, last = layout[1] == "C", layout[-1] == "C"
-    items = np.moveaxis(x, 1, -1) if first else x if last else x[..., None]
+    if first:
+        items = each(x, lambda part: np.moveaxis(part, 1, -1))
+    else:
+        items = x if last else each(x, lambda part: part[..., None])
     if image_size is not None and items.ndim != 4:
         raise InputError(f"{where}: {shape} are no images; leave it out", field="data.image_size")
     if image_size is not None and items.shape[1:3] != tuple(image_size):
@@ -291,10 +332,10 @@ def orient(
             f"{where}: images are {shape_text(items.shape[1:3])}, not {shape_text(image_size)};"
             " arrays are not resized, leave data.image_size out"
         )
-    return np.ascontiguousarray(items)
+    return each(items, np.ascontiguousarray)
 
 
-def _guess(x: np.ndarray, shape: str, where: str, kind: str) -> str:
+def _guess(x: Items, shape: str, where: str, kind: str) -> str:
     axes = {"signal": (2, 3), "volume": (4, 5)}.get(kind)
     if axes and x.ndim not in axes:
         raise InputError(f"{where}: {shape} are no {kind}s", field="data.kind", value=kind)
@@ -325,19 +366,19 @@ def _guess(x: np.ndarray, shape: str, where: str, kind: str) -> str:
     return names[0] if first else names[1]
 
 
-def _plainly_signals(x: np.ndarray) -> bool:
+def _plainly_signals(x: Items) -> bool:
     short, long = sorted(x.shape[1:])
     return short <= MOST_CHANNELS and long >= max(LONG * short, LONG**2) and not are_bytes(x)
 
 
-def _signals(x: np.ndarray, shape: str, where: str) -> str:
+def _signals(x: Items, shape: str, where: str) -> str:
     """The layout of signals: channels are the shorter of both axes."""
     if x.shape[1] == x.shape[2]:
         raise InputError(f"{where}: {shape} may be NCL or NLC; say which with data.layout")
     return "NCL" if x.shape[1] < x.shape[2] else "NLC"
 
 
-def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
+def _check_grey(x: Items, shape: str, where: str) -> None:
     """Raises InputError for three axes that may be something else than grey images (N, H, W)."""
     _, height, width = x.shape
     if width <= 4:
@@ -355,7 +396,7 @@ def _check_grey(x: np.ndarray, shape: str, where: str) -> None:
         )
 
 
-def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.ndarray:
+def _flat(x: A, image_size: tuple[int, int] | None, where: str) -> A:
     if image_size is None:
         return x
     height, width = image_size
@@ -363,4 +404,4 @@ def _flat(x: np.ndarray, image_size: tuple[int, int] | None, where: str) -> np.n
         raise InputError(
             f"{where}: {counted(x.shape[1], 'value')} an item do not make images of {height}x{width}"
         )
-    return x.reshape(len(x), height, width, 1)
+    return each(x, lambda part: part.reshape(len(part), height, width, 1))

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from latlas.data.array_columns import array_column, arrays_of
+from latlas.data.arrays import orient
 from latlas.data.image_list import ImageList, raw_of_images
 from latlas.data.image_plan import ImageFormat
 from latlas.data.image_source import Held, ImageSource
 from latlas.data.metadata import LABELS
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER, splits_among
-from latlas.data.splits import MOST_CLASSES, Raw, code_labels, in_parts
+from latlas.data.splits import MOST_CLASSES, Raw, as_split, code_labels, in_parts
+from latlas.data.stored import Items
 from latlas.data.tables import Table, as_labels, one_line, raw_of
 from latlas.data.walk import natural_key
 from latlas.errors import InputError, unknown
@@ -214,6 +217,8 @@ def raw_of_columns(
     """
     if known is None and columns.image_columns:
         return _images(columns, options, image_format, progress)
+    if known is None and (column := array_column(columns.first.schema, options, columns.where)):
+        return _arrays(columns, column, options)
     known = None if known is None else [one_line(c) for c in known]
     notes, classes = [], columns.class_columns
     if known is None and not options.label and len(classes) == 1:
@@ -273,7 +278,7 @@ def _images(
 ) -> Raw:
     notes: list[str] = []
     column = _image_column(columns, options)
-    label = _label_column(columns, options, notes)
+    label = label_column(columns, options, notes)
     others = [c for c in columns.first.column_names if c not in (column, label, *options.drop)]
     if others:
         notes.append(f"columns not used: {listed(list(map(repr, others)))}")
@@ -285,18 +290,48 @@ def _images(
         files += [source for source in sources if source is not None]
         parts += [part] * len(there)
         rows.append(there)
-    codes, classes = _label_codes(columns, label, rows) if label else (None, None)
+    codes, classes = label_codes(columns, label, rows) if label else (None, None)
     images = ImageList(files, parts, codes, classes, np.concatenate(rows))
     if not files:
         raise InputError(f"{columns.where}: no row has an image in {column!r}")
     where = Path(columns.where)
-    raw = raw_of_images(where, columns.name, images, image_format, options.strict, progress)
+    raw = raw_of_images(where, columns.name, images, image_format, options, progress)
     start = [f"images from column {column!r}" + (f", labels from {label!r}" if label else "")]
     if len(columns.tables) > 1:
         start.append(
             "official splits: " + ", ".join(f"{part} {count:,}" for part, count in columns.sizes.items())
         )
     return replace(raw, notes=(*start, *notes, *raw.notes))
+
+
+def _arrays(columns: Columns, column: str, options: DataOptions) -> Raw:
+    """The items in a column of arrays."""
+    notes: list[str] = []
+    label = label_column(columns, options, notes)
+    read = [arrays_of(table.column(column), columns.where) for table in columns.tables.values()]
+    rows = [np.arange(len(part)) for part in read]
+    coded = label_codes(columns, label, rows) if label else (None, None)
+    if len({part.shape[1:] for part in read if len(part)}) > 1:
+        raise InputError(f"{columns.where}: arrays of different lengths in {column!r}; bring them to one")
+    raw = raw_of_array_column(columns, np.concatenate(read), column, (label, *coded), options)
+    return replace(in_parts(raw, columns.sizes), notes=(*raw.notes, *notes))
+
+
+def raw_of_array_column(
+    columns: Columns,
+    items: Items,
+    column: str,
+    labels: tuple[str, np.ndarray | None, tuple[str, ...] | None],
+    options: DataOptions,
+) -> Raw:
+    """The arrays in a column as items; `labels` are the column of labels, their codes, and the names of classes."""
+    label, codes, classes = labels
+    x = orient(items, "auto", options.image_size, f"{columns.where}: {column}", options.kind)
+    notes = [f"items from column {column!r}" + (f", labels from {label!r}" if label else "")]
+    others = [c for c in columns.first.column_names if c not in (column, label, *options.drop)]
+    if others:
+        notes.append(f"columns not used: {listed(list(map(repr, others)))}")
+    return Raw(columns.name, columns.where, {"train": as_split(x, codes)}, classes, notes=tuple(notes))
 
 
 def _left_out(columns: Columns, part: str, empty: int, strict: bool) -> list[str]:
@@ -337,7 +372,7 @@ def _image_column(columns: Columns, options: DataOptions) -> str:
     return found[0]
 
 
-def _label_column(columns: Columns, options: DataOptions, notes: list[str]) -> str:
+def label_column(columns: Columns, options: DataOptions, notes: list[str]) -> str:
     """The column of labels; "" without one.
 
     Raises InputError for one that is not there.
@@ -360,7 +395,7 @@ def _label_column(columns: Columns, options: DataOptions, notes: list[str]) -> s
     return next((c for c in plain if c not in columns.image_columns), "")
 
 
-def _label_codes(
+def label_codes(
     columns: Columns, label: str, rows: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, tuple[str, ...] | None]:
     """Codes, or real numbers, of the rows of each split, and what the codes are called."""

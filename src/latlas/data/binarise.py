@@ -30,6 +30,13 @@ def binarise(
     how, seed = options.binarise, options.binarise_seed
     if how == "none":
         return dict(parts), ""
+    if parts["train"].on_disk:
+        raise InputError(
+            f"{where}: these data stay on disk, and only data in memory are binarised; leave it out, or set"
+            " data.memory = resident",
+            field="data.binarise",
+            value=how,
+        )
     if training_range.binary:
         raise InputError(f"{where}: data.binarise = {how}: these items are 0 or 1 already; leave it out")
     if training_range.scaling.kind not in ("none", "integer"):

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,23 +21,25 @@ from latlas.data.catalogue import cache_home
 from latlas.data.image_files import decode, decode_pages
 from latlas.data.image_plan import ImageFormat, Plan, Scale, parallel, plan_of
 from latlas.data.image_source import ImageSource, is_encoded, name_within, opened
+from latlas.data.stored import Items, Stored, npy_file
 from latlas.errors import InputError
 from latlas.progress import OnProgress
 from latlas.text import printable
 
-_VERSION = 2  # part of the key: raise it when decoding changes
+_VERSION = 3  # part of the key: raise it when decoding changes
 _DAY = 86_400.0
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Images (N, H, W, C) uint8 or uint16 and their places in the list of files, `rows` (N,), repeated for each page.
+    """Images (N, H, W, C) uint8 or uint16 and their places in the list of files, `rows` (N,), repeated for each page;
+    those of the cache are on disk.
 
     `broken` names the files left out, with the reason; `notes` are printable lines; white is 2^`bits` - 1, where it is
     known.
     """
 
-    x: np.ndarray
+    x: Items
     rows: np.ndarray
     broken: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -93,8 +96,10 @@ def _file_sum(source: ImageSource) -> str:
         return f"unreadable: {error.strerror}"
 
 
-def _pixels(plan: Plan, progress: OnProgress | None) -> Iterator[list[np.ndarray | str]]:
-    """The pixels of each file's pages, or the reason why there are none.
+def _pixels(
+    plan: Plan, order: Sequence[int], progress: OnProgress | None
+) -> Iterator[tuple[int, list[np.ndarray | str]]]:
+    """Each file's number, in this order, with the pixels of its pages, or the reason why there are none.
 
     Raises InputError, once all are decoded, where it is not known what is white.
     """
@@ -108,9 +113,8 @@ def _pixels(plan: Plan, progress: OnProgress | None) -> Iterator[list[np.ndarray
         except InputError as error:
             return [str(error).removeprefix(f"{printable(file)}: ")]
 
-    decoded = parallel(one, range(len(plan.files)), "decoding images", progress)
-    for i, results in enumerate(decoded):
-        yield [r if isinstance(r, str) else scale(r, i) for r in results]
+    for i, results in zip(order, parallel(one, order, "decoding images", progress), strict=True):
+        yield i, [r if isinstance(r, str) else scale(r, i) for r in results]
     scale.check()
 
 
@@ -141,15 +145,17 @@ def _write(
 ) -> tuple[list[int], list[tuple[str, str]]]:
     """An .npy file of all readable images; their places in the list, and the broken files.
 
-    Written, not mapped: on a full disk a write raises where a mapped page would kill the process.
+    They lie in it in a random order, the same for so many files: neighbours in a folder are alike, and what is read at
+    once should not be. Written, not mapped: on a full disk a write raises where a mapped page would kill the process.
     """
     rows: list[int] = []
-    broken: list[tuple[str, str]] = []
+    broken: list[tuple[int, str]] = []
     start = _write_header(file, len(plan.files), plan)
-    for i, results in enumerate(_pixels(plan, progress)):
+    order = np.random.default_rng(0).permutation(len(plan.files)).tolist()
+    for i, results in _pixels(plan, order, progress):
         for result in results:
             if isinstance(result, str):
-                broken.append((name_within(plan.root, plan.files[i]), result))
+                broken.append((i, result))
             else:
                 rows.append(i)
                 file.write(result.tobytes())
@@ -159,7 +165,9 @@ def _write(
         raise OSError("the header of the array changed its length")
     file.flush()
     os.fsync(file.fileno())
-    return rows, broken
+    return rows, [
+        (name_within(plan.root, plan.files[i]), why) for i, why in sorted(broken, key=itemgetter(0))
+    ]
 
 
 def _write_header(file: BinaryIO, count: int, plan: Plan) -> int:
@@ -184,19 +192,24 @@ def sweep(parent: Path, pattern: str) -> None:
 def _open(folder: Path) -> Decoded | None:
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
-        # Copy-on-write: pages come from the file, and the array counts as writable, as torch wants it.
-        x = np.load(folder / "images.npy", mmap_mode="c", allow_pickle=False)
+        file = npy_file(folder / "images.npy")
         rows = np.asarray(about["rows"], dtype=np.int64)
         broken = tuple((str(name), str(why)) for name, why in about["broken"])
-        if x.dtype not in (np.uint8, np.uint16) or x.ndim != 4 or len(x) != len(rows):
+        if file is None or file.dtype not in (np.uint8, np.uint16):
             return None
-        return Decoded(np.asarray(x), rows, broken, tuple(about["notes"]), about["bits"])
+        if len(file.shape) != 3 or file.count != len(rows):
+            return None
+        order = np.argsort(rows, kind="stable")  # pages of one file lie in their order
+        return Decoded(
+            Stored(file, order, shuffled=True), rows[order], broken, tuple(about["notes"]), about["bits"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _in_memory(plan: Plan, notes: tuple[str, ...], progress: OnProgress | None) -> Decoded:
-    found = [(i, result) for i, results in enumerate(_pixels(plan, progress)) for result in results]
+    every = range(len(plan.files))
+    found = [(i, result) for i, results in _pixels(plan, every, progress) for result in results]
     broken = [(name_within(plan.root, plan.files[i]), r) for i, r in found if isinstance(r, str)]
     rows = [i for i, r in found if not isinstance(r, str)]
     _refuse_no_images(plan, rows, broken)

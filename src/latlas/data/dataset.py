@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from latlas.data.stored import Items, Stored
 from latlas.errors import InputError
 
 Kind = Literal["image", "signal", "volume", "vector", "table"]
 UNLABELLED = -1  # the class of an item without a label; among real labels it is NaN
 ScalingKind = Literal["none", "integer", "minmax", "standard"]
+# Of a split that stays on disk so many items, and bytes, are held in memory to measure and to draw.
+LEAST_HELD, MOST_HELD, HELD_BYTES = 2_000, 50_000, 2**25
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}  # the splits, and what they are called
 
 
@@ -85,30 +88,62 @@ class Split:
     None where that is x itself.
     """
 
-    x: np.ndarray
+    x: Items
     labels: np.ndarray | None
     index: np.ndarray
     factors: np.ndarray | None = None
     names: np.ndarray | None = None
     target: np.ndarray | None = None
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the items are read when they are used, as they are larger than what memory should hold."""
+        return isinstance(self.x, Stored)
+
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: np.ndarray | slice) -> Split:
-        """The given rows, in the given order."""
+        """The given rows, in the given order, in memory."""
+        return replace(self._beside(rows), x=self.x[rows])
+
+    def part(self, rows: np.ndarray | slice) -> Split:
+        """The given rows, in the given order; of items on disk nothing is read."""
+        if not isinstance(self.x, Stored):
+            return self.take(rows)
+        x = self.x.part(rows)
+        # Of many items the numbers of rows take memory as well: where both are the same they are one array.
+        return replace(self._beside(rows, x.rows if self.index is self.x.rows else None), x=x)
+
+    def _beside(self, rows: np.ndarray | slice, index: np.ndarray | None = None) -> Split:
+        """All but the items of the given rows, whose numbers are the `index`, if they are known already."""
         optional = (self.labels, self.factors, self.names, self.target)
         labels, factors, names, target = (None if a is None else a[rows] for a in optional)
-        return Split(self.x[rows], labels, self.index[rows], factors, names, target)
+        index = self.index[rows] if index is None else index
+        return replace(self, labels=labels, index=index, factors=factors, names=names, target=target)
 
     @property
-    def clean(self) -> np.ndarray:
+    def clean(self) -> Items:
         """What the model's outputs are compared with, as stored: the targets, or x."""
         return self.x if self.target is None else self.target
 
     def evenly(self, most: int) -> Split:
         """At most so many items, spaced evenly over the split."""
-        return self if most >= len(self) else self.take(self.even_rows(most))
+        return self if most >= len(self) and not self.on_disk else self.take(self.even_rows(most))
+
+    @property
+    def some(self) -> Split:
+        """Of items on disk evenly spaced ones, as many as memory should hold; all of others."""
+        return self.evenly(self.held)
+
+    @property
+    def held(self) -> int:
+        """The number of items that `some` has."""
+        if not isinstance(self.x, Stored):
+            return len(self)
+        return min(
+            len(self), max(LEAST_HELD, min(MOST_HELD, HELD_BYTES * len(self) // max(1, self.x.nbytes)))
+        )
 
     def even_rows(self, most: int) -> np.ndarray:
         """At most so many rows, spaced evenly over the split, in its order."""
@@ -162,9 +197,20 @@ class Dataset:
     factor_names: tuple[str, ...] | None = None
 
     @property
+    def on_disk(self) -> bool:
+        """Whether training items are read in windows, as they are larger than what memory should hold."""
+        return self.train.on_disk
+
+    @property
     def measured(self) -> str:
         """The split that is measured and drawn: test; where it is empty, valid; where that is empty too, train."""
         return next((name for name in ("test", "valid") if len(self.split(name))), "train")
+
+    def in_memory(self) -> Dataset:
+        """The data set with evenly spaced items of each split that is on disk, enough to measure and to draw."""
+        if not self.on_disk:
+            return self
+        return replace(self, train=self.train.some, valid=self.valid.some, test=self.test.some)
 
     def split(self, name: str) -> Split:
         """The split called train, valid or test."""

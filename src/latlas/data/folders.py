@@ -332,7 +332,7 @@ def read_folder(
     codes, classes, said = _labels(root, listing, options, split is None)
     files, of_place = [listing.files[i] for i in places], of_file[places].tolist()
     images = ImageList(files, of_place, codes[places], classes, places)
-    raw = raw_of_images(root, name, images, image_format, options.strict, progress)
+    raw = raw_of_images(root, name, images, image_format, options, progress)
     return replace(raw, notes=(*listing.notes, *said, *raw.notes), sizes=sizes)
 
 

@@ -55,6 +55,8 @@ def raw_of_given(
     if len(forms) > 1:
         raise InputError(f"{MEMORY}: splits of different types ({listed(forms)}); give all in one")
     check_trainable(parts.splits, MEMORY)
+    if new and options.memory == "windows":
+        raise InputError(f"{MEMORY} are there already; give a file", field="data.memory", value="windows")
     if forms == ["array"]:
         raw = _of_arrays(parts, used(options, (*COLUMN_OPTIONS, *TEXT_OPTIONS, "layer"), "an array", new))
     elif forms == ["images"]:
@@ -135,7 +137,7 @@ def _of_images(parts: _Parts, options: DataOptions, progress: OnProgress | None)
     rows = np.concatenate([np.arange(count) for count in parts.sizes.values()])
     images = ImageList(files, of_file, labels, classes, rows)
     image_format = _image_format(options)
-    raw = raw_of_images(Path(MEMORY), parts.first.name, images, image_format, options.strict, progress)
+    raw = raw_of_images(Path(MEMORY), parts.first.name, images, image_format, options, progress)
     return named_classes(replace(raw, notes=(*_unused(parts), *raw.notes)), parts.first.classes)
 
 

@@ -12,8 +12,11 @@ from latlas.data.cache import Decoded, decode_files
 from latlas.data.dataset import Split, is_labelled
 from latlas.data.image_plan import ImageFormat
 from latlas.data.image_source import ImageSource, name_within
+from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
+from latlas.data.room import placed
 from latlas.data.splits import Raw
+from latlas.data.stored import Stored
 from latlas.errors import InputError
 from latlas.progress import OnProgress
 from latlas.text import counted, printable
@@ -37,30 +40,31 @@ def raw_of_images(
     name: str,
     images: ImageList,
     image_format: ImageFormat,
-    strict: bool = False,
+    options: DataOptions,
     progress: OnProgress | None = None,
 ) -> Raw:
     """The images, decoded; those that are broken are left out, which is said.
 
-    Raises InputError where none can be read, or with `strict` where one is broken.
+    Raises InputError where none can be read, or with `options.strict` where one is broken.
     """
     decoded = decode_files(root, images.files, image_format, progress)
-    refuse_broken(root, decoded, strict)
+    refuse_broken(root, decoded, options.strict)
+    x, said = placed(decoded.x, options)
     of_image, names = np.asarray(images.parts)[decoded.rows], file_names(root, images.files)
     read = {}
     for part in ORDER:
         if part not in images.parts:
             continue
-        # Images are ordered by part, so each part is a slice and stays memory-mapped.
         own = np.flatnonzero(of_image == part)
         if not len(own):
             raise InputError(f"{root}: no readable image in its split {part}")
-        chosen = slice(int(own[0]), int(own[-1]) + 1)
+        chosen = slice(int(own[0]), int(own[-1]) + 1)  # images are ordered by part
         rows = decoded.rows[chosen]
         labels = None if images.labels is None else images.labels[rows]
         given = labels if labels is not None and is_labelled(labels).any() else None
-        read[part] = Split(decoded.x[chosen], given, images.rows[rows], names=names[rows])
-    notes = (*decoded.notes, *broken_notes(decoded))
+        items = x.part(chosen) if isinstance(x, Stored) else x[chosen]
+        read[part] = Split(items, given, images.rows[rows], names=names[rows])
+    notes = (*decoded.notes, *said, *broken_notes(decoded))
     return Raw(name, str(root), read, images.classes, notes=notes, bits=decoded.bits, pixels=True)
 
 

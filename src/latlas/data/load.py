@@ -6,7 +6,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,8 +27,12 @@ from latlas.data.image_list import broken_notes, file_names, first_few, refuse_b
 from latlas.data.image_plan import ImageFormat
 from latlas.data.named import read_named
 from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
-from latlas.data.ranges import check_fit, check_numeric, native
+from latlas.data.parquet_blocks import read_blocks, shards_of
+from latlas.data.ranges import as_type, check_fit, check_numeric, native
+from latlas.data.remote import fetched, is_address
+from latlas.data.room import placed
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
+from latlas.data.stored import A, Items, each
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, read_table
 from latlas.data.tables import SUFFIXES as TEXT_SUFFIXES
 from latlas.data.walk import walk
@@ -77,6 +81,7 @@ class _Reader:
     what: str
     unused: tuple[str, ...]
     read: Callable[[_Request], Raw]
+    on_disk: bool = False  # whether its items can stay there
 
 
 def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | None = None) -> Dataset:
@@ -144,13 +149,19 @@ def _read(
 ) -> Raw:
     """A source as its reader gives it; what has no meaning for it is refused, but for a run's settings in later use."""
     options = used(options, (*reader.unused, "layer"), reader.what, like is None)
+    if not reader.on_disk and options.memory == "windows":
+        if like is None:
+            what = f"has no meaning for {reader.what}, which is held in memory; leave it out"
+            raise InputError(what, field="data.memory", value="windows")
+        options = options.model_copy(update={"memory": "auto"})
     if reader in (PARQUET_FILE, PARQUET_FOLDER):
         options = used(options, TEXT_OPTIONS, "a Parquet file", like is None)
     if reader is NAMED_SET:
         raw = reader.read(_Request(Path(), options, like, split, progress))
         return replace(raw, notes=(*_shadowed(options.source), *raw.notes))
     path = find(options.source)
-    return replace(reader.read(_Request(path, options, like, split, progress)), source=path_text(str(path)))
+    source = options.source if is_address(options.source) else path_text(str(path))
+    return replace(reader.read(_Request(path, options, like, split, progress)), source=source)
 
 
 def _reader(source: str) -> _Reader:
@@ -189,10 +200,12 @@ def as_source(source: str | os.PathLike[str]) -> str:
 
 
 def find(source: str) -> Path:
-    """The absolute path of a source that is not a named set.
+    """The absolute path of a source that is not a named set; of one elsewhere, that of its copy.
 
     Raises InputError, with the nearest name as a hint, where nothing is there, and for what is neither file nor folder.
     """
+    if is_address(source):
+        return fetched(source)
     try:
         path = path_of(source).expanduser().absolute()
         there = bool(source) and path.exists()
@@ -257,8 +270,11 @@ def _read_image_file(request: _Request) -> Raw:
     decoded = decode_files(path.parent, [path], _image_format(request), request.progress, keep)
     refuse_broken(path, decoded, request.options.strict)
     notes = (*decoded.notes, *broken_notes(decoded))
-    items = replace(as_split(decoded.x), names=file_names(path.parent, [path])[decoded.rows])
-    return Raw(safe_name(path), str(path), {"train": items}, notes=notes, bits=decoded.bits, pixels=True)
+    x, said = placed(decoded.x, request.options)
+    items = replace(as_split(x), names=file_names(path.parent, [path])[decoded.rows])
+    return Raw(
+        safe_name(path), str(path), {"train": items}, notes=(*notes, *said), bits=decoded.bits, pixels=True
+    )
 
 
 def _refuse_single(path: Path, pages: str | None) -> None:
@@ -290,8 +306,7 @@ def _shards(folder: Path) -> list[str]:
 
 
 def _read_parquet_file(request: _Request) -> Raw:
-    path = request.path
-    return _of_columns(read_parquet({"train": [path]}, path, safe_name(path)), request)
+    return _read_shards(request, {"train": [request.path]})
 
 
 def _read_parquet_folder(request: _Request) -> Raw:
@@ -302,21 +317,43 @@ def _read_parquet_folder(request: _Request) -> Raw:
         raise InputError(f"{folder}: {error}") from None
     if request.split is None:
         check_trainable(files, str(folder))
-    found = {part: [folder / name for name in names] for part, names in files.items()}
-    return _of_columns(read_parquet(found, folder, safe_name(folder)), request)
+    return _read_shards(request, {part: [folder / name for name in names] for part, names in files.items()})
+
+
+def _read_shards(request: _Request, files: Mapping[str, Sequence[Path]]) -> Raw:
+    path, name, known = request.path, safe_name(request.path), _known(request)
+    shards = shards_of(files, path, name)
+    if shards is not None and request.options.memory != "resident":
+        sizes = shards.sizes
+        parts = sizes if request.split is None else wanted(sizes, request.split, str(path))
+        options = _for_columns(request, shards.names)
+        raw = read_blocks(shards.only(parts), options, known, request.progress)
+        if raw is not None:
+            return replace(raw, sizes=sizes)
+    return _of_columns(read_parquet(files, path, name), request)
+
+
+def _known(request: _Request) -> Sequence[str] | None:
+    """The columns that a trained model takes."""
+    return request.like.columns if request.like else None
+
+
+def _for_columns(request: _Request, there: Sequence[str]) -> DataOptions:
+    """The options for a table of these columns: other data need not have all the columns of the run's own."""
+    options = request.options
+    if request.like is None or _known(request) is not None:
+        return options
+    label = options.label if options.label in there else ""
+    chosen, drop = (tuple(c for c in own if c in there) for own in (options.columns, options.drop))
+    return options.model_copy(update={"label": label, "columns": chosen, "drop": drop})
 
 
 def _of_columns(columns: Columns, request: _Request) -> Raw:
-    sizes, known = columns.sizes, request.like.columns if request.like else None
+    sizes, known = columns.sizes, _known(request)
     if request.split is not None:
         parts = wanted(sizes, request.split, columns.where)
         columns = replace(columns, tables={part: columns.tables[part] for part in parts})
-    options, there = request.options, columns.first.column_names
-    if request.like is not None:  # other data need not have all the columns of the run's own
-        label = options.label if options.label in there else ""
-        chosen, drop = (tuple(c for c in own if c in there) for own in (options.columns, options.drop))
-        images = {"label": label, "columns": chosen, "drop": drop}
-        options = options.model_copy(update=images if known is None else {})
+    options = _for_columns(request, columns.first.column_names)
     image_format = _image_format(request) if known is None and columns.image_columns else ImageFormat()
     return replace(raw_of_columns(columns, options, image_format, known, request.progress), sizes=sizes)
 
@@ -353,14 +390,16 @@ def _read_idx_folder(request: _Request) -> Raw:
 _NO_COLUMNS = (*COLUMN_OPTIONS, *TEXT_OPTIONS)
 _NO_TABLE = (*_NO_COLUMNS, "layout", "kind", "constant")
 NAMED_SET = _Reader("a named set", _NO_TABLE, _read_named)
-IMAGE_FOLDER = _Reader("a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder)
-IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file)
+IMAGE_FOLDER = _Reader(
+    "a folder", (*TEXT_OPTIONS, "drop", "columns", "layout", "kind"), _read_image_folder, True
+)
+IMAGE_FILE = _Reader("image files", _NO_TABLE, _read_image_file, True)
 IDX_FOLDER = _Reader("a folder", _NO_TABLE, _read_idx_folder)
 IDX_FILE = _Reader("an IDX file", _NO_COLUMNS, _read_idx_file)
-ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array)
-TABLE = _Reader("a table", ("layout",), _read_table)
-PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file)
-PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder)
+ARRAY = _Reader("an array (labels are its y)", _NO_COLUMNS, _read_array, True)
+TABLE = _Reader("a table in a text file", ("layout",), _read_table)
+PARQUET_FILE = _Reader("a table", ("layout",), _read_parquet_file, True)
+PARQUET_FOLDER = _Reader("a table", ("layout",), _read_parquet_folder, True)
 
 
 def image_needs(like: Like, options: DataOptions, where: str) -> ImageFormat:
@@ -390,19 +429,19 @@ def _recode(
     return np.asarray([*map(model.index, own), UNLABELLED], dtype=np.int64)[labels]
 
 
-def pixels(x: np.ndarray, like: Like, where: str) -> np.ndarray:
+def pixels(x: A, like: Like, where: str) -> A:
     """Pixels of image files, whose range is known, in the units of the model's data."""
     scaling = like.scaling
     if x.dtype == np.uint8 and scaling.kind == "none":
-        x = x.astype(np.float32) / 255
+        x = each(x, lambda part: part.astype(np.float32) / 255)
     elif x.dtype == np.uint8 and scaling.scale[0] != 255:
-        x = np.rint(x * (scaling.scale[0] / 255)).astype(np.uint16)
+        x = each(x, lambda part: np.rint(part * (scaling.scale[0] / 255)).astype(np.uint16))
     return fit(x, like, where)[0]
 
 
 def fit(
-    x: np.ndarray, like: Like, where: str, channels_first: bool = False, units: str = "data"
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    x: A, like: Like, where: str, channels_first: bool = False, units: str = "data"
+) -> tuple[A, Callable[[np.ndarray], np.ndarray]]:
     """Items as the model takes them, (N, ..., C) or (N, D), and what brings such arrays back to the axes of `x`.
 
     Images may have their channels last or first: the one that fits the model, and where both do, the last unless
@@ -419,10 +458,10 @@ def fit(
         return check_fit(items, like.scaling, where), back
     if like.scaling.kind in ("none", "integer"):
         items = check_fit(items, Scaling(), where)
-    return items if items.dtype.kind == "f" else items.astype(np.float32), back
+    return items if items.dtype.kind == "f" else as_type(items, np.float32), back
 
 
-def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
+def _misfit(x: Items, ways: Mapping[str, tuple[int, ...]], channels_first: bool) -> str:
     """Why an array fits none of the ways in which a model takes its items."""
     if x.shape in ways.values():
         return f"a single item of shape {x.shape}; give a batch of one, x[None]"
@@ -432,8 +471,8 @@ def _misfit(x: np.ndarray, ways: Mapping[str, tuple[int, ...]], channels_first: 
 
 
 def _fit_axes(
-    x: np.ndarray, like: Like, where: str, channels_first: bool
-) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    x: A, like: Like, where: str, channels_first: bool
+) -> tuple[A, Callable[[np.ndarray], np.ndarray]]:
     own, shape = x.shape[1:], like.shape
     ways: dict[str, tuple[int, ...]] = {"plain": shape}
     if len(shape) > 1:
@@ -444,6 +483,6 @@ def _fit_axes(
     if not fitting:
         raise InputError(f"{where}: {_misfit(x, ways, channels_first)}")
     if "first" in fitting and (channels_first or "plain" not in fitting):
-        return np.moveaxis(x, 1, -1), lambda items: np.moveaxis(items, -1, 1)
-    items = x.reshape(len(x), *ways["plain"])
+        return each(x, lambda part: np.moveaxis(part, 1, -1)), lambda items: np.moveaxis(items, -1, 1)
+    items = each(x, lambda part: part.reshape(len(part), *ways["plain"]))
     return items, lambda y: y.reshape(len(y), *own)

@@ -24,6 +24,7 @@ from latlas.data.objects import array_of, is_packed, plain
 from latlas.data.options import DataOptions
 from latlas.data.ranges import check_numeric
 from latlas.data.row_names import names_of_rows
+from latlas.data.stored import Items, each
 from latlas.errors import InputError
 
 Units = Literal["data", "model"]
@@ -37,7 +38,7 @@ class Given:
     `back` gives such an array the type and the axes of what was given, `codes` does so for codes (N, D).
     """
 
-    x: np.ndarray
+    x: Items
     back: Callable[[np.ndarray], Any] = lambda x: x
     codes: Callable[[np.ndarray], Any] = lambda z: z
     notes: tuple[str, ...] = ()
@@ -72,8 +73,7 @@ def as_items(given: Any, like: Like, units: Units = "data") -> Given:
     """
     check_units(units)
     if isinstance(given, Split):  # stored items are in data units
-        x = np.asarray(given.x)
-        return Given(x if units == "data" else like.scaling.apply(x))
+        return Given(given.x if units == "data" else each(given.x, like.scaling.apply))
     if isinstance(given, str | os.PathLike):
         _refuse_model_units(units, "a path")
         source = as_source(given)
@@ -128,7 +128,7 @@ def _refuse_model_units(units: Units, what: str) -> None:
 def _item(item: Any, like: Like) -> np.ndarray:
     """A picture, or what a path leads to, as items (N, H, W, C)."""
     if isinstance(item, Image.Image):
-        return _pictures([Held("picture", item)], like).x
+        return np.asarray(_pictures([Held("picture", item)], like).x)
     source = as_source(item)
     return np.asarray(load_items(source, like, DataOptions(source=source)).x)
 

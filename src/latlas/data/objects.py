@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from latlas.data.arrays import role_of
 from latlas.data.arrow import arrow_of
 from latlas.data.image_source import Held, ImageSource
+from latlas.data.room import total_memory
 from latlas.data.tables import as_labels
 from latlas.errors import InputError, unknown
 from latlas.text import printable, size
@@ -203,19 +204,11 @@ def _dense(given: Any, where: str) -> np.ndarray:
     Raises InputError for one that would not fit into memory.
     """
     needed = int(np.prod(given.shape, dtype=np.float64) * np.dtype(given.dtype).itemsize)
-    if needed > _memory():
+    if needed > total_memory():
         raise InputError(
             f"{where}: {size(needed)} with all its zeros, more than this machine's memory; choose fewer columns"
         )
     return np.asarray(given.toarray())
-
-
-def _memory() -> float:
-    """Bytes of memory of this machine, without end where it does not say."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
 
 
 def _of_list(given: Sequence[Any], where: str) -> np.ndarray:

@@ -106,6 +106,13 @@ class DataOptions(Section):
             " training values",
         ),
     ] = None
+    memory: Annotated[
+        Literal["auto", "resident", "windows"],
+        Field(
+            description="resident: data are held in memory; windows: they stay on disk, and are read in windows; auto:"
+            " windows where they do not fit"
+        ),
+    ] = "auto"
     strict: Annotated[
         bool, Field(description="refuse a folder with a broken file instead of leaving it out")
     ] = False

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from latlas.data.dataset import Kind, Scaling
 from latlas.data.options import DataOptions, KindOption
+from latlas.data.stored import A, Items, Stored, each
 from latlas.errors import InputError
 from latlas.text import counted
 
@@ -39,24 +41,33 @@ class Range:
     note: str = ""
 
 
-def native(x: np.ndarray) -> np.ndarray:
+def native(x: A) -> A:
     """The array in this machine's byte order."""
-    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
+    return x if x.dtype.isnative else as_type(x, x.dtype.newbyteorder("="))
 
 
-def blocks(x: np.ndarray) -> Iterator[np.ndarray]:
+def as_type(x: A, dtype: DTypeLike) -> A:
+    """The array as this type; itself, where it is."""
+    return x if x.dtype == dtype else each(x, lambda part: part.astype(dtype))
+
+
+def blocks(x: Items) -> Iterator[np.ndarray]:
     """The array in blocks of consecutive items that are small enough to work on."""
+    if isinstance(x, Stored):
+        return x.pieces()
     step = max(1, _BLOCK // max(1, x[:1].size))
     return (x[i : i + step] for i in range(0, len(x), step))
 
 
-def limits(x: np.ndarray) -> tuple[float, float]:
+def limits(x: Items) -> tuple[float, float]:
     """Least and greatest value."""
+    if isinstance(x, Stored):
+        return x.limits
     pairs = [(b.min(), b.max()) for b in blocks(x)]
     return float(min(p[0] for p in pairs)), float(max(p[1] for p in pairs))
 
 
-def is_binary(x: np.ndarray) -> bool:
+def is_binary(x: Items) -> bool:
     """Whether every value is 0 or 1."""
     return x.dtype == bool or all(bool(((b == 0) | (b == 1)).all()) for b in blocks(x))
 
@@ -65,7 +76,7 @@ LARGEST = float(np.finfo(np.float32).max)
 SMALLEST = float(np.finfo(np.float32).tiny)
 
 
-def check_numeric(x: np.ndarray, where: str) -> None:
+def check_numeric(x: Items, where: str) -> None:
     """Raises InputError for an array that is empty or not of finite real numbers; `where` names it there."""
     if x.dtype.kind == "c":
         raise InputError(f"{where}: complex numbers; give real ones (the modulus, or both parts as channels)")
@@ -89,7 +100,7 @@ def _check_spread(spread: float, what: str) -> None:
         raise InputError(f"{what} are too close together to compute with; multiply them")
 
 
-def _check_finite(x: np.ndarray, where: str) -> None:
+def _check_finite(x: Items, where: str) -> None:
     bad = np.concatenate([~np.isfinite(b.reshape(len(b), -1)).all(axis=1) for b in blocks(x)])
     if bad.any():
         raise InputError(
@@ -99,12 +110,12 @@ def _check_finite(x: np.ndarray, where: str) -> None:
 
 
 def decide(
-    x: np.ndarray,
+    x: Items,
     where: str,
     columns: Sequence[str] | None = None,
     options: DataOptions = _DEFAULT,
     bits: int | None = None,
-    pool: np.ndarray | None = None,
+    pool: Items | None = None,
 ) -> Range:
     """The range of training data `x`, (N, H, W, C) or (N, D); `columns` are the names of a table file's columns.
 
@@ -142,7 +153,7 @@ def decide(
 
 
 def _decide_shared(
-    x: np.ndarray, kind: Kind, where: str, bits: int | None = None, pool: np.ndarray | None = None
+    x: Items, kind: Kind, where: str, bits: int | None = None, pool: Items | None = None
 ) -> Range:
     """The range of values that share one scale: those of images, and of vectors."""
     low, high = limits(x)
@@ -161,7 +172,7 @@ def _decide_shared(
     return Range(kind, False, Scaling("minmax", (low,), (high - low,)), np.dtype(np.float32), note)
 
 
-def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
+def _check_kind(x: Items, kind: KindOption, where: str) -> None:
     if x.ndim > 2 and kind not in ("auto", KIND_OF[x.ndim]):
         raise InputError(
             f"{where}: the items are {KIND_OF[x.ndim]}s; leave it out", field="data.kind", value=kind
@@ -173,7 +184,7 @@ def _check_kind(x: np.ndarray, kind: KindOption, where: str) -> None:
         raise InputError(message, field="data.kind", value=kind)
 
 
-def _like_pixels(x: np.ndarray) -> bool:
+def _like_pixels(x: Items) -> bool:
     """Whether vectors look like flattened 8-bit images: 64 values or more, whole, from 0 to 255, and the greatest of
     at least half the values beyond the middle of that range.
     """
@@ -182,12 +193,12 @@ def _like_pixels(x: np.ndarray) -> bool:
     return bool(np.mean(np.max([b.max(axis=0) for b in blocks(x)], axis=0) >= 128) >= 0.5)
 
 
-def _whole(x: np.ndarray) -> bool:
+def _whole(x: Items) -> bool:
     """Whether every value is a whole number."""
     return x.dtype.kind != "f" or all(bool((b == np.rint(b)).all()) for b in blocks(x))
 
 
-def are_bytes(x: np.ndarray) -> bool:
+def are_bytes(x: Items) -> bool:
     """Whether all values are whole numbers from 0 to 255, whatever type holds them, and reach half of that."""
     if x.dtype.kind not in "buif" or not x.size:
         return False
@@ -195,11 +206,11 @@ def are_bytes(x: np.ndarray) -> bool:
     return low >= 0 and 128 <= high <= 255 and _whole(x)
 
 
-def _small_whole(x: np.ndarray, low: float, high: float) -> np.ndarray:
+def _small_whole(x: A, low: float, high: float) -> A:
     """Whole numbers from 0 to 255 as uint8, whatever type holds them; others unchanged."""
     bytes_ = low >= 0 and 1 < high <= 255 and _whole(x)
     # Of 16 bits `_decide_deep` says what it reads them as.
-    return x.astype(np.uint8, copy=False) if bytes_ and x.dtype != np.uint16 else x
+    return as_type(x, np.uint8) if bytes_ and x.dtype != np.uint16 else x
 
 
 def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range:
@@ -220,8 +231,21 @@ def _decide_deep(kind: Kind, high: float, where: str, bits: int | None) -> Range
     )
 
 
-def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, options: DataOptions) -> Range:
-    constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
+def _of_columns(x: Items) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Least and greatest value, mean and standard deviation of each column; of a table on disk by two passes."""
+    if isinstance(x, np.ndarray):
+        mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+        return x.min(axis=0), x.max(axis=0), mean, std
+    found = [(b.min(axis=0), b.max(axis=0), b.sum(axis=0, dtype=np.float64)) for b in blocks(x)]
+    least, most, total = zip(*found, strict=True)
+    mean = np.sum(total, axis=0) / len(x)
+    squares = sum(np.square(b - mean).sum(axis=0) for b in blocks(x))
+    return np.min(least, axis=0), np.max(most, axis=0), mean, np.sqrt(squares / len(x))
+
+
+def _decide_table(x: Items, where: str, columns: Sequence[str] | None, options: DataOptions) -> Range:
+    least, most, mean, std = _of_columns(x)
+    constant = np.flatnonzero(least == most)
     if constant.size and options.constant == "refuse":
         names = [repr(columns[i]) if columns else str(i) for i in constant.tolist()]
         first = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -231,8 +255,7 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, opti
             " HxW, else leave out what never varies, or data.constant = keep",
             remedy=[{"data.drop": drop}] if 0 < len(drop) <= MOST_NAMED else [],
         )
-    mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    mean[constant], std[constant] = x[0, constant], 1.0  # exactly: rounding would leave a spread of its own
+    mean[constant], std[constant] = least[constant], 1.0  # exactly: rounding would leave a spread of its own
     narrow = int(std.argmin())
     _check_spread(std[narrow], f"{where}: values of column {repr(columns[narrow]) if columns else narrow}")
     scaling = Scaling("standard", tuple(mean.tolist()), tuple(std.tolist()))
@@ -246,13 +269,15 @@ def _decide_table(x: np.ndarray, where: str, columns: Sequence[str] | None, opti
     return Range("table", False, scaling, np.dtype(np.float32 if single else np.float64), note)
 
 
-def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
+def convert(x: A, training_range: Range, where: str) -> A:
     """The values of a split in the dtype that they are stored in.
 
     Raises InputError where they do not fit the range of the training data.
     """
     if not len(x):
-        return x.astype(training_range.dtype)
+        return as_type(x, training_range.dtype)
+    if x.dtype == np.uint8 and training_range.scaling.largest(x.dtype) == 255:
+        return as_type(x, training_range.dtype)  # any byte fits
     low, high = limits(x)
     if training_range.binary and not is_binary(x):
         raise InputError(
@@ -272,10 +297,10 @@ def convert(x: np.ndarray, training_range: Range, where: str) -> np.ndarray:
             )
     if training_range.scaling.kind == "minmax":
         _check_minmax(x, low, high, training_range.scaling, where)
-    return x.astype(training_range.dtype, copy=False)
+    return as_type(x, training_range.dtype)
 
 
-def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
+def check_fit(x: A, scaling: Scaling, where: str) -> A:
     """`x` in data units, those that the scaling was made for: integers as they are stored, or floats.
 
     Raises InputError for values on another scale.
@@ -287,10 +312,10 @@ def check_fit(x: np.ndarray, scaling: Scaling, where: str) -> np.ndarray:
         return _check_integer(x, low, high, scaling.scale[0], where)
     if scaling.kind == "minmax":
         _check_minmax(x, low, high, scaling, where)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x if x.dtype.kind == "f" else as_type(x, np.float64)
 
 
-def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarray:
+def _check_unit(x: A, low: float, high: float, where: str) -> A:
     if low < -ROUNDING or high > 1 + ROUNDING:
         outside = sum(int(((b < 0) | (b > 1)).sum()) for b in blocks(x))
         hint = "; divide them by 255" if low >= 0 and 128 <= high <= 255 and _whole(x) else ""
@@ -298,10 +323,10 @@ def _check_unit(x: np.ndarray, low: float, high: float, where: str) -> np.ndarra
             f"{where}: values from {low:g} to {high:g}, {outside:,} of {x.size:,} outside;"
             f" this model takes values inside [0, 1]{hint}"
         )
-    return x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
+    return as_type(x, np.float64 if x.dtype == np.float64 else np.float32)
 
 
-def _check_integer(x: np.ndarray, low: float, high: float, top: float, where: str) -> np.ndarray:
+def _check_integer(x: A, low: float, high: float, top: float, where: str) -> A:
     takes = f"this model takes whole numbers from 0 to {top:g}"
     if low < 0 or high > top * (1 + ROUNDING):
         raise InputError(f"{where}: values from {low:g} to {high:g}; {takes}")
@@ -312,11 +337,11 @@ def _check_integer(x: np.ndarray, low: float, high: float, top: float, where: st
     if x.dtype == np.uint8 and top > 255:
         raise InputError(f"{where}: 8-bit values; {takes}: multiply them by {top / 255:g}")
     if x.dtype.kind == "f":
-        return x.astype(np.float64 if x.dtype == np.float64 else np.float32, copy=False)
-    return x.astype(np.uint8 if top <= 255 else np.uint16, copy=False)
+        return as_type(x, np.float64 if x.dtype == np.float64 else np.float32)
+    return as_type(x, np.uint8 if top <= 255 else np.uint16)
 
 
-def _check_minmax(x: np.ndarray, low: float, high: float, scaling: Scaling, where: str) -> None:
+def _check_minmax(x: Items, low: float, high: float, scaling: Scaling, where: str) -> None:
     """Raises InputError for values that are on another scale than those of training; single ones far out are not."""
     least, most = training_limits(scaling)
     reach, size = max(abs(low), abs(high)), max(abs(least), abs(most))
@@ -347,7 +372,7 @@ class Beyond:
     column: int | None = None
 
 
-def beyond(x: np.ndarray, scaling: Scaling) -> Beyond:
+def beyond(x: Items, scaling: Scaling) -> Beyond:
     """The values of `x`, in data units, that lie beyond the least and greatest value of training, or in a table more
     than 10 standard deviations from a column's mean; none for a scaling that allows no others.
     """
@@ -368,7 +393,7 @@ def beyond(x: np.ndarray, scaling: Scaling) -> Beyond:
     return Beyond(values, items, farthest, column)
 
 
-def narrow_note(x: np.ndarray, scaling: Scaling) -> str:
+def narrow_note(x: Items, scaling: Scaling) -> str:
     """A line on items that leave much of the training range unused, as values on another scale would; else ""."""
     if scaling.kind not in ("minmax", "integer") or len(x) < 2:
         return ""
@@ -382,9 +407,7 @@ def narrow_note(x: np.ndarray, scaling: Scaling) -> str:
     )
 
 
-def beyond_note(
-    x: np.ndarray, scaling: Scaling, columns: Sequence[str] | None = None, where: str = ""
-) -> str:
+def beyond_note(x: Items, scaling: Scaling, columns: Sequence[str] | None = None, where: str = "") -> str:
     """A line on the values beyond the range of training; "" where there are none."""
     found = beyond(x, scaling)
     if not found.values:

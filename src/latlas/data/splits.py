@@ -17,10 +17,12 @@ from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
 from latlas.data.ranges import Range, beyond_note, blocks, check_numeric, convert, decide, native
+from latlas.data.stored import Items, Stored
 from latlas.errors import InputError
 from latlas.text import counted, printable
 
 MOST_CLASSES = 256  # kinds of whole numbers that are classes; more are values
+_MASKED = 1 << 20  # rows of a mask that are looked at at once
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
@@ -102,7 +104,7 @@ def _joined(splits: Sequence[Split]) -> Split:
     target = np.concatenate(targets) if len(targets) == len(splits) else None
     names = [split.names for split in splits if split.names is not None]
     named = np.concatenate(names) if len(names) == len(splits) else None
-    x = np.concatenate([split.x for split in splits])
+    x = np.concatenate([np.asarray(split.x) for split in splits])
     return Split(x, _joined_labels(splits), index, every, named, target)
 
 
@@ -117,8 +119,10 @@ def _joined_labels(splits: Sequence[Split]) -> np.ndarray | None:
     )
 
 
-def as_split(x: np.ndarray, labels: np.ndarray | None = None) -> Split:
+def as_split(x: Items, labels: np.ndarray | None = None) -> Split:
     """All items of an array as one split."""
+    if isinstance(x, Stored) and not x.shuffled:
+        return Split(x, labels, x.rows)  # one array for both, as it is large
     return Split(x, labels, np.arange(len(x)))
 
 
@@ -128,7 +132,7 @@ def in_parts(raw: Raw, sizes: Mapping[str, int]) -> Raw:
         return raw
     whole, start, parts = raw.parts["train"], 0, {}
     for part, size in sizes.items():
-        parts[part] = replace(whole.take(slice(start, start + size)), index=np.arange(size))
+        parts[part] = replace(whole.part(slice(start, start + size)), index=np.arange(size))
         start += size
     return replace(raw, parts=parts)
 
@@ -221,11 +225,7 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
         _both(parts["train"]), raw.source, raw.columns, options, bits, _both(raw.parts["train"])
     )
     parts = {k: _converted(s, training_range, f"{raw.source}, {k}") for k, s in parts.items()}
-    held_out = [
-        beyond_note(parts[k].x, training_range.scaling, raw.columns, k)
-        for k in ("valid", "test")
-        if len(parts[k])
-    ]
+    held_out = _held_out_notes(parts, training_range, raw.columns)
     parts, binarised = binarise(parts, training_range, options, raw.source)
     shape = parts["train"].x.shape[1:]
     return Dataset(
@@ -246,6 +246,24 @@ def assemble(raw: Raw, options: DataOptions) -> Dataset:
     )
 
 
+def _held_out_notes(
+    parts: Mapping[str, Split], training_range: Range, columns: Sequence[str] | None
+) -> list[str]:
+    """Lines on values of the held-out splits beyond the training range, and on how many items of splits on disk are
+    measured; "" where there is nothing to say.
+    """
+    held_out = [name for name in ("valid", "test") if len(parts[name])]
+    beyond = [beyond_note(parts[name].x, training_range.scaling, columns, name) for name in held_out]
+    return [*beyond, _some(parts)]
+
+
+def _some(parts: Mapping[str, Split]) -> str:
+    """A line on the splits of which some items are measured; "" where all are."""
+    some = [(name, split.held, len(split)) for name, split in parts.items()]
+    fewer = [f"{name} {held:,} of {count:,}" for name, held, count in some if held < count]
+    return f"what is measured and drawn are evenly spaced items: {', '.join(fewer)}" if fewer else ""
+
+
 def _check_values(split: Split, where: str) -> None:
     check_numeric(split.x, where)
     if split.target is not None:
@@ -256,9 +274,9 @@ def _native(split: Split) -> Split:
     return replace(split, x=native(split.x), target=None if split.target is None else native(split.target))
 
 
-def _both(split: Split) -> np.ndarray:
+def _both(split: Split) -> Items:
     """The items and, where there are some, their targets, which share one scale."""
-    return split.x if split.target is None else np.concatenate([split.x, split.target])
+    return split.x if split.target is None else np.concatenate([np.asarray(split.x), split.target])
 
 
 def _converted(split: Split, training_range: Range, where: str) -> Split:
@@ -339,7 +357,7 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
         notes.append(
             f"training on the first {min(options.limit, len(train)):,} of {counted(len(train), 'item')}"
         )
-        train = train.take(slice(0, options.limit))
+        train = train.part(slice(0, options.limit))
     if train.target is not None:
         notes.append("inputs and targets: the loss, and every error, compares outputs with the targets")
         if options.binarise != "none":
@@ -367,8 +385,19 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
             f"{where}: {counted(len(pool), 'item')} {'is' if len(pool) == 1 else 'are'} too few to hold {count} out"
             f" for {what} and train on at least 2"
         )
-    rows = np.random.default_rng(seed).permutation(len(pool))
-    return pool.take(np.sort(rows[count:])), pool.take(np.sort(rows[:count]))
+    out = np.zeros(len(pool), bool)
+    out[np.random.default_rng(seed).permutation(len(pool))[:count]] = True
+    return pool.part(_places(~out)), pool.part(_places(out))
+
+
+def _places(chosen: np.ndarray) -> np.ndarray:
+    """Where a mask is true, in numbers as small as they may be."""
+    kind = np.int32 if len(chosen) < 2**31 else np.int64
+    parts = [
+        (np.flatnonzero(chosen[start : start + _MASKED]) + start).astype(kind)
+        for start in range(0, len(chosen), _MASKED)
+    ]
+    return np.concatenate(parts)
 
 
 def fingerprint(parts: Mapping[str, Split]) -> str:

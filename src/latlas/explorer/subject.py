@@ -146,7 +146,7 @@ class Subject:
     def values(self, items: Split) -> np.ndarray:
         """Items as the page shows them: images in [0, 1], (N, H, W, C); else data units, (N, D)."""
         if self.pictorial:
-            return self.model.item.scaling.apply(items.x).astype(np.float32)
+            return self.model.item.scaling.apply(np.asarray(items.x)).astype(np.float32)
         return np.asarray(items.x, np.float64).reshape(len(items), -1).astype(np.float32)
 
     def scaled(self, values: np.ndarray) -> np.ndarray:

@@ -107,13 +107,15 @@ def context_of(
     """The context that measures a run's model on its test split, or on other `items`.
 
     Training items that are binarised at random at every step are binarised once here, as test items are. Without the
-    run's `dataset`, a data set of the items alone takes its place, which is enough for the terms of the ELBO.
+    run's `dataset`, a data set of the items alone takes its place, which is enough for the terms of the ELBO. Of splits
+    on disk evenly spaced items are measured (`Dataset.in_memory`); `items` all are.
     """
     config = run.config
     if dataset is None:
         assert items is not None
         item, empty = model.item, items.take(slice(0, 0))
         dataset = Dataset("", "", item.kind, item.shape, False, item.scaling, items, empty, items)
+    dataset = dataset.in_memory()
     train = settled(dataset.train, dataset.scaling, config.data, "train")
     return Context(
         model,

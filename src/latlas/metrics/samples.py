@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latlas.data import Dataset
+from latlas.data.stored import Items
 from latlas.metrics.classifier import PART, Classifier, as_tensor, classifier_of, small
 from latlas.metrics.context import Context
 from latlas.metrics.metric import Metric, Value, mean_of, share_of, standard_error
@@ -144,7 +145,7 @@ def features_of(context: Context) -> _Features | None:
     if classifier is None or count <= NEIGHBOURS:
         return None
 
-    def real(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    def real(x: Items, rows: np.ndarray) -> np.ndarray:
         parts = np.array_split(rows[:count], max(1, count // PART))
         return np.concatenate(
             [classifier.features(as_tensor(dataset, np.asarray(x[part]))) for part in parts]

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from latlas import experiment, pca, training
 from latlas.brought import Brought
-from latlas.build import build, description, item_of, objective_of, resolve, statistics, steps_per_epoch
+from latlas.build import build, description, item_of, objective_of, resolve, statistics
 from latlas.data import Dataset, Raw, load
 from latlas.data.batches import Batches
+from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.machine import choose_device
 from latlas.models import Model

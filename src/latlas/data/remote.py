@@ -1,0 +1,97 @@
+"""Sources elsewhere, by an address that fsspec opens (https://, s3://, gs://, hdfs://): copied to the cache once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from latlas.data.catalogue import cache_home
+from latlas.errors import InputError, LatlasError
+from latlas.progress import SILENT, OnProgress
+from latlas.text import size
+
+_BLOCK = 4 * 2**20  # bytes that are copied at once
+_FOLDER = (".parquet", ".pq")  # the files of a folder that are taken
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is an address, and no path on this machine."""
+    scheme = source.partition("://")[0]
+    return "://" in source and scheme.replace("+", "").isalnum() and scheme != "file"
+
+
+def fetched(address: str, progress: OnProgress | None = None) -> Path:
+    """The copy of a file, or of a folder of Parquet files, from the cache where that copy is up to date.
+
+    Raises InputError for an address that cannot be read, LatlasError where the copy cannot be written.
+    """
+    system, path, sizes, marks = _looked_up(address)
+    key = hashlib.sha256(repr((address, sizes, marks)).encode()).hexdigest()[:32]
+    folder = cache_home() / "remote" / key
+    name = PurePosixPath(path.rstrip("/")).name or "data"
+    if (folder / name).exists():
+        return folder / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free, needed = shutil.disk_usage(folder.parent).free, sum(sizes.values())
+    if needed > free:
+        raise LatlasError(
+            f"{address}: {size(needed)}, and {size(free)} are free in {folder.parent}; make room there"
+        )
+    temporary = folder.with_name(f"{key}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        done = 0
+        for file in sizes:
+            local = temporary / name if file == path else temporary / name / file[len(path) :].lstrip("/")
+            local.parent.mkdir(parents=True, exist_ok=True)
+            done = _copy(system, file, local, (done, needed), progress)
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
+    except Exception as error:  # file systems of others raise anything
+        raise LatlasError(f"{address}: cannot be copied to {folder.parent}: {_said(error)}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder / name
+
+
+def _looked_up(address: str) -> tuple[Any, str, dict[str, int], list[str]]:
+    """The file system, the path in it, the size of each file that is wanted, and what marks their state.
+
+    Raises InputError where there is nothing, or no package to look with.
+    """
+    import fsspec
+
+    try:
+        system, path = fsspec.core.url_to_fs(address)
+        if not system.exists(path):
+            raise InputError(f"{address}: not found")
+        files = [path]
+        if system.isdir(path):
+            files = sorted(file for file in system.find(path) if file.endswith(_FOLDER))
+        sizes = {file: int(system.size(file) or 0) for file in files}
+        marks = [str(system.ukey(file)) for file in files]
+    except InputError:
+        raise
+    except Exception as error:  # file systems of others raise anything
+        raise InputError(f"{address}: cannot be read: {_said(error)}") from None
+    if not files:
+        raise InputError(f"{address}: no Parquet files in this folder")
+    return system, path, sizes, marks
+
+
+def _copy(system: Any, file: str, local: Path, done: tuple[int, int], progress: OnProgress | None) -> int:
+    """Copies a file; gives the bytes that are there so far, of `done`, before it and in all."""
+    count, total = done
+    with system.open(file, "rb") as source, local.open("wb") as target:
+        while block := source.read(_BLOCK):
+            target.write(block)
+            count += len(block)
+            (progress or SILENT.progress)("copying to the cache", count, max(total, count))
+    return count
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

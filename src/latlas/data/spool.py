@@ -1,0 +1,87 @@
+"""Arrays that are made once, block by block, and then read from the cache folder: what other formats hold."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from latlas.data.catalogue import cache_home
+from latlas.data.stored import ArrayFile, npy_file
+from latlas.errors import LatlasError
+from latlas.progress import OnProgress
+from latlas.text import size
+
+_VERSION = 1  # part of the key: raise it when what is written changes
+
+
+def key_of(files: Sequence[Path], *more: object) -> str:
+    """A key of files, by their paths, sizes and times of change, and of what is made of them."""
+    stats = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr((_VERSION, stats, more)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def spooled(
+    key: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    blocks: Iterable[np.ndarray],
+    progress: OnProgress | None = None,
+) -> ArrayFile:
+    """The array that these blocks make together, from the cache where it was made before.
+
+    Raises LatlasError where there is no room for it, or it cannot be written.
+    """
+    folder = cache_home() / "arrays"
+    path = folder / f"{key}.npy"
+    found = npy_file(path) if path.is_file() else None
+    if found is not None and (found.count, *found.shape, found.dtype) == (*shape, dtype):
+        return found
+    needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    temporary = path.with_name(f"{key}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise LatlasError(
+                f"{folder}: {size(needed)} are needed for data that stay on disk, and {size(free)} are free; make"
+                " room, or let XDG_CACHE_HOME name a folder elsewhere"
+            )
+        with temporary.open("wb") as file:
+            _write(file, shape, dtype, blocks, progress)
+        temporary.rename(path)
+    except OSError as error:
+        raise LatlasError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    written = npy_file(path)
+    assert written is not None
+    return written
+
+
+def _write(
+    file: BinaryIO,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    blocks: Iterable[np.ndarray],
+    progress: OnProgress | None,
+) -> None:
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )
+    done = 0
+    for block in blocks:
+        file.write(np.ascontiguousarray(block, dtype).data)
+        done += len(block)
+        if progress is not None:
+            progress("copying to the cache", done, shape[0])
+    if done != shape[0]:
+        raise OSError(f"{done:,} of {shape[0]:,} items were there")
+    file.flush()
+    os.fsync(file.fileno())
