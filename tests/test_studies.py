@@ -529,7 +529,7 @@ def test_a_budget_that_is_too_short_names_one_that_would_do(latlas: Latlas) -> N
 def interrupting(folder: str, original: Any) -> Any:
     """`experiment.train`, but the run of that folder is interrupted in the middle of an epoch."""
 
-    def train(config: Any, out: Path, observer: Any) -> Any:
+    def train(config: Any, out: Path, observer: Any, **more: Any) -> Any:
         if out.name == folder:
             monkey = {"steps": 0}
 
@@ -539,7 +539,7 @@ def interrupting(folder: str, original: Any) -> Any:
                     raise KeyboardInterrupt
 
             observer.progress = progress
-        return original(config, out, observer)
+        return original(config, out, observer, **more)
 
     return train
 
@@ -601,10 +601,10 @@ def test_what_the_folder_holds_is_not_taken_for_something_else(latlas: Latlas) -
 def test_a_run_that_fails_does_not_stop_the_others(latlas: Latlas, monkeypatch: pytest.MonkeyPatch) -> None:
     original = experiment.train
 
-    def train(config: Any, out: Path, observer: Any) -> Any:
+    def train(config: Any, out: Path, observer: Any, **more: Any) -> Any:
         if config.model.latent == 2:
             raise LatlasError("step 7: the loss is not finite")
-        return original(config, out, observer)
+        return original(config, out, observer, **more)
 
     monkeypatch.setattr(experiment, "train", train)
     code, _, err = latlas("study", "small.toml", "--seeds", 1)

@@ -109,24 +109,26 @@ class Session:
 
 def train(
     config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING,
-    tracker: Sequence[Tracker] = (), world: World | None = None,
+    tracker: Sequence[Tracker] = (), dataset: Dataset | None = None, world: World | None = None,
 ) -> Run:  # fmt: skip
     """Trains a configuration in a new run folder, then writes its numbers, pictures and report; each `tracker` follows.
 
     Each process of a `world` computes its share of every batch; the first one alone writes. Those that their launcher
     restarts go on with the run that they began.
 
-    Nothing is written before configuration and data are checked. Raises InputError for an error in either,
-    Interrupted when asked to stop (the run can be resumed), LatlasError when training fails.
+    A `dataset` that was read by this configuration before is not read again. Nothing is written before both are
+    checked. Raises InputError for an error in either, Interrupted when asked to stop (the run can be resumed),
+    LatlasError when training fails.
     """
     started, world = time.perf_counter(), world or World()
     if begun := world.earlier_run():
         observer.note(f"restarted: going on with {begun}")
-        return resume(Run(Path(begun), brought), observer, where_of(config), tracker=tracker, world=world)
+        return resume(Run(Path(begun), brought), observer, where_of(config, world), tracker=tracker)
     runs.refuse_existing(out)
     densities.check(config.pictures.densities)
     device = world.on(prepare(config.training))
-    dataset = world.first(lambda: sources.load(config.data, observer.progress, brought.data))
+    if dataset is None:
+        dataset = world.first(lambda: sources.load(config.data, observer.progress, brought.data))
     config, notes = resolve(config, dataset, brought)
     for note in (*dataset.notes, *notes):
         observer.note(note)
@@ -159,9 +161,9 @@ def train(
     return _run(session, tracker)
 
 
-def where_of(config: Config) -> dict[str, Any]:
+def where_of(config: Config, world: World) -> dict[str, Any]:
     """Where a configuration trains, as `resume` takes it."""
-    return config.training.model_dump(include={"threads", "device"})
+    return config.training.model_dump(include={"threads", "device"}) | {"world": world}
 
 
 def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> tuple[Config, Brought]:
@@ -217,17 +219,18 @@ def resume(
     changes: Mapping[str, Any] | None = None,
     quick: bool = False,
     tracker: Sequence[Tracker] = (),
-    world: World | None = None,
+    dataset: Dataset | None = None,
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    `where` has the device, the threads and the data_dir to go on with, as before unless given. With `changes`, settings
-    by dotted key, it is trained further: see `continuing`. Without any, a finished run is
-    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time.
+    `where` has the device, threads and data_dir to go on with, as before unless given, and the `world` of processes.
+    With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
+    returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time. A `dataset` that was read
+    before is not read again.
 
     Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
-    run, world = runs.find(path), world or World()
+    run, world = runs.find(path), (where or {}).get("world") or World()
     further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
     if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
@@ -246,14 +249,15 @@ def resume(
             observer.note(f"{key} was {was} and is {now}: the run goes on, but not bit for bit")
     # Rows come in another order in windows: data that were in memory are read into it again.
     memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
-    data_dir = where.get("data_dir") or ""
-    dataset = world.first(lambda: runs.dataset_of(run, data_dir, observer.progress, memory=memory))
+    if dataset is None:
+        at = where.get("data_dir") or ""
+        dataset = world.first(lambda: runs.dataset_of(run, at, observer.progress, memory=memory))
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
     for note in training.check_shared(world, config, model, on, len(dataset.train)):
         observer.note(note)
-    placed = _on_device(model, config, on, world)
-    session = Session(run, config, dataset, *placed, observer, on, quick=quick, world=world)
+    model, optimizer = _on_device(model, config, on, world)
+    session = Session(run, config, dataset, model, optimizer, observer, on, quick=quick, world=world)
     return _run(session, tracker, further is not None or waiting)
 
 
@@ -398,15 +402,8 @@ def _keep(session: Session, event: training.Event, selection: Selection) -> str:
 
 
 def _log_step(session: Session, event: training.Logged, length: training.Plan) -> None:
-    row = {
-        "kind": "step",
-        "step": event.step,
-        "epoch": round(event.epoch, 4),
-        **event.values,
-        "beta": event.beta,
-        "lr": event.lr,
-        "images_per_second": event.images_per_second,
-    }
+    row = {"kind": "step", "step": event.step, "epoch": round(event.epoch, 4), **event.values}
+    row |= {"beta": event.beta, "lr": event.lr, "images_per_second": event.images_per_second}
     session.run.append_log(row)
     session.trackers.step(event.step, replay.values(row))
     detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"

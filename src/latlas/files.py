@@ -145,12 +145,16 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+class Busy(InputError):
+    """A run folder that another process holds."""
+
+
 @contextlib.contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
     """Holds a run folder's lock, so that one process at a time trains it; where the system has no flock, nothing
     is held.
 
-    Raises InputError when another process holds it.
+    Raises Busy when another process holds it.
     """
     try:
         import fcntl
@@ -161,5 +165,5 @@ def exclusively(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise InputError(f"{folder}: another process is training this run") from None
+            raise Busy(f"{folder}: another process is training this run") from None
         yield

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,7 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
 def processor() -> str:
     """The name of the processor, or of its kind where the system does not tell."""
     with contextlib.suppress(OSError):
@@ -90,6 +93,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache  # of the code as it was imported; Git would take longer than a small run's first steps
 def commit() -> str | None:
     """The Git commit of latlas, with -dirty where files differ from it; None outside a checkout or without Git."""
     root = Path(__file__).resolve().parents[2]
@@ -121,14 +125,28 @@ def keep_memory() -> None:
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 
+_ASKED: ContextVar[Callable[[], bool]] = ContextVar("asked", default=lambda: False)
+
+
+@contextlib.contextmanager
+def stopped_by(asked: Callable[[], bool]) -> Iterator[None]:
+    """Inside the block what is `interruptible` also stops where this function says so, in any thread."""
+    token = _ASKED.set(asked)
+    try:
+        yield
+    finally:
+        _ASKED.reset(token)
+
+
 @contextlib.contextmanager
 def interruptible(say: bool = True) -> Iterator[Callable[[], bool]]:
-    """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived, and a line
-    on standard error does with `say`.
+    """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived, or whether
+    what `stopped_by` names asks to stop. With `say` a line on standard error says that a signal arrived.
 
     A second signal interrupts at once. Outside the main thread signals are not handled.
     """
     received: list[int] = []
+    asked = _ASKED.get()
 
     def receive(number: int, frame: Any) -> None:
         if received:
@@ -138,11 +156,11 @@ def interruptible(say: bool = True) -> Iterator[Callable[[], bool]]:
             print("stopping after this step", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield asked
         return
     old = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(received)
+        yield lambda: bool(received) or asked()
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)

@@ -175,7 +175,7 @@ def train(
             runs.refuse_existing(folder)
         if held:
             brought = replace(brought, data=raw_of_given(source, resolved.data, console.progress))
-        return Run.of(experiment.train(resolved, folder, console, brought, followed, world))
+        return Run.of(experiment.train(resolved, folder, console, brought, followed, world=world))
 
 
 def resume(
@@ -216,7 +216,7 @@ def resume(
     ):
         run = with_data(path, where["data"], console)
         run = open_run(run, **parts) if parts else run
-        again = experiment.resume(run, console, where, changes, quick, followed, world)
+        again = experiment.resume(run, console, where | {"world": world}, changes, quick, followed)
     return Run.of(again)
 
 

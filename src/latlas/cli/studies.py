@@ -26,6 +26,7 @@ EXAMPLES = examples(
     "latlas study ae-vs-pca --budget 10m",
     "latlas study my-study.toml ./my-photos --seeds 3",
     "latlas study elbo-vs-mmd --dry-run",
+    "latlas study latent-size --seeds 20 --jobs 8",
 )
 
 
@@ -52,6 +53,12 @@ def study(
         ),
     ] = "",
     seeds: Annotated[int | None, option(metavar="N", min=1, help="Train each run N times.")] = None,
+    jobs: Annotated[
+        int | None, option(metavar="N", min=1, help="Train N runs at a time, each in a process of its own.")
+    ] = None,
+    part: Annotated[
+        str | None, option(metavar="K/N", help="Train the K-th of N parts of the runs, for job arrays.")
+    ] = None,
     limit: TrainLimit = None,
     settings: Set = None,
     threads: Threads = None,
@@ -68,8 +75,9 @@ def study(
     from latlas.config import assignments
     from latlas.studies import execute
 
-    options: Any = {"out": out, "budget": budget or None, "seeds": seeds, "limit": limit, "threads": threads,
-                    "device": device, "data_dir": data_dir, "settings": assignments(settings or [])}  # fmt: skip
+    options: Any = {"out": out, "budget": budget or None, "seeds": seeds, "jobs": jobs, "part": part,
+                    "limit": limit, "threads": threads, "device": device, "data_dir": data_dir,
+                    "settings": assignments(settings or [])}  # fmt: skip
     if dry_run:
         plan = api.plan_study(name, data or (), quiet=quiet, **options)
         listed = execute.listed(plan)
@@ -103,5 +111,8 @@ def _listing(rows: list[dict[str, Any]]) -> str:
 
 def _summary(values: dict[str, Any]) -> str:
     """The results of a study as text."""
+    if not values["results"]:
+        ended = sum(row["state"] in ("finished", "failed") for row in values["runs"])
+        return f"{ended} of {len(values['runs'])} runs of the study have ended, and all of this part"
     tables = [f"{name}\n{result['text']}" for name, result in values["results"].items()]
     return "\n\n".join([*tables, *filter(None, [". ".join(values["cuts"])]), f"page: {values['page']}"])

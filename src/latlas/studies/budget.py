@@ -60,9 +60,16 @@ class Cut:
     seeds: int
 
 
-def fit(work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: float = 0.0) -> Cut:
+def wall(seconds_of_runs: Sequence[float], jobs: int) -> float:
+    """What runs take of which so many are trained at a time: their share of the sum, and the longest at the least."""
+    return max(sum(seconds_of_runs) / jobs, max(seconds_of_runs)) if jobs > 1 else sum(seconds_of_runs)
+
+
+def fit(
+    work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: float = 0.0, jobs: int = 1
+) -> Cut:
     """The largest part of the work that fits into nine tenths of the budget less the seconds `spent` elsewhere; `work`
-    holds the runs of each seed.
+    holds the runs of each seed, of which so many `jobs` are trained at a time.
 
     Steps are cut first, in equal proportion and never below an epoch or a tenth of any run's, then seeds.
     Raises InputError with the smallest budget that would do.
@@ -74,7 +81,7 @@ def fit(work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: floa
         runs = [run for part in work[:seeds] for run in part]
 
         def total(share: float, runs: list[tuple[Size, Speed]] = runs) -> float:
-            return sum(seconds(size, speed, share) for size, speed in runs)
+            return wall([seconds(size, speed, share) for size, speed in runs], jobs)
 
         # In thousandths, so that the share in the messages is exactly the share that is trained.
         low, high = round(1000 * least), 1000
@@ -86,7 +93,7 @@ def fit(work: Sequence[Sequence[tuple[Size, Speed]]], budget: float, spent: floa
             middle = (low + high) // 2
             low, high = (middle, high) if total(middle / 1000) <= room else (low, middle)
         return Cut(low / 1000, seeds)
-    need = (sum(seconds(size, speed, least) for size, speed in work[0]) + spent) / MARGIN
+    need = (wall([seconds(size, speed, least) for size, speed in work[0]], jobs) + spent) / MARGIN
     raise InputError(
         f"too short; with {100 * least:.3g} % of its steps and one seed the study"
         f" takes about {rounded(need)}, measuring among it: the smallest budget that would do is {duration_text(need)}",

@@ -15,11 +15,11 @@ import torch
 
 from latlas import config as configuration
 from latlas import data as sources
-from latlas import metrics, pca, training
+from latlas import machine, metrics, pca, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
+from latlas.durations import duration_text
 from latlas.errors import InputError
-from latlas.machine import prepare as prepare_machine
 from latlas.progress import Observer
 from latlas.runs import Run, is_run
 from latlas.settings import Config
@@ -38,7 +38,9 @@ UNCOMPARED = (*configuration.ASIDE, "recipe")
 
 @dataclass(frozen=True)
 class Options:
-    """What a call adds to a study. `measure`: say how long the runs take even where no budget asks for it."""
+    """What a call adds to a study. `measure`: say how long the runs take even where no budget asks for it; `jobs`: how
+    many runs are trained at a time, None where an executor decides it; `part`: (k, n), the k-th of n parts of the runs.
+    """
 
     data: tuple[str, ...] = ()
     out: Path | None = None
@@ -50,6 +52,8 @@ class Options:
     data_dir: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     measure: bool = False
+    jobs: int | None = 1
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Plan:
     """What is going to be done in the folder `out`: the runs in their order, as cut, then their comparison.
 
     `baselines` are the seconds that its rows of PCA take, 0 where they were not measured; `cuts` say in words what the
-    budget took away.
+    budget took away; `threads` are the CPU threads of each run that is trained.
     """
 
     study: Study
@@ -87,6 +91,13 @@ class Plan:
     cut: Cut | None
     cuts: tuple[str, ...]
     options: Options
+    threads: int
+
+    @property
+    def share(self) -> tuple[Planned, ...]:
+        """The runs that this call trains: all of them, or every n-th beginning with the k-th."""
+        k, n = self.options.part or (1, 1)
+        return self.runs[k - 1 :: n]
 
     @property
     def measured(self) -> bool:
@@ -112,6 +123,15 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
     A folder that was begun keeps its budget and what that cut, unless another is given. Raises InputError for wrong
     settings or data, a run in the folder that was trained otherwise, or a budget that is too short; nothing is written.
     """
+    before = options.threads or torch.get_num_threads()
+    machine.use_threads(options.threads or max(1, before // (options.jobs or before)))
+    try:
+        return _plan(study, options, observer, torch.get_num_threads())
+    finally:
+        machine.use_threads(before)
+
+
+def _plan(study: Study, options: Options, observer: Observer, threads: int) -> Plan:
     started = time.perf_counter()
     out = options.out or ROOT / study.info.name
     stored = study_json.Written.model_validate(study_json.read(out, study.info.name))
@@ -126,9 +146,15 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
     runs = _shortened(runs, cut, seeds)
     speeds, baselines = _known_speeds(runs, out, stored), stored.baseline_seconds
     if budget is not None and cut is None:
+        if options.part:
+            raise InputError(
+                "is measured and cut by one process, which parts cannot agree on; leave it out, or the parts",
+                field="budget",
+                value=duration_text(budget),
+            )
         speeds, baselines = _measured(study, runs, observer)
         work = [[(run.size, speeds[run.kind]) for run in runs if run.seed == seed] for seed in seeds]
-        cut = budgets.fit(work, budget, time.perf_counter() - started + baselines)
+        cut = budgets.fit(work, budget, time.perf_counter() - started + baselines, options.jobs or 1)
         runs = _shortened(runs, cut, seeds)
     elif options.measure:
         measured, more = _measured(study, [run for run in runs if run.kind not in speeds], observer)
@@ -140,7 +166,24 @@ def plan(study: Study, options: Options, observer: Observer) -> Plan:
         replace(run, estimate=budgets.seconds(run.size, speeds[run.kind])) if run.kind in speeds else run
         for run in runs
     )
-    return Plan(study, out, tuple(estimated), baselines, budget, cut, tuple(cuts), options)
+    return Plan(study, out, tuple(estimated), baselines, budget, cut, tuple(cuts), options, threads)
+
+
+def parse_part(part: object) -> tuple[int, int]:
+    """(k, n) of a part of a study, given as "k/n" or as the two numbers.
+
+    Raises InputError for anything else, and unless 1 <= k <= n.
+    """
+    given = part.split("/") if isinstance(part, str) else part
+    numbers = (
+        [int(str(n)) for n in given if str(n).strip().isdecimal()] if isinstance(given, list | tuple) else []
+    )
+    if not isinstance(given, list | tuple) or len(given) != 2 or len(numbers) != 2:
+        raise InputError("expected K/N, as 2/4: the second of four parts", field="part", value=part)
+    k, n = numbers
+    if not 1 <= k <= n:
+        raise InputError(f"parts are counted from 1 to N, as 1/{max(n, 1)}", field="part", value=part)
+    return k, n
 
 
 def measures_of(study: Study) -> tuple[str, ...]:
@@ -238,7 +281,7 @@ def _load(study: Study, source: str, options: Options, observer: Observer) -> li
     pairs = []
     for entry in study.entries:
         config = configuration.override(entry.config, changes, f"{study.where}: {entry.name}")
-        prepare_machine(config.training)
+        machine.prepare(config.training)
         key = config.data.model_dump_json()
         if key not in datasets:
             datasets[key] = sources.load(config.data, observer.progress)

@@ -46,7 +46,8 @@ def read(out: Path, study: str) -> dict[str, Any]:
     """
     path = out / NAME
     if not path.is_file():
-        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        # Another process of the same study may be writing the first hidden file this moment.
+        if out.exists() and not (out.is_dir() and all(at.name.startswith(".") for at in out.iterdir())):
             raise InputError(
                 f"exists already and is no study ({NAME} is missing); choose another", field="out", value=out
             )
