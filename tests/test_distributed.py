@@ -220,7 +220,7 @@ def test_asked_to_stop_all_stop_at_one_step_and_another_number_goes_on(
 
 
 def errors(folder: Path) -> list[str]:
-    return [line for text in printed(folder, "err") for line in text.splitlines() if "error" in line]
+    return [line for text in printed(folder, "err") for line in text.splitlines() if line.startswith("error")]
 
 
 NORMALISED = ["{source}", "--set", "network.name=conv", "--set", "network.batch_norm=true"]

@@ -232,7 +232,8 @@ class World:
             else f"{type(error).__name__}: {error}"
         )
         word = json.dumps({"rank": self.rank, "kind": kind, "text": text})
-        with contextlib.suppress(RuntimeError):
+        error.told = False  # type: ignore[attr-defined]
+        with contextlib.suppress(RuntimeError):  # the store is gone with the process that had it
             first = json.loads(self.store.compare_set(_WORD, "", word))
             error.told = first["rank"] != self.rank  # type: ignore[attr-defined]
             self.store.add("heard", 1)
