@@ -25,6 +25,7 @@ from latlas.compare.denoising import Row
 from latlas.corruption import corrupt, describe
 from latlas.data import Dataset, Scaling
 from latlas.data.order import epoch_rows
+from latlas.distributed import World
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.metrics.reconstruction import restoration, restore
@@ -137,7 +138,7 @@ def loop(
 ) -> Iterator[training.Event]:  # fmt: skip
     config, model, optimizer = begun
     data, objective = batches(dataset, "train", model), objective_of(config, dataset.shape)
-    return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
+    return training.train(model, data, objective, optimizer, config, progress or Progress(), World(stop=stop))
 
 
 @pytest.mark.parametrize(("name", "strength"), [("gaussian", 0.5), ("masking", 0.3)])

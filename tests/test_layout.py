@@ -23,6 +23,8 @@ LAYERS = {
     "files": "writing a file whole or not at all",
     "progress": "what long work tells the person who waits",
     "invocation": "the command or call that a run was asked for by",
+    "draws": "random numbers for a batch that several processes share",
+    "distributed": "several processes that train one run, and what they say to each other",
     "data": "sources to arrays; knows nothing of models",
     "settings": "the shape of a configuration",
     "config": "one strict value per run, from recipes, files and flags",

@@ -299,7 +299,7 @@ def stopped_at(number: int) -> Iterator[None]:
     """Training is asked to stop at so many of its steps."""
 
     @contextlib.contextmanager
-    def stopping() -> Iterator[Callable[[], bool]]:
+    def stopping(say: bool = True) -> Iterator[Callable[[], bool]]:
         asked = itertools.count(1)
         yield lambda: next(asked) >= number
 

@@ -18,6 +18,7 @@ from latlas.build import objective_of, resolve
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.data.order import epoch_rows, steps_per_epoch
+from latlas.distributed import World
 from latlas.errors import LatlasError
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model, Pass
@@ -41,7 +42,7 @@ def events(
 ) -> Iterator[training.Event]:  # fmt: skip
     data = batches(dataset, "train", model)
     objective = objective_of(config, (10,))
-    return training.train(model, data, objective, optimizer, config, progress or Progress(), stop)
+    return training.train(model, data, objective, optimizer, config, progress or Progress(), World(stop=stop))
 
 
 def test_every_image_is_seen_once_an_epoch_in_a_new_order() -> None:
@@ -202,7 +203,7 @@ def test_a_step_that_is_not_finite_changes_nothing(
     for stop_at in (3, 4, 7):
         objective = steep if stop_at == 4 else Elbo()
         done = lambda at=stop_at: progress.step >= at  # noqa: E731
-        seen += list(training.train(model, data, objective, optimizer, config, progress, done))
+        seen += list(training.train(model, data, objective, optimizer, config, progress, World(stop=done)))
         moments = optimizer.state_dict()["state"]
         flat = {f"{i}.{key}": value for i, state in moments.items() for key, value in state.items()}
         states[stop_at] = {key: value.clone() for key, value in (model.state_dict() | flat).items()}
@@ -216,7 +217,8 @@ def test_a_step_that_is_not_finite_changes_nothing(
     monkeypatch.undo()
     config, other, optimizer = begin(dataset, **settings)
     progress = Progress()
-    list(training.train(other, data, Elbo(), optimizer, config, progress, lambda: progress.step >= 3))
+    world = World(stop=lambda: progress.step >= 3)
+    list(training.train(other, data, Elbo(), optimizer, config, progress, world))
     progress.step = 4
     list(training.train(other, data, Elbo(), optimizer, config, progress))
     assert all(torch.equal(value, states[7][key]) for key, value in other.state_dict().items())

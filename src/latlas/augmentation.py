@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from latlas.draws import drawn, share_of
 from latlas.settings import AugmentConfig
 
 Augment = Callable[
@@ -24,7 +25,8 @@ def augmented(x: Tensor, options: AugmentConfig, own: Augment | None, generator:
     repeats the edge. What is left to torch's own generators is decided by the same state.
     """
     if options.flip:
-        chosen = torch.rand(len(x), generator=generator, device=x.device) < 0.5
+        chance = drawn(lambda n: torch.rand(n, generator=generator, device=x.device), len(x), generator)
+        chosen = chance < 0.5
         x = torch.where(chosen.view(-1, *[1] * (x.ndim - 1)), x.flip(-1), x)
     if options.shift:
         x = _moved(x, options.shift, generator)
@@ -37,7 +39,8 @@ def augmented(x: Tensor, options: AugmentConfig, own: Augment | None, generator:
 def _moved(x: Tensor, most: int, generator: torch.Generator) -> Tensor:
     axes = x.shape[2:]
     wide = functional.pad(x, [most] * (2 * len(axes)), mode="replicate")
-    starts = torch.randint(2 * most + 1, (len(x), len(axes)), generator=generator, device=x.device)
+    draw = lambda n: torch.randint(2 * most + 1, (n, len(axes)), generator=generator, device=x.device)  # noqa: E731
+    starts = drawn(draw, len(x), generator)
     for axis, size in enumerate(axes):
         rows = starts[:, axis, None] + torch.arange(size, device=x.device)
         index = rows.view(len(x), *[1] * (1 + axis), size, *[1] * (wide.ndim - 3 - axis))
@@ -61,7 +64,8 @@ class seeded:
     def __init__(self, generator: torch.Generator) -> None:
         device = generator.device
         self.cuda = device if device.type == "cuda" else None
-        self.seed = generator.initial_seed()
+        share = share_of(generator)
+        self.seed = (generator.initial_seed() + (share.start if share else 0)) % 2**64
         self.fork = torch.random.fork_rng(devices=[] if self.cuda is None else [self.cuda])
 
     def __enter__(self) -> None:

@@ -55,6 +55,11 @@ class Brought:
     objective: Objective | None = None
     augment: Augment | None = None
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether parts were brought along."""
+        return any(getattr(self, name) is not None for name in OF_TRAINING)
+
     def copies(self) -> Brought:
         """Copies of the modules, so that one run does not change the weights of another; what they share stays shared.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from latlas.draws import drawn
 from latlas.settings import CorruptionConfig
 
 
@@ -18,12 +19,13 @@ def corrupt(x: Tensor, options: CorruptionConfig, generator: torch.Generator | N
     with denoising autoencoders).
     """
     if options.name == "gaussian":
-        noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        draw = lambda n: torch.randn((n, *x.shape[1:]), generator=generator, device=x.device, dtype=x.dtype)  # noqa: E731
+        noise = drawn(draw, len(x), generator)
         return x + options.strength * noise
     if options.name == "masking":
-        places = (len(x), 1, *x.shape[2:]) if x.ndim > 2 else x.shape
-        hidden = torch.rand(places, generator=generator, device=x.device) < options.strength
-        return x.masked_fill(hidden, 0.0)
+        place = (1, *x.shape[2:]) if x.ndim > 2 else x.shape[1:]
+        draw = lambda n: torch.rand((n, *place), generator=generator, device=x.device)  # noqa: E731
+        return x.masked_fill(drawn(draw, len(x), generator) < options.strength, 0.0)
     return x
 
 

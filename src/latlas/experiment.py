@@ -38,6 +38,7 @@ from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.diagnosis.wording import described
+from latlas.distributed import Lost, World
 from latlas.errors import InputError
 from latlas.files import exclusively, write_atomic, write_json
 from latlas.machine import environment, interruptible, prepare
@@ -81,6 +82,7 @@ class Session:
     explained: bool = False
     trackers: Followers = field(default_factory=Followers)
     quick: bool = False
+    world: World = field(default_factory=World)
 
     @property
     def seconds(self) -> float:
@@ -107,20 +109,26 @@ class Session:
 
 def train(
     config: Config, out: Path | None = None, observer: Observer = SILENT, brought: Brought = NOTHING,
-    tracker: Sequence[Tracker] = (), dataset: Dataset | None = None,
+    tracker: Sequence[Tracker] = (), dataset: Dataset | None = None, world: World | None = None,
 ) -> Run:  # fmt: skip
     """Trains a configuration in a new run folder, then writes its numbers, pictures and report; each `tracker` follows.
 
-    A `dataset` that was read by this configuration before is not read again. Nothing is written before configuration
-    and data are checked. Raises InputError for an error in either, Interrupted when asked to stop (the run can be
-    resumed), LatlasError when training fails.
+    Each process of a `world` computes its share of every batch; the first one alone writes. Those that their launcher
+    restarts go on with the run that they began.
+
+    A `dataset` that was read by this configuration before is not read again. Nothing is written before both are
+    checked. Raises InputError for an error in either, Interrupted when asked to stop (the run can be resumed),
+    LatlasError when training fails.
     """
-    started = time.perf_counter()
+    started, world = time.perf_counter(), world or World()
+    if begun := world.earlier_run():
+        observer.note(f"restarted: going on with {begun}")
+        return resume(Run(Path(begun), brought), observer, where_of(config, world), tracker=tracker)
     runs.refuse_existing(out)
     densities.check(config.pictures.densities)
-    device = prepare(config.training)
+    device = world.on(prepare(config.training))
     if dataset is None:
-        dataset = sources.load(config.data, observer.progress, brought.data)
+        dataset = world.first(lambda: sources.load(config.data, observer.progress, brought.data))
     config, notes = resolve(config, dataset, brought)
     for note in (*dataset.notes, *notes):
         observer.note(note)
@@ -128,34 +136,34 @@ def train(
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
+    shared = training.check_shared(world, config, model, device, len(dataset.train))
     if config.training.budget:
         on = copy.deepcopy(model).to(device)
         config, note = pacing.within_budget(config, dataset, on, brought, observer)
-        notes.append(note)
+        shared += [note]
+    for note in shared:
         observer.note(note)
     contents: dict[str, str | bytes | dict[str, Any]] = {
         "config.toml": to_toml(config),
         "model.json": description(config, model, dataset.binary),
-        "run.json": (info := _info(dataset, device, [*dataset.notes, *notes])),
+        "run.json": (info := _info(dataset, device, [*dataset.notes, *notes, *shared], world)),
     }
     if config.training.start:
         info["start"] = continuing.load_start(config, model)
         observer.note(continuing.start_text(info["start"]))
-    model, optimizer = _on_device(model, config, device)
-    if config.training.start or own_parts(brought):
+    model, optimizer = _on_device(model, config, device, world)
+    if config.training.start or brought.has_parts:
         # The run has to go on from here even where the other one is gone, or one's own parts have other weights.
         contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
-    run = replace(runs.create(out, f"{dataset.name}-{config.recipe.name}", contents), brought=brought)
+    run = Run(runs.create_once(world, out, f"{dataset.name}-{config.recipe.name}", contents), brought)
     observer.note(f"run folder: {run.path}")
-    followers = Followers([*own(), *tracker], observer)
-    return _run(
-        Session(run, config, dataset, model, optimizer, observer, device, started=started, trackers=followers)
-    )
+    session = Session(run, config, dataset, model, optimizer, observer, device, started=started, world=world)
+    return _run(session, tracker)
 
 
-def own_parts(brought: Brought) -> bool:
-    """Whether parts of one's own were brought along."""
-    return any(getattr(brought, name) is not None for name in OF_TRAINING)
+def where_of(config: Config, world: World) -> dict[str, Any]:
+    """Where a configuration trains, as `resume` takes it."""
+    return config.training.model_dump(include={"threads", "device"}) | {"world": world}
 
 
 def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> tuple[Config, Brought]:
@@ -164,7 +172,7 @@ def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> 
     Raises InputError for a part that is missing, and as `probing.probe` does.
     """
     check_brought(config, brought, OF_TRAINING)
-    if not own_parts(brought):
+    if not brought.has_parts:
         return config, brought
     rows = dataset.train.even_rows(probing.PROBED)
     x = Batches(dataset.train, dataset.scaling, model.device, model.dtype)(rows)
@@ -178,7 +186,7 @@ def probed(config: Config, dataset: Dataset, model: Model, brought: Brought) -> 
     return override(config, found, "objective"), replace(brought, objective=objective)
 
 
-def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str, Any]:
+def _info(dataset: Dataset, device: torch.device, notes: list[str], world: World) -> dict[str, Any]:
     """run.json: command, versions, machine and data at the start of the run, and the notes on its configuration."""
     return {
         "format": 1,
@@ -187,6 +195,7 @@ def _info(dataset: Dataset, device: torch.device, notes: list[str]) -> dict[str,
         **environment(),
         "device": device.type,
         "threads": torch.get_num_threads(),
+        "processes": world.size,
         "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "data": {
             "name": dataset.name,
@@ -214,18 +223,18 @@ def resume(
 ) -> Run:
     """Continues a run from its newest checkpoint, or from step 0 where there is none.
 
-    `where` has the device, the threads and the data_dir to go on with, as before unless given. With `changes`, settings
-    by dotted key, it is trained further: see `continuing`. Without any, a finished run is
+    `where` has the device, threads and data_dir to go on with, as before unless given, and the `world` of processes.
+    With `changes`, settings by dotted key, it is trained further: see `continuing`. Without any, a finished run is
     returned unchanged. `quick` measures and diagnoses as little as `QUICK` says, this time. A `dataset` that was read
     before is not read again.
 
     Raises InputError when the run's data are missing or have changed, and for a setting that cannot change.
     """
-    run = runs.find(path)
+    run, world = runs.find(path), (where or {}).get("world") or World()
     further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
     if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
-        if not (run.path / "report.html").exists():
+        if world.leads and not (run.path / "report.html").exists():
             report.write_report(run.path)
         return run
     config, info, where = further or continuing.config_of(run), run.info, where or {}
@@ -233,49 +242,71 @@ def resume(
         "training.threads": where.get("threads") or info["threads"],
         "training.device": where.get("device") or config.training.device,
     }
-    on = prepare(override(config, machine, "device, threads").training)
-    for key, now in (
-        ("torch", torch.__version__),
-        ("device", on.type),
-        ("threads", torch.get_num_threads()),
-    ):
-        if info[key] != now:
-            observer.note(f"{key} was {info[key]} and is {now}: the run goes on, but not bit for bit")
+    on = world.on(prepare(override(config, machine, "device, threads").training))
+    same = {"torch": torch.__version__, "device": on.type, "threads": torch.get_num_threads()}
+    for key, now in (same | {"processes": world.size}).items():
+        if (was := info.get(key, 1)) != now:
+            observer.note(f"{key} was {was} and is {now}: the run goes on, but not bit for bit")
+    # Rows come in another order in windows: data that were in memory are read into it again.
+    memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
     if dataset is None:
-        # Rows come in another order in windows: data that were in memory are read into it again.
-        memory = "resident" if run.config.data.memory == "auto" else run.config.data.memory
-        dataset = runs.dataset_of(run, where.get("data_dir") or "", observer.progress, memory=memory)
+        at = where.get("data_dir") or ""
+        dataset = world.first(lambda: runs.dataset_of(run, at, observer.progress, memory=memory))
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
-    session = Session(run, config, dataset, *_on_device(model, config, on), observer, on, quick=quick)
-    session.trackers = Followers([*own(), *tracker], observer)
-    return _run(session, further is not None or waiting)
+    for note in training.check_shared(world, config, model, on, len(dataset.train)):
+        observer.note(note)
+    model, optimizer = _on_device(model, config, on, world)
+    session = Session(run, config, dataset, model, optimizer, observer, on, quick=quick, world=world)
+    return _run(session, tracker, further is not None or waiting)
 
 
-def _on_device(model: Model, config: Config, device: torch.device) -> tuple[Model, torch.optim.Optimizer]:
-    moved = model.to(device)
+def _on_device(
+    model: Model, config: Config, device: torch.device, world: World
+) -> tuple[Model, torch.optim.Optimizer]:
+    moved = world.normalising_together(model.to(device))
     return moved, training.optimizer_for(config, moved)
 
 
-def _run(session: Session, further: bool = False) -> Run:
-    with exclusively(session.run.path), _resumable(session), session.trackers:
-        with interruptible() as stop:
-            _restore(session, further)
-            now = session.progress
-            session.run.cut_back(now.step, now.setbacks, start=now.start)
+def _run(session: Session, tracker: Sequence[Tracker], further: bool = False) -> Run:
+    world, run = session.world, session.run
+    session.trackers = Followers([*own(), *tracker] if world.leads else [], session.observer)
+    world.wait()  # all have read the folder before it changes
+    with (
+        exclusively(run.path) if world.leads else contextlib.nullcontext(),
+        _resumable(session),
+        session.trackers,
+    ):
+        with interruptible(world.leads) as world.stop:
+            if world.leads:
+                _restore(session, further)
+                now = session.progress
+                run.cut_back(now.step, now.setbacks, start=now.start)
+            _agree(session)
             if session.progress.step:
                 session.observer.note(f"continuing at step {session.progress.step:,}")
             session.before = session.progress.wall
             if session.config.training.method == "pca":
-                _follow(session)
-                _solve(session)
+                world.decided(lambda: _solve(session))
             else:
-                while (step := _train(session, stop)) is not None:
-                    _go_back(session, step)
-            if stop():
-                raise Interrupted(session.run, session.progress.step)
-        finish(session)
-    return session.run
+                while (step := _train(session)) is not None:
+                    if world.leads:
+                        _go_back(session, step)
+                    _agree(session)
+            if world.decided(world.stop):
+                raise Interrupted(run, session.progress.step)
+        world.decided(lambda: finish(session))
+    return run
+
+
+def _agree(session: Session) -> None:
+    """Gives all processes the weights, the optimiser's state and the progress of the first one."""
+    world, model, optimizer = session.world, session.model, session.optimizer
+    if world.alone:
+        return
+    content = world.told(runs.checkpoint(model, optimizer, session.progress) if world.leads else b"")
+    if not world.leads:
+        session.progress = runs.load_checkpoint(session.run.path / runs.LAST, model, optimizer, content)
 
 
 def _restore(session: Session, further: bool) -> None:
@@ -296,13 +327,15 @@ def _restore(session: Session, further: bool) -> None:
 
 @contextlib.contextmanager
 def _resumable(session: Session) -> Iterator[None]:
-    """Turns any KeyboardInterrupt into Interrupted, whose message says how to continue."""
+    """Turns any KeyboardInterrupt into Interrupted, and says how to continue, as where another process is lost."""
     try:
         yield
     except Interrupted:
         raise
     except KeyboardInterrupt:
         raise Interrupted(session.run, session.progress.step) from None
+    except Lost as error:
+        raise Lost(f"{error}; continue from the last checkpoint with: {session.run.continued_by}") from None
 
 
 def _follow(session: Session) -> None:
@@ -312,6 +345,7 @@ def _follow(session: Session) -> None:
 
 def _solve(session: Session) -> None:
     """Fits PCA in closed form instead of the training loop; its weights are the best ones."""
+    _follow(session)
     begun = time.perf_counter()
     pca.solve(session.model, session.dataset, session.config.seed)
     session.progress = Progress(
@@ -320,50 +354,56 @@ def _solve(session: Session) -> None:
     runs.save_checkpoint(session.run, session.model, session.optimizer, session.progress)
 
 
-def _train(session: Session, stop: Callable[[], bool]) -> int | None:
+def _train(session: Session) -> int | None:
     """Trains to the end, or to a setback, whose step it gives."""
-    config, progress, run = session.config, session.progress, session.run
+    config, progress, run, world = session.config, session.progress, session.run, session.world
     data = session.batches("train")
     length = training.plan(config, len(data), progress.start)
     objective = session.objective
-    selection = Selection(config, objective, length, _scores(run, progress.start))
+    selection = Selection(config, objective, length, _scores(run, progress.start) if world.leads else [])
     _follow(session)
-    if selection.is_over(progress):
+    if world.decided(lambda: selection.is_over(progress)):
         return None
     if config.training.snapshot_weights and progress.step == progress.start and not progress.setbacks:
         count = len(training.snapshot_steps(config, length)) + (progress.step == 0)
         session.observer.note(snapshots.weights_text(session.model, count))
-    for event in training.train(session.model, data, objective, session.optimizer, config, progress, stop):
+    for event in training.train(session.model, data, objective, session.optimizer, config, progress, world):
         progress.wall = session.seconds
-        if isinstance(event, training.SnapshotDue):
-            snapshots.keep(run, config, session.model, session.dataset, event.step)
-        elif isinstance(event, training.Logged):
-            _log_step(session, event, length)
-        elif isinstance(event, training.Skipped):
-            _log_skipped(session, event, length)
-        elif isinstance(event, training.SetBack):
+        if isinstance(event, training.SetBack):
             return event.step
-        elif isinstance(event, training.EpochEnded):
-            _end_epoch(session, event, selection)
-            if reason := selection.is_over(progress):
-                session.observer.note(f"{reason}: stopped early")
-                return None
-        else:
-            runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
+        over = ""
+        if not isinstance(event, training.Logged | training.Skipped):  # which the others need not wait for
+            over = world.decided(lambda event=event: _keep(session, event, selection))  # type: ignore[misc]
+        elif world.leads:
+            _keep(session, event, selection)
+        if isinstance(event, training.Stopped):
             raise Interrupted(run, event.step)
+        if over:
+            session.observer.note(f"{over}: stopped early")
+            return None
     return None
 
 
+def _keep(session: Session, event: training.Event, selection: Selection) -> str:
+    """Logs and saves what an event says; gives why training is over, "" where it is not."""
+    run, progress = session.run, session.progress
+    if isinstance(event, training.SnapshotDue):
+        snapshots.keep(run, session.config, session.model, session.dataset, event.step)
+    elif isinstance(event, training.Logged):
+        _log_step(session, event, selection.length)
+    elif isinstance(event, training.Skipped):
+        _log_skipped(session, event, selection.length)
+    elif isinstance(event, training.EpochEnded):
+        _end_epoch(session, event, selection)
+        return selection.is_over(progress)
+    else:
+        runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
+    return ""
+
+
 def _log_step(session: Session, event: training.Logged, length: training.Plan) -> None:
-    row = {
-        "kind": "step",
-        "step": event.step,
-        "epoch": round(event.epoch, 4),
-        **event.values,
-        "beta": event.beta,
-        "lr": event.lr,
-        "images_per_second": event.images_per_second,
-    }
+    row = {"kind": "step", "step": event.step, "epoch": round(event.epoch, 4), **event.values}
+    row |= {"beta": event.beta, "lr": event.lr, "images_per_second": event.images_per_second}
     session.run.append_log(row)
     session.trackers.step(event.step, replay.values(row))
     detail = f"epoch {math.ceil(event.epoch)}/{length.epochs}  loss {event.values['loss']:.2f}"
@@ -387,7 +427,7 @@ def _go_back(session: Session, step: int) -> None:
     """
     config, dataset, run, before = session.config, session.dataset, session.run, session.progress
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
-    session.model, session.optimizer = _on_device(model, config, session.device)
+    session.model, session.optimizer = _on_device(model, config, session.device, session.world)
     kept = runs.restore_checkpoint(run, session.model, session.optimizer, (runs.LAST,))
     session.progress = now = training.after_setback(kept, before)
     lr = config.optimizer.lr * 0.5**now.setbacks
@@ -553,20 +593,3 @@ def _note_result(run: Run, values: dict[str, Any], observer: Observer) -> None:
         observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
     score = f"distortion {test['distortion']:.2f}" if test["elbo"] is None else f"ELBO {test['elbo']:.2f}"
     observer.note(f"{split} {score} {values['unit']}  report: {run.path / 'report.html'}")
-
-
-def redraw(
-    run: Run,
-    grid: tuple[int, int] | None,
-    span: tuple[float, float] | None,
-    data_dir: str = "",
-    observer: Observer = SILENT,
-) -> list[Path]:
-    """Draws a trained run's pictures anew, the manifold over another grid if given. Returns their paths.
-
-    Raises InputError when the run's data are missing.
-    """
-    dataset = runs.dataset_of(run, data_dir, observer.progress)
-    settings = gallery.settings_of(run.config)
-    settings = replace(settings, size=grid or settings.size, span=span or settings.span)
-    return gallery.draw(run, metrics.context_of(run, run.model(), dataset, observer=observer), settings)

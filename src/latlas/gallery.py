@@ -17,10 +17,11 @@ from latlas.corruption import describe
 from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
 from latlas.data.memory import Units
 from latlas.data.stored import Items
-from latlas.metrics import Context
+from latlas.metrics import Context, context_of
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
-from latlas.runs import Run
+from latlas.progress import SILENT, Observer
+from latlas.runs import Run, dataset_of
 from latlas.settings import Config, CorruptionConfig
 from latlas.text import counted
 
@@ -201,6 +202,23 @@ def draw(run: Run, context: Context, settings: Settings) -> list[Path]:
             paths.append(figures.save(figure, path, caption(name, context.dataset.kind)))
     context.observer.progress("drawing pictures", len(FIGURES), len(FIGURES))
     return paths
+
+
+def redraw(
+    run: Run,
+    grid: tuple[int, int] | None,
+    span: tuple[float, float] | None,
+    data_dir: str = "",
+    observer: Observer = SILENT,
+) -> list[Path]:
+    """Draws a trained run's pictures anew, the manifold over another grid if given. Returns their paths.
+
+    Raises InputError when the run's data are missing.
+    """
+    dataset = dataset_of(run, data_dir, observer.progress)
+    settings = settings_of(run.config)
+    settings = replace(settings, size=grid or settings.size, span=span or settings.span)
+    return draw(run, context_of(run, run.model(), dataset, observer=observer), settings)
 
 
 def caption(name: str, kind: Kind) -> str:

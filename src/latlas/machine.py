@@ -139,9 +139,9 @@ def stopped_by(asked: Callable[[], bool]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
+def interruptible(say: bool = True) -> Iterator[Callable[[], bool]]:
     """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived, or whether
-    what `stopped_by` names asks to stop.
+    what `stopped_by` names asks to stop. With `say` a line on standard error says that a signal arrived.
 
     A second signal interrupts at once. Outside the main thread signals are not handled.
     """
@@ -152,7 +152,8 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        print("stopping after this step", file=sys.stderr)
+        if say:
+            print("stopping after this step", file=sys.stderr)
 
     if threading.current_thread() is not threading.main_thread():
         yield asked

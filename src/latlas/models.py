@@ -14,6 +14,7 @@ from latlas import posteriors
 from latlas.data import Like
 from latlas.data.memory import Given, Units, as_codes, as_items, check_units
 from latlas.data.ranges import native
+from latlas.draws import drawn
 from latlas.errors import InputError, check_number
 from latlas.likelihoods import SMALLEST_SIGMA, Gaussian, Likelihood
 from latlas.posteriors import Posterior, PosteriorValue, joined
@@ -160,18 +161,21 @@ class Model(nn.Module):
         target = None if target is None else self._on_scale(target)
         q = self.infer(x) if q is None else q
         prior = self.prior_value() if prior is None else prior
-        shape = (samples, len(x), self.latent)
-        stochastic = q.has_density
+        like: dict[str, Any] = {"device": x.device, "dtype": x.dtype}
         noise = (
-            torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
-            if stochastic
-            else x.new_zeros(shape)
-        )
+            drawn(
+                lambda n: torch.randn((samples, n, self.latent), generator=generator, **like),
+                len(x), generator, axis=1,
+            )
+            if q.has_density
+            else x.new_zeros(samples, len(x), self.latent)
+        )  # fmt: skip
         p = self.at(q.rsample(noise), x if target is None else target, q, prior)
         if not prior_draws:
             return p
         with torch.no_grad():
-            return replace(p, prior_draws=prior.sample(len(x), generator or torch.default_generator, x))
+            draw = lambda n: prior.sample(n, generator or torch.default_generator, x)  # noqa: E731
+            return replace(p, prior_draws=drawn(draw, len(x), generator))
 
     def at(
         self, z: Tensor, x: Tensor, q: PosteriorValue | None = None, prior: PriorValue | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,6 +16,9 @@ from torch import Tensor
 from latlas.divergences import KERNELS, mmd
 from latlas.models import Pass
 from latlas.settings import ObjectiveConfig
+
+_TERMS = ("log_px", "log_pz", "log_qz", "kl")
+PARTS = (*_TERMS, "z", "raw", "q", "prior_draws")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class Objective(ABC):
     scored_by_bound: ClassVar[bool] = False
     scored_by_loss: ClassVar[bool] = False
     matches_prior: ClassVar[bool] = False
+
+    @property
+    def across_items(self) -> Collection[str]:
+        """The parts of a Pass of which the loss needs those of all items of a batch at once; none for a mean over
+        items. Of one that several processes share, these are gathered, by default all.
+        """
+        return PARTS
 
     @classmethod
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
@@ -89,6 +99,10 @@ class Reconstruction(Objective):
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
         return cls(options.samples)
 
+    @property
+    def across_items(self) -> Collection[str]:
+        return ()
+
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
         return p.distortion.mean()
 
@@ -118,6 +132,10 @@ class Elbo(Objective):
     @classmethod
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
         return cls(options.samples, options.beta, options.kl, options.free_bits, options.capacity)
+
+    @property
+    def across_items(self) -> Collection[str]:
+        return _TERMS if self.capacity is not None or self.free_bits else ()
 
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
         if self.capacity is not None:
@@ -161,6 +179,10 @@ class InfoVae(Objective):
         strength = values if options.info_lambda is None else options.info_lambda
         return cls(options.samples, options.beta, options.kl, options.alpha, strength, options.kernel,
                    options.estimator)  # fmt: skip
+
+    @property
+    def across_items(self) -> Collection[str]:
+        return (*_TERMS, "z", "prior_draws")
 
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
         if p.prior_draws is None:
@@ -206,6 +228,10 @@ class Iwae(Objective):
     def from_config(cls, options: ObjectiveConfig, values: int) -> Self:
         return cls(options.samples, options.beta, options.gradient)
 
+    @property
+    def across_items(self) -> Collection[str]:
+        return ()
+
     def loss(self, p: Pass, beta: float = 1.0, capacity: float = 0.0) -> Tensor:
         reparameterised = self.gradient == "dreg"
         bound, log_w = p.bound(beta, freeze_q=reparameterised), p.log_weights(beta)
@@ -244,6 +270,10 @@ class OwnObjective(Objective):
     @property
     def needs(self) -> dict[str, Any]:
         return {"samples": self.samples, "prior_draws": self.draws}
+
+    @property
+    def across_items(self) -> Collection[str]:
+        return () if self.is_mean else PARTS
 
     @property
     def scored_by_loss(self) -> bool:  # type: ignore[override]

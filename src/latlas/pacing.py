@@ -17,6 +17,7 @@ from latlas.build import objective_of
 from latlas.config import override
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.distributed import World
 from latlas.durations import duration_text, parse_duration
 from latlas.errors import InputError
 from latlas.models import Model
@@ -92,7 +93,9 @@ def measured(config: Config, dataset: Dataset, model: Model, brought: Brought, s
         return len(times) > FIRST + LEAST and times[-1] - times[0] > seconds
 
     optimizer = training.optimizer_for(config, tried)
-    for _ in training.train(tried, data["train"], objective, optimizer, config, Progress(), enough):
+    for _ in training.train(
+        tried, data["train"], objective, optimizer, config, Progress(), World(stop=enough)
+    ):
         pass
     step = (times[-1] - times[FIRST]) / (len(times) - 1 - FIRST)
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))

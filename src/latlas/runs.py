@@ -23,6 +23,7 @@ from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
 from latlas.data.load import Item
 from latlas.data.options import MEMORY
+from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
@@ -34,22 +35,9 @@ ROOT = Path("runs")
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
-PLACE = (
-    "kind",
-    "step",
-    "epoch",
-    "train",
-    "valid",
-)  # in a row of the log: where it stands, and its groups of numbers
-TERMS = (
-    "loss",
-    "grad_norm",
-    "distortion",
-    "rate",
-    "log_pz",
-    "log_qz",
-    "elbo",
-)  # of training, in a row of the log
+# In a row of the log: where it stands and its groups of numbers, and what there is of training.
+PLACE = ("kind", "step", "epoch", "train", "valid")
+TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz", "elbo")
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 
 
@@ -384,6 +372,14 @@ def create(out: Path | None, stem: str, contents: Contents) -> Run:
     return Run(write_folder(parent, contents, lambda temporary: _rename(temporary, out, parent, stem)))
 
 
+def create_once(world: World, out: Path | None, stem: str, contents: Contents) -> Path:
+    """The new run folder of `create`, made by the first process once no other one has failed."""
+    world.wait()
+    path = world.decided(lambda: str(create(out, stem, contents).path))
+    world.remember(path)
+    return Path(path)
+
+
 def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
     taken = [int(m[1]) for p in parent.iterdir() if (m := re.fullmatch(rf"{re.escape(stem)}-(\d+)", p.name))]
     number = max(taken, default=0) + 1
@@ -451,12 +447,14 @@ def restore_checkpoint(
     return progress
 
 
-def load_checkpoint(path: Path, model: Model, optimizer: torch.optim.Optimizer) -> None:
-    """Loads the weights and the optimiser's state of a checkpoint.
+def load_checkpoint(
+    path: Path, model: Model, optimizer: torch.optim.Optimizer, content: bytes | None = None
+) -> Progress:
+    """Loads the weights and the optimiser's state of a checkpoint, a file or its `content`, and gives its progress.
 
     Raises InputError if the file is damaged or does not fit.
     """
-    tensors = read_tensors(path)[0]
+    tensors, about = read_tensors(path, content=content)
     load_weights(
         model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, path
     )
@@ -471,6 +469,7 @@ def load_checkpoint(path: Path, model: Model, optimizer: torch.optim.Optimizer) 
             # Fused optimisers read memory linearly: moments need the memory format of their parameter.
             like = parameter if value.shape == parameter.shape else value
             state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+    return _progress_in(about.get("progress", ""), path)
 
 
 def _newest(run: Run, names: Sequence[str]) -> tuple[Path | None, Progress]:

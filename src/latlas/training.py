@@ -7,26 +7,30 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from latlas.augmentation import augmented, seeded
-from latlas.build import steps_of
+from latlas.build import NORMALISING, steps_of
 from latlas.corruption import corrupt
 from latlas.data import DataOptions
 from latlas.data.batches import Batches
 from latlas.data.order import steps_per_epoch
-from latlas.errors import LatlasError
-from latlas.models import Model
+from latlas.distributed import ALONE, World
+from latlas.draws import Draws, Share, bernoulli, share_of
+from latlas.errors import InputError, LatlasError
+from latlas.models import Model, Pass
 from latlas.objectives import Objective
 from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import AugmentConfig, Config
+from latlas.text import counted
 
 # Of few items an epoch is a step or two, and validating and saving after each would take longer than training.
 MOST_VALIDATIONS = 500
@@ -170,7 +174,7 @@ def train(
     optimizer: torch.optim.Optimizer,
     config: Config,
     progress: Progress,
-    stop: Callable[[], bool] = lambda: False,
+    world: World = ALONE,
 ) -> Iterator[Event]:
     """Trains from `progress.step` to the end of the plan, keeping `progress` up to date before each event.
 
@@ -178,9 +182,11 @@ def train(
     batches and schedules go on. REPEATED of them within WITHIN steps are a SetBack; each one that the progress counts
     halves the learning rate. The clock stops while the caller handles an event. Raises LatlasError that names the step
     where the setbacks are used up.
+
+    Of the processes of a `world` each computes its share of every batch; all get the same events.
     """
-    length, generator = plan(config, len(data), progress.start), torch.Generator(data.device)
-    step_once = _stepper(model, objective, optimizer, config)
+    length, generator = plan(config, len(data), progress.start), Draws(data.device)
+    step_once = _stepper(model, objective, optimizer, config, world)
     meter, due = Meter(), snapshot_steps(config, length)
     if progress.step == 0:
         yield SnapshotDue(0)
@@ -189,10 +195,11 @@ def train(
         batches = data.epoch(config.seed, epoch, config.training.batch_size, done)
         for rows in islice(batches, length.steps - progress.step):
             lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
+            generator.share = world.share(len(rows))
             x, target = batch_of(data, rows, config, progress.step, generator)
             meter.add(len(rows), step_once(x, (lr, beta, capacity), generator, target))
             progress.step += 1
-            step, stopping = progress.step, stop()
+            step, stopping = progress.step, world.stopping(progress.step)
             ended = step % length.validated == 0 or step == length.steps
             logging = step % config.training.log_every == 0 or ended
             skipped = meter.flush(progress) if logging or stopping or step in due else []
@@ -230,28 +237,34 @@ def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None,
 
 
 def _stepper(
-    model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config
-) -> Callable[[Tensor, tuple[float, float, float], torch.Generator, Tensor | None], Tensor]:
-    """A function that takes one optimiser step on a batch and gives TERMS, as means; NaN for a missing term. The loss
-    compares outputs with the batch before it is corrupted, or with targets of its own.
+    model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config, world: World = ALONE
+) -> Callable[[Tensor, tuple[float, float, float], Draws, Tensor | None], Tensor]:
+    """A function that takes one optimiser step on a batch, or a share of it, and gives TERMS, as means over the batch;
+    NaN for a missing term. The loss compares outputs with the batch before it is corrupted, or with targets of its own.
     """
     parameters, buffers, clip = list(model.parameters()), list(model.buffers()), config.optimizer.clip
-    options = objective.needs
+    options, across = objective.needs, objective.across_items
     model.train()
 
     def step(
-        x: Tensor, scheduled: tuple[float, float, float], generator: torch.Generator, target: Tensor | None
+        x: Tensor, scheduled: tuple[float, float, float], generator: Draws, target: Tensor | None
     ) -> Tensor:
-        lr, beta, capacity = scheduled
+        (lr, beta, capacity), share = scheduled, generator.share
         for group in optimizer.param_groups:
             group["lr"] = lr
         before = [buffer.clone() for buffer in buffers]
         inputs = corrupt(x, config.corruption, generator)
         with seeded(generator):  # modules of one's own may draw noise, as dropout does
             p = model(inputs, target=x if target is None else target, generator=generator, **options)
-            loss = objective.loss(p, beta, capacity)
+            seen = p if share is None or not across else _whole(p, across, share, world)
+            loss = objective.loss(seen, beta, capacity)
         optimizer.zero_grad()
-        loss.backward()
+        # The gradients of shares add up to the batch's: those of a mean have the weight of their items.
+        (loss if share is None or across else share.weight * loss).backward()
+        means = _means(loss, p)
+        if share is not None:
+            means = world.add_up(parameters, share.weight * means)
+        loss = means[0]
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
         if clip is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
@@ -262,11 +275,31 @@ def _stepper(
             optimizer.step()
             for buffer, old in zip(buffers, before, strict=True):
                 buffer.copy_(torch.where(bad, old, buffer))
-            missing = torch.full_like(loss, math.nan)
-            terms = (p.distortion, p.rate, p.log_pz, p.log_qz)
-            return torch.stack([loss, norm, *(missing if t is None else t.mean() for t in terms)])
+            return torch.cat([means[:1], norm.reshape(1), means[1:]])
 
     return step
+
+
+@torch.no_grad()
+def _means(loss: Tensor, p: Pass) -> Tensor:
+    """TERMS without the norm of the gradient."""
+    missing = torch.full_like(loss, math.nan)
+    terms = (p.distortion, p.rate, p.log_pz, p.log_qz)
+    return torch.stack([loss.detach(), *(missing if t is None else t.mean() for t in terms)])
+
+
+def _whole(p: Pass, names: Collection[str], share: Share, world: World) -> Pass:
+    """The parts of these names for all items of a batch, of a pass of a share of them; the other parts are None."""
+    kept = {name: value for name in names if (value := getattr(p, name)) is not None}
+    q = kept.pop("q", None)
+    of_q = {} if q is None else {f.name: v for f in fields(q) if isinstance(v := getattr(q, f.name), Tensor)}
+    axes = {name: int(name not in ("kl", "prior_draws")) for name in kept}  # draws come before items
+    first = [value.movedim(axes[name], 0) for name, value in kept.items()]
+    gathered = world.gather([*first, *of_q.values()], share)
+    parts: dict[str, Any] = dict.fromkeys(f.name for f in fields(p))
+    parts |= {name: value.movedim(0, axes[name]) for name, value in zip(kept, gathered, strict=False)}
+    of_q = dict(zip(of_q, gathered[len(kept) :], strict=True))
+    return Pass(**parts | {"q": None if q is None else replace(q, **of_q)})
 
 
 # The terms that a step reports. log_pz and log_qz are log p(z) and log q(z | x) at the draws.
@@ -347,8 +380,16 @@ def batch_of(
     data: Batches, rows: np.ndarray, config: Config, step: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor | None]:
     """The items of a step, binarised and augmented as the configuration says, and their targets, augmented alike, where
-    they have some. The generator is left at the seed of the step's noise.
+    they have some; of a shared batch, those of the generator's share. The generator is left at the seed of the step's
+    noise.
     """
+    share = share_of(generator)
+    if share is not None and data.augment is not None:  # which may mix the items of a batch
+        assert isinstance(generator, Draws)
+        with generator.undivided():
+            x, target = batch_of(data, rows, config, step, generator)
+        return x[share.rows], None if target is None else target[share.rows]
+    rows = rows if share is None else rows[share.rows]
     x, target = binarised(data(rows), config.data, step, generator), data.targets_of(rows)
     if data.augment is not None or config.augment != AugmentConfig():
         seed = step_seed(config.seed, step, _AUGMENT)
@@ -366,9 +407,7 @@ def binarised(x: Tensor, options: DataOptions, step: int, generator: torch.Gener
     """
     if options.binarise != "dynamic":
         return x
-    return torch.bernoulli(
-        x, generator=generator.manual_seed(step_seed(options.binarise_seed, step, _PIXELS))
-    )
+    return bernoulli(x, generator.manual_seed(step_seed(options.binarise_seed, step, _PIXELS)))
 
 
 def snapshot_steps(config: Config, length: Plan) -> set[int]:
@@ -379,3 +418,40 @@ def snapshot_steps(config: Config, length: Plan) -> set[int]:
     if every is not None:
         return {*range(every, length.steps, every), length.steps}
     return {length.start + round((length.steps - length.start) * i / 15) for i in range(1, 16)}
+
+
+def check_shared(world: World, config: Config, model: Model, device: torch.device, images: int) -> list[str]:
+    """Notes on how processes share the batches of a run of so many training images; none for one process alone.
+
+    Raises InputError for batch normalisation on a CPU, or where a batch has fewer items than there are processes.
+    """
+    if world.alone:
+        return []
+    if config.training.budget:
+        raise InputError(
+            f"the time of {world.size} processes is not measured beforehand: give steps or epochs",
+            field="training.budget",
+            value=config.training.budget,
+        )
+    if config.training.method == "pca":
+        return ["training.method = pca is a closed form: the first process fits it alone"]
+    size = config.training.batch_size
+    least = images % size if images % size > 1 else min(images, size)
+    if any(isinstance(m, NORMALISING) for m in model.modules()) and (
+        device.type == "cpu" or least < world.size
+    ):
+        raise InputError(
+            f"batch normalisation needs whole batches, and {world.size} processes share them: on cuda they do so for"
+            f" batches of {world.size} items or more, on a CPU not at all; take one process, or network.batch_norm ="
+            " false where the network reads it",
+            field="network.name",
+            value=config.network.name,
+        )
+    notes = [f"{world.size} processes train this run: each takes its share of every batch"]
+    if least < world.size:
+        notes.append(f"a batch of {least} leaves {counted(world.size - least, 'process', 'processes')} idle")
+    if any(isinstance(m, torch.nn.modules.dropout._DropoutNd) for m in model.modules()):
+        notes.append(
+            "each process draws dropout for its share: another number of processes draws it otherwise"
+        )
+    return notes

@@ -28,15 +28,15 @@ def to_bytes(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> b
 
 
 def read_tensors(
-    path: Path, names: Sequence[str] | None = None
+    path: Path, names: Sequence[str] | None = None, content: bytes | None = None
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors of these names, or all, and the metadata of a safetensors file.
+    """The tensors of these names, or all, and the metadata of a safetensors file, or of its `content`.
 
     Raises InputError if it is missing or damaged.
     """
     try:
         # Not safe_open, which takes no path that is not UTF-8.
-        content = path.read_bytes()
+        content = path.read_bytes() if content is None else content
         tensors = load_tensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         chosen = tensors if names is None else {name: tensors[name] for name in names}

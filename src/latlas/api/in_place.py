@@ -20,6 +20,7 @@ from latlas.data.given import raw_of_given
 from latlas.data.load import Item
 from latlas.data.memory import as_items
 from latlas.data.splits import as_split, assemble
+from latlas.distributed import World
 from latlas.errors import InputError
 from latlas.models import Model
 from latlas.runs import Progress
@@ -82,7 +83,9 @@ def fit(
         probing.probe_augment(brought.augment, rows, config.augment)
     objective = probing.probe(model, objective_of(config, model.item.shape, brought), rows)
     optimizer = training.optimizer_for(config, model)
-    events = training.train(model, data, objective, optimizer, config, Progress(), stop or (lambda: False))
+    events = training.train(
+        model, data, objective, optimizer, config, Progress(), World(stop=stop or (lambda: False))
+    )
     return _restoring(model, events)
 
 

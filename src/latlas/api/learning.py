@@ -19,6 +19,7 @@ from latlas.console import Console
 from latlas.data import as_source
 from latlas.data.given import raw_of_given
 from latlas.data.options import MEMORY
+from latlas.distributed import joined
 from latlas.errors import InputError
 from latlas.invocation import invoked_by
 from latlas.settings import OWN, Config
@@ -149,7 +150,7 @@ def train(
     the run folder, which must not exist; by default it is runs/<data>-<recipe>-<n>. `quick` leaves out the
     diagnosis and all numbers but the ELBO, its terms and the squared error, which is enough to try things out. A
     `tracker` follows the training: mlflow or tensorboard, an object with the methods of `latlas.Tracker`, or a list
-    of them.
+    of them. Processes that a launcher started together train one run: each makes this call (docs/several-processes.md).
 
     Raises InputError for anything wrong with the call or the data, before anything is written.
     """
@@ -162,17 +163,19 @@ def train(
     settings = checked_settings(settings)
     file, folder = path_of(config, "config"), path_of(out, "out")
     shown = {"recipe": recipe, "config": config, "out": out, "settings": settings, "quick": quick} | options
-    with Console(quiet) as console, invoked_by(_call("train", "x" if held else _written(source), shown)):
+    call = _call("train", "x" if held else _written(source), shown)
+    with joined() as world, Console(quiet or not world.leads) as console, invoked_by(call):
         settings = (experiment.QUICK if quick else {}) | dict(settings)
         given = {name: options.pop(name) for name in OF_TRAINING if name in options}
         brought, parts = bring(parts_of(options.get("from_run")) | given)
         agree(parts, settings | _by_key({k: v for k, v in options.items() if k != "from_run"}))
         named = MEMORY if held else as_source(source)
         resolved = configure(named, recipe, file, settings, options, parts)
-        runs.refuse_existing(folder)
+        if not world.earlier_run():
+            runs.refuse_existing(folder)
         if held:
             brought = replace(brought, data=raw_of_given(source, resolved.data, console.progress))
-        return Run.of(experiment.train(resolved, folder, console, brought, followed))
+        return Run.of(experiment.train(resolved, folder, console, brought, followed, world=world))
 
 
 def resume(
@@ -205,10 +208,15 @@ def resume(
     check(where, Where)
     changes = dict(settings) | _by_key({k: v for k, v in options.items() if k not in where})
     shown = {"settings": settings, "quick": quick} | options | parts
-    with Console(quiet) as console, invoked_by(_call("resume", _written(runs.find(path)), shown)):
+    # All else stands inside: an error of one process has to end the others.
+    with (
+        joined() as world,
+        Console(quiet or not world.leads) as console,
+        invoked_by(_call("resume", _written(runs.find(path)), shown)),
+    ):
         run = with_data(path, where["data"], console)
         run = open_run(run, **parts) if parts else run
-        again = experiment.resume(run, console, where, changes, quick, followed)
+        again = experiment.resume(run, console, where | {"world": world}, changes, quick, followed)
     return Run.of(again)
 
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-from latlas import animation, compare, diagnosis, evaluation, experiment, html, machine, metrics, report
+from latlas import animation, compare, diagnosis, evaluation, gallery, html, machine, metrics, report
 from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, with_data
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
@@ -112,7 +112,7 @@ def write_report(
         opened = with_data(run, where.get("data"), console)
         _check_manifold(opened, grid, span)
         if redraw or grid or span:
-            experiment.redraw(opened, grid, span, os.fspath(where.get("data_dir") or ""), console)
+            gallery.redraw(opened, grid, span, os.fspath(where.get("data_dir") or ""), console)
     return report.write_report(opened.path)
 
 

@@ -113,10 +113,14 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except typer.Exit as done:
         return done.exit_code
     except _UsageError as error:
+        if _said_by_another(error, arguments):
+            return 2
         return _print_error(f"{error.format_message()} (latlas --help shows what there is)", 2)
     except KeyboardInterrupt as error:
         if debug:
             raise
+        if _said_by_another(error, arguments):
+            return 130
         return _print_error(str(error) or "interrupted", 130, "")
     except BrokenPipeError:
         # The reader of the output has closed the pipe, as `head` does; nothing is wrong.
@@ -125,11 +129,21 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except Exception as error:
         if debug:
             raise
+        if _said_by_another(error, arguments):
+            return 2 if isinstance(error, InputError) else 1
         if isinstance(error, InputError):
             return _print_error(_by_option(error, command, arguments), 2)
         if isinstance(error, LatlasError):
             return _print_error(str(error), 1)
         return _print_error(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _said_by_another(error: BaseException, arguments: list[str]) -> bool:
+    """Whether another of the processes that train together prints the error. An error from before they joined comes
+    from the command line, which all have: the first one prints it.
+    """
+    follows = os.environ.get("WORLD_SIZE", "1") != "1" and os.environ.get("RANK", "0") != "0"
+    return bool(getattr(error, "told", follows and arguments[:1] == ["train"]))
 
 
 def _by_option(error: InputError, command: Any, arguments: list[str]) -> str:

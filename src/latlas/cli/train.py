@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -139,8 +140,13 @@ def train(
     if resume:
         _refuse_with_resume({"DATA": source, "recipe": recipe, "config": config, "out": out,
                              "from": from_run})  # fmt: skip
+    if (
+        os.environ.get("WORLD_SIZE", "1") != "1"
+    ):  # torch writes pages on standard error where a process is lost
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from latlas import api
     from latlas.config import assignments
+    from latlas.distributed import leads
 
     changes = assignments(settings or [])
     if resume:
@@ -158,6 +164,8 @@ def train(
             **options,
             **where,
         )
+    if not leads():
+        return
     metrics = run.metrics
     show(result(run.path, metrics), as_json, summary(run.path, metrics))
 
