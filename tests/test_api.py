@@ -17,6 +17,7 @@ from helpers import images
 import latlas
 from latlas import api, cli, inference
 from latlas.api import learning
+from latlas.api.studying import ExecutedOptions
 from latlas.brought import OF_TRAINING
 from latlas.config import known_keys
 from latlas.errors import InputError
@@ -153,6 +154,7 @@ def test_fields_of_errors_are_arguments_or_settings() -> None:
     # Modules and functions of one's own come from Python alone.
     parameters |= {
         *OF_TRAINING,
+        *ExecutedOptions.__annotations__,
         *inspect.signature(latlas.Model).parameters,
         *inspect.signature(latlas.fit).parameters,
     }
@@ -165,6 +167,7 @@ def test_fields_of_errors_are_arguments_or_settings() -> None:
                 values = [k.value for k in node.keywords if k.arg == "field"]
                 fields |= {str(v.value): path.name for v in values if isinstance(v, ast.Constant)}
     assert len(fields) > 15
+    parameters |= {"RANK"}  # of the environment, as launchers of several processes set it
     assert {f: where for f, where in fields.items() if f not in parameters | set(known_keys())} == {}
     assert set(learning.SHORT) - {"layer"} <= parameters  # of an AnnData, which no file holds
     assert set(learning.SHORT.values()) <= set(known_keys())

@@ -19,6 +19,7 @@ from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, st
 import latlas
 from latlas import cli, compare, continuing, diagnosis, experiment, runs
 from latlas.errors import InputError
+from latlas.machine import commit
 
 FURTHER = {"epochs": 7, "lr": 0.001}
 KEYS = {"training.epochs": 7, "optimizer.lr": 0.001}
@@ -536,6 +537,7 @@ def test_run_json_says_what_was_asked_and_by_what_it_was_done(
     page = (finished.path / "report.html").read_text()
     assert all(str(info[key]) in page for key in ("numpy", "scipy", "processor"))
     monkeypatch.setenv("PATH", "")  # without Git nothing fails
+    commit.cache_clear()
     out = tmp_path / "it is"
     words = [
         "train",

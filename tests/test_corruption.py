@@ -285,6 +285,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_denoising_beats_its_input_and_a_plain_autoencoder(trained: dict[str, Run]) -> None:
     (row,) = denoising.restoration_table(list(trained.values()))
     assert (row.data, row.latent, row.corruption) == ("digits", 32, NOISE)

@@ -110,6 +110,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ranks.CASES)
 def test_the_same_batches_give_the_same_run(cases: Path, name: str) -> None:
     alone = ranks.trained(name, World())
@@ -226,6 +227,7 @@ def errors(folder: Path) -> list[str]:
 NORMALISED = ["{source}", "--set", "network.name=conv", "--set", "network.batch_norm=true"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -101,7 +101,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Place]:
 
 
 # Pages that everybody reads first; the blocks of the others train many runs.
-FIRST = {"README", "getting-started", "python-api"}
+FIRST = {"README", "python-api"}
 RUN = [
     pytest.param(block, id=block.name, marks=[pytest.mark.slow] * (page.stem not in FIRST))
     for page in PAGES

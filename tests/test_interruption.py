@@ -93,6 +93,7 @@ def assert_same_run(run: Path, other: Path) -> None:
     assert all(p.name.startswith((".end.", ".model.", ".log.", ".items.", ".0")) for p in leftovers)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_a_run_ends_in_the_same_bits(
     source: Path, uninterrupted: tuple[Path, float], tmp_path: Path
 ) -> None:

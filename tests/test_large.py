@@ -15,11 +15,13 @@ import torch
 from PIL import Image
 
 import latlas
+from latlas import experiment, training
 from latlas.data import DataOptions, Dataset, Scaling, load, order, room, stored
 from latlas.data.batches import Batches
 from latlas.data.order import WindowOrder, epoch_rows, steps_per_epoch
 from latlas.data.splits import as_split
 from latlas.data.stored import ArrayFile, Stored, npy_file
+from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.experiment import Interrupted
 
@@ -428,32 +430,26 @@ def test_runs_on_npy_and_parquet_are_the_same_run(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(*map(weights, runs), strict=True))
 
 
-def test_a_stopped_run_goes_on_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path, 130)
-    whole = trained(path, tmp_path / "whole")
-    from latlas import experiment, training
-
+@pytest.mark.parametrize(("before", "later", "memory"), [(100.0, 1e12, "windows"), (1e12, 100.0, "auto")])
+def test_a_stopped_run_goes_on_exactly_whatever_memory_is_free(
+    before: float, later: float, memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, auto = written(tmp_path, 130), {"data.memory": "auto"}
+    monkeypatch.setattr(room, "free_memory", lambda: before)
+    whole = trained(path, tmp_path / "whole", **auto)
     step_of, stop_at = training.train, 13  # within an epoch of 7 steps, and within a window
 
     def stopping(*args: Any) -> Iterator[Any]:
-        return step_of(*args[:-1], lambda: args[5].step >= stop_at)
+        return step_of(*args[:-1], World(stop=lambda: args[5].step >= stop_at))
 
     monkeypatch.setattr(experiment.training, "train", stopping)
     with pytest.raises(Interrupted):
-        trained(path, tmp_path / "stopped")
+        trained(path, tmp_path / "stopped", **auto)
     monkeypatch.setattr(experiment.training, "train", step_of)
-    # Little memory before, much of it now: the order is the run's own.
+    monkeypatch.setattr(room, "free_memory", lambda: later)
     resumed = latlas.resume(tmp_path / "stopped", quiet=True)
+    assert resumed.config.data.memory == memory
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(resumed), strict=True))
-
-
-def test_a_run_in_memory_stays_there_where_less_is_free_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = trained(written(tmp_path, 130), tmp_path / "run", **{"data.memory": "auto"})
-    monkeypatch.setattr(room, "free_memory", lambda: 100.0)
-    more = latlas.train_further(run, steps=40, quiet=True) if hasattr(latlas, "train_further") else None
-    assert more is None or more.config.data.memory == "auto"
 
 
 @pytest.mark.parametrize("kind", ["bytes", "table"])

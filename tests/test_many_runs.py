@@ -421,6 +421,7 @@ def test_processes_that_die_again_and_again_are_given_up(
     assert Dying.made >= parallel.MOST_DEATHS
 
 
+@pytest.mark.slow
 def test_jobs_train_the_same_runs(here: Path, whole: str) -> None:
     values = study("out", jobs=2)
     assert [row["state"] for row in values["runs"]] == ["finished"] * 3
