@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
 # Compiling only what is imported, once, makes the set-up a third shorter than letting pip compile everything.
-WARM := import torch.utils.tensorboard, pandas, pyarrow.parquet, sklearn.cluster, sklearn.ensemble, sklearn.linear_model, \
+WARM := import torch.utils.tensorboard, torch._dynamo, pandas, pyarrow.parquet, sklearn.cluster, sklearn.ensemble, sklearn.linear_model, \
   sklearn.mixture, sklearn.neighbors, scipy.io, matplotlib.backends.backend_agg, safetensors.torch, rich.progress, typer, \
   pydantic, tomlkit, pooch, jinja2, pytest, hypothesis, onnxscript, onnxruntime
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import compare, experiment, figures, gallery, pca, studies, training
+from latlas import compare, figures, gallery, pca, studies, training
 from latlas.build import objective_of
 from latlas.cli import run as command
 from latlas.compare import denoising
@@ -333,7 +333,7 @@ def test_a_denoising_run_shows_what_it_restores(
     run, asked = trained["denoising-ae"], []
     monkeypatch.setattr(gallery, "draw", lambda *arguments: asked.append(arguments[-1]) or [])
     for any_run in trained.values():
-        experiment.redraw(any_run, None, None)
+        gallery.redraw(any_run, None, None)
     assert asked[0].corruption == NOISE
     assert asked[1].corruption.name == "none"
     with Image.open(run.path / "figures" / "restored.png") as picture:

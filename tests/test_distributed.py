@@ -101,6 +101,15 @@ def test_one_process_alone_joins_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     assert not torch.distributed.is_initialized()
 
 
+def test_processes_that_read_other_data_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "decided", lambda self, work: "resident")
+    World().agree("data.memory", "resident")
+    with pytest.raises(
+        InputError, match=r"data.memory: differs .* here it is windows, on the first one resident"
+    ):
+        World().agree("data.memory", "windows")
+
+
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two and three processes have after training each of the cases."""

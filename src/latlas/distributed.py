@@ -159,6 +159,15 @@ class World:
         value: T = json.loads(self.told(json.dumps(work()).encode() if self.leads else b""))
         return value
 
+    def agree(self, field: str, value: str) -> None:
+        """Raises InputError where this process has another value than the first one."""
+        first = self.decided(lambda: value)
+        if value != first:
+            raise InputError(
+                f"differs between the processes of this run: here it is {value}, on the first one {first}",
+                field=field,
+            )
+
     def first(self, work: Callable[[], T]) -> T:
         """What the work gives, done by the first process before the others: they find what it downloads and keeps."""
         if self.leads:

@@ -136,7 +136,7 @@ def train(
         pca.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
-    shared = training.check_shared(world, config, model, device, len(dataset.train))
+    shared = training.check_shared(world, config, model, device, dataset)
     if config.training.budget:
         on = copy.deepcopy(model).to(device)
         config, note = pacing.within_budget(config, dataset, on, brought, observer)
@@ -254,7 +254,7 @@ def resume(
         dataset = world.first(lambda: runs.dataset_of(run, at, observer.progress, memory=memory))
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
-    for note in training.check_shared(world, config, model, on, len(dataset.train)):
+    for note in training.check_shared(world, config, model, on, dataset):
         observer.note(note)
     model, optimizer = _on_device(model, config, on, world)
     session = Session(run, config, dataset, model, optimizer, observer, on, quick=quick, world=world)

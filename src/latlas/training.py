@@ -5,7 +5,9 @@ Batch order and noise are pure functions of seed and step, so a run resumes from
 
 from __future__ import annotations
 
+import inspect
 import math
+import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,7 +21,7 @@ from torch import Tensor
 from latlas.augmentation import augmented, seeded
 from latlas.build import NORMALISING, steps_of
 from latlas.corruption import corrupt
-from latlas.data import DataOptions
+from latlas.data import DataOptions, Dataset
 from latlas.data.batches import Batches
 from latlas.data.order import steps_per_epoch
 from latlas.distributed import ALONE, World
@@ -161,10 +163,23 @@ def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
     """The optimiser of the configuration, fused: one kernel per step instead of several per parameter."""
     kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     options = config.optimizer
-    return kinds[options.name](
+    return _uncompiled(kinds[options.name])(
         model.parameters(), lr=options.lr, betas=options.betas, eps=options.eps,
         weight_decay=options.weight_decay, fused=True,
     )  # fmt: skip
+
+
+def _uncompiled(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
+    """The optimiser without the import of torch's compiler at its first call, which takes seconds.
+
+    torch.optim tells the compiler there what to leave alone; nothing is compiled here unless it is imported already.
+    """
+    if "torch._dynamo" in sys.modules:
+        return kind
+    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    own: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in names}
+    own["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), own)
 
 
 def train(
@@ -420,10 +435,13 @@ def snapshot_steps(config: Config, length: Plan) -> set[int]:
     return {length.start + round((length.steps - length.start) * i / 15) for i in range(1, 16)}
 
 
-def check_shared(world: World, config: Config, model: Model, device: torch.device, images: int) -> list[str]:
-    """Notes on how processes share the batches of a run of so many training images; none for one process alone.
+def check_shared(
+    world: World, config: Config, model: Model, device: torch.device, dataset: Dataset
+) -> list[str]:
+    """Notes on how processes share the batches of a run; none for one process alone.
 
-    Raises InputError for batch normalisation on a CPU, or where a batch has fewer items than there are processes.
+    Raises InputError for batch normalisation on a CPU, where a batch has fewer items than there are processes, and
+    where a process read other data than the first one, or in another order.
     """
     if world.alone:
         return []
@@ -435,7 +453,9 @@ def check_shared(world: World, config: Config, model: Model, device: torch.devic
         )
     if config.training.method == "pca":
         return ["training.method = pca is a closed form: the first process fits it alone"]
-    size = config.training.batch_size
+    world.agree("data.source", dataset.fingerprint)
+    world.agree("data.memory", "windows" if dataset.on_disk else "resident")
+    size, images = config.training.batch_size, len(dataset.train)
     least = images % size if images % size > 1 else min(images, size)
     if any(isinstance(m, NORMALISING) for m in model.modules()) and (
         device.type == "cpu" or least < world.size

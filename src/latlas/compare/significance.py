@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.stats import t as student
+from scipy.special import stdtr
 
 # Where a variation comes from: the seeds of both rows, the seeds of one of them, the test items.
 Source = Literal["seeds", "seed", "items"]
@@ -45,7 +45,7 @@ def variation_that_covers(one: Estimate, other: Estimate) -> Source | None:
     difference = abs(one.value - other.value)
     if error == 0:
         return source if difference == 0 else None
-    return source if 2 * student.sf(difference / error, degrees) > LEVEL else None
+    return source if 2 * stdtr(degrees, -difference / error) > LEVEL else None
 
 
 def standard_error(one: Estimate, other: Estimate) -> tuple[Source, float, float] | None:
