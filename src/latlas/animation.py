@@ -13,7 +13,6 @@ from PIL import Image
 from latlas import figures, gallery, snapshots
 from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
-from latlas.figures.images import arrange, fitting_columns, mosaic, rgb
 from latlas.files import check_output, write_atomic
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run
@@ -87,7 +86,9 @@ def there_and_back(
             f"a film of {seconds:g} seconds shows {most} at most", field="steps", value=len(images)
         )
     sheet = figures.Sheet(
-        "Decoded codes", "On the straight line between the codes of two items.", rgb(images, 1)[0][order]
+        "Decoded codes",
+        "On the straight line between the codes of two items.",
+        figures.rgb(images, 1)[0][order],
     )
     marks = [f"t = {i / (len(images) - 1):.2f}" for i in order]
     frames = []
@@ -165,8 +166,8 @@ def _mark(step: int, per_epoch: int) -> str:
 
 def _samples(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
     images = _images(run, arrays["samples"])
-    columns = fitting_columns(*images.shape[1:4])
-    pixels = np.stack([mosaic(arrange(step, columns), 2) for step in images])
+    columns = figures.fitting_columns(*images.shape[1:4])
+    pixels = np.stack([figures.mosaic(figures.arrange(step, columns), 2) for step in images])
     return figures.Sheet("Samples", "The same draws from the prior, decoded.", pixels)
 
 
@@ -190,7 +191,9 @@ def _codes(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
 def _manifold(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
     note = gallery.manifold_grid(gallery.settings_of(run.config), np.zeros((1, 2)))[1]
     images = _images(run, arrays["manifold"])
-    return figures.Sheet("The latent plane, decoded", note, np.stack([mosaic(step, 0) for step in images]))
+    return figures.Sheet(
+        "The latent plane, decoded", note, np.stack([figures.mosaic(step, 0) for step in images])
+    )
 
 
 _PANELS: dict[str, Callable[[Run, Mapping[str, np.ndarray]], figures.Panel]] = {
@@ -205,7 +208,7 @@ def _images(run: Run, items: np.ndarray) -> np.ndarray:
     images = figures.to_unit_range(items)
     if run.info["data"].get("kind") != "image":
         images = figures.strips(images)
-    return rgb(images, images.ndim - 3)[0]
+    return figures.rgb(images, images.ndim - 3)[0]
 
 
 def _encoded(frames: list[Image.Image], durations: list[int], kind: str) -> bytes:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from latlas import densities, figures
 from latlas.build import has_prior, unit_of
@@ -24,6 +24,9 @@ from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.settings import Config, CorruptionConfig
 from latlas.text import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MOST_ACROSS = 10  # most items side by side
 TRAVERSED_IMAGES, TRAVERSED_COLUMNS = 16, 12  # latent dimensions in a picture of traversals

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from PIL import Image
 
 from latlas import animation, densities, figures
@@ -30,6 +29,9 @@ from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.text import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from latlas import figures, inference, items
 from latlas.animation import FORMATS, there_and_back
@@ -21,6 +20,9 @@ from latlas.data.memory import as_codes
 from latlas.inference import Arrays, Output
 from latlas.models import Model
 from latlas.text import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def _items(call: Call, source: Any, options: ItemOptions) -> Split:

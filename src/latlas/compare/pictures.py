@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from latlas import figures, gallery
 from latlas.compare.ranking import Entry, Part, Picture
 from latlas.gallery import FIGURES, Drawing
 from latlas.metrics import Context
 from latlas.text import listed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DOTS = 2000  # test items in each scatter
 GRID = (15, 15)  # of each manifold

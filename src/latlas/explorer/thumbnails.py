@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from latlas import figures
 from latlas.explorer.blocks import Store
-from latlas.figures.images import rgb
 
 LARGEST, SIDE = 4096, 64  # pixels of the whole picture's side, and of one item's
 LOSSLESS = 2**17  # pixels up to which nothing is lost
@@ -39,7 +39,7 @@ def pictures_in_one(
         if not at:
             whole = np.zeros((math.ceil(count / columns) * tile[1], columns * tile[0], 3), np.uint8)
         how = Image.Resampling.BOX if ratio < 1 else Image.Resampling.NEAREST
-        for pixels in rgb(np.nan_to_num(part), 1)[0]:
+        for pixels in figures.rgb(np.nan_to_num(part), 1)[0]:
             if tile != (width, height):
                 pixels = np.asarray(Image.fromarray(pixels).resize(tile, how))
             top, left = at // columns * tile[1], at % columns * tile[0]

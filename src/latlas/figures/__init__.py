@@ -3,38 +3,46 @@
 `save(figure, path)` writes one as a compact PNG, whole or not at all.
 """
 
-from latlas.figures.columns import column_reconstructions, column_samples, column_traversals
-from latlas.figures.curves import losses
-from latlas.figures.film import Dots, Panel, Sheet, film
-from latlas.figures.images import (
-    image_grid,
-    image_panels,
-    image_rows,
-    manifold,
-    middle_slice,
-    morph,
-    neighbours,
-    rgb,
-    snapshots,
-    strips,
-    to_unit_range,
-    traces,
-    traversals,
-    variations,
-)
-from latlas.figures.latents import Grid, latent_histogram, latent_scatter, manifold_codes, project
-from latlas.figures.style import evenly_spaced, png, save
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from latlas.figures.columns import column_reconstructions, column_samples, column_traversals
+    from latlas.figures.curves import losses
+    from latlas.figures.images import (
+        arrange,
+        fitting_columns,
+        image_grid,
+        image_panels,
+        image_rows,
+        manifold,
+        middle_slice,
+        morph,
+        mosaic,
+        neighbours,
+        rgb,
+        snapshots,
+        strips,
+        to_unit_range,
+        traces,
+        traversals,
+        variations,
+    )
+    from latlas.figures.latents import Grid, latent_histogram, latent_scatter, manifold_codes, project
+    from latlas.figures.panels import Dots, Panel, Sheet, film
+    from latlas.figures.style import evenly_spaced, png, save
 
 __all__ = [
     "Dots",
     "Grid",
     "Panel",
     "Sheet",
+    "arrange",
     "column_reconstructions",
     "column_samples",
     "column_traversals",
     "evenly_spaced",
     "film",
+    "fitting_columns",
     "image_grid",
     "image_panels",
     "image_rows",
@@ -45,6 +53,7 @@ __all__ = [
     "manifold_codes",
     "middle_slice",
     "morph",
+    "mosaic",
     "neighbours",
     "png",
     "project",
@@ -57,3 +66,15 @@ __all__ = [
     "traversals",
     "variations",
 ]
+
+_ROOMS = ("columns", "curves", "panels", "images", "latents", "style")
+
+
+def __getattr__(name: str) -> Any:
+    # matplotlib takes half a second to import: only those pay who draw.
+    if name in __all__:
+        from importlib import import_module
+
+        rooms = (import_module(f"latlas.figures.{room}") for room in _ROOMS)
+        return next(getattr(room, name) for room in rooms if hasattr(room, name))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
