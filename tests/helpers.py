@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -85,3 +87,15 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], above: float
 
     monkeypatch.setattr(training, "binarised", remember)
     monkeypatch.setattr(training, "_stepper", poisoned)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """A command in a process of its own."""
+    command = [sys.executable, "-m", "latlas", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    """Its exit code and what it printed, once it has ended."""
+    out, err = process.communicate(timeout=540)
+    return process.returncode, out, err

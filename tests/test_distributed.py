@@ -11,6 +11,7 @@ import sys
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from helpers import images
 from safetensors.torch import load_file
 
 import latlas
-from latlas import cli, distributed
+from latlas import cli, distributed, training
 from latlas.augmentation import augmented
+from latlas.config import override, recipe
 from latlas.corruption import corrupt
 from latlas.distributed import World
 from latlas.draws import Draws, Share, bernoulli
@@ -108,6 +110,15 @@ def test_processes_that_read_other_data_say_so(monkeypatch: pytest.MonkeyPatch) 
         InputError, match=r"data.memory: differs .* here it is windows, on the first one resident"
     ):
         World().agree("data.memory", "windows")
+
+
+def test_processes_that_share_a_run_compare_data_and_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: dict[str, str] = {}
+    monkeypatch.setattr(World, "agree", lambda self, field, value: compared.update({field: value}))
+    dataset: Any = SimpleNamespace(fingerprint="abc", on_disk=True, train=range(100))
+    config, model = override(recipe("vae"), {"training.epochs": 1}, "test"), torch.nn.Linear(1, 1)
+    training.check_shared(World(0, 2), config, model, torch.device("cpu"), dataset)  # type: ignore[arg-type]
+    assert compared == {"data.source": "abc", "data.memory": "windows"}
 
 
 @pytest.fixture(scope="module")

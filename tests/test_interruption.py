@@ -7,14 +7,13 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import images
+from helpers import finish, images, start
 
 EPOCHS = 10
 SETTINGS = [
@@ -22,16 +21,6 @@ SETTINGS = [
     "pictures.draw=false", "--set", "evaluation.groups=[]", "--set", "evaluation.diagnose=false", "--set",
     "training.snapshot_weights=true",
 ]  # fmt: skip
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "latlas", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=300)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")

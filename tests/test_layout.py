@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -209,6 +210,51 @@ def heavy_after(code: str) -> tuple[list[str], float]:
 def test_importing_latlas_is_light() -> None:
     modules, _ = heavy_after("import latlas")
     assert modules == []
+
+
+# What an optimiser of torch imports at its first call, and what draws and compares: seconds before the first step.
+SLOW = ("torch._dynamo", "matplotlib", "scipy.stats")
+OPTIMISERS = f"""
+import os, sys
+import latlas
+latlas.train
+import torch
+from latlas import training
+from latlas.config import override, recipe
+
+def stepped(make):
+    weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    optimizer = make([weight])
+    for step in range(5):
+        optimizer.zero_grad()
+        (weight.sin() * weight).sum().backward()
+        optimizer.step()
+    optimizer.load_state_dict(optimizer.state_dict())
+    return weight.detach()
+
+class Parameters:
+    def __init__(self, these): self.these = these
+    def parameters(self): return self.these
+
+config = override(recipe("vae"), {{"optimizer.name": "adamw"}}, "test")
+ours = stepped(lambda these: training.optimizer_for(config, Parameters(these)))
+assert [m for m in {SLOW!r} if m in sys.modules] == []
+o = config.optimizer
+options = dict(lr=o.lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay, fused=True)
+theirs = stepped(lambda these: torch.optim.AdamW(these, **options))
+assert torch.equal(ours, theirs) and (ours != torch.arange(6.0).reshape(2, 3)).any()
+print(os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+@pytest.mark.parametrize(("policy", "spins"), [({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")])
+def test_training_waits_for_no_import_and_no_thread(policy: dict[str, str], spins: str) -> None:
+    free = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = OPTIMISERS if not policy else "import os, latlas; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=free | policy, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, spins), done.stderr
 
 
 def test_help_is_light_and_quick() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import images
+from helpers import finish, images, start
 
 import latlas
 from latlas import cli, compare, experiment
@@ -470,16 +470,6 @@ LONG = (
     STUDY.replace("seeds = [0]", "seeds = [0, 1]").replace("steps = 10", "steps = 1500").replace(", 4]", "]")
 )
 LONG_FOLDERS = [f"ramps-vae-latent-{latent}-seed{seed}" for seed in (0, 1) for latent in (2, 3)]
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "latlas", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=540)
-    return process.returncode, out, err
 
 
 @pytest.fixture(scope="module")
