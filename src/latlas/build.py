@@ -193,14 +193,25 @@ def _likelihood_for(config: Config, dataset: Dataset) -> tuple[str, str]:
 
 
 def steps_of(config: Config, n: int) -> int:
-    """The number of optimisation steps of a resolved configuration on n training items."""
+    """The number of optimisation steps of a resolved configuration on n training items.
+
+    Raises InputError where a budget of time has not become a number of steps, which a run of its own alone measures.
+    """
     training = config.training
+    if training.budget:
+        raise InputError(
+            "only a run by itself has its steps measured; give steps or epochs",
+            field="training.budget",
+            value=training.budget,
+        )
     return training.steps or (training.epochs or 1) * steps_per_epoch(n, training.batch_size)
 
 
 def _long_warmup(config: Config, n: int) -> list[str]:
+    if config.training.method == "pca" or config.training.budget:
+        return []
     steps, warmup = steps_of(config, n), config.objective.warmup or 0
-    if warmup <= steps or config.training.method == "pca":
+    if warmup <= steps:
         return []
     note = f"objective.warmup = {warmup:,} is longer than training, {counted(steps, 'step')}"
     return [f"{note}: the weight does not reach its full value"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,9 +100,8 @@ class Session:
         return objective_of(self.config, self.dataset.shape, self.run.brought)
 
     def batches(self, split: str) -> Batches:
-        items = self.dataset.split(split)
-        augment = self.run.brought.augment if split == "train" else None
-        items = items if split == "train" else items.some
+        whole, training_ = self.dataset.split(split), split == "train"
+        items, augment = (whole, self.run.brought.augment) if training_ else (whole.some, None)
         return Batches(items, self.dataset.scaling, self.device, self.model.dtype, augment)
 
 
@@ -138,8 +136,7 @@ def train(
     config, brought = probed(config, dataset, model, brought)
     shared = training.check_shared(world, config, model, device, dataset)
     if config.training.budget:
-        on = copy.deepcopy(model).to(device)
-        config, note = pacing.within_budget(config, dataset, on, brought, observer)
+        config, note = pacing.within_budget(config, dataset, model, device, brought, observer)
         shared += [note]
     for note in shared:
         observer.note(note)

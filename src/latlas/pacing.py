@@ -52,15 +52,18 @@ class Pace:
 
 
 def within_budget(
-    config: Config, dataset: Dataset, model: Model, brought: Brought, observer: Observer
+    config: Config, dataset: Dataset, model: Model, device: torch.device, brought: Brought, observer: Observer
 ) -> tuple[Config, str]:
     """The configuration with as many steps as fit into its budget, and a note on them.
 
-    The time for measuring counts. Raises InputError where not even ten steps fit.
+    The time for measuring counts. Raises InputError where not even ten steps fit, and for a closed form.
     """
+    if config.training.method == "pca":
+        raise InputError("pca is a closed form without steps; leave the budget out", field="training.budget")
     budget, began = parse_duration(config.training.budget, "training.budget"), perf_counter()
     observer.progress("measuring", 0, 1, "how long a step takes")
-    pace = measured(config, dataset, model, brought, min(SHARE * budget, MOST_SECONDS))
+    tried = copy.deepcopy(model).to(device)
+    pace = measured(config, dataset, tried, brought, min(SHARE * budget, MOST_SECONDS))
     observer.progress("measuring", 1, 1)
     left = MARGIN * (budget - (perf_counter() - began))
     steps, images = _most_steps(config, len(dataset.train), pace, left), len(dataset.train)
@@ -76,9 +79,9 @@ def within_budget(
     return _of(config, steps), f"training.steps = {steps} ({note})"
 
 
-def measured(config: Config, dataset: Dataset, model: Model, brought: Brought, seconds: float) -> Pace:
-    """The pace of a copy of the model, which trains for so many seconds and at least `LEAST` steps."""
-    tried, times = copy.deepcopy(model), [perf_counter()]
+def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, seconds: float) -> Pace:
+    """The pace of a model, which this trains for so many seconds and at least `LEAST` steps."""
+    times = [perf_counter()]
     config = _of(config, ENDLESS)
     objective = objective_of(config, dataset.shape, brought)
     data = {

@@ -440,8 +440,8 @@ def check_shared(
 ) -> list[str]:
     """Notes on how processes share the batches of a run; none for one process alone.
 
-    Raises InputError for batch normalisation on a CPU, where a batch has fewer items than there are processes, and
-    where a process read other data than the first one, or in another order.
+    Raises InputError for a budget of time, for batch normalisation on a CPU or of batches with fewer items than there
+    are processes, and where a process read other data than the first one, or in another order.
     """
     if world.alone:
         return []
