@@ -1,0 +1,205 @@
+"""Cases in worker processes that are watched: one that crashes, hangs or takes too much is ended and started again."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from .limits import MOST_SECONDS, processor_seconds
+from .originals import Originals
+from .trial import Kind, Said, Verdict, run_case
+
+MOST_WAIT = 6.0  # times MOST_SECONDS by the clock: other processes may need the processor
+MOST_CASES = 1500  # of one process, as memory is lost to fragments
+LOOK = 0.2  # seconds between two looks at the workers
+
+Todo = tuple[str, int]
+
+
+@dataclass
+class Worker:
+    """A process, the pipe to it, and the case that it has, with the processor time and the clock at its start."""
+
+    process: Any
+    pipe: Connection
+    place: Path
+    case: Todo | None = None
+    computed: float = 0.0
+    since: float = 0.0
+    done: int = 0
+    said: str = ""
+    waiting: deque[Todo] = field(default_factory=deque)
+
+
+def _warm() -> None:
+    """Imports what cases use, so that workers have it when they begin."""
+    import latlas.api
+    import latlas.cli
+    import latlas.explorer.server
+    import latlas.sklearn
+    import latlas.studies.execute
+    import pyarrow.parquet
+    import tifffile
+    import typer.main
+    from latlas.gallery import FIGURES
+
+    made = typer.main.get_command(latlas.cli.app)
+    typer.main.get_command = lambda app: made  # it takes 60 ms each time
+    assert FIGURES
+    assert pyarrow.parquet
+    assert tifffile
+
+
+def _work(pipe: Connection, place: Path, kinds: Mapping[str, Kind], seed: int, originals: Originals) -> None:
+    """Carries out the cases that come through the pipe, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handles = []
+    for stream in (1, 2):
+        handle = os.open(f"{place}.{stream}", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(handle, stream)
+        handles.append(stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    faulthandler.enable(2)
+    faulthandler.register(signal.SIGUSR1, 2)
+    said = Said((handles[0], handles[1]))
+    while True:
+        try:
+            kind, number = pipe.recv()
+        except EOFError:
+            os._exit(0)
+        started = time.monotonic()
+        try:
+            verdict = run_case(kinds, kind, number, seed, place, originals, said).to_dict()
+        except BaseException as error:  # a fault of the fuzzer's own
+            import traceback
+
+            verdict = Verdict(kind, number, "exception", message=f"the fuzzer itself: {error!r}"[:500], place="fuzzer", trace=traceback.format_exc()).to_dict()
+        pipe.send(verdict | {"seconds": time.monotonic() - started})
+
+
+class Pool:
+    """Worker processes for cases; `carried_out` gives the verdicts as they come."""
+
+    def __init__(self, kinds: Mapping[str, Kind], seed: int, jobs: int, originals: Originals) -> None:
+        self.kinds, self.seed, self.jobs, self.originals = kinds, seed, jobs, originals
+        shared = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(prefix="latlas-fuzz-", dir=shared if os.access(shared, os.W_OK) else None))
+        self.workers: list[Worker] = []
+        self.started = 0
+        _warm()
+
+    def close(self) -> None:
+        """Ends the workers and removes their folders."""
+        for worker in self.workers:
+            worker.process.kill()
+            worker.process.join()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> Worker:
+        context = get_context("fork")
+        here, there = context.Pipe()
+        self.started += 1
+        place = self.folder / f"w{self.started}"
+        process = context.Process(target=_work, args=(there, place, self.kinds, self.seed, self.originals), daemon=True)
+        process.start()
+        there.close()
+        return Worker(process, here, place)
+
+    def carried_out(self, cases: Iterable[Todo], each: Callable[[Verdict, Path], None]) -> None:
+        """Carries out the cases; `each` gets a verdict and the folder in which the case's files still lie."""
+        todo = deque(cases)
+        self.workers = [self._start() for _ in range(min(self.jobs, len(todo)))]
+        for worker in self.workers:
+            self._next(worker, todo)
+        while any(worker.case for worker in self.workers):
+            ready = wait([worker.pipe for worker in self.workers if worker.case], LOOK)
+            for worker in list(self.workers):
+                if worker.case is None:
+                    continue
+                verdict = self._answer(worker) if worker.pipe in ready else self._late(worker)
+                if verdict is None:
+                    continue
+                each(verdict, worker.place)
+                worker.done += 1
+                if not worker.process.is_alive() or worker.done >= MOST_CASES:
+                    worker = self._replaced(worker)
+                self._next(worker, todo)
+
+    def _replaced(self, worker: Worker) -> Worker:
+        worker.pipe.close()
+        worker.process.join(5)
+        shutil.rmtree(worker.place, ignore_errors=True)
+        fresh = self._start()
+        self.workers[self.workers.index(worker)] = fresh
+        return fresh
+
+    def _next(self, worker: Worker, todo: deque[Todo]) -> None:
+        worker.case = todo.popleft() if todo else None
+        if worker.case is not None:
+            worker.computed, worker.since = processor_seconds(worker.process.pid), time.monotonic()
+            worker.pipe.send(worker.case)
+
+    def _answer(self, worker: Worker) -> Verdict | None:
+        assert worker.case is not None
+        try:
+            return Verdict(**worker.pipe.recv())
+        except (EOFError, ConnectionResetError):
+            worker.process.join(5)
+            code = worker.process.exitcode
+            name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+            return Verdict(*worker.case, "crash", message=f"the interpreter ended with {name}", place=f"crash {name} {_innermost(_said(worker))}", trace=_said(worker))
+
+    def _late(self, worker: Worker) -> Verdict | None:
+        """The verdict on a case that computes or waits too long; None for one that may go on."""
+        assert worker.case is not None
+        try:
+            computed = processor_seconds(worker.process.pid) - worker.computed
+        except OSError:
+            return None  # it has ended this moment, and its pipe says so
+        waited = time.monotonic() - worker.since
+        if computed < MOST_SECONDS and waited < MOST_WAIT * MOST_SECONDS:
+            return None
+        where = _stack(worker)
+        worker.process.kill()
+        worker.process.join()
+        what = f"{computed:.0f} s of the processor, {waited:.0f} s by the clock"
+        return Verdict(*worker.case, "slow", message=what, place=f"slow {where[:80]}", trace=_said(worker), seconds=waited)
+
+
+def _stack(worker: Worker) -> str:
+    """Where a process is that takes too long; it writes its stack where it is asked to."""
+    try:
+        os.kill(worker.process.pid, signal.SIGUSR1)
+        time.sleep(0.5)
+    except OSError:
+        return ""
+    return _innermost(_said(worker))
+
+
+def _innermost(stack: str) -> str:
+    """The innermost function of latlas in a stack that the interpreter wrote, else of anything."""
+    frames = re.findall(r'File "([^"]+)", line \d+ in (\S+)', stack)
+    own = [f for f in frames if "/src/latlas/" in f[0]] or frames
+    return f"{Path(own[0][0]).name}:{own[0][1]}" if own else ""
+
+
+def _said(worker: Worker) -> str:
+    try:
+        return Path(f"{worker.place}.2").read_text("utf-8", "replace")[-4000:]
+    except OSError:
+        return ""
