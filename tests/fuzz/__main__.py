@@ -18,11 +18,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["TERM"] = "dumb"
 
 from .kinds import KINDS, plan
-from .originals import FOLDER, originals
+from .originals import FOLDER, ROOT, Originals, originals
 from .pool import Pool
-from .trial import FINE, REFUSED, Verdict
+from .trial import FINE, REFUSED, Kind, Verdict
 
 KEPT = 3  # cases of one fault whose files are kept
+FIXTURE = ROOT / "tests" / "fixtures" / "run-of-format-1"
 EVERY = 5.0  # seconds between lines of progress
 
 
@@ -78,7 +79,8 @@ class Report:
         head = ("kind", "cases", FINE, REFUSED, *kinds)
         rows = [(name, sum(c.values()), c[FINE], c[REFUSED], *(c[k] for k in kinds)) for name, c in self.counts.items()]
         rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, len(head)))))  # type: ignore[misc]
-        return "\n".join("".join(f"{str(v):>{12 if i else 0}}" if i else f"{v:12}" for i, v in enumerate(row)) for row in (head, *rows))
+        width = max(len(str(row[0])) for row in rows) + 1
+        return "\n".join("".join(f"{str(v):>{12 if i else 0}}" if i else f"{v:{width}}" for i, v in enumerate(row)) for row in (head, *rows))
 
     def text(self) -> str:
         """Each fault once: how often, an example, and how to see it again."""
@@ -96,6 +98,13 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def _hostile(options: argparse.Namespace) -> tuple[dict[str, Kind], list[tuple[str, int]]]:
+    from . import hostile
+
+    names = hostile.few() if options.few else [name for name in hostile.KINDS if options.only in name]
+    return hostile.KINDS, [(name, 0) for name in names[:: options.every]]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=500, help="how many, shared out among the kinds")
@@ -105,21 +114,20 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--hostile", action="store_true", help="hostile folders through every command instead")
     parser.add_argument("--only", default="", help="of --hostile: cases with this text in their names")
+    parser.add_argument("--every", type=int, default=1, help="of --hostile: one case of so many")
+    parser.add_argument("--few", action="store_true", help="of --hostile: what takes a moment, with a run that is there")
     parser.add_argument("--folder", type=Path, default=FOLDER / "failed", help="where files of faulty cases go")
     parser.add_argument("--report", type=Path, help="a file for the list of faults")
     options = parser.parse_args()
-    kinds = KINDS
-    cases = plan(options.cases)
+    kinds, cases = KINDS, plan(options.cases)
     if options.hostile:
-        from .hostile import KINDS as HOSTILE
-
-        kinds = HOSTILE
-        cases = [(name, 0) for name in HOSTILE if not options.only or options.only in name]
-    if options.kind:
-        cases = [(options.kind, i) for i in ([options.case] if options.case is not None else range(options.cases))]
+        kinds, cases = _hostile(options)
+    elif options.kind:
+        numbers = range(options.cases) if options.case is None else [options.case]
+        cases = [(options.kind, number) for number in numbers]
     shutil.rmtree(options.folder, ignore_errors=True)
     report = Report(len(cases), options.folder, options.seed)
-    pool = Pool(kinds, options.seed, options.jobs, originals())
+    pool = Pool(kinds, options.seed, options.jobs, Originals(FOLDER, FIXTURE) if options.few else originals())
     report.start = time.monotonic()
     try:
         pool.carried_out(cases, report.add)

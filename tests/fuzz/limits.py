@@ -39,3 +39,9 @@ def processor_seconds(pid: int) -> float:
     """Seconds that all threads of a process have computed."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100.0
+
+
+def sleeps(pid: int) -> bool:
+    """Whether no thread of a process wants to compute."""
+    stats = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(text.rpartition(")")[2].split()[0] == "S" for text in stats)

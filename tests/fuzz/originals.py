@@ -114,12 +114,8 @@ def _tiffs() -> dict[str, bytes]:
 class Originals:
     """The files at `folder`, and what is read from them undamaged."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "run"
+    def __init__(self, folder: Path, run: Path | None = None) -> None:
+        self.folder, self.run = folder, run or folder / "run"
 
     @property
     def study(self) -> Path:

@@ -12,17 +12,16 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from .limits import MOST_SECONDS, processor_seconds
+from .limits import MOST_SECONDS, processor_seconds, sleeps
 from .originals import Originals
 from .trial import Kind, Said, Verdict, run_case
 
-MOST_WAIT = 6.0  # times MOST_SECONDS by the clock: other processes may need the processor
 MOST_CASES = 1500  # of one process, as memory is lost to fragments
 LOOK = 0.2  # seconds between two looks at the workers
 
@@ -38,10 +37,9 @@ class Worker:
     place: Path
     case: Todo | None = None
     computed: float = 0.0
-    since: float = 0.0
+    waited: float = 0.0
+    looked: float = 0.0
     done: int = 0
-    said: str = ""
-    waiting: deque[Todo] = field(default_factory=deque)
 
 
 def _warm() -> None:
@@ -95,13 +93,13 @@ def _work(pipe: Connection, place: Path, kinds: Mapping[str, Kind], seed: int, o
 class Pool:
     """Worker processes for cases; `carried_out` gives the verdicts as they come."""
 
-    def __init__(self, kinds: Mapping[str, Kind], seed: int, jobs: int, originals: Originals) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], seed: int, jobs: int, originals: Originals, warm: Callable[[], None] = _warm) -> None:
         self.kinds, self.seed, self.jobs, self.originals = kinds, seed, jobs, originals
         shared = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(prefix="latlas-fuzz-", dir=shared if os.access(shared, os.W_OK) else None))
         self.workers: list[Worker] = []
         self.started = 0
-        _warm()
+        warm()
 
     def close(self) -> None:
         """Ends the workers and removes their folders."""
@@ -151,7 +149,7 @@ class Pool:
     def _next(self, worker: Worker, todo: deque[Todo]) -> None:
         worker.case = todo.popleft() if todo else None
         if worker.case is not None:
-            worker.computed, worker.since = processor_seconds(worker.process.pid), time.monotonic()
+            worker.computed, worker.waited, worker.looked = processor_seconds(worker.process.pid), 0.0, time.monotonic()
             worker.pipe.send(worker.case)
 
     def _answer(self, worker: Worker) -> Verdict | None:
@@ -167,18 +165,22 @@ class Pool:
     def _late(self, worker: Worker) -> Verdict | None:
         """The verdict on a case that computes or waits too long; None for one that may go on."""
         assert worker.case is not None
+        now = time.monotonic()
         try:
             computed = processor_seconds(worker.process.pid) - worker.computed
+            # Not while it would compute if others let it; and this process may be kept waiting as well.
+            if sleeps(worker.process.pid):
+                worker.waited += min(now - worker.looked, 2 * LOOK)
         except OSError:
             return None  # it has ended this moment, and its pipe says so
-        waited = time.monotonic() - worker.since
-        if computed < MOST_SECONDS and waited < MOST_WAIT * MOST_SECONDS:
+        worker.looked = now
+        if max(computed, worker.waited) < MOST_SECONDS:
             return None
         where = _stack(worker)
         worker.process.kill()
         worker.process.join()
-        what = f"{computed:.0f} s of the processor, {waited:.0f} s by the clock"
-        return Verdict(*worker.case, "slow", message=what, place=f"slow {where[:80]}", trace=_said(worker), seconds=waited)
+        what = f"{computed:.1f} s of the processor, {worker.waited:.1f} s of waiting"
+        return Verdict(*worker.case, "slow", message=what, place=f"slow {where[:80]}", trace=_said(worker), seconds=max(computed, worker.waited))
 
 
 def _stack(worker: Worker) -> str:
