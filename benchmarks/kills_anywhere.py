@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import json
 import os
 import random
 import re
@@ -30,7 +29,8 @@ from pathlib import Path
 import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-SMALL = ["--latent", "2", "--threads", "1", "--batch-size", "16", "--set", "network.hidden=[8]", "--set", "evaluation.diagnose=false", "--set",
+SMALL = ["--latent", "2", "--threads", "1", "--batch-size", "16", "--set", "network.hidden=[8]", "--set",
+    "evaluation.diagnose=false", "--set",
          "evaluation.groups=[]"]  # fmt: skip
 STUDY = """[study]
 name = "killed"
@@ -48,7 +48,8 @@ model.latent = 2
 """
 # What differs between two runs of the same command: times, dates, the machine's speed, and keys that are drawn.
 TIMES = re.compile(
-    rb'("(?:\w*seconds|\w*per_second|created|wall|command|estimate\w*|images_per_second|run|page|folder|session)": )("[^"]*"|[-\d.e+]+|null)'
+    rb'("(?:\w*seconds|\w*per_second|created|wall|command|estimate\w*|run|page|folder|session)": )'
+    rb'("[^"]*"|[-\d.e+]+|null)'
 )
 
 
@@ -71,11 +72,27 @@ def prepare(folder: Path) -> dict[str, Command]:
     np.savez(folder / "data.npz", x=images(200), y=np.arange(200) % 3)
     (folder / "study.toml").write_text(STUDY.format(data=folder / "data.npz"))
     data, trained = str(folder / "data.npz"), str(folder / "trained")
-    if in_process(["train", data, "--epochs", "4", "--out", trained, *SMALL, "-q"], folder / "prepare.log") != 0:
+    if (
+        in_process(["train", data, "--epochs", "4", "--out", trained, *SMALL, "-q"], folder / "prepare.log")
+        != 0
+    ):
         raise SystemExit((folder / "prepare.log").read_text())
 
     def train(place: Path) -> list[str]:
-        return ["train", data, "--epochs", "25", "--out", str(place / "run"), *SMALL, "--set", "training.snapshot_epochs=2", "--set", "pictures.draw=false", "-q"]
+        return [
+            "train",
+            data,
+            "--epochs",
+            "25",
+            "--out",
+            str(place / "run"),
+            *SMALL,
+            "--set",
+            "training.snapshot_epochs=2",
+            "--set",
+            "pictures.draw=false",
+            "-q",
+        ]
 
     def again(place: Path) -> list[str]:
         return ["train", "--resume", str(place / "run"), "-q"] if (place / "run").exists() else train(place)
@@ -148,7 +165,9 @@ def contents(place: Path) -> dict[str, str]:
 
 def _timeless(path: Path, data: bytes) -> bytes:
     if path.name in ("report.html", "study.html", "results.csv", "seeds.csv", "README.md"):
-        return re.sub(rb"\d+(\.\d+)?", b"N", data)  # times stand among its numbers, which are those of the other files
+        return re.sub(
+            rb"\d+(\.\d+)?", b"N", data
+        )  # times stand among its numbers, which are those of the other files
     return data
 
 
@@ -197,11 +216,15 @@ def offer(folder: Path) -> int:
     mirrors = (f"http://127.0.0.1:{(folder / 'port').read_text()}/",)
     known = catalogue.NAMED["mnist"]
     ordered = {name: sums[name] for name in known.files}
-    catalogue.NAMED["mnist"] = known.model_copy(update={"items": (200, 0, 60), "files": ordered, "mirrors": mirrors})
+    catalogue.NAMED["mnist"] = known.model_copy(
+        update={"items": (200, 0, 60), "files": ordered, "mirrors": mirrors}
+    )
     return server
 
 
-def trial(command: Command, place: Path, length: float, truth: dict[str, str], rng: random.Random, most: int) -> tuple[int, str]:
+def trial(
+    command: Command, place: Path, length: float, truth: dict[str, str], rng: random.Random, most: int
+) -> tuple[int, str]:
     """One command, killed up to `most` times; how often it was, and how what it left differs from the truth."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
@@ -222,7 +245,9 @@ def trial(command: Command, place: Path, length: float, truth: dict[str, str], r
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
@@ -274,17 +299,29 @@ def killed_all(folder: Path, options: argparse.Namespace) -> list[dict[str, obje
         if wrong:
             row["faults"].append(wrong)  # type: ignore[attr-defined]
             shutil.copytree(folder / "place", folder / f"fault-{total}", dirs_exist_ok=True)
-        print(f"{total} of {options.kills} kills: {row['name']}, {kills} times{': ' + wrong if wrong else ''}", flush=True)
+        print(
+            f"{total} of {options.kills} kills: {row['name']}, {kills} times{': ' + wrong if wrong else ''}",
+            flush=True,
+        )
     return rows
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    lines = ["# Kills", "", "Commands killed (SIGKILL) at random moments, each up to three times, and given again until they ended: how many ended",
-             "with the same files as undisturbed ones, bit for bit but for times, and nothing else beside them.", "",
-             "| command | undisturbed, s | commands | kills | as undisturbed |", "|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "# Kills",
+        "",
+        "Commands killed (SIGKILL) at random moments, each up to three times, and given again until they ended: how"
+        " many ended with the same files as undisturbed ones, bit for bit but for times, and nothing else beside them.",
+        "",
+        "| command | undisturbed, s | commands | kills | as undisturbed |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         faults = list(row["faults"])  # type: ignore[call-overload]
-        lines.append(f"| {row['name']} | {row['seconds']:.1f} | {row['trials']} | {row['kills']} | {int(str(row['trials'])) - len(faults)} |")
+        lines.append(
+            f"| {row['name']} | {row['seconds']:.1f} | {row['trials']} | {row['kills']} |"
+            f" {int(str(row['trials'])) - len(faults)} |"
+        )
     for row in rows:
         lines += [f"\n{row['name']}: {fault}" for fault in row["faults"]]  # type: ignore[attr-defined]
     import platform
@@ -292,7 +329,11 @@ def table(rows: list[dict[str, object]]) -> str:
 
     import torch
 
-    lines += ["", f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, torch {torch.__version__}, on a busy machine."]
+    lines += [
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.system()} {platform.machine()}, torch {torch.__version__}, on a busy"
+        " machine.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -30,10 +30,13 @@ def test_a_planted_fault_of_each_kind_is_found() -> None:
     done = started("tests.fuzz.planted")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
-        "fine": "fine", "refused": "refused", "refused by a command": "refused", "exception": "exception", "exit": "exception",
+        "fine": "fine", "refused": "refused", "refused by a command": "refused", "exception": "exception",
+        "exit": "exception",
         "interrupt": "exception", "unexpected": "exception", "another exit code": "output", "nothing said": "output",
-        "several lines": "output", "a long line": "output", "an escape": "output", "warning": "warning", "silent": "silent",
-        "memory": "memory", "crash": "crash", "abort": "crash", "computing": "slow", "waiting": "slow", "script": "script",
+        "several lines": "output", "a long line": "output", "an escape": "output", "warning": "warning",
+        "silent": "silent",
+        "memory": "memory", "crash": "crash", "abort": "crash", "computing": "slow", "waiting": "slow",
+        "script": "script",
         "outside": "outside", "fine after all": "fine",
     }  # fmt: skip
 

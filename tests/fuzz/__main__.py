@@ -1,4 +1,4 @@
-"""Runs cases and says what became of them: `python -m tests.fuzz --cases 20000`, or one again: `--kind npz --case 12`."""
+"""Cases, and what became of them: `python -m tests.fuzz --cases 20000`; or one again: `--kind npz --case 12`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Report:
     def add(self, verdict: Verdict, place: Path) -> None:
         """Takes a verdict; the files of its case lie at `place`."""
         self.done += 1
-        self.counts[verdict.kind][verdict.what] += 1
+        self.counts[verdict.kind.partition(",")[0]][verdict.what] += 1
         self.slowest = max(self.slowest, verdict, key=lambda v: v.seconds)
         self.largest = max(self.largest, verdict, key=lambda v: v.taken)
         if verdict.faulty:
@@ -53,7 +53,10 @@ class Report:
             self.shown = time.monotonic()
             left = (self.shown - self.start) / self.done * (self.total - self.done)
             bad = sum(map(len, self.faults.values()))
-            print(f"{self.done:,} of {self.total:,} cases, {bad:,} faults, {left / 60:.1f} minutes left", flush=True)
+            print(
+                f"{self.done:,} of {self.total:,} cases, {bad:,} faults, {left / 60:.1f} minutes left",
+                flush=True,
+            )
 
     def _again(self, verdict: Verdict) -> str:
         if verdict.kind not in KINDS:
@@ -65,7 +68,9 @@ class Report:
         shutil.rmtree(kept, ignore_errors=True)
         kept.mkdir(parents=True)
         (kept / "verdict.json").write_text(json.dumps(verdict.to_dict(), indent=1), encoding="utf-8")
-        (kept / "trace.txt").write_text(f"{verdict.words}\n{verdict.message}\n{verdict.trace}\n", "utf-8", "backslashreplace")
+        (kept / "trace.txt").write_text(
+            f"{verdict.words}\n{verdict.message}\n{verdict.trace}\n", "utf-8", "backslashreplace"
+        )
         for path in place.rglob("*"):
             # Pipes would be waited for, and what did not change is in the undamaged files.
             if path.is_file() and not path.is_symlink() and path.stat().st_size < 2**24:
@@ -77,10 +82,16 @@ class Report:
         """Counts by kind."""
         kinds = sorted({what for counts in self.counts.values() for what in counts} - {FINE, REFUSED})
         head = ("kind", "cases", FINE, REFUSED, *kinds)
-        rows = [(name, sum(c.values()), c[FINE], c[REFUSED], *(c[k] for k in kinds)) for name, c in self.counts.items()]
+        rows = [
+            (name, sum(c.values()), c[FINE], c[REFUSED], *(c[k] for k in kinds))
+            for name, c in self.counts.items()
+        ]
         rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, len(head)))))  # type: ignore[misc]
         width = max(len(str(row[0])) for row in rows) + 1
-        return "\n".join("".join(f"{str(v):>{12 if i else 0}}" if i else f"{v:{width}}" for i, v in enumerate(row)) for row in (head, *rows))
+        return "\n".join(
+            "".join(f"{v!s:>{12 if i else 0}}" if i else f"{v:{width}}" for i, v in enumerate(row))
+            for row in (head, *rows)
+        )
 
     def text(self) -> str:
         """Each fault once: how often, an example, and how to see it again."""
@@ -112,11 +123,17 @@ def main() -> int:
     parser.add_argument("--case", type=int, help="only this case of --kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--hostile", action="store_true", help="hostile folders through every command instead")
+    parser.add_argument(
+        "--hostile", action="store_true", help="hostile folders through every command instead"
+    )
     parser.add_argument("--only", default="", help="of --hostile: cases with this text in their names")
     parser.add_argument("--every", type=int, default=1, help="of --hostile: one case of so many")
-    parser.add_argument("--few", action="store_true", help="of --hostile: what takes a moment, with a run that is there")
-    parser.add_argument("--folder", type=Path, default=FOLDER / "failed", help="where files of faulty cases go")
+    parser.add_argument(
+        "--few", action="store_true", help="of --hostile: what takes a moment, with a run that is there"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=FOLDER / "failed", help="where files of faulty cases go"
+    )
     parser.add_argument("--report", type=Path, help="a file for the list of faults")
     options = parser.parse_args()
     kinds, cases = KINDS, plan(options.cases)
@@ -136,8 +153,12 @@ def main() -> int:
     finally:
         pool.close()
     minutes = (time.monotonic() - report.start) / 60
-    print(report.table(), f"\n{minutes:.1f} minutes; the longest case took {report.slowest.seconds:.1f} s ({report.slowest.kind} {report.slowest.number}),"
-          f" the largest {report.largest.taken / 2**20:,.0f} MiB ({report.largest.kind} {report.largest.number})")  # fmt: skip
+    slow, large = report.slowest, report.largest
+    print(report.table())
+    print(
+        f"{minutes:.1f} minutes; the longest case took {slow.seconds:.1f} s ({slow.kind} {slow.number}),"
+        f" the largest {large.taken / 2**20:,.0f} MiB ({large.kind} {large.number})"
+    )
     text = report.text()
     print(text or "no faults")
     if text:

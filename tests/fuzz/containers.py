@@ -31,17 +31,25 @@ def npz(arrays: dict[str, np.ndarray], packed: bool = False) -> bytes:
     return content.getvalue()
 
 
-SHAPES = ("()", "(0,)", "(-1,)", "(4,)", "(2, 2)", "(1,) * 70", "(" + "1, " * 70 + ")", "(9223372036854775807,)", "(0, 0, 0)",
-          "(4611686018427387904, 4)", "(72, 1099511627776)", "('a',)", "(2.0, 3)", "(True, 60)", "4", "[4]", "(" * 300)  # fmt: skip
-DTYPES = ("'<f8'", "'>f4'", "'<f2'", "'|b1'", "'<i8'", "'>u2'", "'<c16'", "'|O'", "'<U7'", "'|S3'", "'|V8'", "'<M8[s]'", "'<f16'",
-          "[('a', '<f4'), ('b', '<i2')]", "'<f9'", "'<U999999999'", "'|S0'", "None", "'O'", "[('a', '<f4', (9999999, 99))]")  # fmt: skip
+SHAPES = ("()", "(0,)", "(-1,)", "(4,)", "(2, 2)", "(1,) * 70", "(" + "1, " * 70 + ")",
+    "(9223372036854775807,)", "(0, 0, 0)",
+          "(4611686018427387904, 4)", "(72, 1099511627776)", "('a',)", "(2.0, 3)", "(True, 60)", "4", "[4]",
+          "(" * 300)  # fmt: skip
+DTYPES = ("'<f8'", "'>f4'", "'<f2'", "'|b1'", "'<i8'", "'>u2'", "'<c16'", "'|O'", "'<U7'", "'|S3'", "'|V8'",
+    "'<M8[s]'", "'<f16'",
+          "[('a', '<f4'), ('b', '<i2')]", "'<f9'", "'<U999999999'", "'|S0'", "None", "'O'",
+          "[('a', '<f4', (9999999, 99))]")  # fmt: skip
 
 
 def npy_header_changed(data: bytes, rng: Random) -> bytes:
     """An .npy file whose header says another shape, type or order, with its length right."""
     size = struct.unpack("<H", data[8:10])[0]
     header, body = data[10 : 10 + size].decode("latin1"), data[10 + size :]
-    about: dict[str, str] = {"descr": repr(eval(header)["descr"]), "fortran_order": "False", "shape": repr(eval(header)["shape"])}  # noqa: S307
+    about: dict[str, str] = {
+        "descr": repr(eval(header)["descr"]),
+        "fortran_order": "False",
+        "shape": repr(eval(header)["shape"]),
+    }
     how = rng.random()
     if how < 0.45:
         about["shape"] = rng.choice(SHAPES)
@@ -92,9 +100,26 @@ def npz_damaged(data: bytes, rng: Random) -> tuple[bytes, bool]:
     if how == 0:
         members[at], members[other] = (name, members[other][1]), (members[other][0], content)
     elif how == 1:
-        members[at] = rng.choice((name.removesuffix(".npy"), "x", "y.npy", "../x.npy", "/x.npy", "", "x" * 5000, f"{SCRIPT}.npy")), content
+        members[at] = (
+            rng.choice(
+                (
+                    name.removesuffix(".npy"),
+                    "x",
+                    "y.npy",
+                    "../x.npy",
+                    "/x.npy",
+                    "",
+                    "x" * 5000,
+                    f"{SCRIPT}.npy",
+                )
+            ),
+            content,
+        )
     elif how == 2:
-        members.insert(rng.randrange(len(members) + 1), (rng.choice((name, "x", "mean", "y.npy", "note.txt")), rng.choice((b"", b"text", content[:7]))))
+        members.insert(
+            rng.randrange(len(members) + 1),
+            (rng.choice((name, "x", "mean", "y.npy", "note.txt")), rng.choice((b"", b"text", content[:7]))),
+        )
     elif how == 3:
         del members[at]
     elif how == 4:
@@ -105,11 +130,14 @@ def npz_damaged(data: bytes, rng: Random) -> tuple[bytes, bool]:
 
 
 ODD_ARRAYS = (
-    lambda: np.zeros(0), lambda: np.zeros((0, 3)), lambda: np.zeros((3, 0, 2)), lambda: np.array(3.0), lambda: np.array("text"),
-    lambda: np.full((9, 4), np.nan), lambda: np.full((9, 4), np.inf), lambda: np.full((9, 4), 1e308), lambda: np.arange(60),
+    lambda: np.zeros(0), lambda: np.zeros((0, 3)), lambda: np.zeros((3, 0, 2)), lambda: np.array(3.0),
+    lambda: np.array("text"),
+    lambda: np.full((9, 4), np.nan), lambda: np.full((9, 4), np.inf), lambda: np.full((9, 4), 1e308),
+    lambda: np.arange(60),
     lambda: np.zeros((60, 8, 8), bool), lambda: np.zeros((60, 8, 8)), lambda: np.full((60, 2), 1e30, np.float32),
     lambda: np.array(["a", "b"] * 30), lambda: np.arange(60).astype("datetime64[D]"), lambda: np.ones((5, 5), complex),
-    lambda: np.zeros((1,) * 32, np.uint8), lambda: np.array([f"\x1b[31m{SCRIPT}"] * 60), lambda: np.arange(60)[:, None] % 2,
+    lambda: np.zeros((1,) * 32, np.uint8), lambda: np.array([f"\x1b[31m{SCRIPT}"] * 60),
+    lambda: np.arange(60)[:, None] % 2,
     lambda: np.array([2**63] * 60, np.uint64), lambda: np.array([b"\xe9"] * 60), lambda: np.ones((60, 3), np.float16),
 )  # fmt: skip
 
@@ -129,8 +157,14 @@ def zip_bomb(name: str, size: int) -> bytes:
     for _ in range(count):
         crc = zlib.crc32(piece, crc)
     file = f"{name}.npy".encode()
-    local = struct.pack("<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 33, crc, len(packed), min(total, 2**32 - 1), len(file), 0) + file
-    central = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, 0, 8, 0, 33, crc, len(packed), min(total, 2**32 - 1),
+    local = (
+        struct.pack(
+            "<4sHHHHHIIIHH", b"PK\3\4", 20, 0, 8, 0, 33, crc, len(packed), min(total, 2**32 - 1), len(file), 0
+        )
+        + file
+    )
+    central = struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\1\2", 20, 20, 0, 8, 0, 33, crc, len(packed), min(total,
+    2**32 - 1),
                           len(file), 0, 0, 0, 0, 0, 0) + file  # fmt: skip
     end = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1, 1, len(central), len(local) + len(packed), 0)
     return local + packed + central + end
@@ -151,13 +185,26 @@ def safetensors_damaged(data: bytes, rng: Random) -> bytes:
     if how < 0.55:
         header = tree_changed(header, rng)
     elif how < 0.65:
-        about["shape"] = rng.choice((about["shape"][::-1], [int(np.prod(about["shape"]))], [*about["shape"], 1], [1, *about["shape"]], [2**62, 4], [0], [-1], []))
+        about["shape"] = rng.choice(
+            (
+                about["shape"][::-1],
+                [int(np.prod(about["shape"]))],
+                [*about["shape"], 1],
+                [1, *about["shape"]],
+                [2**62, 4],
+                [0],
+                [-1],
+                [],
+            )
+        )
     elif how < 0.72:
         header[name], header[other] = header[other], header[name]
     elif how < 0.78:
         about["dtype"] = rng.choice(("I32", "U32", "F16", "F64", "BF16", "BOOL", "X", "F8_E4M3"))
     elif how < 0.84:
-        about["data_offsets"] = rng.choice(([0, 4], [4, 0], [0, 2**63], [len(body), len(body)], header[other]["data_offsets"]))
+        about["data_offsets"] = rng.choice(
+            ([0, 4], [4, 0], [0, 2**63], [len(body), len(body)], header[other]["data_offsets"])
+        )
     elif how < 0.92:
         start, end = about["data_offsets"]
         value = rng.choice((np.nan, np.inf, -np.inf, 1e38, 0.0, 1e-40))
@@ -203,7 +250,16 @@ def png_damaged(data: bytes, rng: Random) -> bytes:
     how = rng.random()
     if kind == b"IHDR" and how < 0.7:
         width, height = (struct.unpack(">I", content[i : i + 4])[0] for i in (0, 4))
-        width, height = rng.choice(((13_000, 13_000), (2**31 - 1, 1), (0, height), (100_000, 100_000), (width, height), (2 * width, height)))
+        width, height = rng.choice(
+            (
+                (13_000, 13_000),
+                (2**31 - 1, 1),
+                (0, height),
+                (100_000, 100_000),
+                (width, height),
+                (2 * width, height),
+            )
+        )
         depth, colour = rng.choice((1, 2, 4, 8, 16, 7)), rng.choice((0, 2, 3, 4, 6, 5))
         chunks[number] = kind, struct.pack(">IIBB", width, height, depth, colour) + content[10:]
     elif how < 0.8:
@@ -223,10 +279,13 @@ def _text_chunk(rng: Random) -> tuple[bytes, bytes]:
     texts = (bytes(3 * MIB), SCRIPT.encode(), b"\x1b[31m", b"\xff\xfe", b"x" * 70_000)
     text = rng.choice(texts)
     return rng.choice((
-        (b"zTXt", b"Title\0\0" + zlib.compress(text, 9)), (b"tEXt", b"Title\0" + text), (b"tEXt", b"Description\0" + text),
-        (b"iTXt", b"Title\0\1\0\0\0" + zlib.compress(text, 9)), (b"gAMA", struct.pack(">I", rng.choice((0, 1, 2**31 - 1)))),
+        (b"zTXt", b"Title\0\0" + zlib.compress(text, 9)), (b"tEXt", b"Title\0" + text), (b"tEXt",
+        b"Description\0" + text),
+        (b"iTXt", b"Title\0\1\0\0\0" + zlib.compress(text, 9)), (b"gAMA", struct.pack(">I", rng.choice((0, 1,
+        2**31 - 1)))),
         (b"eXIf", b"MM\0*\0\0\0\x08" + rng.randbytes(30)), (b"iCCP", b"p\0\0" + zlib.compress(text, 9)),
-        (b"acTL", struct.pack(">II", rng.choice((0, 1, 2**31)), 0)), (b"tRNS", rng.randbytes(rng.choice((1, 2, 6, 300)))),
+        (b"acTL", struct.pack(">II", rng.choice((0, 1, 2**31)), 0)), (b"tRNS", rng.randbytes(rng.choice((1, 2,
+        6, 300)))),
     ))  # fmt: skip
 
 
@@ -245,13 +304,17 @@ def tiff_damaged(data: bytes, rng: Random) -> bytes:
         if entry + 12 > len(data):
             break
         if rng.random() < 0.2:
-            changed[entry : entry + 2] = struct.pack(order + "H", rng.choice((256, 257, 258, 259, 262, 277, 278, 338, 339, 65535)))
+            changed[entry : entry + 2] = struct.pack(
+                order + "H", rng.choice((256, 257, 258, 259, 262, 277, 278, 338, 339, 65535))
+            )
         elif rng.random() < 0.3:
             changed[entry + 2 : entry + 4] = struct.pack(order + "H", rng.choice((1, 2, 3, 4, 5, 12, 13, 99)))
         elif rng.random() < 0.3:
             changed[entry + 4 : entry + 8] = struct.pack(order + "I", rng.choice(EXTREMES) & 0xFFFFFFFF)
         else:
-            changed[entry + 8 : entry + 12] = struct.pack(order + "I", rng.choice((*EXTREMES, 3, 5, 12, start)) & 0xFFFFFFFF)
+            changed[entry + 8 : entry + 12] = struct.pack(
+                order + "I", rng.choice((*EXTREMES, 3, 5, 12, start)) & 0xFFFFFFFF
+            )
     return bytes(changed)
 
 

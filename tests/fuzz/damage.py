@@ -11,15 +11,32 @@ from typing import Any
 SCRIPT = '<script>alert("fuzz")</script>'  # in no page as it stands
 # Values for a leaf of JSON or TOML, as text: wrong types, extremes, texts that are something else where they are shown.
 RAW = (
-    "null", "true", "false", "0", "-1", "1", "1e308", "-1e308", "1e-320", "1e400", "NaN", "Infinity", "-Infinity", "3.5",
-    "9223372036854775808", "-9223372036854775809", "4294967296", "100000000000", "7" * 5000, '""', '"x"', '"0"', '"nan"',
+    "null", "true", "false", "0", "-1", "1", "1e308", "-1e308", "1e-320", "1e400", "NaN", "Infinity",
+    "-Infinity", "3.5",
+    "9223372036854775808", "-9223372036854775809", "4294967296", "100000000000", "7" * 5000, '""', '"x"', '"0"',
+    '"nan"',
     json.dumps(SCRIPT), json.dumps("\x1b[31mred\x07\x1b]0;title\x07"), json.dumps("a\nb\r\u202e\u0000"),
-    json.dumps("\ud800"), json.dumps("../../../etc/passwd"), json.dumps("/etc/passwd"), json.dumps("=1+cmd|' /C calc'!A0"),
+    json.dumps("\ud800"), json.dumps("../../../etc/passwd"), json.dumps("/etc/passwd"),
+    json.dumps("=1+cmd|' /C calc'!A0"),
     json.dumps("x" * 100_000), json.dumps("{{ 7 * 7 }}"), "[]", "{}", "[[]]", "[null]", '{"": 0}', '{"a": {"b": []}}',
     "[1, 2, 3]", "[" * 60 + "]" * 60, "[" * 100_000 + "]" * 100_000, '{"a":' * 5000 + "1" + "}" * 5000,
     "[" + "0," * 50_000 + "0]",
 )  # fmt: skip
-EXTREMES = (0, 1, 2**7, 2**8 - 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
+EXTREMES = (
+    0,
+    1,
+    2**7,
+    2**8 - 1,
+    2**15,
+    2**16 - 1,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**62,
+    2**63 - 1,
+    2**63,
+    2**64 - 1,
+)
 
 
 def flipped(data: bytes, rng: Random, most: int = 1) -> bytes:
@@ -62,7 +79,9 @@ def extreme(data: bytes, rng: Random, head: int = 128) -> bytes:
 
 def noise(data: bytes, rng: Random) -> bytes:
     """Other bytes altogether, or none, or a few after the end."""
-    return rng.choice((b"", rng.randbytes(rng.choice((1, 7, 64, 1000))), data + rng.randbytes(rng.choice((1, 8, 512)))))
+    return rng.choice(
+        (b"", rng.randbytes(rng.choice((1, 7, 64, 1000))), data + rng.randbytes(rng.choice((1, 8, 512))))
+    )
 
 
 Change = Callable[[bytes, Random], bytes]
@@ -78,7 +97,9 @@ def damaged(data: bytes, rng: Random) -> bytes:
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """The paths of all nodes of a tree of dictionaries and lists but its root."""
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    children = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
     return [found for key, child in children for found in [(*path, key), *_places(child, (*path, key))]]
 
 
@@ -107,7 +128,9 @@ def tree_changed(tree: Any, rng: Random) -> Any:
     elif how < 0.84:
         parent[key] = json.loads(json.dumps(_at(tree, rng.choice(places))))
     elif how < 0.9 and isinstance(parent, dict):
-        parent[rng.choice((SCRIPT, "", "x" * 300, "\x1b[2J", "__class__", str(key).upper(), f"{key}.{key}"))] = parent.pop(key)
+        parent[
+            rng.choice((SCRIPT, "", "x" * 300, "\x1b[2J", "__class__", str(key).upper(), f"{key}.{key}"))
+        ] = parent.pop(key)
     elif how < 0.95:
         parent[key] = [parent[key]]
     else:
@@ -163,7 +186,8 @@ def lines_damaged(data: bytes, rng: Random) -> bytes:
 
 TOML = (
     *(text for text in RAW if not text.startswith(("null", "NaN", "Infinity", "-Infinity", "{"))), "nan", "inf", "-inf",
-    "1_000_000_000", "0x7fffffffffffffff", "1979-05-27T07:32:00Z", "{ a = 1 }", "'''" + "x\n" * 1000 + "'''", "[1, 'a']",
+    "1_000_000_000", "0x7fffffffffffffff", "1979-05-27T07:32:00Z", "{ a = 1 }", "'''" + "x\n" * 1000 + "'''",
+    "[1, 'a']",
     "10" + "0" * 4400,
 )  # fmt: skip
 
@@ -180,7 +204,9 @@ def toml_damaged(data: bytes, rng: Random) -> bytes:
     if how < 0.65:
         lines[at] = f"{key}= {rng.choice(TOML)}"
     elif how < 0.72:
-        lines[at] = f"{rng.choice(('x', key.strip() + 's', 'a.b', chr(34) * 2, key.strip() + '.x', '.'.join(key.strip() * 20)))} ={value}"
+        name = key.strip()
+        other = rng.choice(("x", f"{name}s", "a.b", '""', f"{name}.x", ".".join(name * 20)))
+        lines[at] = f"{other} ={value}"
     elif how < 0.78:
         lines.insert(at, lines[at])
     elif how < 0.84:
@@ -193,10 +219,13 @@ def toml_damaged(data: bytes, rng: Random) -> bytes:
         lines[place] = rng.choice(("[x]", "[[x]]", "[model.network]", "", f"[{SCRIPT!r}]", "[data]"))
     else:
         deep = ".".join("a" * 1 for _ in range(rng.choice((50, 500, 32_000))))
-        lines.insert(rng.choice((0, at)), rng.choice((f"{deep} = 1", f"[{deep}]", "x = " + "[" * 5000 + "]" * 5000)))
+        lines.insert(
+            rng.choice((0, at)), rng.choice((f"{deep} = 1", f"[{deep}]", "x = " + "[" * 5000 + "]" * 5000))
+        )
     return "\n".join(lines).encode("utf-8", "surrogatepass")
 
 
-NUMBERS = ("0", "1", "-1", "2", "3", "7", "1e9", "nan", "inf", "-inf", "1e400", "", " ", "abc", "1.5", "0x10", "9" * 5000,
-           "1" + "0" * 12, "-0", "١٢", "1,5", "\x1b[31m", SCRIPT, "x" * 300, "true", "none", "a=b", "\ud800")  # fmt: skip
-
+NUMBERS = ("0", "1", "-1", "2", "3", "7", "1e9", "nan", "inf", "-inf", "1e400", "", " ", "abc", "1.5", "0x10",
+    "9" * 5000,
+           "1" + "0" * 12, "-0", "١٢", "1,5", "\x1b[31m", SCRIPT, "x" * 300, "true", "none", "a=b",
+           "\ud800")  # fmt: skip

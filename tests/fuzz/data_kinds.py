@@ -101,7 +101,11 @@ def _parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     frame = pq.read_table(path).to_pandas().select_dtypes("number")
-    return UNKNOWN if frame.isna().any(axis=None) or not len(frame) else [frame.to_numpy(np.float64), frame.drop(columns="whole", errors="ignore").to_numpy(np.float64)]
+    return (
+        UNKNOWN
+        if frame.isna().any(axis=None) or not len(frame)
+        else [frame.to_numpy(np.float64), frame.drop(columns="whole", errors="ignore").to_numpy(np.float64)]
+    )
 
 
 def _text(path: Path) -> Any:
@@ -132,7 +136,8 @@ def _written(name: str, data: bytes) -> Path:
     return path
 
 
-def _data(kind: str, damage: Callable[[bytes, Random], bytes], reference: Read, options: Callable[[Random], dict[str, Any]] = lambda rng: {}) -> Callable[[Random, Originals], Case]:  # fmt: skip
+def _data(kind: str, damage: Callable[[bytes, Random], bytes], reference: Read, options: Callable[[Random],
+    dict[str, Any]] = lambda rng: {}) -> Callable[[Random, Originals], Case]:  # fmt: skip
     def make(rng: Random, originals: Originals) -> Case:
         files = originals.files[kind]
         name = rng.choice(list(files))
@@ -149,8 +154,10 @@ def _array_options(rng: Random) -> dict[str, Any]:
     if rng.random() < 0.7:
         return {}
     return rng.choice((
-        {"kind": "vector"}, {"kind": "table"}, {"kind": "signal"}, {"layout": "NCHW"}, {"layout": "NHWC"}, {"memory": "windows"},
-        {"limit": 3}, {"binarise": "static"}, {"image_size": (5, 5)}, {"validation": 0.5, "test": 0.0}, {"kind": "image"},
+        {"kind": "vector"}, {"kind": "table"}, {"kind": "signal"}, {"layout": "NCHW"}, {"layout": "NHWC"},
+        {"memory": "windows"},
+        {"limit": 3}, {"binarise": "static"}, {"image_size": (5, 5)}, {"validation": 0.5, "test": 0.0},
+        {"kind": "image"},
     ))  # fmt: skip
 
 
@@ -165,7 +172,22 @@ def _cells_damaged(data: bytes, rng: Random) -> bytes:
     cells = lines[row].split(separator)
     at = rng.randrange(len(cells))
     if how < 0.7:
-        cells[at] = rng.choice((*NUMBERS, '"', '"a', '"1"', "=cmd|' /C calc'!A0", "\0", "\r", "é", "1" * 200_000, "1e-400", "1_000", "0b1"))
+        cells[at] = rng.choice(
+            (
+                *NUMBERS,
+                '"',
+                '"a',
+                '"1"',
+                "=cmd|' /C calc'!A0",
+                "\0",
+                "\r",
+                "é",
+                "1" * 200_000,
+                "1e-400",
+                "1_000",
+                "0b1",
+            )
+        )
     elif how < 0.78:
         del cells[at]
     elif how < 0.86:
@@ -181,7 +203,18 @@ def _cells_damaged(data: bytes, rng: Random) -> bytes:
 
 def _text_options(rng: Random) -> dict[str, Any]:
     label = {"label": "kind"}
-    return rng.choice((label, label, label, {}, {"drop": ("kind",)}, {"columns": ("a", "b")}, {"header": "no"}, label | {"decimal": ","}))
+    return rng.choice(
+        (
+            label,
+            label,
+            label,
+            {},
+            {"drop": ("kind",)},
+            {"columns": ("a", "b")},
+            {"header": "no"},
+            label | {"decimal": ","},
+        )
+    )
 
 
 def _text_case(rng: Random, originals: Originals) -> Case:
@@ -218,21 +251,34 @@ def _odd_parquet(rng: Random) -> bytes:
         lambda: pa.array([[1.0] * (i % 3) for i in range(count)]), lambda: pa.array([None] * count, pa.float64()),
         lambda: pa.array([{"a": i} for i in range(count)], pa.struct([("a", pa.int64())])),
         lambda: pa.array([decimal.Decimal(i) for i in range(count)], pa.decimal128(30, 2)),
-        lambda: pa.array([encoded(pixels(1)[0], "PNG")] * count, pa.binary()), lambda: pa.array([b"\xff\x00"] * count, pa.binary()),
-        lambda: pa.array([f"\x1b[31m{SCRIPT}"] * count, pa.string()), lambda: pa.array(range(count), pa.timestamp("us")),
+        lambda: pa.array([encoded(pixels(1)[0], "PNG")] * count, pa.binary()),
+        lambda: pa.array([b"\xff\x00"] * count, pa.binary()),
+        lambda: pa.array([f"\x1b[31m{SCRIPT}"] * count, pa.string()), lambda: pa.array(range(count),
+        pa.timestamp("us")),
         lambda: pa.array(["a", "b", None] * (count // 3 + 1))[:count].dictionary_encode(),
         lambda: pa.array([float("nan")] * count), lambda: pa.array([2**63 - 1 - i for i in range(count)], pa.int64()),
-        lambda: pa.array([[[1, 2], [3, 4]]] * count, pa.list_(pa.list_(pa.uint8()))), lambda: pa.array([True, False] * count)[:count],
-        lambda: pa.array([1.5 * i for i in range(count)]), lambda: pa.nulls(count), lambda: pa.array([i * 1e300 for i in range(count)]),
+        lambda: pa.array([[[1, 2], [3, 4]]] * count, pa.list_(pa.list_(pa.uint8()))), lambda: pa.array([True,
+        False] * count)[:count],
+        lambda: pa.array([1.5 * i for i in range(count)]), lambda: pa.nulls(count),
+        lambda: pa.array([i * 1e300 for i in range(count)]),
     )  # fmt: skip
     chosen = [rng.choice(makers)() for _ in range(rng.choice((1, 1, 2, 3)))]
-    names = [rng.choice(("x", "image", "label", "c", "", SCRIPT, "\x1b[2J")) + str(i) * rng.randrange(2) for i in range(len(chosen))]
+    names = [
+        rng.choice(("x", "image", "label", "c", "", SCRIPT, "\x1b[2J")) + str(i) * rng.randrange(2)
+        for i in range(len(chosen))
+    ]
     content = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(chosen, names=[f"{n}{i}" if names.count(n) > 1 else n for i, n in enumerate(names)]), content)
+    pq.write_table(
+        pa.Table.from_arrays(
+            chosen, names=[f"{n}{i}" if names.count(n) > 1 else n for i, n in enumerate(names)]
+        ),
+        content,
+    )
     return content.getvalue()
 
 
-ODD_NAMES = ("train", "test", "a", "b", "@eaDir", ".hidden", "x" * 200, "a\nb", "\x1b[31mred", SCRIPT.replace("/", "_"), b"br\xe9ken".decode("utf-8", "surrogateescape"),
+ODD_NAMES = ("train", "test", "a", "b", "@eaDir", ".hidden", "x" * 200, "a\nb", "\x1b[31mred",
+    SCRIPT.replace("/", "_"), b"br\xe9ken".decode("utf-8", "surrogateescape"),
              "$x^2", "[bold]", "\u202e", "val", "labels", "Train", "CON")  # fmt: skip
 
 
@@ -244,14 +290,18 @@ def _folder_case(rng: Random, originals: Originals) -> Case:
     folders = [root, *(root / rng.choice(ODD_NAMES) for _ in range(rng.choice((0, 1, 2, 3))))]
     for folder in folders:
         folder.mkdir(exist_ok=True)
-        for i in range(rng.choice((0, 1, 2, 5))):
+        for _ in range(rng.choice((0, 1, 2, 5))):
             stem = rng.choice((*ODD_NAMES, *"0123456789"))
             content = rng.choice(good) if rng.random() < 0.7 else image_damaged(rng.choice(images), rng)
-            (folder / f"{stem}{rng.choice(('.png', '.png', '.PNG', '.jpg', '.gif', '.tiff'))}").write_bytes(content)
+            (folder / f"{stem}{rng.choice(('.png', '.png', '.PNG', '.jpg', '.gif', '.tiff'))}").write_bytes(
+                content
+            )
     odd = _odd_entry(rng.choice(folders), rng, originals) if rng.random() < 0.4 else ""
     options = rng.choice(({}, {}, {"image_size": (5, 5)}, {"strict": True}, {"pages": "all"}, {"limit": 2}))
     use = rng.random() < 0.25
-    return Case(f"folder of {len(folders)} {odd} {options}", lambda: read("folder", use, originals.run, **options))
+    return Case(
+        f"folder of {len(folders)} {odd} {options}", lambda: read("folder", use, originals.run, **options)
+    )
 
 
 def _odd_entry(folder: Path, rng: Random, originals: Originals) -> str:
@@ -286,8 +336,17 @@ def _image_case(kind: str) -> Callable[[Random, Originals], Case]:
         name = rng.choice(list(files))
         path = _written(name, image_damaged(files[name], rng))
         if rng.random() < 0.2:
-            options = rng.choice(({"image_size": (5, 5)}, {"pages": "all"}, {"bits": 12}, {"image_size": (64, 64), "resize": "squash"}))
-            return Case(f"{name} damaged, with {options}", lambda: read(name, False, originals.run, **options))
+            options = rng.choice(
+                (
+                    {"image_size": (5, 5)},
+                    {"pages": "all"},
+                    {"bits": 12},
+                    {"image_size": (64, 64), "resize": "squash"},
+                )
+            )
+            return Case(
+                f"{name} damaged, with {options}", lambda: read(name, False, originals.run, **options)
+            )
         check = lambda found: same_values(found, _by(_pillow)(path)) if found.dtype == np.uint8 else ""  # noqa: E731
 
         def act() -> np.ndarray:

@@ -33,7 +33,8 @@ Spoil = Callable[[Path, Path], None]  # a run folder, and the folder outside it 
 PICTURE = "figures/latent.png"
 SNAPSHOT, ITEMS = "snapshots/00000015.npz", "snapshots/items.npz"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
-FILES = ("config.toml", "run.json", "model.json", "metrics.json", "log.jsonl", "model.safetensors", LAST, BEST, SNAPSHOT, ITEMS,
+FILES = ("config.toml", "run.json", "model.json", "metrics.json", "log.jsonl", "model.safetensors", LAST, BEST,
+    SNAPSHOT, ITEMS,
          PICTURE, "report.html", "atlas.html", "animation.webp", ".lock", "snapshots/00000015.safetensors")  # fmt: skip
 FOLDERS = ("checkpoints", "snapshots", "figures", "tensorboard")
 BASES = ("run", "study")
@@ -45,7 +46,10 @@ def outside(folder: Path, originals: Originals) -> None:
     for name in ("atlas.html", "animation.webp", ".lock", "notes.txt"):
         (folder / name).write_text(SECRET)
     for name in ("config.toml", "log.jsonl", "report.html"):
-        mark = {"config.toml": f'\n# {SECRET}\n', "log.jsonl": json.dumps({"kind": "epoch", "step": 1, "note": SECRET}) + "\n"}
+        mark = {
+            "config.toml": f"\n# {SECRET}\n",
+            "log.jsonl": json.dumps({"kind": "epoch", "step": 1, "note": SECRET}) + "\n",
+        }
         with (folder / name).open("a") as stream:
             stream.write(mark.get(name, SECRET))
     for name in ("run.json", "model.json", "metrics.json"):
@@ -129,7 +133,11 @@ def everywhere(text: str, name: str, run: Path, other: Path) -> None:
             return {k: put(child, k) for k, child in value.items()} | {text: text}
         if isinstance(value, list):
             return [put(child) for child in value] or [text]
-        return text if isinstance(value, str) and key not in ("source", "fingerprint", "kind", "measured") else value
+        return (
+            text
+            if isinstance(value, str) and key not in ("source", "fingerprint", "kind", "measured")
+            else value
+        )
 
     lines = (run / name).read_text().splitlines() if name == "log.jsonl" else [(run / name).read_text()]
     (run / name).write_text("\n".join(json.dumps(put(json.loads(line))) for line in lines) + "\n")
@@ -164,7 +172,9 @@ def data_elsewhere(run: Path, other: Path) -> None:
 def data_endless(run: Path, other: Path) -> None:
     """The run says that its data are the device that never ends."""
     text = (run / "config.toml").read_text().splitlines()
-    (run / "config.toml").write_text("\n".join('source = "/dev/zero"' if line.startswith("source") else line for line in text))
+    (run / "config.toml").write_text(
+        "\n".join('source = "/dev/zero"' if line.startswith("source") else line for line in text)
+    )
 
 
 def tensors(name: str, change: Callable[[Any], Any], which: str, run: Path, other: Path) -> None:
@@ -175,12 +185,16 @@ def tensors(name: str, change: Callable[[Any], Any], which: str, run: Path, othe
     with safe_open(run / name, "pt") as file:
         about = file.metadata()
     found = load_file(run / name)
-    save_file({key: change(t).contiguous() if which in key else t for key, t in found.items()}, run / name, about)
+    save_file(
+        {key: change(t).contiguous() if which in key else t for key, t in found.items()}, run / name, about
+    )
 
 
 def promised(name: str, run: Path, other: Path) -> None:
     """A file of tensors whose header promises 72 TiB."""
-    header = json.dumps({"x": {"dtype": "F32", "shape": [2**40, 18], "data_offsets": [0, 2**40 * 72]}}).encode()
+    header = json.dumps(
+        {"x": {"dtype": "F32", "shape": [2**40, 18], "data_offsets": [0, 2**40 * 72]}}
+    ).encode()
     (run / name).write_bytes(len(header).to_bytes(8, "little") + header)
 
 
@@ -198,7 +212,15 @@ def snapshot(arrays: dict[str, np.ndarray], run: Path, other: Path) -> None:
 def odd_files(run: Path, other: Path) -> None:
     """Files with names that are not UTF-8, have line breaks and escapes, or numbers of any length."""
     for folder, ending in (("figures", ".png"), ("snapshots", ".npz"), ("checkpoints", ".safetensors")):
-        for stem in (b"br\xe9ken", b"a\nb", ESCAPE.encode(), SCRIPT.replace("/", "_").encode(), b"9" * 200, "٣".encode(), b"-1"):
+        for stem in (
+            b"br\xe9ken",
+            b"a\nb",
+            ESCAPE.encode(),
+            SCRIPT.replace("/", "_").encode(),
+            b"9" * 200,
+            "٣".encode(),
+            b"-1",
+        ):
             path = os.path.join(os.fsencode(run / folder), stem + ending.encode())  # noqa: PTH118
             with open(path, "wb") as file:  # noqa: PTH123
                 file.write((run / (PICTURE if ending == ".png" else SNAPSHOT)).read_bytes())
@@ -219,7 +241,9 @@ def settings(text: str, run: Path, other: Path) -> None:
     """A line of config.toml is another one."""
     key = text.partition("=")[0].strip()
     lines = (run / "config.toml").read_text().splitlines()
-    (run / "config.toml").write_text("\n".join(text if line.partition("=")[0].strip() == key else line for line in lines))
+    (run / "config.toml").write_text(
+        "\n".join(text if line.partition("=")[0].strip() == key else line for line in lines)
+    )
 
 
 def hostilities() -> dict[str, Spoil]:
@@ -231,13 +255,28 @@ def hostilities() -> dict[str, Spoil]:
     found |= {f"{name} never ends": partial(endless, name) for name in FILES[:11]}
     found |= {f"{name} is huge": partial(huge, name) for name in FILES[:11]}
     found |= {f"{name} is deep": partial(deep, name) for name in ("run.json", "model.json", "metrics.json")}
-    texts = {"a script": SCRIPT, "an escape": ESCAPE, "a formula": "=HYPERLINK(\"http://x\")", "attributes": "\" onload=\"alert(1)", "a template": "{{ 7 * 191 }}{% for x in y %}"}
+    texts = {
+        "a script": SCRIPT,
+        "an escape": ESCAPE,
+        "a formula": '=HYPERLINK("http://x")',
+        "attributes": '" onload="alert(1)',
+        "a template": "{{ 7 * 191 }}{% for x in y %}",
+    }
     for what, text in texts.items():
-        found |= {f"{what} in {name}": partial(everywhere, text, name) for name in ("run.json", "model.json", "metrics.json", "log.jsonl")}
+        found |= {
+            f"{what} in {name}": partial(everywhere, text, name)
+            for name in ("run.json", "model.json", "metrics.json", "log.jsonl")
+        }
         found |= {f"{what} in settings": partial(in_settings, text)}
     found |= {f"{what} in pictures": partial(in_pictures, text) for what, text in
-              {"a script": SCRIPT.encode(), "an escape": ESCAPE.encode("latin1"), "a bomb": bytes(32 * 2**20)}.items()}  # fmt: skip
-    found |= {"data elsewhere": data_elsewhere, "data never end": data_endless, "a bomb in a snapshot": bomb, "odd names": odd_files}
+              {"a script": SCRIPT.encode(), "an escape": ESCAPE.encode("latin1"),
+              "a bomb": bytes(32 * 2**20)}.items()}  # fmt: skip
+    found |= {
+        "data elsewhere": data_elsewhere,
+        "data never end": data_endless,
+        "a bomb in a snapshot": bomb,
+        "odd names": odd_files,
+    }
     return found | _of_tensors() | _of_values()
 
 
@@ -245,9 +284,12 @@ def _of_tensors() -> dict[str, Spoil]:
     import torch
 
     changes: dict[str, Callable[[Any], Any]] = {
-        "flat": lambda t: t.reshape(-1), "short": lambda t: t.reshape(-1)[:1], "long": lambda t: t.reshape(-1).repeat(1000),
-        "NaN": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t, "whole": lambda t: t.to(torch.int64),
-        "double": lambda t: t.double(), "half": lambda t: t.half(), "infinite": lambda t: torch.full_like(t, 3e38) if t.is_floating_point() else t,
+        "flat": lambda t: t.reshape(-1), "short": lambda t: t.reshape(-1)[:1],
+        "long": lambda t: t.reshape(-1).repeat(1000),
+        "NaN": lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t,
+        "whole": lambda t: t.to(torch.int64),
+        "double": lambda t: t.double(), "half": lambda t: t.half(), "infinite": lambda t: torch.full_like(t,
+        3e38) if t.is_floating_point() else t,
     }  # fmt: skip
     found: dict[str, Spoil] = {}
     for what, change in changes.items():
@@ -255,25 +297,43 @@ def _of_tensors() -> dict[str, Spoil]:
         found[f"{what} moments"] = partial(tensors, LAST, change, "exp_avg")
         found[f"{what} steps"] = partial(tensors, LAST, change, ".step")
         found[f"{what} weights in the checkpoint"] = partial(tensors, LAST, change, "model.")
-        found[f"{what} weights of a snapshot"] = partial(tensors, "snapshots/00000015.safetensors", change, "")
+        found[f"{what} weights of a snapshot"] = partial(
+            tensors, "snapshots/00000015.safetensors", change, ""
+        )
     found |= {f"{name} promises much": partial(promised, name) for name in ("model.safetensors", LAST, BEST)}
-    shapes = {"NaN codes": np.full((6, 2), np.nan, np.float32), "long codes": np.zeros((6, 50)), "no codes": np.zeros((0, 2)), "flat codes": np.zeros(9),
-              "codes that are texts": np.array([SCRIPT] * 6), "codes of another time": np.arange(6).astype("M8[s]")}  # fmt: skip
+    shapes = {"NaN codes": np.full((6, 2), np.nan, np.float32), "long codes": np.zeros((6, 50)),
+    "no codes": np.zeros((0, 2)), "flat codes": np.zeros(9),
+              "codes that are texts": np.array([SCRIPT] * 6),
+              "codes of another time": np.arange(6).astype("M8[s]")}  # fmt: skip
     for what, array in shapes.items():
         found[what] = partial(snapshot, {"codes": array, "samples": pixels(64)[..., None]})
-    return found | {"samples that are no images": partial(snapshot, {"samples": np.zeros((3, 2)), "manifold": np.zeros((2, 2))})}
+    return found | {
+        "samples that are no images": partial(
+            snapshot, {"samples": np.zeros((3, 2)), "manifold": np.zeros((2, 2))}
+        )
+    }
 
 
 def _of_values() -> dict[str, Spoil]:
     files = {
-        "run.json": (("data", 3), ("data.train", 10**30), ("data.fingerprint", None), ("threads", -1), ("threads", "x"), ("notes", {"a": 1}), ("parts", [3]), ("created", [1])),
-        "model.json": (("item.shape", [10**6, 10**6]), ("item.shape", []), ("item.scaling", None), ("config.model.latent", 10**9), ("config", []), ("item.classes", 7), ("item.kind", "pickle")),
-        "metrics.json": (("findings", [{"level": SCRIPT}]), ("findings", [{}]), ("numbers", {"mse": {"value": "x"}}), ("splits.test", {}), ("measured", "../x"), ("seconds", "x"),
-                         ("numbers", {SCRIPT: {"value": 1, "title": SCRIPT, "group": SCRIPT}}), ("findings", "x" * 1000), ("epochs", [[]])),
+        "run.json": (("data", 3), ("data.train", 10**30), ("data.fingerprint", None), ("threads", -1),
+        ("threads", "x"), ("notes", {"a": 1}), ("parts", [3]), ("created", [1])),
+        "model.json": (("item.shape", [10**6, 10**6]), ("item.shape", []), ("item.scaling", None),
+        ("config.model.latent", 10**9), ("config", []), ("item.classes", 7), ("item.kind", "pickle")),
+        "metrics.json": (("findings", [{"level": SCRIPT}]), ("findings", [{}]), ("numbers",
+        {"mse": {"value": "x"}}), ("splits.test", {}), ("measured", "../x"), ("seconds", "x"),
+                         ("numbers", {SCRIPT: {"value": 1, "title": SCRIPT, "group": SCRIPT}}), ("findings",
+                         "x" * 1000), ("epochs", [[]])),
     }  # fmt: skip
-    found: dict[str, Spoil] = {f"{name}: {key} = {str(value)[:20]}": partial(values, name, key, value) for name, pairs in files.items() for key, value in pairs}
-    lines = ("latent = 1000000000", "hidden = [1000000, 1000000]", "epochs = 100000000000", "batch_size = 9000000000", "grid = [100000, 100000]", "seed = 1e400",
-             "snapshot_every = 1", "log_every = 1", "hidden = []", 'name = "../../x"', "threads = 100000", 'device = "cuda:77"')  # fmt: skip
+    found: dict[str, Spoil] = {
+        f"{name}: {key} = {str(value)[:20]}": partial(values, name, key, value)
+        for name, pairs in files.items()
+        for key, value in pairs
+    }
+    lines = ("latent = 1000000000", "hidden = [1000000, 1000000]", "epochs = 100000000000",
+    "batch_size = 9000000000", "grid = [100000, 100000]", "seed = 1e400",
+             "snapshot_every = 1", "log_every = 1", "hidden = []", 'name = "../../x"', "threads = 100000",
+             'device = "cuda:77"')  # fmt: skip
     return found | {f"config.toml: {line}": partial(settings, line) for line in lines}
 
 
@@ -297,36 +357,44 @@ def _served(originals: Originals) -> None:
 def _shown(originals: Originals) -> None:
     import latlas
 
-    run = latlas.load("run")
-    show = getattr(run, "_repr_html_", None)
-    text = f"{run!r}{show() if show else ''}"
-    for name in ("numbers", "history"):
-        frame = getattr(run, name, None)
-        text += str(frame() if callable(frame) else frame)
+    run = latlas.Run(Path("run"))
+    text = f"{run!r}\n{run._repr_html_()}\n{run.numbers()}\n{run.history()}"
     run.model()
-    Path("out/shown.txt").write_text(text, "utf-8", "backslashreplace")
+    Path("out/shown.html").write_text(text, "utf-8", "backslashreplace")
 
 
 def _line(*words: str) -> Callable[[Originals], Any]:
-    return lambda originals: command(*(str(originals.folder / word[1:]) if word.startswith("@") else word for word in words))
+    return lambda originals: command(
+        *(str(originals.folder / word[1:]) if word.startswith("@") else word for word in words)
+    )
 
 
 # Every command that takes a run; what takes seconds is left out of the quick ones.
 COMMANDS: dict[str, Callable[[Originals], Any]] = {
-    "load": _shown, "report": _line("report", "run", "-q"), "runs": _line("runs", "--root", "."), "encode": _line("encode", "run", "-q", "--out", "out/c.csv"),
-    "diagnose": _line("diagnose", "run", "-q"), "evaluate": _line("evaluate", "run", "--measure", "none", "-q"), "prune": _line("prune", "run"),
-    "resume": _line("train", "--resume", "run", "-q"), "explore": _served, "sample": _line("sample", "run", "-n", "3", "--out", "out/s.npz", "-q"),
+    "load": _shown, "report": _line("report", "run", "-q"), "runs": _line("runs", "--root", "."),
+    "encode": _line("encode", "run", "-q", "--out", "out/c.csv"),
+    "diagnose": _line("diagnose", "run", "-q"), "evaluate": _line("evaluate", "run", "--measure", "none", "-q"),
+    "prune": _line("prune", "run"),
+    "resume": _line("train", "--resume", "run", "-q"), "explore": _served, "sample": _line("sample", "run",
+    "-n", "3", "--out", "out/s.npz", "-q"),
     "score": _line("score", "run", "--out", "out/s.csv", "-q"), "hub": _line("export", "run", "--hub", "out/hub", "-q"),
-    "reconstruct": _line("reconstruct", "run", "--out", "out/r.npz", "-q"), "vary": _line("vary", "run", "--row", "0", "--out", "out/v.npz", "-q"),
-    "further": _line("train", "--resume", "run", "--steps", "34", "--quick", "-q"), "neighbours": _line("neighbours", "run", "0", "--out", "out/n.csv", "-q"),
-    "decode": _line("decode", "run", "@codes.npz", "--out", "out/d.npz"), "morph": _line("morph", "run", "0", "1", "--out", "out/m.npz", "-q"),
+    "reconstruct": _line("reconstruct", "run", "--out", "out/r.npz", "-q"), "vary": _line("vary", "run",
+    "--row", "0", "--out", "out/v.npz", "-q"),
+    "further": _line("train", "--resume", "run", "--steps", "34", "--quick", "-q"),
+    "neighbours": _line("neighbours", "run", "0", "--out", "out/n.csv", "-q"),
+    "decode": _line("decode", "run", "@codes.npz", "--out", "out/d.npz"), "morph": _line("morph", "run", "0",
+    "1", "--out", "out/m.npz", "-q"),
     "log": _line("log", "run", "--to", "tensorboard", "--uri", "out/tb", "-q"),
-    "from": _line("train", "@data.npz", "--from", "run", "--steps", "2", "--quick", "--out", "out/new", "--set", "pictures.draw=false", "-q"),
+    "from": _line("train", "@data.npz", "--from", "run", "--steps", "2", "--quick", "--out", "out/new", "--set",
+    "pictures.draw=false", "-q"),
 }  # fmt: skip
 SLOW: dict[str, Callable[[Originals], Any]] = {
-    "compare": _line("compare", "run", "--out", "out/compare.html", "--csv", "out/c.csv", "--latex", "out/c.tex", "-q"), "redraw": _line("report", "run", "--redraw", "-q"),
-    "animate": _line("animate", "run", "--out", "out/film.gif", "--size", "240", "-q"), "html": _line("export", "run", "--html", "out/atlas.html", "-q"),
-    "onnx": _line("export", "run", "--onnx", "out/onnx", "-q"), "torch": _line("export", "run", "--torch", "out/m.pt2", "-q"),
+    "compare": _line("compare", "run", "--out", "out/compare.html", "--csv", "out/c.csv", "--latex",
+    "out/c.tex", "-q"), "redraw": _line("report", "run", "--redraw", "-q"),
+    "animate": _line("animate", "run", "--out", "out/film.gif", "--size", "240", "-q"), "html": _line("export",
+    "run", "--html", "out/atlas.html", "-q"),
+    "onnx": _line("export", "run", "--onnx", "out/onnx", "-q"), "torch": _line("export", "run", "--torch",
+    "out/m.pt2", "-q"),
 }  # fmt: skip
 
 
@@ -336,10 +404,19 @@ def study_hostilities() -> dict[str, Spoil]:
     found: dict[str, Spoil] = {f"{name} is a link": partial(linked, name) for name in names}
     found |= {f"{name} is a pipe": partial(piped, name) for name in names[:4]}
     found |= {f"{name} is a folder": partial(a_folder, name) for name in names[:4]}
-    found |= {"study.json is huge": partial(huge, "study.json"), "study.json is deep": partial(deep, "study.json")}
+    found |= {
+        "study.json is huge": partial(huge, "study.json"),
+        "study.json is deep": partial(deep, "study.json"),
+    }
     for what, text in (("a script", SCRIPT), ("an escape", ESCAPE), ("a formula", "=1+1")):
         found[f"{what} in study.json"] = partial(everywhere, text, "study.json")
-    for key, value in (("runs", [{"folder": "../../outside"}]), ("runs", 3), ("budget", {"seconds": -1, "share": 1e9, "seeds": 10**9}), ("results", {"x": SCRIPT}), ("created", 3)):
+    for key, value in (
+        ("runs", [{"folder": "../../outside"}]),
+        ("runs", 3),
+        ("budget", {"seconds": -1, "share": 1e9, "seeds": 10**9}),
+        ("results", {"x": SCRIPT}),
+        ("created", 3),
+    ):
         found[f"study.json: {key} = {str(value)[:20]}"] = partial(values, "study.json", key, value)
     return found | {"a run is a link": _linked_run}
 
@@ -351,7 +428,8 @@ def _linked_run(study: Path, other: Path) -> None:
 
 
 STUDY_COMMANDS: dict[str, Callable[[Originals], Any]] = {
-    "study": _line("study", "@study.toml", "--out", "study", "--threads", "1", "-q"), "runs of it": _line("runs", "--root", "study"),
+    "study": _line("study", "@study.toml", "--out", "study", "--threads", "1", "-q"),
+    "runs of it": _line("runs", "--root", "study"),
 }  # fmt: skip
 
 
@@ -361,7 +439,11 @@ def state_of(folder: Path) -> dict[str, tuple[int, int, str]]:
     for path in (folder, *folder.rglob("*")):
         about = path.lstat()
         content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
-        found[str(path)] = about.st_mode, 0 if path.is_dir() and path == folder else about.st_mtime_ns, hashlib.sha256(content).hexdigest()
+        found[str(path)] = (
+            about.st_mode,
+            0 if path.is_dir() and path == folder else about.st_mtime_ns,
+            hashlib.sha256(content).hexdigest(),
+        )
     return found
 
 
@@ -377,13 +459,17 @@ def _secrets(folder: Path) -> Iterator[str]:
                     yield os.path.relpath(path, folder)
 
 
-def _case(base: str, spoil: Spoil, act: Callable[[Originals], Any], words: str, rng: Random, originals: Originals) -> Case:
+def _case(
+    base: str, spoil: Spoil, act: Callable[[Originals], Any], words: str, rng: Random, originals: Originals
+) -> Case:
     run = Path(shutil.copytree(originals.run if base == "run" else originals.study, base))
     other = Path("outside")
     outside(other, originals)
     if base == "study":
         for name in ("study.json", "study.html", "results.csv", "seeds.csv"):
-            (other / name).write_text((originals.study / name).read_text() + (SECRET if name != "study.json" else ""))
+            (other / name).write_text(
+                (originals.study / name).read_text() + (SECRET if name != "study.json" else "")
+            )
     Path("out").mkdir()
     spoil(run.absolute(), other.absolute())
     before = state_of(other)
@@ -391,17 +477,33 @@ def _case(base: str, spoil: Spoil, act: Callable[[Originals], Any], words: str, 
     def after(said: str) -> str:
         if state_of(other) != before:
             return "something outside the folder was changed"
-        if SECRET in said or (found := next(_secrets(Path("out")), "")) or (found := next(_secrets(run), "")):
-            return f"something outside the folder was read: it is in {found or 'what was printed'}"
+        where = (
+            "what was printed"
+            if SECRET in said
+            else next((f for at in (Path("out"), run) for f in _secrets(at)), "")
+        )
+        if where:
+            return f"something outside the folder was read: it is in {where}"
         return ""
 
     return Case(words, lambda: act(originals), after=after)
 
 
 def _kinds() -> dict[str, Kind]:
-    pairs = [("run", what, spoil, name, act) for what, spoil in hostilities().items() for name, act in (COMMANDS | SLOW).items()]
-    pairs += [("study", what, spoil, name, act) for what, spoil in study_hostilities().items() for name, act in STUDY_COMMANDS.items()]
-    return {f"{name}, where {what}": Kind(1, partial(_case, base, spoil, act, f"{name}, where {what}")) for base, what, spoil, name, act in pairs}
+    pairs = [
+        ("run", what, spoil, name, act)
+        for what, spoil in hostilities().items()
+        for name, act in (COMMANDS | SLOW).items()
+    ]
+    pairs += [
+        ("study", what, spoil, name, act)
+        for what, spoil in study_hostilities().items()
+        for name, act in STUDY_COMMANDS.items()
+    ]
+    return {
+        f"{name}, where {what}": Kind(1, partial(_case, base, spoil, act, f"{name}, where {what}"))
+        for base, what, spoil, name, act in pairs
+    }
 
 
 KINDS = _kinds()
@@ -410,5 +512,11 @@ KINDS = _kinds()
 def few() -> list[str]:
     """Cases that the run of the tests' fixtures will do for, and that take a moment."""
     wrong = ("is a link", "is a pipe", "climbs out", "is deep", "a script in", "an escape in", "is huge")
-    chosen = [name for name in KINDS if name.partition(",")[0] in ("load", "report", "runs", "prune") and any(w in name for w in wrong)]
-    return [name for name in chosen if not any(w in name for w in ("pictures", "00000015", "best", "study"))][::3]
+    chosen = [
+        name
+        for name in KINDS
+        if name.partition(",")[0] in ("load", "report", "runs", "prune") and any(w in name for w in wrong)
+    ]
+    return [name for name in chosen if not any(w in name for w in ("pictures", "00000015", "best", "study"))][
+        ::3
+    ]

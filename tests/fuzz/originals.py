@@ -105,9 +105,11 @@ def _tiffs() -> dict[str, bytes]:
     deep, colour = grey.astype(np.uint16) * 200, np.stack([grey, grey + 9, grey + 40], -1)
     return {
         "grey": encoded(grey, "TIFF"), "colour": encoded(colour, "TIFF", compression="tiff_lzw"),
-        "packed": encoded(grey, "TIFF", compression="packbits"), "deflated": written(colour, photometric="rgb", compression="zlib"),
+        "packed": encoded(grey, "TIFF", compression="packbits"), "deflated": written(colour, photometric="rgb",
+        compression="zlib"),
         "deep": written(deep), "white": written(deep, photometric="miniswhite"), "pages": written(pixels(3)),
-        "big": written(grey, bigtiff=True), "float": written(grey.astype(np.float32)), "order": written(deep, byteorder=">"),
+        "big": written(grey, bigtiff=True), "float": written(grey.astype(np.float32)), "order": written(deep,
+        byteorder=">"),
     }  # fmt: skip
 
 
@@ -131,14 +133,21 @@ class Originals:
         grey, values = pixels(), table()
         pair = {"x": grey, "y": np.arange(60) % 3}
         colour = np.stack([grey[5], grey[9], grey[33]], -1)
-        halves = {"x_train": grey[:40], "y_train": np.arange(40) % 3, "x_test": grey[40:], "y_test": np.arange(20) % 3}
+        halves = {
+            "x_train": grey[:40],
+            "y_train": np.arange(40) % 3,
+            "x_test": grey[40:],
+            "y_test": np.arange(20) % 3,
+        }
         formats = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM", "TGA", "ICO", "JPEG2000", "AVIF")
         return {
             "idx": {"images-idx3-ubyte": idx(grey), "images-idx3-ubyte.gz": gzip.compress(idx(grey), mtime=0)},
-            "npy": {"grey.npy": npy(grey), "table.npy": npy(values), "wide.npy": npy(np.asfortranarray(values.astype(np.float32)))},
+            "npy": {"grey.npy": npy(grey), "table.npy": npy(values),
+            "wide.npy": npy(np.asfortranarray(values.astype(np.float32)))},
             "npz": {"pair.npz": npz(pair), "packed.npz": npz(pair, packed=True), "halves.npz": npz(halves)},
             "csv": {"t.csv": text_table(), "t.tsv": text_table("\t"), "s.csv": text_table(";")},
-            "parquet": {"t.parquet": parquet(), "z.parquet": parquet(compression="zstd"), "p.parquet": parquet(compression="none", use_dictionary=False)},
+            "parquet": {"t.parquet": parquet(), "z.parquet": parquet(compression="zstd"),
+            "p.parquet": parquet(compression="none", use_dictionary=False)},
             "image": {f"image.{name.lower()}": encoded(colour, name) for name in formats},
             "tiff": {f"{name}.tiff": data for name, data in _tiffs().items()},
         }  # fmt: skip
@@ -146,7 +155,11 @@ class Originals:
     @cached_property
     def run_files(self) -> dict[str, bytes]:
         """The files of the run by name."""
-        return {p.relative_to(self.run).as_posix(): p.read_bytes() for p in sorted(self.run.rglob("*")) if p.is_file()}
+        return {
+            p.relative_to(self.run).as_posix(): p.read_bytes()
+            for p in sorted(self.run.rglob("*"))
+            if p.is_file()
+        }
 
     def once(self, name: str, make: Callable[[Path], Any]) -> Any:
         """What is made of an undamaged copy of the run, once in each process."""
@@ -203,7 +216,9 @@ def _train(folder: Path) -> None:
 
     os.environ["LATLAS_CACHE"] = str(folder / "cache")
     settings = SMALL | {"pictures.draw": True}
-    run = latlas.train(folder / "data.npz", out=folder / "run", latent=2, steps=30, quiet=True, threads=1, settings=settings)
+    run = latlas.train(
+        folder / "data.npz", out=folder / "run", latent=2, steps=30, quiet=True, threads=1, settings=settings
+    )
     latlas.encode(run, out=folder / "codes.npz", quiet=True)
     (folder / "study.toml").write_text(STUDY.format(data=folder / "data.npz"), encoding="utf-8")
     latlas.study(folder / "study.toml", out=folder / "study", quiet=True, threads=1)

@@ -44,14 +44,15 @@ class Worker:
 
 def _warm() -> None:
     """Imports what cases use, so that workers have it when they begin."""
+    import pyarrow.parquet
+    import tifffile
+    import typer.main
+
     import latlas.api
     import latlas.cli
     import latlas.explorer.server
     import latlas.sklearn
     import latlas.studies.execute
-    import pyarrow.parquet
-    import tifffile
-    import typer.main
     from latlas.gallery import FIGURES
 
     made = typer.main.get_command(latlas.cli.app)
@@ -86,17 +87,33 @@ def _work(pipe: Connection, place: Path, kinds: Mapping[str, Kind], seed: int, o
         except BaseException as error:  # a fault of the fuzzer's own
             import traceback
 
-            verdict = Verdict(kind, number, "exception", message=f"the fuzzer itself: {error!r}"[:500], place="fuzzer", trace=traceback.format_exc()).to_dict()
+            verdict = Verdict(
+                kind,
+                number,
+                "exception",
+                message=f"the fuzzer itself: {error!r}"[:500],
+                place="fuzzer",
+                trace=traceback.format_exc(),
+            ).to_dict()
         pipe.send(verdict | {"seconds": time.monotonic() - started})
 
 
 class Pool:
     """Worker processes for cases; `carried_out` gives the verdicts as they come."""
 
-    def __init__(self, kinds: Mapping[str, Kind], seed: int, jobs: int, originals: Originals, warm: Callable[[], None] = _warm) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, Kind],
+        seed: int,
+        jobs: int,
+        originals: Originals,
+        warm: Callable[[], None] = _warm,
+    ) -> None:
         self.kinds, self.seed, self.jobs, self.originals = kinds, seed, jobs, originals
         shared = Path("/dev/shm")
-        self.folder = Path(tempfile.mkdtemp(prefix="latlas-fuzz-", dir=shared if os.access(shared, os.W_OK) else None))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="latlas-fuzz-", dir=shared if os.access(shared, os.W_OK) else None)
+        )
         self.workers: list[Worker] = []
         self.started = 0
         warm()
@@ -113,7 +130,9 @@ class Pool:
         here, there = context.Pipe()
         self.started += 1
         place = self.folder / f"w{self.started}"
-        process = context.Process(target=_work, args=(there, place, self.kinds, self.seed, self.originals), daemon=True)
+        process = context.Process(
+            target=_work, args=(there, place, self.kinds, self.seed, self.originals), daemon=True
+        )
         process.start()
         there.close()
         return Worker(process, here, place)
@@ -149,7 +168,11 @@ class Pool:
     def _next(self, worker: Worker, todo: deque[Todo]) -> None:
         worker.case = todo.popleft() if todo else None
         if worker.case is not None:
-            worker.computed, worker.waited, worker.looked = processor_seconds(worker.process.pid), 0.0, time.monotonic()
+            worker.computed, worker.waited, worker.looked = (
+                processor_seconds(worker.process.pid),
+                0.0,
+                time.monotonic(),
+            )
             worker.pipe.send(worker.case)
 
     def _answer(self, worker: Worker) -> Verdict | None:
@@ -160,7 +183,13 @@ class Pool:
             worker.process.join(5)
             code = worker.process.exitcode
             name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
-            return Verdict(*worker.case, "crash", message=f"the interpreter ended with {name}", place=f"crash {name} {_innermost(_said(worker))}", trace=_said(worker))
+            return Verdict(
+                *worker.case,
+                "crash",
+                message=f"the interpreter ended with {name}",
+                place=f"crash {name} {_innermost(_said(worker))}",
+                trace=_said(worker),
+            )
 
     def _late(self, worker: Worker) -> Verdict | None:
         """The verdict on a case that computes or waits too long; None for one that may go on."""
@@ -180,7 +209,14 @@ class Pool:
         worker.process.kill()
         worker.process.join()
         what = f"{computed:.1f} s of the processor, {worker.waited:.1f} s of waiting"
-        return Verdict(*worker.case, "slow", message=what, place=f"slow {where[:80]}", trace=_said(worker), seconds=max(computed, worker.waited))
+        return Verdict(
+            *worker.case,
+            "slow",
+            message=what,
+            place=f"slow {where[:80]}",
+            trace=_said(worker),
+            seconds=max(computed, worker.waited),
+        )
 
 
 def _stack(worker: Worker) -> str:

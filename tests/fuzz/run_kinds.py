@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .containers import npz_damaged, png_damaged, safetensors_damaged
-from .damage import damaged, json_damaged, lines_damaged, tree_changed, as_json, toml_damaged
+from .damage import as_json, damaged, json_damaged, lines_damaged, toml_damaged, tree_changed
 from .originals import Originals
 from .trial import Case, Kind, command
 
@@ -93,26 +93,37 @@ def _call(name: str, *arguments: Any, **options: Any) -> Act:
 def _frames(originals: Originals) -> None:
     import latlas
 
-    run = latlas.load("run")
-    for name in ("numbers", "history"):
-        getattr(run, name, lambda: None)() if callable(getattr(run, name, None)) else getattr(run, name, None)
-    run._repr_html_() if hasattr(run, "_repr_html_") else None
+    run = latlas.Run(Path("run"))
+    run._repr_html_()
+    run.numbers()
+    run.history()
 
 
 def _from(originals: Originals) -> None:
     import latlas
 
-    latlas.train(originals.folder / "data.npz", from_run="run", out="new", steps=2, quick=True, quiet=True, settings={"pictures.draw": False})
+    latlas.train(
+        originals.folder / "data.npz",
+        from_run="run",
+        out="new",
+        steps=2,
+        quick=True,
+        quiet=True,
+        settings={"pictures.draw": False},
+    )
 
 
 # What a run goes through, with how often of all times; what takes seconds comes seldom.
 ACTS: dict[str, tuple[float, Act]] = {
     "load": (6, _load), "encode": (5, _codes), "report": (5, lambda o: command("report", "run", "--quiet")),
-    "runs": (5, lambda o: command("runs", "--root", ".")), "diagnose": (3, lambda o: command("diagnose", "run", "--quiet")),
+    "runs": (5, lambda o: command("runs", "--root", ".")), "diagnose": (3, lambda o: command("diagnose", "run",
+    "--quiet")),
     "evaluate": (2, lambda o: command("evaluate", "run", "--measure", "none", "--quiet")), "explore": (1, _explored),
     "prune": (3, lambda o: command("prune", "run")), "hub": (1.5, _call("export", hub="hub")), "frames": (4, _frames),
-    "resume": (0.6, _resumed), "further": (0.6, _further), "from": (0.3, _from), "html": (0.3, _call("export", html="e.html")),
-    "compare": (0.08, _call("compare", out="compare.html")), "log": (0.1, lambda o: command("log", "run", "--to", "tensorboard", "--uri", "tb", "--quiet")),
+    "resume": (0.6, _resumed), "further": (0.6, _further), "from": (0.3, _from), "html": (0.3, _call("export",
+    html="e.html")),
+    "compare": (0.08, _call("compare", out="compare.html")), "log": (0.1, lambda o: command("log", "run",
+    "--to", "tensorboard", "--uri", "tb", "--quiet")),
     "animate": (0.15, _call("animate", "film.gif", size=240)), "redraw": (0.05, _call("write_report", redraw=True)),
     "sample": (1, lambda o: command("sample", "run", "-n", "2", "--out", "s.npz", "--quiet")),
     "score": (1, _call("score")), "snapshots": (4, _snapshots),
@@ -167,8 +178,13 @@ def _in_copy(act: Act, originals: Originals) -> Callable[[Path], Any]:
     return made
 
 
-def _file(names: Sequence[str], damage: Callable[[bytes, Random], bytes], acts: Sequence[str], compared: Sequence[str] = ()) -> Callable[[Random, Originals], Case]:  # fmt: skip
-    """Cases of one of these files of a run: through one of the acts; the results of those `compared` must not change."""
+def _file(
+    names: Sequence[str],
+    damage: Callable[[bytes, Random], bytes],
+    acts: Sequence[str],
+    compared: Sequence[str] = (),
+) -> Callable[[Random, Originals], Case]:
+    """Cases of one of these files of a run, through one of the acts; what those `compared` give must not change."""
 
     def make(rng: Random, originals: Originals) -> Case:
         run = _copied(originals, rng)
@@ -209,7 +225,8 @@ def _weights_case(rng: Random, originals: Originals) -> Case:
         run = _copied(originals, rng)
         name = "snapshots/00000015.safetensors"
         (run / name).write_bytes(safetensors_damaged(originals.run_files[name], rng))
-        check = lambda found: _same(found, originals.once("of snapshot", _in_copy(_weights_of_snapshot, originals)))  # noqa: E731
+        true = _in_copy(_weights_of_snapshot, originals)
+        check = lambda found: _same(found, originals.once("of snapshot", true))  # noqa: E731
         return Case(f"{name} damaged, then read", lambda: _weights_of_snapshot(originals), check)
     acts = ("encode", "encode", "encode", "evaluate", "hub", "explore", "sample", "from")
     return _file(["model.safetensors"], safetensors_damaged, acts, ("encode",))(rng, originals)
@@ -223,7 +240,9 @@ def _checkpoint_damaged(data: bytes, rng: Random) -> bytes:
     header = json.loads(data[8 : 8 + size])
     if "progress" not in header["__metadata__"]:
         return damaged(data, rng)
-    progress = as_json(tree_changed(json.loads(header["__metadata__"]["progress"]), rng)).decode("utf-8", "replace")
+    progress = as_json(tree_changed(json.loads(header["__metadata__"]["progress"]), rng)).decode(
+        "utf-8", "replace"
+    )
     header["__metadata__"]["progress"] = progress
     text = json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
@@ -235,8 +254,12 @@ def _codes_case(rng: Random, originals: Originals) -> Case:
     content = (originals.folder / "codes.npz").read_bytes()
     changed, honest = npz_damaged(content, rng)
     Path("codes.npz").write_bytes(changed)
-    call = lambda: latlas.decode(originals.run, "codes.npz", quiet=True).arrays["decoded"]  # noqa: E731
-    true = lambda run: latlas.decode(originals.run, originals.folder / "codes.npz", quiet=True).arrays["decoded"]  # noqa: E731
+
+    def decoded(path: Path) -> np.ndarray:
+        return latlas.decode(originals.run, path, quiet=True).arrays["decoded"]
+
+    true = lambda run: decoded(originals.folder / "codes.npz")  # noqa: E731
+    call = lambda: decoded(Path("codes.npz"))  # noqa: E731
     check = lambda found: "" if honest else _same(found, originals.once("decoded", true))  # noqa: E731
     return Case("codes.npz damaged, then decode", call, check)
 
@@ -301,7 +324,17 @@ def _lease_case(rng: Random, originals: Originals) -> Case:
     folder.mkdir(parents=True)
     machine = leases.machine_name() if rng.random() < 0.5 else "other"
     content = json_damaged(json.dumps(LEASE | {"machine": machine}).encode(), rng)
-    name = rng.choice(("one.1", "one.1", "one.99999999999999999999", "one." + "9" * 200, "one.٣", "one.failed", "comparison.1"))
+    name = rng.choice(
+        (
+            "one.1",
+            "one.1",
+            "one.99999999999999999999",
+            "one." + "9" * 200,
+            "one.٣",
+            "one.failed",
+            "comparison.1",
+        )
+    )
     (folder / name).write_bytes(content)
     act = rng.choice(("look", "take", "failures"))
 
@@ -320,16 +353,21 @@ def _lease_case(rng: Random, originals: Originals) -> Case:
     return Case(f"{name[:30]} damaged, then {act}", call)
 
 
-_EVERY = ("load", "encode", "report", "runs", "diagnose", "evaluate", "explore", "prune", "hub", "frames", "resume", "further", "from",
+_EVERY = ("load", "encode", "report", "runs", "diagnose", "evaluate", "explore", "prune", "hub", "frames",
+    "resume", "further", "from",
           "html", "compare", "log", "animate", "redraw", "sample", "score", "written")  # fmt: skip
 
 KINDS = {
     "config": Kind(5, _file(["config.toml"], toml_damaged, _EVERY)),
-    "model": Kind(6, _file(["model.json"], json_damaged, ("load", "encode", "written", "hub", "runs", "explore", "sample", "resume", "further"))),
+    "model": Kind(6, _file(["model.json"], json_damaged, ("load", "encode", "written", "hub", "runs", "explore",
+    "sample", "resume", "further"))),
     "run": Kind(5, _file(["run.json"], json_damaged, _EVERY)),
-    "metrics": Kind(8, _file(["metrics.json"], json_damaged, ("written", "report", "runs", "diagnose", "prune", "hub", "frames", "compare", "log", "html", "further", "explore"))),
-    "log": Kind(4, _file(["log.jsonl"], lines_damaged, ("written", "frames", "further", "resume", "log", "diagnose", "redraw", "load"))),
-    "checkpoint": Kind(2.5, _file(["checkpoints/last.safetensors", "checkpoints/last.safetensors", "checkpoints/best.safetensors"], _checkpoint_damaged, ("further", "further", "resume", "prune"), ("further",))),
+    "metrics": Kind(8, _file(["metrics.json"], json_damaged, ("written", "report", "runs", "diagnose", "prune",
+    "hub", "frames", "compare", "log", "html", "further", "explore"))),
+    "log": Kind(4, _file(["log.jsonl"], lines_damaged, ("written", "frames", "further", "resume", "log",
+    "diagnose", "redraw", "load"))),
+    "checkpoint": Kind(2.5, _file(["checkpoints/last.safetensors", "checkpoints/last.safetensors",
+    "checkpoints/best.safetensors"], _checkpoint_damaged, ("further", "further", "resume", "prune"), ("further",))),
     "weights": Kind(6, _weights_case),
     "snapshot": Kind(6, _byte_damage_of_arrays),
     "codes": Kind(6, _codes_case),

@@ -119,7 +119,13 @@ def _recorded() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def run_case(
-    kinds: Mapping[str, Kind], kind: str, number: int, seed: int, place: Path, originals: Originals, said: Said
+    kinds: Mapping[str, Kind],
+    kind: str,
+    number: int,
+    seed: int,
+    place: Path,
+    originals: Originals,
+    said: Said,
 ) -> Verdict:
     """Makes a case inside the folder `place`, which becomes the working folder, carries it out and judges it."""
     os.chdir("/")
@@ -166,14 +172,24 @@ def _carried_out(case: Case, said: Said) -> dict[str, Any]:
 def place_of(error: BaseException) -> str:
     """The innermost function of latlas in which an error arose."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "/latlas/" in f.filename and "site-packages" not in f.filename] or list(frames)
-    return f"{type(error).__name__} {Path(own[-1].filename).name}:{own[-1].name}" if own else type(error).__name__
+    own = [f for f in frames if "/latlas/" in f.filename and "site-packages" not in f.filename] or list(
+        frames
+    )
+    return (
+        f"{type(error).__name__} {Path(own[-1].filename).name}:{own[-1].name}"
+        if own
+        else type(error).__name__
+    )
 
 
 def _wrong_line(text: str) -> dict[str, Any]:
     if not text.strip() or "\n" in text or len(text) > MOST_LINE:
         what = "several lines" if "\n" in text else f"{len(text):,} characters" if text.strip() else "nothing"
-        return {"what": "output", "message": f"an error of {what}: {text[:300]}", "place": f"error line {text[:0]}{'long' if len(text) > MOST_LINE else 'no line'}"}
+        return {
+            "what": "output",
+            "message": f"an error of {what}: {text[:300]}",
+            "place": f"error line {text[:0]}{'long' if len(text) > MOST_LINE else 'no line'}",
+        }
     return {}
 
 
@@ -188,8 +204,12 @@ def _wrong_end(code: int, err: str) -> dict[str, Any]:
 
 
 def _unprintable(text: str) -> dict[str, Any]:
-    found = next((c for c in text if ord(c) < 32 and c not in "\n\t" or 127 <= ord(c) < 160), "")
-    return {"what": "output", "message": f"{found!r} on the terminal", "place": "raw control character"} if found else {}
+    found = next((c for c in text if (ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160), "")
+    return (
+        {"what": "output", "message": f"{found!r} on the terminal", "place": "raw control character"}
+        if found
+        else {}
+    )
 
 
 def _judged(outcome: dict[str, Any], caught: list[warnings.WarningMessage], place: Path) -> dict[str, Any]:
@@ -199,10 +219,18 @@ def _judged(outcome: dict[str, Any], caught: list[warnings.WarningMessage], plac
     if caught:
         first = caught[0]
         where = f"{Path(first.filename).name}:{first.lineno}"
-        return {"what": "warning", "message": f"{first.category.__name__}: {first.message} ({where})"[:500], "place": f"{first.category.__name__} {where}"}
+        return {
+            "what": "warning",
+            "message": f"{first.category.__name__}: {first.message} ({where})"[:500],
+            "place": f"{first.category.__name__} {where}",
+        }
     if outcome["what"] == FINE and "Traceback" in outcome["message"]:
         return {"what": "output", "message": outcome["message"][-500:], "place": "traceback printed"}
     for page in (*place.glob("*.html"), *place.glob("*/*.html")):
         if page.is_file() and SCRIPT.encode() in page.read_bytes():
-            return {"what": "script", "message": f"a script of the data stands in {page.name}", "place": f"script in {page.name}"}
+            return {
+                "what": "script",
+                "message": f"a script of the data stands in {page.name}",
+                "place": f"script in {page.name}",
+            }
     return {}

@@ -4,23 +4,45 @@ from __future__ import annotations
 
 import functools
 import os
-import re
+import shutil
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from .damage import NUMBERS, SCRIPT, damaged, toml_damaged
+from .damage import NUMBERS, SCRIPT, toml_damaged
 from .originals import STUDY, Originals
 from .trial import Case, Kind, command
 
 # Options that say how long to compute: a large number is a long wait that was asked for, no fault.
-LONG = frozenset(("epochs", "steps", "patience", "temperatures", "draws", "samples", "chains", "budget", "seeds", "jobs", "ais", "port", "measures", "importance"))
+LONG = frozenset(
+    (
+        "epochs",
+        "steps",
+        "patience",
+        "temperatures",
+        "draws",
+        "samples",
+        "chains",
+        "budget",
+        "seeds",
+        "jobs",
+        "ais",
+        "port",
+        "measures",
+        "importance",
+    )
+)
 HUGE = ("1000000000000", "9" * 30)
-PATHS = ("", ".", "missing", "missing/out.npz", "x.npz", "x.png", "x.html", "x.csv", "x", "data", "pipe", "/dev/zero", "/dev/full", "/dev/null", "no\x00name",
-         "n" * 300 + ".npz", "\x1b[31m.npz", "br\udce9ken.npz", "~nobody/x.npz", "a/../x.npz", "link", "here/", "-", "--")  # fmt: skip
-WORDS = ("digits", "run", "mse", "all", "none", "auto", "cpu", "cuda", "cuda:99", "test", "train", "valid", "mean", "adam", "gaussian", "samples", "mlflow",
-         "tensorboard", "likelihood.sigma=0", "model.latent=1e9", "data.source=x", "network.hidden=[1000000,1000000]", "a=", "=", "seed=-1",
-         "training.steps=0", "likelihood.name=", "objective.beta=nan", "pictures.grid=[100000,100000]", "100000x100000", "8x8", "0x0", "-1x3", "1x1x1", "vae",
+PATHS = ("", ".", "missing", "missing/out.npz", "x.npz", "x.png", "x.html", "x.csv", "x", "data", "pipe",
+    "/dev/zero", "/dev/full", "/dev/null", "no\x00name",
+         "n" * 300 + ".npz", "\x1b[31m.npz", "br\udce9ken.npz", "~nobody/x.npz", "a/../x.npz", "link", "here/",
+         "-", "--")  # fmt: skip
+WORDS = ("digits", "run", "mse", "all", "none", "auto", "cpu", "cuda", "cuda:99", "test", "train", "valid",
+    "mean", "adam", "gaussian", "samples", "mlflow",
+         "tensorboard", "likelihood.sigma=0", "model.latent=1e9", "data.source=x",
+         "network.hidden=[1000000,1000000]", "a=", "=", "seed=-1",
+         "training.steps=0", "likelihood.name=", "objective.beta=nan", "pictures.grid=[100000,100000]",
+         "100000x100000", "8x8", "0x0", "-1x3", "1x1x1", "vae",
          "http://[", "\x1b]0;x\x07", SCRIPT, "0-9", "x,y,,", ",", "60s", "10m", "-5s", "1e99h")  # fmt: skip
 
 
@@ -28,7 +50,10 @@ def _config_case(rng: Random, originals: Originals) -> Case:
     """A file of settings, read; now and then trained by, for one step."""
     from latlas import config
 
-    base = config.to_toml(config.recipe(rng.choice(("vae", "vae", config.recipe_names()[rng.randrange(8)]))), comments=rng.random() < 0.3)
+    base = config.to_toml(
+        config.recipe(rng.choice(("vae", "vae", config.recipe_names()[rng.randrange(8)]))),
+        comments=rng.random() < 0.3,
+    )
     path = Path("my.toml")
     path.write_bytes(toml_damaged(base.encode(), rng))
     if rng.random() < 0.85:
@@ -37,8 +62,10 @@ def _config_case(rng: Random, originals: Originals) -> Case:
     def act() -> None:
         import latlas
 
-        latlas.train(originals.folder / "data.npz", config=path, out="new", steps=1, batch_size=16, limit=20, quick=True, quiet=True,
-                     settings={"pictures.draw": False, "training.budget": None} if "training.budget" in config.known_keys() else {"pictures.draw": False})  # fmt: skip
+        latlas.train(
+            originals.folder / "data.npz", config=path, out="new", steps=1, batch_size=16, limit=20, quick=True,
+            quiet=True, settings={"pictures.draw": False},
+        )  # fmt: skip
 
     return Case("settings damaged, then trained by", act)
 
@@ -50,7 +77,14 @@ def _study_case(rng: Random, originals: Originals) -> Case:
     text = STUDY.format(data="digits")
     if rng.random() < 0.2:
         values = "[" + ", ".join(map(str, range(60))) + "]"
-        keys = ("seed_", "objective.beta", "model.latent", "optimizer.lr", "training.batch_size", "optimizer.weight_decay")
+        keys = (
+            "seed_",
+            "objective.beta",
+            "model.latent",
+            "optimizer.lr",
+            "training.batch_size",
+            "optimizer.weight_decay",
+        )
         grid = "\n".join(f"{key} = {values}" for key in rng.sample(keys[1:], rng.randint(1, 5)))
         text = text.replace('likelihood.name = ["bernoulli"]', grid)
     else:
@@ -90,7 +124,7 @@ def _arguments_case(rng: Random, originals: Originals) -> Case:
     name = rng.choice(list(_commands()))
     known = _commands()[name]
     words = name.split()
-    (Path("run")).symlink_to(originals.run) if name in _READERS else __import__("shutil").copytree(originals.run, "run")
+    shutil.copytree(originals.run, "run")
     os.mkfifo("pipe")
     Path("link").symlink_to("missing")
     Path("data").mkdir()
@@ -98,25 +132,30 @@ def _arguments_case(rng: Random, originals: Originals) -> Case:
         if parameter.param_type_name == "argument" and (parameter.required or rng.random() < 0.4):
             usual = "run" if "run" in (parameter.name or "") else str(originals.folder / "data.npz")
             words.append(usual if rng.random() < 0.7 else _value(parameter, rng))
-    options = [p for p in known.params if p.param_type_name == "option" and p.name != "help" and p.name not in ("browser",)]
+    options = [
+        p
+        for p in known.params
+        if p.param_type_name == "option" and p.name != "help" and p.name not in ("browser",)
+    ]
     for parameter in rng.sample(options, min(len(options), rng.choice((0, 1, 1, 2, 3)))):
         words.append(parameter.opts[0])
         if not parameter.is_flag:
             words += [_value(parameter, rng) for _ in range(max(1, parameter.nargs))]
     if rng.random() < 0.05:
-        words.insert(rng.randrange(len(words) + 1), rng.choice(("--", "-", "--x", "-n", "--help", "\x1b[31m", "--quiet=1")))
+        words.insert(
+            rng.randrange(len(words) + 1),
+            rng.choice(("--", "-", "--x", "-n", "--help", "\x1b[31m", "--quiet=1")),
+        )
     words += _END.get(name, [])
     words = [word.replace("\0", "") for word in words]  # no system passes a zero byte
     return Case(" ".join(words)[:500], lambda: command(*words))
 
 
-_READERS = frozenset(("encode", "decode", "runs", "recipes show", "recipes list", "data list", "data info"))
 # What keeps a command short, whatever was asked for before.
-_END = {"train": ["--steps", "1", "--quick", "--limit", "20", "--out", "out-of-train"], "study": ["--dry-run"]}
-
-
-def _name_of(path: str) -> str:
-    return re.sub(r"\W", "-", path)
+_END = {
+    "train": ["--steps", "1", "--quick", "--limit", "20", "--out", "out-of-train"],
+    "study": ["--dry-run"],
+}
 
 
 KINDS = {
