@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -33,6 +34,7 @@ class Report:
     def __init__(self, total: int, folder: Path, seed: int) -> None:
         self.total, self.folder, self.seed = total, folder, seed
         self.counts: dict[str, Counter[str]] = defaultdict(Counter)
+        self.seconds: Counter[str] = Counter()
         self.faults: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
         self.slowest = self.largest = Verdict("", 0, FINE)
         self.start = self.shown = time.monotonic()
@@ -41,7 +43,9 @@ class Report:
     def add(self, verdict: Verdict, place: Path) -> None:
         """Takes a verdict; the files of its case lie at `place`."""
         self.done += 1
-        self.counts[verdict.kind.partition(",")[0]][verdict.what] += 1
+        kind = verdict.kind.partition(",")[0]
+        self.counts[kind][verdict.what] += 1
+        self.seconds[kind] += verdict.seconds
         self.slowest = max(self.slowest, verdict, key=lambda v: v.seconds)
         self.largest = max(self.largest, verdict, key=lambda v: v.taken)
         if verdict.faulty:
@@ -81,9 +85,9 @@ class Report:
     def table(self) -> str:
         """Counts by kind."""
         kinds = sorted({what for counts in self.counts.values() for what in counts} - {FINE, REFUSED})
-        head = ("kind", "cases", FINE, REFUSED, *kinds)
+        head = ("kind", "cases", FINE, REFUSED, *kinds, "seconds")
         rows = [
-            (name, sum(c.values()), c[FINE], c[REFUSED], *(c[k] for k in kinds))
+            (name, sum(c.values()), c[FINE], c[REFUSED], *(c[k] for k in kinds), round(self.seconds[name]))
             for name, c in self.counts.items()
         ]
         rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, len(head)))))  # type: ignore[misc]
@@ -146,6 +150,8 @@ def main() -> int:
     report = Report(len(cases), options.folder, options.seed)
     pool = Pool(kinds, options.seed, options.jobs, Originals(FOLDER, FIXTURE) if options.few else originals())
     report.start = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         pool.carried_out(cases, report.add)
     except KeyboardInterrupt:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
+import signal
 from pathlib import Path
 
 MOST_MEMORY = 2 * 2**30  # bytes that a case may take
@@ -33,6 +35,12 @@ def confine() -> None:
     """Lets this process have so much address space more that a case cannot take the machine's memory."""
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (_status("VmSize") + MOST_MEMORY + 2**30, hard))
+
+
+def ends_with_parent() -> None:
+    """Lets this process end with the one that started it, however that ends."""
+    set_signal_of_parents_death = 1
+    ctypes.CDLL(None).prctl(set_signal_of_parents_death, signal.SIGKILL)
 
 
 def processor_seconds(pid: int) -> float:

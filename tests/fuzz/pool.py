@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from .limits import MOST_SECONDS, processor_seconds, sleeps
+from .limits import MOST_SECONDS, ends_with_parent, processor_seconds, sleeps
 from .originals import Originals
 from .trial import Kind, Said, Verdict, run_case
 
@@ -65,6 +65,7 @@ def _warm() -> None:
 def _work(pipe: Connection, place: Path, kinds: Mapping[str, Kind], seed: int, originals: Originals) -> None:
     """Carries out the cases that come through the pipe, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ends_with_parent()
     handles = []
     for stream in (1, 2):
         handle = os.open(f"{place}.{stream}", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -81,7 +82,7 @@ def _work(pipe: Connection, place: Path, kinds: Mapping[str, Kind], seed: int, o
             kind, number = pipe.recv()
         except EOFError:
             os._exit(0)
-        started = time.monotonic()
+        started = time.process_time()
         try:
             verdict = run_case(kinds, kind, number, seed, place, originals, said).to_dict()
         except BaseException as error:  # a fault of the fuzzer's own
@@ -95,7 +96,7 @@ def _work(pipe: Connection, place: Path, kinds: Mapping[str, Kind], seed: int, o
                 place="fuzzer",
                 trace=traceback.format_exc(),
             ).to_dict()
-        pipe.send(verdict | {"seconds": time.monotonic() - started})
+        pipe.send(verdict | {"seconds": time.process_time() - started})
 
 
 class Pool:

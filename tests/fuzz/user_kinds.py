@@ -34,7 +34,7 @@ LONG = frozenset(
 )
 HUGE = ("1000000000000", "9" * 30)
 PATHS = ("", ".", "missing", "missing/out.npz", "x.npz", "x.png", "x.html", "x.csv", "x", "data", "pipe",
-    "/dev/zero", "/dev/full", "/dev/null", "no\x00name",
+    "no\x00name",
          "n" * 300 + ".npz", "\x1b[31m.npz", "br\udce9ken.npz", "~nobody/x.npz", "a/../x.npz", "link", "here/",
          "-", "--")  # fmt: skip
 WORDS = ("digits", "run", "mse", "all", "none", "auto", "cpu", "cuda", "cuda:99", "test", "train", "valid",
@@ -116,6 +116,9 @@ def _value(parameter: Any, rng: Random) -> str:
         return rng.choice(NUMBERS)
     if how < 0.36:
         return rng.choice(HUGE)
+    # Not where something is written: a device could be replaced by a file.
+    if how < 0.4 and parameter.param_type_name == "argument":
+        return "/dev/zero"
     return rng.choice(PATHS if how < 0.6 else WORDS)
 
 
