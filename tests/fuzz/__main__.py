@@ -123,8 +123,8 @@ def _hostile(options: argparse.Namespace) -> tuple[dict[str, Kind], list[tuple[s
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=500, help="how many, shared out among the kinds")
-    parser.add_argument("--kind", choices=KINDS, help="only cases of this kind")
-    parser.add_argument("--case", type=int, help="only this case of --kind")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="only cases of this kind; may be repeated")
+    parser.add_argument("--case", type=int, help="only the case of this number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
@@ -144,8 +144,8 @@ def main() -> int:
     if options.hostile:
         kinds, cases = _hostile(options)
     elif options.kind:
-        numbers = range(options.cases) if options.case is None else [options.case]
-        cases = [(options.kind, number) for number in numbers]
+        chosen = [case for case in cases if case[0] in options.kind]
+        cases = chosen if options.case is None else [(kind, options.case) for kind in options.kind]
     shutil.rmtree(options.folder, ignore_errors=True)
     report = Report(len(cases), options.folder, options.seed)
     pool = Pool(kinds, options.seed, options.jobs, Originals(FOLDER, FIXTURE) if options.few else originals())
