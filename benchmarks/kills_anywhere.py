@@ -29,7 +29,8 @@ from pathlib import Path
 import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path[:] = [at for at in sys.path if at != str(Path(__file__).resolve().parent)]  # a file beside this one is called as the package onnx
+# A file beside this one is called as the package onnx.
+sys.path[:] = [at for at in sys.path if at != str(Path(__file__).resolve().parent)]
 SMALL = ["--latent", "2", "--threads", "1", "--batch-size", "16", "--set", "network.hidden=[8]", "--set",
     "evaluation.diagnose=false", "--set",
          "evaluation.groups=[]"]  # fmt: skip

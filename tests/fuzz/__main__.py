@@ -123,7 +123,9 @@ def _hostile(options: argparse.Namespace) -> tuple[dict[str, Kind], list[tuple[s
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=500, help="how many, shared out among the kinds")
-    parser.add_argument("--kind", action="append", choices=KINDS, help="only cases of this kind; may be repeated")
+    parser.add_argument(
+        "--kind", action="append", choices=KINDS, help="only cases of this kind; may be repeated"
+    )
     parser.add_argument("--case", type=int, help="only the case of this number")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))

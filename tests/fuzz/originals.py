@@ -107,7 +107,8 @@ def _tiffs() -> dict[str, bytes]:
         "grey": encoded(grey, "TIFF"), "colour": encoded(colour, "TIFF", compression="tiff_lzw"),
         "packed": encoded(grey, "TIFF", compression="packbits"), "deflated": written(colour, photometric="rgb",
         compression="zlib"),
-        "deep": written(deep), "white": written(deep, photometric="miniswhite"), "pages": written(pixels(3)),
+        "deep": written(deep), "white": written(deep, photometric="miniswhite"), "pages": written(pixels(3),
+        photometric="minisblack"),
         "big": written(grey, bigtiff=True), "float": written(grey.astype(np.float32)), "order": written(deep,
         byteorder=">"),
     }  # fmt: skip

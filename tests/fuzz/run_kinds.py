@@ -47,11 +47,9 @@ def _explored(originals: Originals) -> None:
 
 
 def _snapshots(originals: Originals) -> dict[str, list[tuple[int, np.ndarray]]]:
-    from latlas import snapshots
     from latlas.runs import Run
 
     run = Run(Path("run"))
-    snapshots.labels(run)
     return {key: run.snapshots(key) for key in ("samples", "codes", "manifold")}
 
 
