@@ -138,7 +138,9 @@ def _arguments_case(rng: Random, originals: Originals) -> Case:
     options = [
         p
         for p in known.params
-        if p.param_type_name == "option" and p.name != "help" and p.name not in ("browser",)
+        if p.param_type_name == "option"
+        and p.name != "help"
+        and p.name not in ("browser", "onnx", "torch")  # those take seconds
     ]
     for parameter in rng.sample(options, min(len(options), rng.choice((0, 1, 1, 2, 3)))):
         words.append(parameter.opts[0])
