@@ -81,7 +81,8 @@ def linked(name: str, run: Path, other: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-    (other / name).parent.mkdir(exist_ok=True)
+    for folder in (path.parent, (other / name).parent):
+        folder.mkdir(exist_ok=True)
     path.symlink_to(other / name)
 
 
@@ -115,6 +116,7 @@ def endless(name: str, run: Path, other: Path) -> None:
 
 def huge(name: str, run: Path, other: Path) -> None:
     """A file of the run has three gigabytes, none of which are on the disk."""
+    (run / name).parent.mkdir(exist_ok=True)
     with (run / name).open("r+b" if (run / name).exists() else "wb") as stream:
         stream.truncate(3 * GIB)
 
@@ -411,7 +413,7 @@ def study_hostilities() -> dict[str, Spoil]:
     for what, text in (("a script", SCRIPT), ("an escape", ESCAPE), ("a formula", "=1+1")):
         found[f"{what} in study.json"] = partial(everywhere, text, "study.json")
     for key, value in (
-        ("runs", [{"folder": "../../outside"}]),
+        ("runs", [{"folder": "../elsewhere/outside"}]),
         ("runs", 3),
         ("budget", {"seconds": -1, "share": 1e9, "seeds": 10**9}),
         ("results", {"x": SCRIPT}),
@@ -463,7 +465,8 @@ def _case(
     base: str, spoil: Spoil, act: Callable[[Originals], Any], words: str, rng: Random, originals: Originals
 ) -> Case:
     run = Path(shutil.copytree(originals.run if base == "run" else originals.study, base))
-    other = Path("outside")
+    other = Path("elsewhere/outside")  # not beside it, where it would be a run of the same folder
+    other.parent.mkdir()
     outside(other, originals)
     if base == "study":
         for name in ("study.json", "study.html", "results.csv", "seeds.csv"):
