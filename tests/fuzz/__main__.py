@@ -23,6 +23,7 @@ from .originals import FOLDER, ROOT, Originals, originals
 from .pool import Pool
 from .trial import FINE, REFUSED, Kind, Verdict
 
+MANY = 15  # cases of a kind, of which some are fine
 KEPT = 3  # cases of one fault whose files are kept
 FIXTURE = ROOT / "tests" / "fixtures" / "run-of-format-1"
 EVERY = 5.0  # seconds between lines of progress
@@ -62,6 +63,11 @@ class Report:
                 flush=True,
             )
 
+    @property
+    def vacuous(self) -> list[str]:
+        """Kinds of which no case at all was fine."""
+        return [kind for kind, counts in self.counts.items() if counts.total() >= MANY and not counts[FINE]]
+
     def _again(self, verdict: Verdict) -> str:
         if verdict.kind not in KINDS:
             return f"python -m tests.fuzz --hostile --only {shlex.quote(verdict.kind)}"
@@ -99,7 +105,10 @@ class Report:
 
     def text(self) -> str:
         """Each fault once: how often, an example, and how to see it again."""
-        lines = []
+        lines = [
+            f"- of {kind} nothing was accepted: its cases test no more than a refusal"
+            for kind in self.vacuous
+        ]
         for (what, place), same in sorted(self.faults.items(), key=lambda pair: -len(pair[1])):
             first = min(same, key=lambda v: v.number)
             kinds = Counter(v.kind for v in same)
@@ -173,7 +182,7 @@ def main() -> int:
         print(f"files: {options.folder}")
     if options.report:
         options.report.write_text(f"{report.table()}\n\n{text or 'no faults'}\n", encoding="utf-8")
-    return int(bool(report.faults))
+    return int(bool(text))
 
 
 if __name__ == "__main__":
