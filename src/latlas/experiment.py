@@ -393,6 +393,8 @@ def _keep(session: Session, event: training.Event, selection: Selection) -> str:
     elif isinstance(event, training.EpochEnded):
         _end_epoch(session, event, selection)
         return selection.is_over(progress)
+    elif isinstance(event, training.Noted):
+        session.observer.note(event.text)
     else:
         runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
     return ""
