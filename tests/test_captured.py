@@ -107,7 +107,8 @@ class Kernels(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = func(*args, **(kwargs or {}))
-        self.calls.append((func, args, kwargs or {}, given))
+        if func.namespace != "profiler":  # marks that an optimiser sets for it
+            self.calls.append((func, args, kwargs or {}, given))
         return given
 
 
@@ -187,24 +188,13 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def test_replays_are_the_plain_steps_to_the_bit(on_cpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of every objective, prior, posterior, likelihood and augmentation; each third batch is a short one."""
-    for name in CAPTURED:
-        one, other = Training(name), Training(name)
-        on_cpu[0] = 0
-        rows = logged(one.to())
-        assert on_cpu[0] == 6, name
-        monkeypatch.setattr(captured, "DEVICES", ())
-        assert logged(other.to()) == rows, name
-        assert same(one.state, other.state), name
-        monkeypatch.setattr(captured, "DEVICES", ("cpu",))
-
-
 @pytest.mark.parametrize("name", CAPTURED)
 def test_nothing_is_left_to_python_in_a_graph(
     name: str, as_on_cuda: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Learning rate, beta, capacity, rows and noise are read from memory: a replay has the same arguments as before."""
+    """Learning rate, beta, capacity, rows and noise are read from memory: replays are the plain steps to the bit, with
+    every objective, prior, posterior, likelihood and augmentation. Each third batch is a short one.
+    """
     one, other = Training(name), Training(name)
     rows = logged(one.to())
     assert [graph.replays for graph in Graph.made] == [6]
@@ -214,9 +204,12 @@ def test_nothing_is_left_to_python_in_a_graph(
 
 
 def test_in_single_precision_too(on_cpu: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """There a replay calls the step with the same memory; each third batch is a short one, which is none."""
     for name in ("elbo", "beta", "moved", "vamp", "adam", "batch norm"):
         one, other = (Training(name, training__precision="float32") for _ in range(2))
+        on_cpu[0] = 0
         one.to()
+        assert on_cpu[0] == 6
         monkeypatch.setattr(captured, "DEVICES", ())
         other.to()
         monkeypatch.setattr(captured, "DEVICES", ("cpu",))
@@ -346,7 +339,7 @@ def test_asking_for_a_value_is_found_out() -> None:
 
 
 def test_rows_of_items_on_the_device_are_those_of_items_in_memory() -> None:
-    dataset = table_dataset()
+    dataset = table_dataset(np.random.default_rng(0).normal(size=(90, 5)))
     _, model = made(dataset)
     here, there = (batches(dataset, "train", model) for _ in range(2))
     there.reside()

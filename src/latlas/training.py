@@ -329,7 +329,7 @@ def _stepper(
         with mixed(model, half):
             p = model(inputs, target=x if target is None else target, generator=generator, **options)
         seen = p if share is None or not across else _whole(p, across, share, world)
-        loss = objective.loss(seen, beta, capacity)
+        loss = objective.loss(seen, beta, capacity)  # type: ignore[arg-type]  # a tensor does where it is captured
         optimizer.zero_grad()
         # The gradients of shares add up to the batch's: those of a mean have the weight of their items.
         (loss if share is None or across else share.weight * loss).backward()
