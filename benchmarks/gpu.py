@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from latlas import captured, config, training
-from latlas.build import build, item_of, objective_of, resolve, statistics as statistics_of
+from latlas.build import build, item_of, objective_of, resolve
+from latlas.build import statistics as statistics_of
 from latlas.data import Dataset, Scaling
 from latlas.data.batches import Batches
 from latlas.data.dataset import Split
@@ -67,7 +68,9 @@ def made(effort: Effort) -> Dataset:
     coarse = torch.rand(effort.images, 1, 7, 7, generator=torch.Generator().manual_seed(0))
     x = (255 * functional.interpolate(coarse, size=28, mode="bilinear").square()).byte().permute(0, 2, 3, 1)
     split = Split(x.contiguous().numpy(), None, np.arange(effort.images))
-    return Dataset("made", "made", "image", (1, 28, 28), False, Scaling("integer", (0.0,), (255.0,)), split, split, split)
+    return Dataset(
+        "made", "made", "image", (1, 28, 28), False, Scaling("integer", (0.0,), (255.0,)), split, split, split
+    )
 
 
 class Training:
@@ -133,7 +136,11 @@ def middle(values: list[float], digits: str = ",.0f") -> str:
 
 def mlp_speeds(effort: Effort, dataset: Dataset) -> list[str]:
     """A table of images per second of the MLP, by batch and by the way that a step is taken."""
-    lines = ["## MLP 784-400-20, images per second", "", "| batch | " + " | ".join(WAYS) + " | goal on an H100 |"]
+    lines = [
+        "## MLP 784-400-20, images per second",
+        "",
+        "| batch | " + " | ".join(WAYS) + " | goal on an H100 |",
+    ]
     lines.append("|---" * (len(WAYS) + 2) + "|")
     memory = []
     for batch in effort.batches:
@@ -176,9 +183,9 @@ def stacked(effort: Effort, dataset: Dataset) -> list[str]:
     return [
         "## Many seeds stacked",
         "",
-        f"{effort.stacked} seeds of the MLP at batch {batch} as batched products, captured: {many:,.0f} images per second"
-        f" in all, {many / one:.1f} times as many as one seed so. The goal on an H100 is 20 M. latlas does not train"
-        " seeds stacked; this measures whether it should.",
+        f"{effort.stacked} seeds of the MLP at batch {batch} as batched products, captured: {many:,.0f} images per"
+        f" second in all, {many / one:.1f} times as many as one seed so. The goal on an H100 is 20 M. latlas does not"
+        " train seeds stacked; this measures whether it should.",
         "",
     ]
 
@@ -261,8 +268,9 @@ def agreement(effort: Effort, dataset: Dataset) -> list[str]:
     pairs = list(zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True))
     apart = max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
     loss = abs(plain[-1] - replayed[-1])
-    lines = ["## Agreement", "", f"After {effort.steps} steps, captured against kernel by kernel: weights differ by"
-             f" {apart:.1e} of the largest of their tensor at most, the loss by {loss:.1e} nats of {plain[-1]:.1f}."]  # fmt: skip
+    text = f"After {effort.steps} steps, captured against kernel by kernel: weights differ by {apart:.1e} of the"
+    text += f" largest of their tensor at most, the loss by {loss:.1e} nats of {plain[-1]:.1f}."
+    lines = ["## Agreement", "", text]
     for way, settings in WAYS.items():
         whole, cut, again = (Training(effort, dataset, **{**MLP, **settings}) for _ in range(3))
         whole.to(effort.steps)
@@ -289,7 +297,9 @@ def about(effort: Effort) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1 or cpu")
     parser.add_argument("--quick", action="store_true", help="few steps and items: to see that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.md")

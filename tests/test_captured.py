@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import platform
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from helpers import CPU, batches, image_dataset, made, table_dataset
 from ranks import CASES, OWN
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from latlas import captured, training
 from latlas import config as configuration
@@ -22,8 +24,10 @@ from latlas.brought import bring
 from latlas.build import build, item_of, objective_of, resolve, statistics
 from latlas.data.batches import Batches
 from latlas.distributed import World
+from latlas.errors import InputError
+from latlas.machine import slow_precision
 from latlas.runs import Progress
-from latlas.settings import Config
+from latlas.settings import Config, TrainingConfig
 from latlas.training import Event, Logged, Noted
 
 QUICK = {"model__latent": 2, "network__hidden": (8,), "training__batch_size": 13, "training__log_every": 1,
@@ -250,7 +254,7 @@ def test_recording_changes_nothing(on_cpu: list[int]) -> None:
         before, generator = [tensor.clone() for tensor in run.state], torch.get_rng_state()
         noise = training.Noise(run.config, run.data)
         step = training._stepper(run.model, run.objective, run.optimizer, run.config)
-        training._taking(step, run.model, run.optimizer, run.config, run.data, noise)
+        assert list(training._taking(step, run.model, run.optimizer, run.config, run.data, noise)) == []
         after = run.state
         assert same(after[: len(before)], before)
         assert all(not tensor.any() for tensor in after[len(before) :])
@@ -331,6 +335,44 @@ def test_no_step_waits_for_the_device(name: str) -> None:
             assert step(x, numbers, noise.own, target).shape == (len(training.TERMS),)
 
 
+class Elsewhere(TorchDispatchMode):
+    """Notes the operations that give a tensor on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = func(*args, **(kwargs or {}))
+        if any(isinstance(x, Tensor) and x.device.type == "cpu" for x in tree_leaves(given)):
+            self.names.add(str(func))
+        return given
+
+
+# The prior is sampled on the generator's device, and there is no generator of the device that stands for a GPU here; an
+# objective of the tests makes a tensor on the CPU, and that device has no bfloat16.
+ON_META = [name for name in CAPTURED if name not in ("mixture, mmd", "own loss", "half")]
+
+
+@pytest.mark.parametrize("name", ON_META)
+def test_no_step_leaves_the_device(name: str) -> None:
+    """On the meta device, as on a GPU, tensors on the CPU do not mix with others, and no value can be asked for."""
+    run = Training(name, training__precision="float32")
+    noise = training.Noise(run.config, run.data)
+    run.model.to("meta")
+    assert run.data.resident is not None
+    run.data.resident, run.data.device = run.data.resident.to("meta"), torch.device("meta")
+    step = training._stepper(run.model, run.objective, run.optimizer, run.config)
+    run.optimizer.step = lambda: None  # type: ignore[method-assign]  # its fused kernel is of no such device
+    numbers = [torch.zeros((), device="meta") for _ in range(3)]
+    elsewhere = Elsewhere()
+    with elsewhere:
+        x, target = training.batch_of(run.data, torch.arange(13, device="meta"), run.config, noise)
+        terms = step(x, numbers, noise.own, target)
+    assert terms.device.type == "meta"
+    assert elsewhere.names <= {"aten.randn.generator", "aten.randint.generator"}
+
+
 def test_asking_for_a_value_is_found_out() -> None:
     with pytest.raises(AssertionError, match="waits for the device"), Waits():
         float(torch.ones(3).sum())
@@ -367,3 +409,17 @@ def test_networks_alone_compute_in_bfloat16() -> None:
     ends = [logged(one.to())[-1]["loss"] for one in (half, single)]
     assert ends[0] != ends[1]
     assert ends[0] == pytest.approx(ends[1], rel=0.02)
+
+
+def test_bfloat16_where_it_is_slow_or_without_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = TrainingConfig(precision="bfloat16")
+    for fast, notes in ((True, []), (False, ["float32 is faster"])):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+        said = slow_precision(half, CPU)
+        assert len(said) == len(notes)
+        assert all(note in text for note, text in zip(notes, said, strict=True))
+        assert slow_precision(TrainingConfig(), CPU) == []
+    settings = {"training.method": "pca", "training.precision": "bfloat16"}
+    with pytest.raises(InputError, match="takes no steps"):
+        configuration.override(configuration.recipe("linear-ae"), settings, "test")

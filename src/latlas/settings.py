@@ -474,6 +474,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
         config.training.snapshot_weights and config.training.method == "pca",
         "training.snapshot_weights: training.method = pca takes no steps and has no snapshots; leave it out",
     )
+    yield (
+        config.training.precision == "bfloat16" and config.training.method == "pca",
+        "training.precision = bfloat16: training.method = pca takes no steps, and steps alone are in it; leave it out",
+    )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (
         config.training.method == "pca" and parts != ("linear", "point", "reconstruction"),

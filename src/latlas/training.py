@@ -209,12 +209,9 @@ def train(
     Of the processes of a `world` each computes its share of every batch; all get the same events.
     """
     length, noise = plan(config, len(data), progress.start), Noise(config, data)
-    take, note = _taking(
-        _stepper(model, objective, optimizer, config, world), model, optimizer, config, data, noise
-    )
+    step_once = _stepper(model, objective, optimizer, config, world)
+    take = yield from _taking(step_once, model, optimizer, config, data, noise)
     meter, due = Meter(), snapshot_steps(config, length)
-    if note:
-        yield Noted(note)
     if progress.step == 0:
         yield SnapshotDue(0)
     while progress.step < length.steps:
@@ -272,8 +269,8 @@ def _taking(
     config: Config,
     data: Batches,
     noise: Noise,
-) -> tuple[captured.Take, str]:
-    """What takes a step on the items of given rows, captured where it can be; and a note where it should and cannot."""
+) -> Generator[Event, None, captured.Take]:
+    """What takes a step on the items of given rows, captured where it can be; says why where it should and cannot."""
 
     def take(rows: Rows, numbers: captured.Numbers) -> Tensor:
         x, target = batch_of(data, rows, config, noise)
@@ -284,15 +281,16 @@ def _taking(
             return take(rows, numbers)
 
     if config.training.capture == "off" or data.device.type not in captured.DEVICES:
-        return plain, ""
+        return plain
     why = _uncaptured(config, data, noise)
     if not why:
         try:
             items = min(len(data), config.training.batch_size)
-            return captured.Step(take, items, model, optimizer, noise.streams), ""
+            return captured.Step(take, items, model, optimizer, noise.streams)
         except captured.Unfit as error:
             why = str(error)
-    return plain, f"steps are taken kernel by kernel, and not as one graph: {why}"
+    yield Noted(f"steps are taken kernel by kernel, and not as one graph: {why}")
+    return plain
 
 
 def _uncaptured(config: Config, data: Batches, noise: Noise) -> str:

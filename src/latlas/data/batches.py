@@ -83,7 +83,8 @@ class Batches:
     def __call__(self, rows: Rows) -> torch.Tensor:
         """The given rows, in the given order."""
         if self.resident is not None:
-            x = self.resident[torch.as_tensor(rows, device=self.device)]
+            there = torch.from_numpy(rows).to(self.device) if isinstance(rows, np.ndarray) else rows
+            x = self.resident.index_select(0, there)
         else:
             assert isinstance(rows, np.ndarray)
             x = self._read(rows).to(self.device, non_blocking=True)
