@@ -42,7 +42,6 @@ WAYS = {
     "captured": {"training.capture": "on"},
     "captured, bfloat16": {"training.capture": "on", "training.precision": "bfloat16"},
 }
-WARM_UP, LOOK = 60, 50  # steps before the clock starts, and between two looks at it
 
 
 @dataclass
@@ -52,6 +51,8 @@ class Effort:
     device: torch.device
     images: int = 60_000
     batches: tuple[int, ...] = (128, 1024, 10_000)
+    conv_batch: int = 100  # the tutorial's
+    look: int = 50  # steps between two looks at the clock, which starts after 100
     repetitions: int = 3
     seconds: float = 3.0
     steps: int = 200  # of what is compared
@@ -109,13 +110,13 @@ class Training:
         marks: list[tuple[float, int]] = []
 
         def stop() -> bool:
-            if self.progress.step < WARM_UP or self.progress.step % LOOK:
+            if self.progress.step < 2 * self.effort.look or self.progress.step % self.effort.look:
                 return False
-            late = marks and time.perf_counter() - marks[0][0] > self.effort.seconds
+            late = bool(marks) and time.perf_counter() - marks[0][0] > self.effort.seconds
             if late or not marks:
                 self.effort.wait()
                 marks.append((time.perf_counter(), self.progress.step))
-            return bool(late)
+            return late
 
         self.until(stop)
         (start, first), (end, last) = marks
@@ -174,7 +175,7 @@ def stacked(effort: Effort, dataset: Dataset) -> list[str]:
         effort.wait()
         start, steps = time.perf_counter(), 0
         while time.perf_counter() - start < effort.seconds:
-            for _ in range(LOOK if device.type == "cuda" else 1):
+            for _ in range(effort.look):
                 replay()
                 steps += 1
             effort.wait()
@@ -234,26 +235,28 @@ def recorded(step: Callable[[], None], device: torch.device) -> Callable[[], Non
 def convolutional(effort: Effort, dataset: Dataset) -> list[str]:
     """The tutorial's convolutional network against the time that its kernels take one after the other."""
     speeds: dict[str, list[float]] = {way: [] for way in WAYS}
+    batch = {"training.batch_size": effort.conv_batch}
     for _ in range(effort.repetitions):
         for way, settings in WAYS.items():
-            speeds[way].append(Training(effort, dataset, "fashion-vae", **settings).speed())
-    lines = ["## Convolutional network of fashion-vae, batch 100", ""]
+            speeds[way].append(Training(effort, dataset, "fashion-vae", **settings, **batch).speed())
+    lines = [f"## Convolutional network of fashion-vae, batch {effort.conv_batch}", ""]
     lines += ["| | images per second | time of a step over that of its kernels |", "|---|---|---|"]
     for way, settings in WAYS.items():
-        plainly = {**settings, "training.capture": "off"}
+        plainly = {**settings, **batch, "training.capture": "off"}
         kernels = kernel_seconds(Training(effort, dataset, "fashion-vae", **plainly))
-        ratio = 100 / statistics.median(speeds[way]) / kernels
+        ratio = effort.conv_batch / statistics.median(speeds[way]) / kernels
         lines.append(f"| {way} | {middle(speeds[way])} | {ratio:.2f} |")
     return [*lines, "", "The goal is at most 2 in the last column.", ""]
 
 
-def kernel_seconds(run: Training, steps: int = 20) -> float:
+def kernel_seconds(run: Training) -> float:
     """How long the kernels of a step take, by torch's profiler."""
-    run.to(10)
+    steps = run.effort.steps // 10
+    run.to(steps)
     cuda = run.effort.device.type == "cuda"
     kind = torch.profiler.ProfilerActivity.CUDA if cuda else torch.profiler.ProfilerActivity.CPU
     with torch.profiler.profile(activities=[kind]) as profile:
-        run.to(10 + steps)
+        run.to(2 * steps)
         run.effort.wait()
     device = torch.autograd.DeviceType.CUDA if cuda else torch.autograd.DeviceType.CPU
     events = [event for event in profile.events() if event.device_type == device]
@@ -265,10 +268,12 @@ def agreement(effort: Effort, dataset: Dataset) -> list[str]:
     """How far captured steps and plain ones come apart, and whether a captured run goes on to the bit."""
     runs = [Training(effort, dataset, **{**MLP, **settings}) for settings in list(WAYS.values())[:2]]
     plain, replayed = (run.to(effort.steps) for run in runs)
-    pairs = list(zip(runs[0].model.parameters(), runs[1].model.parameters(), strict=True))
+    pairs = list(zip(*(run.model.state_dict().values() for run in runs), strict=True))
     apart = max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs)
     loss = abs(plain[-1] - replayed[-1])
-    text = f"After {effort.steps} steps, captured against kernel by kernel: weights differ by {apart:.1e} of the"
+    text = (
+        f"After {effort.steps} steps, captured against kernel by kernel: weights differ by {apart:.1e} of the"
+    )
     text += f" largest of their tensor at most, the loss by {loss:.1e} nats of {plain[-1]:.1f}."
     lines = ["## Agreement", "", text]
     for way, settings in WAYS.items():
@@ -296,14 +301,14 @@ def about(effort: Effort) -> list[str]:
     ]
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1 or cpu")
     parser.add_argument("--quick", action="store_true", help="few steps and items: to see that it runs")
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu.md")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     effort = Effort(torch.device(options.device))
     if effort.device.type == "cuda" and not torch.cuda.is_available():
         print("there is no CUDA device here; --device cpu --quick runs the same code small", file=sys.stderr)
@@ -311,9 +316,8 @@ def main() -> int:
     if effort.device.type == "cuda":
         torch.cuda.set_device(effort.device)
     if options.quick:
-        effort = Effort(effort.device, 300, (16,), 1, 0.01, 40, 2)
-    if effort.device.type == "cpu":
-        captured.DEVICES = ("cpu",)
+        effort = Effort(effort.device, 100, (16,), 16, 2, repetitions=1, seconds=0.01, steps=20, stacked=2)
+    captured.DEVICES = (effort.device.type,)
     dataset, start = made(effort), time.perf_counter()
     lines = about(effort)
     for part in (mlp_speeds, convolutional, stacked, agreement):

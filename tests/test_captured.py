@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import platform
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -423,3 +426,32 @@ def test_bfloat16_where_it_is_slow_or_without_meaning(monkeypatch: pytest.Monkey
     settings = {"training.method": "pca", "training.precision": "bfloat16"}
     with pytest.raises(InputError, match="takes no steps"):
         configuration.override(configuration.recipe("linear-ae"), settings, "test")
+
+
+def benchmark() -> Any:
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "gpu.py"
+    spec = importlib.util.spec_from_file_location("gpu", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gpu"] = module  # where its dataclasses look for their module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_the_benchmark_says_where_there_is_no_gpu(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert benchmark().main(["--out", str(tmp_path / "gpu.md")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs_small_on_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captured, "DEVICES", captured.DEVICES)
+    out = tmp_path / "gpu.md"
+    assert benchmark().main(["--device", "cpu", "--quick", "--out", str(out)]) == 0
+    text = out.read_text("utf-8")
+    assert text.count("the same bits") == 3
+    assert "differ by 0.0e+00" in text
+    assert "kernel by kernel, and not" not in text
