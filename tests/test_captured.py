@@ -190,6 +190,7 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(captured, "DEVICES", ("cpu",))
+    monkeypatch.setattr(training, "ASKED", ())
     monkeypatch.setattr(captured, "_is_gpu", lambda device: True)
     monkeypatch.setattr(Graph, "made", [])
     return said
@@ -326,7 +327,8 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", CAPTURED)
-def test_no_step_waits_for_the_device(name: str) -> None:
+def test_no_step_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ASKED", ())
     run = Training(name)
     noise = training.Noise(run.config, run.data)
     step = training._stepper(run.model, run.objective, run.optimizer, run.config)

@@ -153,6 +153,9 @@ class Noted:
 
 Event = Logged | EpochEnded | SnapshotDue | Skipped | SetBack | Stopped | Noted
 
+ASKED = (
+    "cpu",
+)  # kinds of devices that may be asked for a number: there it costs less than a pass over the gradients
 REPEATED, WITHIN = 3, 100  # so many skipped steps within so many steps are a setback
 SETBACKS = 3  # after so many, the next one ends training
 
@@ -351,7 +354,7 @@ def _update(
     buffers: list[tuple[Tensor, Tensor]],
 ) -> None:
     """Takes the optimiser's step where loss and norm of the gradient are finite; else buffers get their old values."""
-    if norm.device.type == "cpu":  # asking costs nothing here, and a pass over the gradients does
+    if norm.device.type in ASKED:
         if not math.isfinite(0 * loss.item() + 0 * norm.item()):
             for buffer, old in buffers:
                 buffer.copy_(old)
