@@ -48,6 +48,7 @@ LAYERS = {
     "machine": "device, threads, memory and signals",
     "weights": "tensors by name, as safetensors files",
     "runs": "the run folder: configuration, log, checkpoints",
+    "captured": "a training step that is recorded once and replayed",
     "training": "the only training loop; draws and prints nothing",
     "continuing": "runs that are trained further, or start from the weights of another",
     "metrics": "numbers of a model on items: ELBO, log p(x), codes, reconstruction, samples, beside PCA",
