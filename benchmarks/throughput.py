@@ -85,9 +85,9 @@ def ours(task_name: str) -> tuple[int, float]:
 
     from latlas import config, training
     from latlas.build import build, item_of, objective_of, resolve, statistics
+    from latlas.checkpoints import Progress
     from latlas.data.batches import Batches
     from latlas.machine import prepare
-    from latlas.runs import Progress
 
     task, data = TASKS[task_name], fashion_mnist()
     same = {"data.validation": 0.0, "training.batch_size": task.batch_size, "optimizer.lr": task.lr}

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import tomlkit
 from pydantic import BaseModel, ValidationError
 
+from latlas import reading
 from latlas.errors import InputError, unknown
 from latlas.files import refuse_special
 from latlas.settings import Config, OwnConfig
@@ -129,15 +130,23 @@ def read(path: Path, base: Config | None = None) -> Config:
     """
     refuse_special(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = reading.toml_values(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such configuration file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     # TOML has no null: a complete file, which names its recipe, leaves out the keys that were left to the data.
     if base is None or "recipe" in values:
         return parse(values, str(path))
     return override(base, dotted(values), str(path))
+
+
+def read_kept(folder: Path, name: str) -> Config:
+    """The configuration in a file of a run's folder, which is complete.
+
+    Raises InputError as `reading.content` and `parse` do.
+    """
+    return parse(reading.toml(folder, name), str(folder / name))
 
 
 def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

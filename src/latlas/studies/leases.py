@@ -19,7 +19,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from latlas.errors import LatlasError
+from latlas import reading
+from latlas.errors import InputError, LatlasError
+from latlas.formats import Count, Stored, Text
 
 try:
     import fcntl
@@ -27,12 +29,25 @@ except ImportError:  # not on Windows; there every owner is judged by its signs 
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".leases"
+MOST_OF_A_NOTE = 2**20  # bytes
 FAILED = ".failed"  # the ending of a note on a run that failed
 BEAT = 2.0  # seconds between two signs of life
 EXPIRES = 180.0  # seconds without one, after which an owner that cannot be asked counts as dead
 _ROOM = 1024  # bytes of a lease, so that one write replaces all of it
 
 State = Literal["held", "dead", "released"]
+
+
+class _Written(Stored):
+    """What a lease says."""
+
+    machine: Text = ""
+    host: Text = ""
+    pid: Count = 0
+    locked: bool = False
+    released: bool = False
+    done: Count = 0
+    total: Count = 0
 
 
 @dataclass(frozen=True)
@@ -157,8 +172,10 @@ def _newest(folder: Path) -> dict[str, int]:
 def _seen(file: Path) -> Seen:
     values: dict[str, Any] = {}
     try:
-        with contextlib.suppress(ValueError):  # it is being written this moment
-            values = json.loads(file.read_text(encoding="utf-8"))
+        if not file.exists():
+            return Seen("released")
+        with contextlib.suppress(InputError):  # it is being written this moment, or is none
+            values = reading.json_of(_Written, file.parent.parent, f"{FOLDER}/{file.name}")
         living = not values.get("released") and _lives(file, values)
     except FileNotFoundError:
         return Seen("released")
@@ -212,9 +229,10 @@ def failures(out: Path, since: float = 0.0) -> dict[str, str]:
     """Why runs failed, by name; only of failures after the time `since`."""
     found: dict[str, str] = {}
     for path in sorted((out / FOLDER).glob(f"*{FAILED}")):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, InputError):  # it was removed, or is no such note
             if path.stat().st_mtime >= since:
-                found[path.name.removesuffix(FAILED)] = path.read_text(encoding="utf-8", errors="replace")
+                said = reading.content(out, f"{FOLDER}/{path.name}", MOST_OF_A_NOTE)
+                found[path.name.removesuffix(FAILED)] = said.decode("utf-8", "replace")
     return found
 
 
