@@ -1,15 +1,15 @@
-"""Checkpoints of a run: weights, the optimiser's state and how far training is; and what is whole beside damaged ones."""
+"""Checkpoints: weights, the optimiser's state and how far training is; and what is whole beside a damaged one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import pydantic
 import torch
-from pydantic import ConfigDict, Field, create_model
 
 from latlas import reading
 from latlas.errors import InputError, LatlasError
@@ -24,7 +24,7 @@ STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside 
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 NEWEST = (LAST, STOPPED)
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, each as its parameter is
-Seconds = Annotated[Number, Field(ge=0)]
+Seconds = Annotated[Number, pydantic.Field(ge=0)]
 
 
 @dataclass
@@ -53,16 +53,15 @@ class Progress:
     earlier_setbacks: Count = 0
 
 
-_STORED: Any = create_model(
-    "Progress",
-    __config__=ConfigDict(strict=True, extra="forbid"),
-    **{
-        one.name: (
-            get_type_hints(Progress, include_extras=True)[one.name],
-            Field(default_factory=one.default_factory) if one.default is MISSING else one.default,
-        )
-        for one in fields(Progress)
-    },
+def _field(one: Field[Any]) -> Any:
+    made: Any = one.default_factory
+    default = pydantic.Field(default_factory=made) if one.default is MISSING else one.default
+    return get_type_hints(Progress, include_extras=True)[one.name], default
+
+
+_FIELDS: dict[str, Any] = {one.name: _field(one) for one in fields(Progress)}
+_STORED = pydantic.create_model(
+    "Progress", __config__=pydantic.ConfigDict(strict=True, extra="forbid"), **_FIELDS
 )
 
 

@@ -39,10 +39,7 @@ MOST_OF_A_LINE = 2**20  # bytes of a row of a log
 MOST_PIXELS = 2**26  # of a picture
 DEEPEST = 32  # objects and lists inside each other; latlas writes no more than 8
 MOST_DIGITS = 400  # of a number: the largest float has 309
-UNPACKED, RATIO = (
-    2**26,
-    100,
-)  # bytes that may be unpacked from a few, and what more is a multiple of its packed size at most
+UNPACKED, RATIO = 2**22, 100  # bytes that few may unpack to; more are so many times the packed ones at most
 PICTURES = ("PNG", "WEBP", "GIF")  # the formats of a run's pictures: no other reader is ever started
 REMOVE = "remove it"
 
@@ -139,8 +136,8 @@ def text(folder: Path, name: str) -> str:
 
 
 def check_writable(folder: Path, names: Iterable[str]) -> None:
-    """Raises InputError where one of these files or folders, or what lies in it, is a link out of the folder, or neither a
-    file nor a folder.
+    """Raises InputError where one of these files or folders, or what lies in it, is a link out of the folder, or
+    neither a file nor a folder.
 
     Files that are renamed into their place need no check: they replace a link.
     """
@@ -318,7 +315,7 @@ def rows(folder: Path, name: str, shape: type[BaseModel], remedy: str) -> list[d
 
 @dataclass(frozen=True)
 class Expected:
-    """What an array has to be: of one of these `kinds` of NumPy's, as "iu", and this shape, where None is any number."""
+    """What an array has to be: of one of these `kinds` of NumPy's, as "iu", and of this shape; None is any number."""
 
     kinds: str
     shape: tuple[int | None, ...]

@@ -24,6 +24,7 @@ from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
 from latlas.data.load import Item
 from latlas.data.options import MEMORY
+from latlas.data.room import LARGEST_SHARE, free_memory
 from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder
@@ -31,6 +32,7 @@ from latlas.models import Model
 from latlas.progress import OnProgress
 from latlas.reading import Expected
 from latlas.settings import Config, OwnConfig
+from latlas.text import size
 from latlas.weights import Allowance, declared, load_weights, read_tensors
 
 ROOT = Path("runs")
@@ -163,6 +165,7 @@ class Run:
         decoded plane.
         """
         found: list[tuple[int, np.ndarray]] = []
+        taken = 0
         expected = _snapshot_shapes(self.item)[key]
         for step, path in self.snapshot_files():
             array = reading.arrays(self.path, f"snapshots/{path.name}", {key: expected}).get(key)
@@ -173,6 +176,11 @@ class Run:
                     f"{key} of shape {array.shape}, and those of step {found[0][0]:,} are {found[0][1].shape}"
                 )
                 raise InputError(f"{path}: damaged: {shapes}; {reading.REMOVE}")
+            taken += array.nbytes
+            if taken > LARGEST_SHARE * free_memory():
+                raise InputError(
+                    f"{path.parent}: {key} take {size(taken)} and more, too much for the free memory"
+                )
             found.append((step, array))
         return found
 
@@ -246,8 +254,8 @@ def described_model(
 ) -> Model:
     """The model that a JSON file of a folder describes, on the CPU, with the weights of a safetensors file.
 
-    It is `read` by that function. Nothing is allocated that the weights do not fill. Raises InputError if one of them is missing or damaged, or the
-    two do not fit together.
+    It is `read` by that function. Nothing is allocated that the weights do not fill. Raises InputError if one of them
+    is missing or damaged, or the two do not fit together.
     """
     description = reading.json_of(formats.Description, folder, about, REBUILT)
     with _allowance(folder, about, weights):

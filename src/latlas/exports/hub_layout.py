@@ -81,8 +81,8 @@ def read(folder: Path, brought: Brought = NOTHING) -> Model:
 
 
 def _kept(folder: Path) -> tuple[Path, str, str]:
-    """The folder that holds the files, and their names in it: in the hub's own cache those in snapshots/COMMIT are links to
-    what lies elsewhere in the folder two above.
+    """The folder that holds the files, and their names in it: in the hub's own cache those in snapshots/COMMIT are
+    links to what lies elsewhere in the folder two above.
     """
     if folder.parent.name != "snapshots":
         return folder, CONFIG, WEIGHTS

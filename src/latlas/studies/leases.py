@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from latlas import reading
 from latlas.errors import InputError, LatlasError
@@ -170,24 +170,24 @@ def _newest(folder: Path) -> dict[str, int]:
 
 
 def _seen(file: Path) -> Seen:
-    values: dict[str, Any] = {}
+    said = _Written()
     try:
         if not file.exists():
             return Seen("released")
         with contextlib.suppress(InputError):  # it is being written this moment, or is none
-            values = reading.json_of(_Written, file.parent.parent, f"{FOLDER}/{file.name}")
-        living = not values.get("released") and _lives(file, values)
+            text = reading.content(file.parent.parent, f"{FOLDER}/{file.name}", MOST_OF_A_NOTE)
+            said = reading.validated(_Written, reading.parsed(text, str(file)), str(file))
+        living = not said.released and _lives(file, said)
     except FileNotFoundError:
         return Seen("released")
-    state: State = "released" if values.get("released") else "held" if living else "dead"
-    own = values.get("machine") == machine_name()
-    progress = values.get("done", 0), values.get("total", 0)
-    return Seen(state, values.get("pid", 0) if own else 0, values.get("host", ""), *progress)
+    state: State = "released" if said.released else "held" if living else "dead"
+    own = said.machine == machine_name()
+    return Seen(state, said.pid if own else 0, said.host, said.done, said.total)
 
 
-def _lives(file: Path, values: dict[str, Any]) -> bool:
+def _lives(file: Path, said: _Written) -> bool:
     """Whether the owner of a lease lives: on this machine its lock tells, elsewhere its last sign of life."""
-    if fcntl is not None and values.get("locked") and values.get("machine") == machine_name():
+    if fcntl is not None and said.locked and said.machine == machine_name():
         with file.open("rb") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
