@@ -130,10 +130,10 @@ def read(path: Path, base: Config | None = None) -> Config:
     """
     refuse_special(path)
     try:
-        values = reading.toml_values(path.read_text(encoding="utf-8"), str(path))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such configuration file") from None
-    except (UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     # TOML has no null: a complete file, which names its recipe, leaves out the keys that were left to the data.
     if base is None or "recipe" in values:

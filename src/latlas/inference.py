@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from latlas import animation, densities, figures, reading
+from latlas import animation, densities, figures
 from latlas.build import has_prior
 from latlas.data import DataOptions, Dataset, Split, as_source, load_items
 from latlas.data.binarise import settled
@@ -201,17 +201,26 @@ def read_codes(path: Path) -> np.ndarray:
     Raises InputError for anything else.
     """
     refuse_special(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    found = reading.first_array(path, ("mean", "z"), "codes")
-    if found.ndim != 2 or found.dtype.kind not in "fiu":
+    try:
+        loaded = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        reason = "not NumPy's format, or Python objects" if "pickle" in str(error) else error
+        raise InputError(f"{path}: cannot be read as .npy or .npz ({reason})") from None
+    if not isinstance(loaded, np.ndarray):
+        key = next((k for k in ("mean", "z") if k in loaded), None)
+        if key is None:
+            raise InputError(f"{path}: has {', '.join(loaded) or 'nothing'}; expected codes named mean or z")
+        loaded = loaded[key]
+    if loaded.ndim != 2 or not np.issubdtype(loaded.dtype, np.number) or np.iscomplexobj(loaded):
         raise InputError(
-            f"{path}: codes of shape {found.shape} and type {found.dtype}; expected real numbers (N, D)"
+            f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"
         )
-    if not np.isfinite(found).all():
-        row = int(np.argmin(np.isfinite(found).all(axis=1)))
+    if not np.isfinite(loaded).all():
+        row = int(np.argmin(np.isfinite(loaded).all(axis=1)))
         raise InputError(f"{path}: the code in row {row:,} is not finite; leave that row out")
-    return found
+    return loaded
 
 
 def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:

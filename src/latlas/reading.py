@@ -17,7 +17,7 @@ import struct
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -335,71 +335,35 @@ class Expected:
 
 
 def arrays(
-    folder: Path, name: str, expected: Mapping[str, Expected | None], remedy: str = REMOVE
+    folder: Path, name: str, expected: Mapping[str, Expected], remedy: str = REMOVE
 ) -> dict[str, np.ndarray]:
     """The arrays of these names in an .npz file of a folder, those that it has; no other one is unpacked.
-
-    Raises InputError as `arrays_in` does.
-    """
-    with opened(folder, name) as stream:
-        return arrays_in(stream, str(folder / name), expected, remedy)
-
-
-def arrays_in(
-    stream: BinaryIO, where: str, expected: Mapping[str, Expected | None], remedy: str = REMOVE
-) -> dict[str, np.ndarray]:
-    """The arrays of these names in an open .npz file, those that it has; None expects any numbers.
 
     Raises InputError where it is no such file, or one of them is no array of the shape and type that are expected, or
     says that it is larger than it is; that is seen before it is unpacked.
     """
     try:
-        with zipfile.ZipFile(stream) as archive:
+        with opened(folder, name) as stream, zipfile.ZipFile(stream) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            return {
-                key: _member(archive, members[key], wanted)
-                for key, wanted in expected.items()
-                if key in members
-            }
+            found = {key: members[key] for key in expected if key in members}
+            return {key: _member(archive, info, expected[key]) for key, info in found.items()}
     except _ARRAY_ERRORS as error:
         said = f" ({error})" if isinstance(error, _Unfit) else ""
-        raise InputError(f"{where}: damaged, or not written by latlas{said}; {remedy}") from None
-
-
-def first_array(path: Path, names: Sequence[str], what: str) -> np.ndarray:
-    """The array of an .npy file, or the first one of these names in an .npz file, which a person has named.
-
-    Raises InputError as `arrays_in` does, and for a file without any of them.
-    """
-    with opened(path.resolve().parent, path.resolve().name) as stream:
-        begins = stream.read(4)
-        stream.seek(0)
-        try:
-            if not begins.startswith(b"PK"):
-                return array_in(stream, what, os.fstat(stream.fileno()).st_size, None)
-            with zipfile.ZipFile(stream) as archive:
-                there = [info.filename.removesuffix(".npy") for info in archive.infolist()]
-        except _ARRAY_ERRORS as error:
-            raise InputError(f"{path}: cannot be read as .npy or .npz ({_reason(error)})") from None
-        name = next((name for name in names if name in there), None)
-        if name is None:
-            known = ", ".join(map(shown, there[:8])) or "nothing"
-            raise InputError(f"{path}: has {known}; expected {what} named {' or '.join(names)}")
-        return arrays_in(stream, str(path), {name: None}, f"expected {what}")[name]
+        raise InputError(f"{folder / name}: damaged, or not written by latlas{said}; {remedy}") from None
 
 
 class _Unfit(ValueError):
     """An array that is none, or another than is expected."""
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, expected: Expected | None) -> np.ndarray:
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, expected: Expected) -> np.ndarray:
     if info.file_size > max(UNPACKED, RATIO * info.compress_size):
         raise _Unfit(f"{info.filename} would unpack {size(info.compress_size)} to {size(info.file_size)}")
     with archive.open(info) as member:
-        return array_in(member, info.filename.removesuffix(".npy"), info.file_size, expected)
+        return _array(member, info.filename.removesuffix(".npy"), info.file_size, expected)
 
 
-def array_in(stream: Any, name: str, there: int, expected: Expected | None) -> np.ndarray:
+def _array(stream: Any, name: str, there: int, expected: Expected) -> np.ndarray:
     """The array of a stream in NumPy's format that has so many bytes.
 
     Raises ValueError, as NumPy does, and for another array than is expected.
@@ -411,9 +375,8 @@ def array_in(stream: Any, name: str, there: int, expected: Expected | None) -> n
         raise _Unfit(f"{name} is of NumPy's format {kind[0]}.{kind[1]}, not 1.0 or 2.0")
     header = np.lib.format.read_array_header_1_0 if kind == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = header(stream)
-    if dtype.kind not in "fiub" or (expected is not None and not expected.fits(dtype, shape)):
-        wanted = "numbers" if expected is None else str(expected)
-        raise _Unfit(f"{name} is {dtype} of shape {shape}"[:120] + f"; expected {wanted}")
+    if not expected.fits(dtype, shape):
+        raise _Unfit(f"{name} is {dtype} of shape {shape}"[:120] + f"; expected {expected}")
     bytes_ = math.prod(shape) * dtype.itemsize
     if stream.tell() + bytes_ != there:
         raise _Unfit(
