@@ -39,6 +39,7 @@ ROOT = Path("runs")
 # In a row of the log: where it stands and its groups of numbers, and what there is of training.
 PLACE = ("kind", "step", "epoch", "train", "valid")
 TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz", "elbo")
+MENDED = "mend it by hand, or train the run again"
 REBUILT = "nothing else describes the model: train it again"
 Tensors = tuple[dict[str, torch.Tensor], dict[str, str]]
 # What of a run's folder is opened by its name to be written, or has files written into it.
@@ -76,7 +77,7 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """run.json: versions, machine, threads and data."""
-        return reading.json_of(formats.About, self.path, "run.json")
+        return reading.json_of(formats.About, self.path, "run.json", MENDED)
 
     @property
     def metrics(self) -> dict[str, Any]:
