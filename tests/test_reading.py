@@ -349,6 +349,7 @@ def bomb(shape: tuple[int, ...] = (2**14, 2**14), dtype: str = "<f4", there: int
     [
         (npz(codes=np.zeros((180, 2))[:, :, None]), "expected floats of shape"),
         (npz(codes=np.zeros((180, 2), "c16")), "expected floats"),
+        (npz(codes=np.zeros((180, 3), "f4")), r"expected floats of shape \(N, 2\)"),
         (npz(codes=np.array(["a"])), "expected floats"),
         (npz(codes=np.array([{}], dtype=object)), "damaged, or not written by latlas"),
         (npz(codes=np.zeros((3, 2), "f4")), "are "),
@@ -369,6 +370,12 @@ def test_a_bomb_is_not_unpacked_and_an_array_that_is_not_asked_for_is_left_alone
     with pytest.raises(InputError, match=r"codes\.npy would unpack .* kB to 33\.6 MB"):
         run.snapshots("codes")
     assert len(run.snapshots("samples")) == 3
+
+
+def test_other_names_are_no_snapshots(run: Run) -> None:
+    for name in ("²", "1" * 30, "-1", "x"):
+        (run.path / "snapshots" / f"{name}.npz").write_bytes(b"rubbish")
+    assert [step for step, _ in run.snapshot_files()] == [0, 30, 60]
 
 
 def test_labels_of_other_classes_are_refused(run: Run) -> None:
@@ -468,6 +475,16 @@ def test_damaged_weights_are_written_again_from_the_best_checkpoint(saved: Run) 
     (saved.path / WEIGHTS).unlink()
     checkpoints.restore_weights(saved.path)
     assert (saved.path / WEIGHTS).read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, LAST])
+def test_a_damaged_header_says_it_too(saved: Run, name: str) -> None:
+    content = bytearray((saved.path / name).read_bytes())
+    content[12] ^= 255
+    (saved.path / name).write_bytes(content)
+    said = rf"{Path(name).name}: damaged or not a safetensors file: header: .*best\.safetensors"
+    with pytest.raises(InputError, match=said):
+        saved.model() if name == WEIGHTS else restored(saved)
 
 
 def test_a_checkpoint_of_a_stopped_run_gives_way_to_the_last_whole_epoch(saved: Run) -> None:

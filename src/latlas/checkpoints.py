@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -16,7 +17,7 @@ from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic, write_json
 from latlas.formats import Count, Number, Text
 from latlas.models import Model
-from latlas.weights import load_weights, metadata, read_tensors, tensors_in, to_bytes
+from latlas.weights import Damaged, load_weights, metadata, read_tensors, tensors_in, to_bytes
 
 WEIGHTS = "model.safetensors"
 LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
@@ -142,8 +143,8 @@ def load(folder: Path, name: str, model: Model, optimizer: torch.optim.Optimizer
 
     Raises InputError if the file is damaged, with what is whole and how to go on, or does not fit.
     """
-    tensors, about = read(folder, name)
-    return _into(model, optimizer, tensors, about, folder / name)
+    with rescuing(folder, name):
+        return _into(model, optimizer, *read_tensors(folder, name), folder / name)
 
 
 def load_content(content: bytes, path: Path, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
@@ -185,22 +186,20 @@ def _states(
             continue
         _, index, key = (*name.split(".", 2), "", "")[:3]
         if not (index.isascii() and index.isdecimal() and len(index) < 9 and int(index) < len(parameters)):
-            raise InputError(
-                f"{path}: does not fit the model: {reading.shown(name)} is of no parameter of it"
-            )
+            raise Damaged(f"{path}: does not fit the model: {reading.shown(name)} is of no parameter of it")
         like = parameters[int(index)]
         shape = tuple(like.shape) if key in MOMENTS else ()
         dtype = like.dtype if key in MOMENTS else torch.float32
         fits = key in (*MOMENTS, "step") and tuple(tensor.shape) == shape and tensor.dtype == dtype
         if not fits or (key == "step" and not 0 <= float(tensor) < float("inf")):
-            raise InputError(
+            raise Damaged(
                 f"{path}: damaged: {reading.shown(name)} is {tensor.dtype} of shape {tuple(tensor.shape)}; expected"
                 f" {dtype} of shape {shape}"
             )
         states.setdefault(int(index), {})[key] = tensor
     for index_, state in states.items():
         if missing := {*MOMENTS, "step"} - set(state):
-            raise InputError(f"{path}: damaged: optimizer.{index_}.{sorted(missing)[0]} is missing")
+            raise Damaged(f"{path}: damaged: optimizer.{index_}.{sorted(missing)[0]} is missing")
     return states
 
 
@@ -226,17 +225,18 @@ def progress_of(folder: Path, name: str) -> Progress:
 
     Raises InputError if it is damaged, with what is whole and how to go on.
     """
-    try:
+    with rescuing(folder, name):
         return _progress_in(metadata(folder, name).get("progress", ""), folder / name)
-    except InputError as error:
-        raise InputError(f"{error}; {_whole(folder, name)}") from None
 
 
 def _progress_in(text: str | bytes, path: Path) -> Progress:
     where, remedy = f"{path}: progress", "it does not say how far training is"
     # Sums of an epoch may be infinite where a term was.
-    value = reading.parsed(text, where, finite=False, remedy=remedy)
-    return Progress(**vars(reading.validated(_STORED, value, where, remedy)))
+    try:
+        value = reading.parsed(text, where, finite=False, remedy=remedy)
+        return Progress(**vars(reading.validated(_STORED, value, where, remedy)))
+    except InputError as error:
+        raise Damaged(str(error)) from None
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -244,13 +244,20 @@ def read(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict[str, st
 
     Raises InputError if it is damaged, with what is whole and how to go on.
     """
-    try:
+    with rescuing(folder, name):
         return read_tensors(folder, name)
-    except InputError as error:
-        raise InputError(f"{error}; {_whole(folder, name)}") from None
 
 
-def _whole(folder: Path, damaged: str) -> str:
+@contextlib.contextmanager
+def rescuing(folder: Path, name: str) -> Iterator[None]:
+    """Adds to an error of a damaged file what is whole beside it."""
+    try:
+        yield
+    except Damaged as error:
+        raise InputError(f"{error}; {whole(folder, name)}") from None
+
+
+def whole(folder: Path, damaged: str) -> str:
     """What is whole of a run beside a damaged file, and how to go on."""
     found = {}
     for name in (LAST, STOPPED, BEST):

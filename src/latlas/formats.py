@@ -80,7 +80,7 @@ class Part(Stored):
     epoch: Number
     settings: dict[Text, Setting]
     weights: Literal["best", "newest"]
-    weights_step: Count | None
+    weights_step: Count
     optimizer: Text
     created: Text = ""
     command: Text | None = None

@@ -249,7 +249,8 @@ def validated(shape: type[Shape], value: object, where: str, remedy: str = REMOV
     if first["type"] == "missing":
         said = f"{shown(place)} is missing"
     else:
-        expected = first["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+        expected = re.sub("^Value error, | after validation", "", first["msg"])
+        expected = re.sub("^(Input should be|[A-Z][a-z]+ should have)", "expected", expected)
         said = f"{place if place.isprintable() else shown(place)} is {shown(first['input'])}; {expected}"
     raise InputError(f"{where}: damaged: {said[:400]}; {remedy}")
 

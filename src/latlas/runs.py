@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,6 @@ PLACE = ("kind", "step", "epoch", "train", "valid")
 TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz", "elbo")
 MENDED = "mend it by hand, or train the run again"
 REBUILT = "nothing else describes the model: train it again"
-Tensors = tuple[dict[str, torch.Tensor], dict[str, str]]
 # What of a run's folder is opened by its name to be written, or has files written into it.
 WRITTEN = (".lock", "log.jsonl", "checkpoints", "snapshots", "figures", "tensorboard")
 
@@ -157,7 +156,7 @@ class Run:
     def snapshot_files(self, suffix: str = ".npz") -> list[tuple[int, Path]]:
         """(step, file) of each snapshot, in order; of those that were kept, the files of weights by `.safetensors`."""
         files = (self.path / "snapshots").glob(f"*{suffix}")
-        return sorted((int(path.stem), path) for path in files if path.stem.isdigit())
+        return sorted((int(path.stem), path) for path in files if re.fullmatch("[0-9]{1,18}", path.stem))
 
     def snapshots(self, key: str = "samples") -> list[tuple[int, np.ndarray]]:
         """(step, array) of each snapshot that has this array, in order.
@@ -167,7 +166,7 @@ class Run:
         """
         found: list[tuple[int, np.ndarray]] = []
         taken = 0
-        expected = _snapshot_shapes(self.item)[key]
+        expected = _snapshot_shapes(self.item, self.config.model.latent)[key]
         for step, path in self.snapshot_files():
             array = reading.arrays(self.path, f"snapshots/{path.name}", {key: expected}).get(key)
             if array is None:
@@ -218,8 +217,11 @@ class Run:
 
     def allowance(self) -> contextlib.AbstractContextManager[object]:
         """A block in which the model of config.toml is built, no larger than weights that the run has."""
-        there = next((name for name in (WEIGHTS, *checkpoints.NEWEST) if (self.path / name).exists()), "")
-        return _allowance(self.path, "config.toml", there) if there else contextlib.nullcontext()
+        there = next((name for name in (*checkpoints.NEWEST, WEIGHTS) if (self.path / name).exists()), "")
+        if not there:
+            return contextlib.nullcontext()
+        with checkpoints.rescuing(self.path, there):
+            return _allowance(self.path, "config.toml", there)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -243,25 +245,20 @@ class Run:
                     f"{self.path / WEIGHTS}: missing, though the run is finished; remove the folder"
                 )
             raise InputError(f"{self.path}: no weights yet; train them with: {self.continued_by}")
-        return described_model(self.path, "model.json", WEIGHTS, self.brought, checkpoints.read)
+        with checkpoints.rescuing(self.path, WEIGHTS):
+            return described_model(self.path, "model.json", WEIGHTS, self.brought)
 
 
-def described_model(
-    folder: Path,
-    about: str,
-    weights: str,
-    brought: Brought = NOTHING,
-    read: Callable[[Path, str], Tensors] = read_tensors,
-) -> Model:
+def described_model(folder: Path, about: str, weights: str, brought: Brought = NOTHING) -> Model:
     """The model that a JSON file of a folder describes, on the CPU, with the weights of a safetensors file.
 
-    It is `read` by that function. Nothing is allocated that the weights do not fill. Raises InputError if one of them
-    is missing or damaged, or the two do not fit together.
+    Nothing is allocated that the weights do not fill. Raises InputError if one of them is missing or damaged, or the
+    two do not fit together.
     """
     description = reading.json_of(formats.Description, folder, about, REBUILT)
     with _allowance(folder, about, weights):
         model = from_description(description, folder / about, brought)
-    load_weights(model, read(folder, weights)[0], folder / weights)
+    load_weights(model, read_tensors(folder, weights)[0], folder / weights)
     return model.eval()
 
 
@@ -271,12 +268,12 @@ def _allowance(folder: Path, about: str, weights: str) -> Allowance:
     return Allowance(declared(folder, weights), larger)
 
 
-def _snapshot_shapes(item: Item) -> dict[str, Expected]:
+def _snapshot_shapes(item: Item, latent: int | None) -> dict[str, Expected]:
     """What each array of a snapshot of such items has to be: pictures are bytes."""
     outside = item.outside
     kinds = "u" if item.kind == "image" else "f"
     return {
-        "codes": Expected("f", (None, None)),
+        "codes": Expected("f", (None, latent)),
         "samples": Expected(kinds, (None, *outside)),
         "manifold": Expected(kinds, (None, None, *outside)),
     }

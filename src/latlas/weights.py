@@ -105,8 +105,12 @@ def tensors_in(content: bytes, path: Path) -> tuple[dict[str, torch.Tensor], dic
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, reason: object) -> InputError:
-    return InputError(f"{path}: damaged or not a safetensors file: {str(reason)[:200]}")
+class Damaged(InputError):
+    """A file of tensors is not as it was written."""
+
+
+def _damaged(path: Path, reason: object) -> Damaged:
+    return Damaged(f"{path}: damaged or not a safetensors file: {str(reason)[:200]}")
 
 
 def metadata(folder: Path, name: str) -> dict[str, str]:
@@ -143,9 +147,10 @@ def _header(stream: BinaryIO, path: Path) -> dict[str, Any]:
     length = int.from_bytes(stream.read(8), "little")
     if not 0 < length <= LARGEST_HEADER:
         raise _damaged(path, "its header has no length that can be")
-    found = reading.parsed(
-        stream.read(length), f"{path}: header", remedy="the file is not a safetensors file, or damaged"
-    )
+    try:
+        found = reading.parsed(stream.read(length), "header")
+    except InputError as error:
+        raise _damaged(path, error) from None
     if not isinstance(found, dict):
         raise _damaged(path, "its header is no object")
     return found
@@ -200,7 +205,7 @@ def load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> 
             kinds = f"{_kind(tensor)} there and {_kind(own[name])} here"
             raise InputError(f"{path}: the weights do not fit the model: {name} is {kinds}")
         if not torch.isfinite(tensor.to(own[name].dtype)).all():
-            raise InputError(f"{path}: damaged: {name} holds numbers that are not finite")
+            raise Damaged(f"{path}: damaged: {name} holds numbers that are not finite")
     model.load_state_dict(tensors)
 
 

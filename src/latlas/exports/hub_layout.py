@@ -84,7 +84,7 @@ def _kept(folder: Path) -> tuple[Path, str, str]:
     """The folder that holds the files, and their names in it: in the hub's own cache those in snapshots/COMMIT are
     links to what lies elsewhere in the folder two above.
     """
-    if folder.parent.name != "snapshots":
+    at = folder.absolute()
+    if at.parent.name != "snapshots":
         return folder, CONFIG, WEIGHTS
-    inside = f"snapshots/{folder.name}"
-    return folder.parent.parent, f"{inside}/{CONFIG}", f"{inside}/{WEIGHTS}"
+    return at.parent.parent, f"snapshots/{at.name}/{CONFIG}", f"snapshots/{at.name}/{WEIGHTS}"
