@@ -200,6 +200,17 @@ def test_a_large_file_is_not_read(run: Run) -> None:
         _ = run.metrics
 
 
+@pytest.mark.parametrize("name", [WEIGHTS, LAST])
+def test_room_behind_the_tensors_is_not_read(run: Run, name: str) -> None:
+    there = (run.path / name).stat().st_size
+    os.truncate(run.path / name, 2**40)
+    with pytest.raises(InputError, match=f"it has 1,099,511,627,776 bytes, and its tensors end at {there:,}"):
+        everything(run)
+    if name == LAST:
+        (run.path / LAST).unlink()
+        everything(run)
+
+
 def test_the_field_that_is_wrong_is_named(run: Run) -> None:
     values = json.loads((run.path / "metrics.json").read_text())
     values["findings"] = [{"title": "x", "level": '"><script>alert(1)</script>'}]

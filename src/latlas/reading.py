@@ -102,12 +102,12 @@ def content(folder: Path, name: str, most: int | None = None) -> bytes:
     """
     most = MOST[Path(name).suffix.lower()] if most is None else most
     with opened(folder, name) as stream:
-        check_size(stream, folder / name, most)
+        there = check_size(stream, folder / name, most)
         try:
-            found = stream.read(most + 1)
+            found = stream.read(there + 1)
         except OSError as error:
             raise InputError(f"{folder / name}: cannot be read: {error.strerror}") from None
-    if len(found) > most:  # it is growing
+    if len(found) > most:  # it has grown
         raise _too_large(folder / name, len(found), most)
     return found
 

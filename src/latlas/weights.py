@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -78,13 +79,13 @@ def read_tensors(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict
     """
     path = folder / name
     with reading.opened(folder, name) as stream:
+        _header(stream, path)
         there, free = reading.check_size(stream, path, reading.MOST_OF_WEIGHTS), free_memory()
         # The file and its tensors are held side by side.
         if 2 * there > free:
             raise InputError(
                 f"{path}: reading {size(there)} takes twice that, and {size(free)} of memory are free"
             )
-        _header(stream, path)  # what it declares is bounded before it is read
         stream.seek(0)
         content = stream.read()
     return tensors_in(content, path)
@@ -151,8 +152,13 @@ def _header(stream: BinaryIO, path: Path) -> dict[str, Any]:
         found = reading.parsed(stream.read(length), "header")
     except InputError as error:
         raise _damaged(path, error) from None
-    if not isinstance(found, dict):
-        raise _damaged(path, "its header is no object")
+    try:
+        ends = [about["data_offsets"][1] for name, about in found.items() if name != "__metadata__"]
+        end, there = 8 + length + max(ends, default=0), os.fstat(stream.fileno()).st_size
+    except (AttributeError, KeyError, IndexError, TypeError):
+        raise _damaged(path, "its header describes no tensors") from None
+    if end != there:  # before anything is read that only takes room
+        raise _damaged(path, f"it has {there:,} bytes, and its tensors end at {end:,}")
     return found
 
 
