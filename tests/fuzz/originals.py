@@ -10,6 +10,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -206,6 +207,8 @@ def _make(folder: Path) -> None:
         try:
             _train(folder)
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     if os.waitpid(child, 0)[1]:
