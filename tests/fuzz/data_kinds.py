@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -63,7 +64,9 @@ def _equal(found: np.ndarray, other: np.ndarray) -> bool:
 def _by(reader: Read) -> Read:
     def tried(path: Path) -> Any:
         try:
-            return reader(path)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return reader(path)
         except Exception as error:  # whatever the other reader says
             return error
 
