@@ -29,6 +29,7 @@ from .trial import Case, Kind, command
 SECRET = "secret-of-somebody-else-4711"
 ESCAPE = "\x1b]0;title\x07\x1b[31mred\x1b[2J\x9b5A"
 GIB = 2**30
+SLOW_SECONDS = 60.0  # of commands that take up to ten for undamaged files
 Spoil = Callable[[Path, Path], None]  # a run folder, and the folder outside it that holds a secret
 PICTURE = "figures/latent.png"
 SNAPSHOT, ITEMS = "snapshots/00000015.npz", "snapshots/items.npz"
@@ -504,7 +505,11 @@ def _kinds() -> dict[str, Kind]:
         for name, act in STUDY_COMMANDS.items()
     ]
     return {
-        f"{name}, where {what}": Kind(1, partial(_case, base, spoil, act, f"{name}, where {what}"))
+        f"{name}, where {what}": Kind(
+            1,
+            partial(_case, base, spoil, act, f"{name}, where {what}"),
+            SLOW_SECONDS if name in SLOW else None,
+        )
         for base, what, spoil, name, act in pairs
     }
 

@@ -204,7 +204,7 @@ class Pool:
         except OSError:
             return None  # it has ended this moment, and its pipe says so
         worker.looked = now
-        if max(computed, worker.waited) < MOST_SECONDS:
+        if max(computed, worker.waited) < (self.kinds[worker.case[0]].seconds or MOST_SECONDS):
             return None
         where = _stack(worker)
         worker.process.kill()

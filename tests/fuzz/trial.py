@@ -38,10 +38,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: its share of all cases, and a function that puts a damaged one into the working folder."""
+    """A kind of file: its share of all cases, a function that puts a damaged one into the working folder, and the
+    seconds that a case may take where undamaged files take many.
+    """
 
     share: float
     make: Callable[[Random, Originals], Case]
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
