@@ -112,9 +112,12 @@ def what_training_saw(how: str, steps: int, seed: int = 0) -> list[torch.Tensor]
     dataset = image_dataset(80)
     config, _ = made(dataset, model__latent=2, data__binarise=how, data__binarise_seed=seed)
     data = Batches(dataset.train, dataset.scaling, CPU)
-    generator = torch.Generator()
-    rows = np.arange(16)
-    return [training.binarised(data(rows), config.data, step, generator) for step in range(steps)]
+    noise, rows = training.Noise(config, data), np.arange(16)
+    seen = []
+    for step in range(steps):
+        noise.begin(step)
+        seen.append(training.batch_of(data, rows, config, noise)[0])
+    return seen
 
 
 def test_a_step_draws_anew_by_its_seed_and_number_alone() -> None:

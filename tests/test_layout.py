@@ -51,6 +51,7 @@ LAYERS = {
     "formats": "the shapes of the JSON files of a run",
     "checkpoints": "how far training is, with weights and the optimiser, and what is whole of damaged ones",
     "runs": "the run folder: configuration, log, snapshots",
+    "captured": "a training step that is recorded once and replayed",
     "training": "the only training loop; draws and prints nothing",
     "continuing": "runs that are trained further, or start from the weights of another",
     "metrics": "numbers of a model on items: ELBO, log p(x), codes, reconstruction, samples, beside PCA",

@@ -42,7 +42,7 @@ from latlas.diagnosis.wording import described
 from latlas.distributed import Lost, World
 from latlas.errors import InputError
 from latlas.files import write_atomic, write_json
-from latlas.machine import environment, interruptible, prepare
+from latlas.machine import environment, interruptible, prepare, slow_precision
 from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
@@ -137,6 +137,7 @@ def train(
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
     shared = training.check_shared(world, config, model, device, dataset)
+    shared += slow_precision(config.training, device)
     if config.training.budget:
         config, note = pacing.within_budget(config, dataset, model, device, brought, observer)
         shared += [note]
@@ -396,6 +397,8 @@ def _keep(session: Session, event: training.Event, selection: Selection) -> str:
     elif isinstance(event, training.EpochEnded):
         _end_epoch(session, event, selection)
         return selection.is_over(progress)
+    elif isinstance(event, training.Noted):
+        session.observer.note(event.text)
     else:
         checkpoints.save(run.path, session.model, session.optimizer, progress, stopped=True)
     return ""

@@ -108,7 +108,8 @@ def _configured(
     settings |= {} if density else {"posterior.name": "point"}
     own = brought.objective is not None or not density
     fresh: dict[str, Any] = {"objective": {}} if own else {}
-    changed = fresh | settings | changes
+    # Nobody knows here what the model's parts do in Python, which a graph of kernels would do once.
+    changed = {"training.capture": "off"} | fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
     if config.training.epochs is None and config.training.steps is None:
         epochs = good_epochs(model.item.kind, n, config.training.batch_size)

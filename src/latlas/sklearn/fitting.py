@@ -134,6 +134,8 @@ def _optimise(session: _Session) -> None:
             if isinstance(event, training.SetBack):
                 optimizer, over = _go_back(session, last), False
                 break
+            if isinstance(event, training.Noted):
+                session.observer.note(event.text)
             if isinstance(event, training.Logged):
                 detail = f"loss {event.values['loss']:.2f}"
                 session.observer.progress("training", event.step, length.steps, detail)
