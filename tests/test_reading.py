@@ -37,6 +37,7 @@ from latlas.data.dataset import Scaling
 from latlas.data.load import Like
 from latlas.diagnosis.finding import Finding
 from latlas.errors import InputError
+from latlas.exports import hub_layout
 from latlas.files import write_json
 from latlas.runs import WRITTEN, Run, described_model, find
 from latlas.studies import leases, study_json
@@ -615,6 +616,23 @@ def test_recipes_are_built_within_its_own_weights(tmp_path: Path) -> None:
         (tmp_path / WEIGHTS).write_bytes(weights.to_bytes(model.state_dict(), {"format": "pt"}))
         again = described_model(tmp_path, "model.json", WEIGHTS)
         assert all(torch.equal(again.state_dict()[key], value) for key, value in model.state_dict().items())
+
+
+def test_links_of_the_hubs_own_cache_are_followed_and_others_are_not(tmp_path: Path) -> None:
+    cache, blobs = tmp_path / "models--a--b", tmp_path / "models--a--b" / "blobs"
+    inside = cache / "snapshots" / "0123"
+    blobs.mkdir(parents=True)
+    inside.mkdir(parents=True)
+    about = json.loads((OLD / "model.json").read_text()) | {"library_name": "latlas"}
+    write_json(blobs / "config.json", about)
+    shutil.copy(OLD / WEIGHTS, blobs / WEIGHTS)
+    for name in ("config.json", WEIGHTS):
+        (inside / name).symlink_to(f"../../blobs/{name}")
+    assert hub_layout.read(inside).latent == 2
+    (inside / WEIGHTS).unlink()
+    (inside / WEIGHTS).symlink_to(OLD / WEIGHTS)
+    with pytest.raises(InputError, match="leads out of"):
+        hub_layout.read(inside)
 
 
 # --- pictures ---
