@@ -162,7 +162,7 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield
 
     class Default(SimpleNamespace):
-        drawn = 0
+        drawn, device = 0, torch.device("cuda")
 
         def get_offset(self) -> int:
             self.drawn += 4
@@ -304,6 +304,7 @@ def test_why_steps_are_not_captured(as_on_cuda: list[str], monkeypatch: pytest.M
     auto = Training("own loss")
     auto.config = configuration.override(auto.config, {"training.capture": "auto"}, "capture")
     assert "training.capture = on" in notes(auto.to())[0]
+    assert "several processes" in training._uncaptured(run.config, run.data, World(0, 2))
     off = Training("elbo", training__capture="off")
     assert (notes(off.to()), Graph.made) == ([], [])
     noisy = Training("elbo")
