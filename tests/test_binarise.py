@@ -15,6 +15,7 @@ from torch.nn import functional
 from latlas import config as configuration
 from latlas import experiment, inference, pca, runs, training
 from latlas.build import objective_of, resolve
+from latlas.checkpoints import Progress
 from latlas.data import DataOptions, Dataset, load
 from latlas.data.batches import Batches
 from latlas.data.binarise import drawn_once
@@ -23,7 +24,6 @@ from latlas.data.splits import Raw, as_split, assemble
 from latlas.errors import InputError
 from latlas.networks import conv, mlp
 from latlas.progress import Observer
-from latlas.runs import Progress
 from latlas.schedules import lr_stages
 from latlas.settings import NetworkConfig
 

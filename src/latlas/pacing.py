@@ -16,6 +16,7 @@ import torch
 from latlas import snapshots, training
 from latlas.brought import Brought
 from latlas.build import objective_of
+from latlas.checkpoints import Progress
 from latlas.config import override
 from latlas.data import Dataset
 from latlas.data.batches import Batches
@@ -24,7 +25,7 @@ from latlas.durations import duration_text, parse_duration
 from latlas.errors import InputError
 from latlas.models import Model
 from latlas.progress import Observer
-from latlas.runs import Progress, Run
+from latlas.runs import Run
 from latlas.selection import Selection
 from latlas.settings import Config
 

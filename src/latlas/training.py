@@ -21,6 +21,7 @@ from torch import Tensor
 from latlas import captured
 from latlas.augmentation import augmented, seeded
 from latlas.build import NORMALISING, steps_of
+from latlas.checkpoints import Progress
 from latlas.corruption import corrupt
 from latlas.data import DataOptions, Dataset
 from latlas.data.batches import Batches, Rows
@@ -30,7 +31,6 @@ from latlas.draws import Draws, Share, bernoulli
 from latlas.errors import InputError, LatlasError
 from latlas.models import Model, Pass, mixed
 from latlas.objectives import Objective
-from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import OWN, AugmentConfig, Config
 from latlas.text import counted

@@ -13,6 +13,7 @@ from latlas import probing, training
 from latlas.brought import Brought, bring
 from latlas.build import check_augment, good_epochs, objective_of
 from latlas.build import item_of as described
+from latlas.checkpoints import Progress
 from latlas.data import DataOptions, as_source
 from latlas.data import load as read
 from latlas.data.batches import Batches
@@ -23,7 +24,6 @@ from latlas.data.splits import as_split, assemble
 from latlas.distributed import World
 from latlas.errors import InputError
 from latlas.models import Model
-from latlas.runs import Progress
 from latlas.settings import Config
 
 # What may be said of the training of a model that is there; the rest of a configuration says what it is, or how a run
