@@ -238,12 +238,15 @@ def test_what_torch_is_told_and_in_which_order(as_on_cuda: list[str]) -> None:
     assert not any(group["capturable"] for group in run.optimizer.param_groups)
 
 
-@pytest.mark.parametrize("stopped_at", [1, 4, 6])
-def test_a_captured_run_that_is_stopped_goes_on_to_the_bit(stopped_at: int, as_on_cuda: list[str]) -> None:
-    whole, cut = Training("batch norm", optimizer__lr=0.1), Training("batch norm", optimizer__lr=0.1)
+@pytest.mark.parametrize(
+    ("name", "stopped_at"), [("batch norm", 1), ("batch norm", 6), ("vamp", 4), ("half", 4)]
+)
+def test_a_captured_run_that_is_stopped_goes_on_to_the_bit(
+    name: str, stopped_at: int, as_on_cuda: list[str]
+) -> None:
+    whole, cut, again = (Training(name, optimizer__lr=0.1) for _ in range(3))
     whole.to()
     cut.to(stopped_at)
-    again = Training("batch norm", optimizer__lr=0.1)
     again.model.load_state_dict(cut.model.state_dict())
     again.optimizer.load_state_dict(copy.deepcopy(cut.optimizer.state_dict()))
     again.progress = cut.progress
