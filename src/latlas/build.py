@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -20,6 +18,7 @@ from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling
 from latlas.data.dataset import Kind
 from latlas.data.order import steps_per_epoch
+from latlas.data.room import refuse_beyond_room, within_memory
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model, evaluating
@@ -38,6 +37,7 @@ MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+_SMALLER = "choose fewer dimensions, or fewer and narrower layers (network.hidden, network.channels)"
 _SEEDING = threading.Lock()  # two threads that build at once would draw from each other's seed
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
@@ -91,6 +91,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         if not config.training.patience and dataset.valid and ranks_epochs(config, dataset.shape, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     check_augment(config.augment, dataset.shape)
+    _refuse_large_batches(config, dataset)
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
@@ -257,7 +258,8 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
         posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
         # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
         torch.default_generator.manual_seed(config.seed)
-        with _within_memory():
+        _refuse_beyond_memory(config, item, own, training=about is not None)
+        with within_memory("the network", _SMALLER, field="model.latent"):
             networks = own.network or NETWORKS[config.network.name].make(
                 item.shape, posterior.outputs, latent, config.network
             )
@@ -363,18 +365,40 @@ def description(config: Config, model: Model, binary: bool) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _within_memory() -> Iterator[None]:
-    """Turns a network for which there is no memory into an error that says what to change."""
+def _refuse_beyond_memory(config: Config, item: Like, own: Brought, training: bool) -> None:
+    """Raises InputError for a model that does not fit into memory, counted without making it: to train it takes its
+    weights, their gradients and the optimiser's two means.
+    """
+    latent, field = config.model.latent or 1, "model.latent"
     try:
-        yield
-    except RuntimeError as error:
-        if "allocate" not in str(error):
+        with torch.device("meta"):
+            posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
+            make = NETWORKS[config.network.name].make if own.network is None else None
+            networks = make(item.shape, posterior.outputs, latent, config.network) if make else own.network
+    except (RuntimeError, OverflowError) as error:
+        if "overflow" not in str(error).lower():
             raise
         raise InputError(
-            "the network does not fit into memory: choose fewer dimensions, or narrower layers (network.hidden)",
-            field="model.latent",
+            f"more parameters than can be counted; {_SMALLER}", field=field, value=latent
         ) from None
+    count = sum(p.numel() for part in (*(networks or ()), posterior) for p in part.parameters())
+    if own.prior is None:
+        count += PRIORS[config.prior.name].size(latent, config.prior, item)
+    needed = count * (8 if config.training.precision == "float64" else 4) * (4 if training else 1)
+    what = f"a model of {counted(count, 'parameter')}"
+    refuse_beyond_room(needed, "", what, _SMALLER, field=field, value=latent)
+
+
+def _refuse_large_batches(config: Config, dataset: Dataset) -> None:
+    """Raises InputError for batches whose values alone do not fit into memory: as items, as outputs, and as their
+    gradients.
+    """
+    items_, samples = min(config.training.batch_size, len(dataset.train)), config.objective.samples
+    values = items_ * samples * math.prod(dataset.shape)
+    field = "objective.samples" if samples > 1 else "training.batch_size"
+    value = samples if samples > 1 else config.training.batch_size
+    what = f"{values:,} values in a batch"
+    refuse_beyond_room(12.0 * values, "", what, "smaller batches are needed", field=field, value=value)
 
 
 def from_description(about: dict[str, Any], file: Path | str, brought: Brought = NOTHING) -> Model:

@@ -36,6 +36,7 @@ from latlas.build import build, description, item_of, objective_of, resolve, sta
 from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.room import within_memory
 from latlas.diagnosis.wording import described
 from latlas.distributed import Lost, World
 from latlas.errors import InputError
@@ -132,6 +133,7 @@ def train(
         observer.note(note)
     if config.training.method == "pca":
         pca.check(config, dataset)
+    gallery.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
     shared = training.check_shared(world, config, model, device, dataset)
@@ -272,6 +274,7 @@ def _run(session: Session, tracker: Sequence[Tracker], further: bool = False) ->
     with (
         exclusively(run.path) if world.leads else contextlib.nullcontext(),
         _resumable(session),
+        within_memory("training", f"free some, and go on with: {run.continued_by}"),
         session.trackers,
     ):
         with interruptible(world.leads) as world.stop:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latlas import continuing, html
+from latlas import continuing, html, toml_text
 from latlas.brought import OF_MODEL, given_parts
 from latlas.data.dataset import SPLITS
 from latlas.data.options import MEMORY
@@ -101,8 +100,8 @@ def one_line(run: Run) -> str:
 
 def _parsed(toml: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(toml)
-    except tomllib.TOMLDecodeError:
+        return toml_text.parsed(toml)
+    except ValueError:
         return {}
 
 
