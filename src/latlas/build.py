@@ -11,11 +11,11 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
-from latlas.data import Dataset, Like, Scaling
+from latlas.data import Dataset, Like, Scaling, room
 from latlas.data.dataset import Kind
 from latlas.data.order import steps_per_epoch
 from latlas.data.room import refuse_beyond_room, within_memory
@@ -369,24 +369,36 @@ def _refuse_beyond_memory(config: Config, item: Like, own: Brought, training: bo
     """Raises InputError for a model that does not fit into memory, counted without making it: to train it takes its
     weights, their gradients and the optimiser's two means.
     """
-    latent, field = config.model.latent or 1, "model.latent"
+    latent = config.model.latent or 1
+    value_bytes = (8 if config.training.precision == "float64" else 4) * (4 if training else 1)
+    needed = value_bytes * _parameters(config, item, own, latent)
+    if needed <= room.SMALL or needed <= (free := room.free_memory()):
+        return
+    fewer = latent > 1 and value_bytes * _parameters(config, item, own, 1) <= free
+    field, value = ("model.latent", latent) if fewer else ("", None)
+    count = needed / value_bytes
+    what = (
+        f"a model of {count:,.0f} parameters"
+        if math.isfinite(count)
+        else "a model of more parameters than can be counted"
+    )
+    refuse_beyond_room(needed, "", what, _SMALLER, field=field, value=value)
+
+
+def _parameters(config: Config, item: Like, own: Brought, latent: int) -> float:
+    """The number of parameters of a model that is not made; without end where it cannot be counted."""
     try:
         with torch.device("meta"):
             posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
-            make = NETWORKS[config.network.name].make if own.network is None else None
-            networks = make(item.shape, posterior.outputs, latent, config.network) if make else own.network
+            networks = own.network or NETWORKS[config.network.name].make(
+                item.shape, posterior.outputs, latent, config.network
+            )
     except (RuntimeError, OverflowError) as error:
         if "overflow" not in str(error).lower():
             raise
-        raise InputError(
-            f"more parameters than can be counted; {_SMALLER}", field=field, value=latent
-        ) from None
-    count = sum(p.numel() for part in (*(networks or ()), posterior) for p in part.parameters())
-    if own.prior is None:
-        count += PRIORS[config.prior.name].size(latent, config.prior, item)
-    needed = count * (8 if config.training.precision == "float64" else 4) * (4 if training else 1)
-    what = f"a model of {counted(count, 'parameter')}"
-    refuse_beyond_room(needed, "", what, _SMALLER, field=field, value=latent)
+        return math.inf
+    count = sum(p.numel() for part in (*networks, posterior) for p in part.parameters() if not is_lazy(p))
+    return count + (PRIORS[config.prior.name].size(latent, config.prior, item) if own.prior is None else 0)
 
 
 def _refuse_large_batches(config: Config, dataset: Dataset) -> None:

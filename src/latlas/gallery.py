@@ -241,7 +241,7 @@ def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> Non
     most = LIMITS["grid"].most
     if max(size) > most:
         raise InputError(f"at most {most:,} rows and columns have a pixel each", field=field, value=size)
-    needed = math.prod(size) * math.prod(shape) * 16  # as float32, as pixels, and as they are arranged
+    needed = math.prod(size) * math.prod(shape) * 48  # as float32, in three colours, clipped, and as pixels
     refuse_beyond_room(
         needed, "", "so many decoded items", "take fewer rows and columns", field=field, value=size
     )

@@ -28,6 +28,7 @@ from latlas.studies import budget as budgets
 from latlas.studies import study_json, trial
 from latlas.studies.budget import Cut, Size, Speed
 from latlas.studies.study import Study, check_runs, for_all, seeds_of, slug, unique
+from latlas.text import briefly, whole_number
 
 ROOT = Path("studies")
 # Settings that do not change how long a run takes; any other makes it a kind of its own.
@@ -186,11 +187,10 @@ def parse_part(part: object) -> tuple[int, int]:
     Raises InputError for anything else, and unless 1 <= k <= n.
     """
     given = part.split("/") if isinstance(part, str) else part
-    numbers = (
-        [int(str(n)) for n in given if str(n).strip().isdecimal()] if isinstance(given, list | tuple) else []
-    )
+    read = [whole_number(str(n).strip()) for n in given] if isinstance(given, list | tuple) else []
+    numbers = [n for n in read if n is not None and n >= 0]
     if not isinstance(given, list | tuple) or len(given) != 2 or len(numbers) != 2:
-        raise InputError("expected K/N, as 2/4: the second of four parts", field="part", value=part)
+        raise InputError("expected K/N, as 2/4: the second of four parts", field="part", value=briefly(part))
     k, n = numbers
     if not 1 <= k <= n:
         raise InputError(f"parts are counted from 1 to N, as 1/{max(n, 1)}", field="part", value=part)
