@@ -235,10 +235,10 @@ def test_a_passing_failure_is_no_fact_about_a_file(
 
 def test_pages_that_a_file_only_promises_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "f")
-    frames = struct.pack(">I", 8) + b"acTL" + struct.pack(">II", 2**31 - 1, 0)
+    frames = struct.pack(">I", 8) + b"acTL" + struct.pack(">II", 2**31, 0)
     frames += struct.pack(">I", zlib.crc32(frames[4:]))
     (path / "film.png").write_bytes(png(2, more=frames))
-    with taking_little(), pytest.raises(InputError, match="it says that it holds 2,147,483,647 pages"):
+    with taking_little(), pytest.raises(InputError, match=r"it says that it holds 2,147,483,64\d pages"):
         image_files.inspect(path / "film.png")
     assert read_source(DataOptions(source=str(path), pages="all")).parts["train"].x.shape[0] == 13
 
@@ -258,8 +258,7 @@ def test_items_of_an_image_size_without_room_are_refused(
 
 
 @pytest.mark.parametrize("damage", ["pixels", "places", "cut", "gone", "sums", "no sums"])
-def test_a_damaged_cache_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+def test_a_damaged_cache_is_made_again(tmp_path: Path, own_cache: Path, damage: str) -> None:
     path = folder(tmp_path / "f")
     first = load(DataOptions(source=str(path)))
     again = load(DataOptions(source=str(path)))
