@@ -257,8 +257,8 @@ def test_items_of_an_image_size_without_room_are_refused(
 # --- the cache ---
 
 
-@pytest.mark.parametrize("damage", ["pixels", "places", "cut", "gone", "sums", "no sums"])
-def test_a_damaged_cache_is_made_again(tmp_path: Path, own_cache: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["pixels", "places", "sums", "no sums"])
+def test_a_cache_with_other_content_is_made_again(tmp_path: Path, own_cache: Path, damage: str) -> None:
     path = folder(tmp_path / "f")
     first = load(DataOptions(source=str(path)))
     again = load(DataOptions(source=str(path)))
@@ -272,10 +272,6 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path, own_cache: Path, damage: 
     elif damage == "places":  # the same images under the names of others
         values = json.loads(about.read_text())
         about.write_text(json.dumps(values | {"rows": values["rows"][::-1]}))
-    elif damage == "cut":
-        images.write_bytes(images.read_bytes()[:-3])
-    elif damage == "gone":
-        images.unlink()
     else:
         sums.write_text("{") if damage == "sums" else sums.unlink()
     mended = load(DataOptions(source=str(path)))

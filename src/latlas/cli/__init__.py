@@ -211,6 +211,6 @@ def _flag(key: str, value: Any, option: Any) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
-    text = re.sub(r"\d{60,}", lambda number: f"{number[0][:20]}… ({len(number[0]):,} digits)", text)
+    text = re.sub(r"\d{120,}", lambda number: f"{number[0][:20]}… ({len(number[0]):,} digits)", text)
     print(prefix + printable(" ".join(text.split())), file=sys.stderr)
     return code
