@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from latlas.data import Dataset, Split, is_labelled
 from latlas.data.catalogue import EMBEDDED, cache_home
+from latlas.data.sums import is_whole, seal
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 
