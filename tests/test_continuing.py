@@ -17,7 +17,7 @@ from helpers import images, poison
 from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, stopped_at, tree, without_times
 
 import latlas
-from latlas import cli, compare, continuing, diagnosis, experiment, runs
+from latlas import checkpoints, cli, compare, continuing, diagnosis, experiment, runs
 from latlas.errors import InputError
 from latlas.machine import commit
 
@@ -268,8 +268,8 @@ def test_pruning_leaves_what_is_needed_to_go_on(
 ) -> None:
     """Of a run with checkpoints, as earlier versions left them."""
     run = copied(everything, tmp_path / "run")
-    assert (run.path / runs.LAST).exists()
-    assert (run.path / runs.BEST).exists()
+    assert (run.path / checkpoints.LAST).exists()
+    assert (run.path / checkpoints.BEST).exists()
     weights, metrics = (run.path / "model.safetensors").read_bytes(), run.metrics
     (row,) = latlas.prune(run)
     assert row["after"] < row["before"]
@@ -281,7 +281,7 @@ def test_pruning_leaves_what_is_needed_to_go_on(
     assert (run.path / "model.safetensors").read_bytes() == (extended.path / "model.safetensors").read_bytes()
     whole = latlas.resume(copied(everything, tmp_path / "whole"), quiet=True, **FURTHER)
     assert whole.info["parts"][0]["optimizer"] == "goes on"
-    assert (whole.path / runs.LAST).exists()
+    assert (whole.path / checkpoints.LAST).exists()
 
 
 def test_only_finished_runs_are_pruned(source: Path, finished: latlas.Run, tmp_path: Path) -> None:
@@ -322,6 +322,19 @@ def test_a_new_run_starts_from_the_weights_of_another(
     assert f"weights start from those of {finished.path.absolute()}" in (run.path / "report.html").read_text()
 
 
+def test_an_older_run_that_left_out_its_widths_keeps_them(source: Path, tmp_path: Path) -> None:
+    old = trained(source, tmp_path / "old", **{"network.name": "mlp", "network.hidden": [512, 512]})
+    config = old.path / "config.toml"
+    left_out = [line for line in config.read_text().splitlines() if not line.startswith("hidden")]
+    config.write_text("\n".join(left_out))
+    assert old.config.network.hidden is None
+    new = latlas.train(
+        str(source), from_run=old, steps=1, quick=True, quiet=True, out=tmp_path / "new",
+        settings={"pictures.draw": False},
+    )  # fmt: skip
+    assert new.config.network.hidden == (512, 512)
+
+
 def test_it_goes_on_without_the_run_that_it_started_from(
     source: Path, finished: latlas.Run, tmp_path: Path
 ) -> None:
@@ -337,7 +350,7 @@ def test_it_goes_on_without_the_run_that_it_started_from(
     shutil.rmtree(first.path)
     latlas.resume(run, quiet=True)
     assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
-    for name in (runs.LAST, runs.END, "metrics.json"):
+    for name in (checkpoints.LAST, checkpoints.END, "metrics.json"):
         (run.path / name).unlink(missing_ok=True)
     with pytest.raises(InputError, match="the weights that this run started from"):
         latlas.resume(run, quiet=True)
@@ -387,7 +400,7 @@ def test_stopped_about_a_setback_a_run_that_is_trained_further_ends_in_the_same_
     run = copied(recovered[0], tmp_path / "run")
     with stopped_at(stop_at), pytest.raises(experiment.Interrupted):
         latlas.resume(run, epochs=6, quiet=True)
-    assert (run.path / runs.STOPPED).exists()
+    assert (run.path / checkpoints.STOPPED).exists()
     latlas.resume(run, quiet=True)
     assert_same(run, recovered[1])
 

@@ -186,7 +186,7 @@ def _codes(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
         note += f". {projection.rstrip('.')} of the last frame."
     else:
         note += ": the two latent dimensions."
-    return figures.Dots("Latent space", note, codes, snapshots.labels(run), classes)
+    return figures.Dots("Latent space", note, codes, snapshots.labels(run, items), classes)
 
 
 def _manifold(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import tomlkit
 from pydantic import BaseModel, ValidationError
 
-from latlas import toml_text
+from latlas import reading, toml_text
 from latlas.errors import InputError, unknown
 from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
@@ -140,6 +140,14 @@ def read(path: Path, base: Config | None = None) -> Config:
     if base is None or "recipe" in values:
         return parse(values, str(path))
     return override(base, dotted(values), str(path))
+
+
+def read_kept(folder: Path, name: str) -> Config:
+    """The configuration in a file of a run's folder, which is complete.
+
+    Raises InputError as `reading.content` and `parse` do.
+    """
+    return parse(reading.toml(folder, name), str(folder / name))
 
 
 def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

@@ -220,6 +220,9 @@ def read_codes(path: Path) -> np.ndarray:
         raise InputError(
             f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"
         )
+    if not np.isfinite(loaded).all():
+        row = int(np.argmin(np.isfinite(loaded).all(axis=1)))
+        raise InputError(f"{path}: the code in row {row:,} is not finite; leave that row out")
     return loaded
 
 

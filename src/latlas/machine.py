@@ -65,6 +65,18 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def slow_precision(training: TrainingConfig, device: torch.device) -> list[str]:
+    """A note where bfloat16 is asked for and this device has no instructions for it; none elsewhere."""
+    if training.precision != "bfloat16":
+        return []
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
+    what = "has no instructions for it, and float32 is faster"
+    return [] if fast else [f"training.precision = bfloat16: this device, {device.type}, {what}"]
+
+
 # Libraries whose versions decide what a run learns and measures.
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn")
 

@@ -159,7 +159,7 @@ class Vamp(Prior):
     @classmethod
     def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
         if examples is None:
-            examples = np.zeros((1, *item.shape), np.float32)
+            return cls(latent, torch.zeros(options.components, *item.shape), item.kind != "table")
         chosen = torch.randint(len(examples), (options.components,)).numpy()
         return cls(latent, torch.from_numpy(examples[chosen]), item.kind != "table")
 

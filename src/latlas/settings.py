@@ -290,10 +290,23 @@ class TrainingConfig(Section):
     batch_size: Annotated[
         int, Field(ge=1, description="images per step; batch normalisation needs 2 at least")
     ] = 128
-    precision: Annotated[Literal["float32", "float64"], Field(description="of all numbers")] = "float32"
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float64"],
+        Field(
+            description="of all numbers; bfloat16: of encoder and decoder in training alone, the rest in float32; fast"
+            " on GPUs and on CPUs with instructions for it"
+        ),
+    ] = "float32"
     device: Annotated[str, AfterValidator(_device_name), Field(description="auto: cuda, mps, else cpu")] = (
         "auto"
     )
+    capture: Annotated[
+        Literal["auto", "on", "off"],
+        Field(
+            description="on CUDA, a whole step as one graph of kernels; auto: where all parts are latlas's own; on:"
+            " with parts of one's own too, whose Python then runs once; off: never"
+        ),
+    ] = "auto"
     threads: Annotated[
         int | None,
         Field(ge=1, le=LIMITS["threads"].most, description="CPU threads; none given: torch's choice"),
@@ -470,6 +483,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     yield (
         config.training.snapshot_weights and config.training.method == "pca",
         "training.snapshot_weights: training.method = pca takes no steps and has no snapshots; leave it out",
+    )
+    yield (
+        config.training.precision == "bfloat16" and config.training.method == "pca",
+        "training.precision = bfloat16: training.method = pca takes no steps, and steps alone are in it; leave it out",
     )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (

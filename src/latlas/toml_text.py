@@ -23,8 +23,10 @@ _BETWEEN = re.compile(r"[=,\[\]{}\n]")  # what keys and values stand between
 def parsed(text: str) -> dict[str, Any]:
     """The values of a TOML text.
 
-    Raises ValueError for what is no TOML, nested too deeply or a number of too many digits.
+    Raises ValueError for what is no TOML, too long, nested too deeply or a number of too many digits.
     """
+    if len(text) > (longest := LIMITS["toml_bytes"].most):
+        raise ValueError(f"{size(len(text))}, and at most {size(longest)} are read")
     most = LIMITS["toml_depth"].most
     if _depth(text) > most:
         raise ValueError(f"a key or value of more than {most} levels; settings have two")

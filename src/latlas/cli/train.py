@@ -29,6 +29,7 @@ EXAMPLES = examples(
     "latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian",
     "latlas train table.csv --label species",
     "latlas train fashion-mnist --budget 60s",
+    "latlas train fashion-mnist --device cuda --set training.precision=bfloat16",
     "latlas train --resume runs/fashion-mini-vae-1",
     "latlas train --resume runs/fashion-mini-vae-1 --epochs 80",
     "latlas train ./my-photos --from runs/photos-vae-1 --lr 5e-4",

@@ -15,7 +15,7 @@ import torch
 
 from latlas import config as configuration
 from latlas import data as sources
-from latlas import machine, metrics, pca, training
+from latlas import machine, metrics, pca, reading, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
 from latlas.data.room import refuse_beyond_room
@@ -357,6 +357,7 @@ def _check_folder(planned: Planned, folder: Path, without: Sequence[str]) -> Non
     """Raises InputError where the folder holds something else than this run, naming the first key that differs and
     is not in `without`.
     """
+    reading.inside(folder.parent, folder.name)
     if not folder.exists():
         return
     advice = "choose another folder for the study, or take this one away"
