@@ -20,7 +20,7 @@ import torch
 from helpers import image_dataset, made
 from PIL import Image
 
-from latlas import cli, config, gallery, studies, toml_text, training
+from latlas import cli, config, studies, toml_text, training
 from latlas.build import build, item_of, resolve
 from latlas.data import DataOptions, image_files, load, room
 from latlas.data.load import read_source
@@ -386,7 +386,6 @@ def test_a_model_is_counted_before_it_is_made(
 
     def make() -> None:
         resolved, _ = resolve(config.override(config.recipe("vae"), settings, "test"), dataset)
-        gallery.check(resolved, dataset)
         build(resolved, item_of(dataset))
 
     with taking_little(), pytest.raises(InputError, match=said):

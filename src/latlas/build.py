@@ -21,6 +21,7 @@ from latlas.data.order import steps_per_epoch
 from latlas.data.room import refuse_beyond_room, within_memory
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
+from latlas.limits import LIMITS
 from latlas.models import Model, evaluating
 from latlas.networks import NETWORKS, Networks, hidden_for
 from latlas.objectives import OBJECTIVES, Objective, OwnObjective
@@ -90,7 +91,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         if not config.training.patience and dataset.valid and ranks_epochs(config, dataset.shape, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     check_augment(config.augment, dataset.shape)
-    _refuse_large_batches(config, dataset)
+    _refuse_beyond_room(config, dataset)
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
@@ -407,6 +408,26 @@ def _parameters(config: Config, item: Like, own: Brought, latent: int) -> float:
         return math.inf
     count = sum(p.numel() for part in (*networks, posterior) for p in part.parameters() if not is_lazy(p))
     return count + (PRIORS[config.prior.name].size(latent, config.prior, item) if own.prior is None else 0)
+
+
+def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> None:
+    """Raises InputError for so many rows and columns of decoded items (*shape) that they do not fit into a page or
+    into memory.
+    """
+    most = LIMITS["grid"].most
+    if max(size) > most:
+        raise InputError(f"at most {most:,} rows and columns have a pixel each", field=field, value=size)
+    needed = math.prod(size) * math.prod(shape) * 48  # as float32, in three colours, clipped, and as pixels
+    refuse_beyond_room(
+        needed, "", "so many decoded items", "take fewer rows and columns", field=field, value=size
+    )
+
+
+def _refuse_beyond_room(config: Config, dataset: Dataset) -> None:
+    """Raises InputError for batches, and for a manifold that is to be drawn, that do not fit into memory."""
+    _refuse_large_batches(config, dataset)
+    if config.pictures.draw and dataset.kind == "image" and (config.model.latent or 3) <= 2:
+        check_grid(config.pictures.grid, dataset.shape, "pictures.grid")
 
 
 def _refuse_large_batches(config: Config, dataset: Dataset) -> None:

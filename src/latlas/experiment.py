@@ -135,7 +135,6 @@ def train(
         observer.note(note)
     if config.training.method == "pca":
         pca.check(config, dataset)
-    gallery.check(config, dataset)
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
     shared = training.check_shared(world, config, model, device, dataset)

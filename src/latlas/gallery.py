@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -17,10 +16,7 @@ from latlas.build import has_prior, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
 from latlas.data.memory import Units
-from latlas.data.room import refuse_beyond_room
 from latlas.data.stored import Items
-from latlas.errors import InputError
-from latlas.limits import LIMITS
 from latlas.metrics import Context, context_of
 from latlas.metrics.reconstruction import restore
 from latlas.models import Model
@@ -227,25 +223,6 @@ def redraw(
     settings = settings_of(run.config)
     settings = replace(settings, size=grid or settings.size, span=span or settings.span)
     return draw(run, context_of(run, run.model(), dataset, observer=observer), settings)
-
-
-def check(config: Config, dataset: Dataset) -> None:
-    """Raises InputError for a manifold that is to be drawn and does not fit into memory."""
-    if config.pictures.draw and dataset.kind == "image" and (config.model.latent or 3) <= 2:
-        check_grid(config.pictures.grid, dataset.shape, "pictures.grid")
-
-
-def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> None:
-    """Raises InputError for so many rows and columns of decoded items (*shape) that they do not fit into a page or
-    into memory.
-    """
-    most = LIMITS["grid"].most
-    if max(size) > most:
-        raise InputError(f"at most {most:,} rows and columns have a pixel each", field=field, value=size)
-    needed = math.prod(size) * math.prod(shape) * 48  # as float32, in three colours, clipped, and as pixels
-    refuse_beyond_room(
-        needed, "", "so many decoded items", "take fewer rows and columns", field=field, value=size
-    )
 
 
 def caption(name: str, kind: Kind) -> str:
