@@ -46,7 +46,8 @@ def use_threads(count: int | None) -> None:
     if count is None:
         return
     if not 1 <= count <= (most := LIMITS["threads"].most):
-        raise InputError(f"expected 1 to {most:,}", field="threads", value=count)
+        why = "at least 1 is needed" if count < 1 else f"at most {most:,} are started"
+        raise InputError(why, field="threads", value=count)
     torch.set_num_threads(count)
 
 
