@@ -38,6 +38,7 @@ from latlas.checkpoints import Progress
 from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.room import within_memory
 from latlas.diagnosis.wording import described
 from latlas.distributed import Lost, World
 from latlas.errors import InputError
@@ -275,8 +276,7 @@ def _run(session: Session, tracker: Sequence[Tracker], further: bool = False) ->
     world, run = session.world, session.run
     session.trackers = Followers([*own(), *tracker] if world.leads else [], session.observer)
     world.wait()  # all have read the folder before it changes
-    held = run.held() if world.leads else contextlib.nullcontext()
-    with held, _resumable(session), session.trackers:
+    with run.held() if world.leads else contextlib.nullcontext(), _resumable(session), session.trackers:
         with interruptible(world.leads) as world.stop:
             if world.leads:
                 _restore(session, further)
@@ -330,7 +330,8 @@ def _restore(session: Session, further: bool) -> None:
 def _resumable(session: Session) -> Iterator[None]:
     """Turns any KeyboardInterrupt into Interrupted, and says how to continue, as where another process is lost."""
     try:
-        yield
+        with within_memory("training", f"free some, and go on with: {session.run.continued_by}"):
+            yield
     except Interrupted:
         raise
     except KeyboardInterrupt:

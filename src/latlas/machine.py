@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 from latlas.settings import TrainingConfig
 
 
@@ -44,8 +45,9 @@ def use_threads(count: int | None) -> None:
     """
     if count is None:
         return
-    if count < 1:
-        raise InputError("at least 1 is needed", field="threads", value=count)
+    if not 1 <= count <= (most := LIMITS["threads"].most):
+        why = "at least 1 is needed" if count < 1 else f"at most {most:,} are started"
+        raise InputError(why, field="threads", value=count)
     torch.set_num_threads(count)
 
 

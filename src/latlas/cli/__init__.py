@@ -135,7 +135,15 @@ def run(arguments: list[str], debug: bool = False) -> int:
             return _print_error(_by_option(error, command, arguments), 2)
         if isinstance(error, LatlasError):
             return _print_error(str(error), 1)
+        if isinstance(error, MemoryError | RuntimeError) and _is_shortage(error):
+            return _print_error("memory ran out; free some, or take fewer items or a smaller model", 1)
         return _print_error(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _is_shortage(error: BaseException) -> bool:
+    from latlas.data.room import is_shortage
+
+    return is_shortage(error)
 
 
 def _said_by_another(error: BaseException, arguments: list[str]) -> bool:
@@ -203,5 +211,6 @@ def _flag(key: str, value: Any, option: Any) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
+    text = re.sub(r"\d{120,}", lambda number: f"{number[0][:20]}… ({len(number[0]):,} digits)", text)
     print(prefix + printable(" ".join(text.split())), file=sys.stderr)
     return code
