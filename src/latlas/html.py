@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latlas.files import check_output
+from latlas.places import expanded
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -125,6 +126,6 @@ def page_path(out: str | os.PathLike[str]) -> Path:
 
     Raises InputError if its folder does not exist, or its name does not end in .html or .htm.
     """
-    path = Path(out).expanduser()
+    path = expanded(out)
     check_output(path, ENDINGS)
     return path

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -25,6 +23,7 @@ from latlas.progress import Observer
 from latlas.runs import Progress, Run
 from latlas.selection import Selection
 from latlas.settings import Config
+from latlas.temporaries import scratch
 
 SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
 FIRST, LEAST = (
@@ -103,9 +102,9 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     step = (times[-1] - times[FIRST]) / (len(times) - 1 - FIRST)
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))
     ended = training.EpochEnded(1, 1, {}, 0.0)
-    with tempfile.TemporaryDirectory(prefix="latlas-") as folder:
+    with scratch() as folder:
         validation = _seconds(lambda: selection.judge(tried, data["valid"], ended, Progress()))
-        snapshot = _seconds(lambda: snapshots.keep(Run(Path(folder)), config, tried, dataset, 0))
+        snapshot = _seconds(lambda: snapshots.keep(Run(folder), config, tried, dataset, 0))
     return Pace(step, validation, snapshot)
 
 

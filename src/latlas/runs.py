@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
 from latlas.models import Model
+from latlas.places import expanded, reachable
 from latlas.progress import OnProgress
 from latlas.settings import Config, OwnConfig
 from latlas.weights import load_weights, read_tensors, to_bytes
@@ -105,7 +107,7 @@ class Run:
         """metrics.json; empty before the run is evaluated."""
         path = self.path / "metrics.json"
         values = read_json(path) if path.exists() else {}
-        remedy = f"remove it, and latlas train --resume {self.path} writes it again"
+        remedy = f"remove it, and latlas train --resume {self.word} writes it again"
         for key in ("splits", "numbers"):
             part = values.get(key, {})
             if not isinstance(part, dict) or not all(isinstance(value, dict) for value in part.values()):
@@ -140,7 +142,12 @@ class Run:
     def continued_by(self) -> str:
         """The command that continues the run, or the call where it takes what no file holds."""
         call = resume_call(os.fspath(self.path), self.config) if (self.path / "config.toml").is_file() else ""
-        return call or f"latlas train --resume {self.path}"
+        return call or f"latlas train --resume {self.word}"
+
+    @property
+    def word(self) -> str:
+        """The folder as a word of a command line."""
+        return shlex.quote(os.fspath(self.path))
 
     @property
     def finished(self) -> bool:
@@ -302,11 +309,12 @@ def find(path: Run | str | os.PathLike[str], root: Path | None = None) -> Run:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"expected a Run, its folder or its name, got {type(path).__name__}", field="run")
     root = root or ROOT
-    for folder in (Path(path), root / path):
-        if is_run(folder):
-            return Run(folder)
-    if Path(path).is_dir():
-        raise InputError(f"{path}: not a run folder (config.toml and model.json are missing)")
+    with reachable(path, "run"):
+        for folder in (expanded(path), root / path):
+            if is_run(folder):
+                return Run(folder)
+        if expanded(path).is_dir():
+            raise InputError(f"{path}: not a run folder (config.toml and model.json are missing)")
     names = [run.name for run in runs(root)]
     hint = f"; runs here: {', '.join(names[-5:])}" if names else ""
     raise InputError(f"run {path}: neither a folder nor a name under {root}/{hint}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -59,13 +60,30 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of a CSV file: a text that a spreadsheet program would run as a formula gets an apostrophe.
+
+    Such a text begins with = + - @, their wide forms, a tab or a line break, and is no number; numbers stay.
+    """
+    risky = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if risky else value
+
+
 def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
     """The columns of rows of cells."""
     return [list(column) for column in zip(*grid, strict=True)]
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
-    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right."""
+    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right.
+
+    A row is a line, whatever its cells hold: they are made `printable`.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(

@@ -7,12 +7,12 @@ import io
 import os
 import re
 import shlex
-import signal
 import sys
 from typing import Any
 
 import typer
 
+from latlas import places, stopping
 from latlas._version import __version__
 from latlas.cli import (
     animate,
@@ -25,6 +25,7 @@ from latlas.cli import (
     log,
     make,
     score,
+    streams,
     studies,
     train,
     use,
@@ -85,33 +86,28 @@ def main() -> None:
     """Runs the command line: exit code 0 good, 1 failed, 2 wrong usage or input, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no failure
-            stream.reconfigure(errors="backslashreplace")
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _terminated)
+    streams.prepare()
+    stopping.interrupt_when_asked()
     sys.exit(run([a for a in arguments if a != "--debug"], debug))
-
-
-def _terminated(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
     """Runs one command line in this process and gives its exit code; errors are one line on standard error."""
     command = typer.main.get_command(app)
     try:
-        # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
-        with (
-            invoked_by(shlex.join(["latlas", *arguments])),
-            worded(lambda text: _in_options(text, command, arguments)),
-            command.make_context("latlas", arguments) as context,
-        ):
-            command.invoke(context)
+        code = 0
+        try:
+            # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
+            with (
+                invoked_by(shlex.join(["latlas", *arguments])),
+                worded(lambda text: _in_options(text, command, arguments)),
+                command.make_context("latlas", arguments) as context,
+            ):
+                command.invoke(context)
+        except typer.Exit as done:
+            code = done.exit_code
         sys.stdout.flush()
-        return 0
-    except typer.Exit as done:
-        return done.exit_code
+        return code
     except _UsageError as error:
         if _said_by_another(error, arguments):
             return 2
@@ -123,9 +119,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
             return 130
         return _print_error(str(error) or "interrupted", 130, "")
     except BrokenPipeError:
-        # The reader of the output has closed the pipe, as `head` does; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # the reader of the output has closed the pipe, as `head` does; nothing is wrong
     except Exception as error:
         if debug:
             raise
@@ -135,7 +129,17 @@ def run(arguments: list[str], debug: bool = False) -> int:
             return _print_error(_by_option(error, command, arguments), 2)
         if isinstance(error, LatlasError):
             return _print_error(str(error), 1)
+        if isinstance(error, OSError):
+            return _print_error(_by_system(error), 1)
         return _print_error(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _by_system(error: OSError) -> str:
+    """What the system says of a file or a folder, in a line."""
+    if isinstance(error, FileNotFoundError) and places.working_folder_is_gone():
+        return "the folder that this command was started in is gone; change to another one"
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def _said_by_another(error: BaseException, arguments: list[str]) -> bool:

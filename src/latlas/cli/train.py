@@ -22,6 +22,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
+from latlas.text import printable
 
 EXAMPLES = examples(
     "latlas train fashion-mini --latent 2",
@@ -179,7 +180,7 @@ def prune(
     from latlas.text import size
 
     rows = api.prune(*runs)
-    lines = [f"{r['run']}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
+    lines = [f"{printable(r['run'])}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
     show(rows, as_json, "\n".join(lines))
 
 
@@ -228,5 +229,5 @@ def summary(path: Path, metrics: dict[str, Any]) -> str:
     return (
         f"{split}: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
         f"mse {test['mse']:.5f}{restored}\n"
-        f"report: {path / 'report.html'}"
+        f"report: {printable(path / 'report.html')}"
     )

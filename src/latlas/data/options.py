@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from latlas.errors import InputError
+from latlas.places import expanded
 
 MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
@@ -24,7 +25,7 @@ def path_text(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return Path(path).expanduser().absolute().as_uri()
+        return expanded(path).absolute().as_uri()
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from latlas.data.catalogue import cache_home
 from latlas.data.stored import ArrayFile, npy_file
 from latlas.errors import LatlasError
 from latlas.progress import OnProgress
+from latlas.temporaries import temporary
 from latlas.text import size
 
 _VERSION = 1  # part of the key: raise it when what is written changes
@@ -44,7 +44,6 @@ def spooled(
     if found is not None and (found.count, *found.shape, found.dtype) == (*shape, dtype):
         return found
     needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    temporary = path.with_name(f"{key}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -53,13 +52,12 @@ def spooled(
                 f"{folder}: {size(needed)} are needed for data that stay on disk, and {size(free)} are free; make"
                 " room, or let XDG_CACHE_HOME name a folder elsewhere"
             )
-        with temporary.open("wb") as file:
-            _write(file, shape, dtype, blocks, progress)
-        temporary.rename(path)
+        with temporary(folder) as new:
+            with new.open("wb") as file:
+                _write(file, shape, dtype, blocks, progress)
+            new.rename(path)
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     written = npy_file(path)
     assert written is not None
     return written

@@ -6,6 +6,7 @@ Its numbers compare between models of one data set and one classifier, and not w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from dataclasses import dataclass
@@ -135,18 +136,19 @@ def _cached(dataset: Dataset) -> Tensors:
     if not dataset.fingerprint:
         return fit(dataset)
     name = file_name(dataset)
-    path = cache_home() / "classifiers" / name
-    for place in (EMBEDDED / name, path):
+    places = [EMBEDDED / name]
+    with contextlib.suppress(LatlasError):  # there is no place for a cache
+        places.append(cache_home() / "classifiers" / name)
+    for path in places:
         try:
-            return load(place.read_bytes())
+            return load(path.read_bytes())
         except (OSError, SafetensorError):
             continue
     tensors = fit(dataset)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(tensors, path)
-    except (OSError, LatlasError):
-        pass
+    for path in places[1:]:
+        with contextlib.suppress(OSError, LatlasError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(tensors, path)
     return tensors
 
 

@@ -20,6 +20,7 @@ from latlas import config as configuration
 from latlas.data.options import Section
 from latlas.errors import InputError, unknown
 from latlas.files import refuse_special
+from latlas.places import MOST_BYTES, expanded
 from latlas.settings import Config
 
 # Settings that [settings], [[runs]] and [grid] may not have, and what decides them.
@@ -141,7 +142,7 @@ def read(name_or_path: str | Path) -> Study:
     text = str(name_or_path)
     if not text.endswith(".toml") and "/" not in text:
         return parse(source_text(text), f"study {text}", None)
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     refuse_special(path)
     try:
         return parse(path.read_text(encoding="utf-8"), str(path), path.parent)
@@ -210,7 +211,7 @@ def _base(run: Mapping[str, Any], place: str, folder: Path | None) -> tuple[str,
     try:
         base = configuration.recipe(recipe or "vae")
         if file:
-            base = configuration.read((folder or Path()) / Path(file).expanduser(), base)
+            base = configuration.read((folder or Path()) / expanded(file), base)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     return run.get("name", "") or (Path(file).stem if file else recipe or "vae"), base
@@ -265,7 +266,7 @@ def value_text(value: Any) -> str:
 
 def slug(text: str) -> str:
     """A name as a part of a folder's name."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "run"
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:MOST_BYTES].strip("-.") or "run"
 
 
 def unique(names: Iterable[str]) -> list[str]:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from latlas.places import expanded
+
 EXPERIMENT = "latlas"
 AT_ONCE = {"params": 100, "metrics": 1000}  # that MLflow takes in one call
 LONGEST = 6000  # characters of a parameter
@@ -30,7 +32,7 @@ class MLflow:
         if uri and "://" not in uri and not uri.startswith(("file:", "databricks")):
             # MLflow refuses folders unless asked, and naming one is asking.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-            uri = Path(uri).expanduser().resolve().as_uri()
+            uri = expanded(uri).resolve().as_uri()
         self.client = MlflowClient(tracking_uri=uri or None)
         self.experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         self.run = ""
