@@ -176,11 +176,26 @@ def encode(model: Model, parts: Mapping[str, Split]) -> Arrays:
     return arrays
 
 
+def refuse_not_finite(model: Model, what: str, *arrays: np.ndarray) -> None:
+    """Raises LatlasError where numbers of items (N, ...) are not finite, which says of how many, and why."""
+    whole = np.logical_and.reduce([np.isfinite(x).all(tuple(range(1, x.ndim))) for x in arrays])
+    bad = int((~whole).sum())
+    if bad:
+        weights = all(tensor.isfinite().all() for tensor in model.state_dict().values())
+        cause = (
+            "its numbers overflow, as they do far outside the training data or after training that diverged"
+            if weights
+            else "its weights are not finite, as its training diverged"
+        )
+        raise LatlasError(f"the model gives no finite {what} for {bad:,} of {counted(len(whole), 'item')}: {cause}")
+
+
 def _codes(model: Model, items: Split, split: str) -> Arrays:
     posterior = model.posterior(items)
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
         arrays["std"] = posterior.stddev.detach().cpu().numpy()
+    refuse_not_finite(model, "codes", *arrays.values())
     if items.labels is not None:
         arrays["labels"] = items.labels
     arrays["index"] = items.index
@@ -192,6 +207,7 @@ def _codes(model: Model, items: Split, split: str) -> Arrays:
 def reconstruct(model: Model, items: Split) -> Arrays:
     """`original` and `reconstruction` at the posterior's mean: (N, H, W, C) or (N, D), both in data units."""
     reconstruction = model.reconstruct(items)
+    refuse_not_finite(model, "reconstruction", reconstruction)
     return {"original": np.asarray(items.x), "reconstruction": reconstruction, "index": items.index}
 
 
@@ -220,6 +236,13 @@ def read_codes(path: Path) -> np.ndarray:
     return loaded
 
 
+def decode(model: Model, codes: np.ndarray) -> np.ndarray:
+    """Codes (N, D) decoded to the means of p(x | z), in data units."""
+    decoded = model.decode(codes)
+    refuse_not_finite(model, "values", decoded)
+    return decoded
+
+
 def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     """The path between the codes of two items: `images` decoded at codes `z`, at shares `t`, and the originals, `ends`.
 
@@ -233,7 +256,7 @@ def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
     codes = (1 - share) * first + share * last
     return {
-        "images": model.decode(codes),
+        "images": decode(model, codes),
         "z": codes,
         "t": share[:, 0],
         "ends": np.asarray(ends.x),
@@ -251,7 +274,9 @@ def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = Fal
             " mixture or flow",
             field="density",
         )
-    return {"samples": model.sample(n, seed, noise)}
+    samples = model.sample(n, seed, noise)
+    refuse_not_finite(model, "samples", samples)
+    return {"samples": samples}
 
 
 @dataclass(frozen=True)
@@ -310,10 +335,11 @@ def sample_density(
     check_count(n, seed)
     z = density.sample(n, seed)
     if not noise:
-        return {"samples": model.decode(z), "z": z}
+        return {"samples": decode(model, z), "z": z}
     codes = torch.as_tensor(z, dtype=model.dtype, device=model.device)
-    drawn = model.means(codes, torch.Generator(model.device).manual_seed(seed + 1))
-    return {"samples": model.to_numpy(drawn), "z": z}
+    drawn = model.to_numpy(model.means(codes, torch.Generator(model.device).manual_seed(seed + 1)))
+    refuse_not_finite(model, "samples", drawn)
+    return {"samples": drawn, "z": z}
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
@@ -373,7 +399,7 @@ def vary(
             raise InputError("vary: an autoencoder's code has no spread of its own; give one")
         codes = codes + (spread * noise[:, 0]).astype(codes.dtype)
     pair = reconstruct(model, item)
-    return {"images": model.decode(codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
+    return {"images": decode(model, codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
 
 
 def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:

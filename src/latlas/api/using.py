@@ -138,7 +138,7 @@ def decode(run: RunLike, codes: Any, *, out: PathLike | None = None, **where: Un
         path = _checked(out, call, "decoded.npz", codes)
         given = inference.read_codes(Path(codes)) if isinstance(codes, str | os.PathLike) else codes
         array = as_codes(given, call.model.latent).x
-        arrays = {"decoded": call.model.decode(array)}
+        arrays = {"decoded": inference.decode(call.model, array)}
     return _output(call, arrays, path, "decoded", "Decoded codes")
 
 

@@ -136,8 +136,6 @@ def run(arguments: list[str], debug: bool = False) -> int:
 
 def _by_system(error: OSError) -> str:
     """What the system says of a file or a folder, in a line."""
-    if isinstance(error, FileNotFoundError) and places.working_folder_is_gone():
-        return "the folder that this command was started in is gone; change to another one"
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
@@ -207,5 +205,7 @@ def _flag(key: str, value: Any, option: Any) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
+    if places.working_folder_is_gone():
+        text += " (the folder that this command was started in is gone; change to another one)"
     print(prefix + printable(" ".join(text.split())), file=sys.stderr)
     return code

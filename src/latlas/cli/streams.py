@@ -29,6 +29,11 @@ def _spelt(error: UnicodeError) -> tuple[str | bytes, int]:
     return "".join(escaped), error.end
 
 
+def register() -> None:
+    """Makes `latlas` a way of encoding errors."""
+    codecs.register_error("latlas", _spelt)
+
+
 class _Stream(io.FileIO):
     """A standard stream. Once it cannot be written, what follows goes nowhere; the first time is an error where what is
     written `matters`: BrokenPipeError without a reader, else LatlasError.
@@ -59,7 +64,7 @@ def prepare() -> None:
             OSError
         ):  # closed: the next file that is opened would stand in its place, and get what is printed
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    codecs.register_error("latlas", _spelt)
+    register()
     sys.stdout = _prepared(sys.stdout, 1)
     sys.stderr = _prepared(sys.stderr, 2)
 
