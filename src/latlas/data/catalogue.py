@@ -85,7 +85,10 @@ def cache_home() -> Path:
     """
     if own := os.environ.get("LATLAS_CACHE"):
         return expanded(own)
-    path = Path(platformdirs.user_cache_dir("latlas", appauthor=False))
+    try:
+        path = Path(platformdirs.user_cache_dir("latlas", appauthor=False))
+    except RuntimeError:  # older versions of platformdirs give a relative path
+        path = Path()
     if not path.is_absolute():
         raise LatlasError(
             "this user has no home folder to keep a cache in; let HOME or LATLAS_CACHE name one"
