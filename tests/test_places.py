@@ -1,4 +1,4 @@
-"""Odd places: streams that are closed or full, terminals that close, homes that are missing, names that are too long."""
+"""Odd places: streams closed or full, terminals that close, homes that are missing, names that are too long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from helpers import images
 from PIL import Image
 
 import latlas
-from latlas import cli, machine, places, stopping
+from latlas import cli, listing, machine, places, stopping
 from latlas.cli import streams
 from latlas.data import DataOptions, cache_home, load
 from latlas.errors import InputError, LatlasError
@@ -39,7 +39,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(line: str, folder: Path, **environment: str) -> tuple[int, str, str]:
     """A line of bash, in which $L is the command: exit code, standard output, standard error."""
     env = os.environ | {"L": " ".join(COMMAND), "OMP_NUM_THREADS": "1"} | environment
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -98,14 +100,14 @@ LONG = "x" * 300
 @pytest.mark.parametrize(
     "line",
     [
-        f"evaluate {LONG}", f"train {LONG}", f"train {LONG}.npy", f"report ~nobody-here/run", f"train ~nobody-here/x",
+        f"evaluate {LONG}", f"train {LONG}", f"train {LONG}.npy", "report ~nobody-here/run", "train ~nobody-here/x",
         f"encode RUN --out {LONG}.npz", "encode RUN --out ~nobody-here/x.npz", f"encode RUN {LONG}",
         f"decode RUN {LONG}.npy", f"neighbours RUN {LONG}", f"morph RUN {LONG} 1", f"sample RUN --out {LONG}",
-        f"score RUN --page {LONG}.html", f"compare RUN --out {LONG}.html", f"compare RUN --csv ~nobody-here/x.csv",
-        f"compare RUN {LONG}", f"study {LONG}", f"study ~nobody-here/x.toml", f"export RUN --onnx {LONG}",
+        f"score RUN --page {LONG}.html", f"compare RUN --out {LONG}.html", "compare RUN --csv ~nobody-here/x.csv",
+        f"compare RUN {LONG}", f"study {LONG}", "study ~nobody-here/x.toml", f"export RUN --onnx {LONG}",
         f"export RUN --html {LONG}.html", f"animate RUN --out {LONG}.gif", f"log RUN --to tensorboard --uri {LONG}",
         f"train SOURCE --out {LONG}", f"train SOURCE --config {LONG}", f"runs --root {LONG}", f"prune {LONG}",
-        f"data fetch mnist --data-dir {LONG}", f"train mnist --data-dir ~nobody-here", f"study latent-size --out {LONG}",
+        f"data fetch mnist --data-dir {LONG}", "train mnist --data-dir ~nobody-here", f"study latent-size --out {LONG}",
     ],
 )  # fmt: skip
 def test_a_place_that_cannot_be_is_said_in_one_line(
@@ -152,7 +154,7 @@ def test_without_a_home_nothing_is_cached_and_what_needs_it_says_so(
     assert any("no home folder to keep a cache in" in note for note in dataset.notes)
     with pytest.raises(LatlasError, match="LATLAS_CACHE"):
         load(DataOptions(source="mnist"))
-    assert not latlas.listing.data_info("mnist")["present"]
+    assert not listing.data_info("mnist")["present"]
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
@@ -176,7 +178,9 @@ def test_numbers_that_are_not_finite_are_no_result(work: Path, tmp_path: Path) -
     broken = tmp_path / "run"
     shutil.copytree(work / "run", broken)
     weights = load_file(broken / "model.safetensors")
-    save_file({name: torch.full_like(w, torch.nan) for name, w in weights.items()}, broken / "model.safetensors")
+    save_file(
+        {name: torch.full_like(w, torch.nan) for name, w in weights.items()}, broken / "model.safetensors"
+    )
     calls = {
         "codes": lambda **to: latlas.encode(broken, quiet=True, **to),
         "numbers": lambda **to: latlas.score(broken, quiet=True, **to),
@@ -185,7 +189,9 @@ def test_numbers_that_are_not_finite_are_no_result(work: Path, tmp_path: Path) -
         "values": lambda **to: latlas.decode(broken, np.zeros((3, 2)), quiet=True, **to),
     }
     for what, call in calls.items():
-        with pytest.raises(LatlasError, match=rf"no finite {what} for \d+ of \d+ items?: its weights|not finite"):
+        with pytest.raises(
+            LatlasError, match=rf"no finite {what} for \d+ of \d+ items?: its weights|not finite"
+        ):
             call(out=tmp_path / "out.npz")
     huge = np.full((3, 2), 1e300)
     with pytest.raises((LatlasError, InputError)):

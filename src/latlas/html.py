@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from latlas.files import check_output
 from latlas.places import expanded
+from latlas.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -23,7 +24,7 @@ ENDINGS = (".html", ".htm")
 
 
 def render(template: str, **values: Any) -> str:
-    """Renders a template of templates/ with the values; in HTML everything in them is escaped.
+    """Renders a template of templates/ with the values; in HTML everything in them is escaped, and made `visible`.
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `values`.
     """
@@ -64,6 +65,7 @@ def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=lambda name: not (name or "").endswith(".md.j2"),
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

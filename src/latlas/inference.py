@@ -187,7 +187,9 @@ def refuse_not_finite(model: Model, what: str, *arrays: np.ndarray) -> None:
             if weights
             else "its weights are not finite, as its training diverged"
         )
-        raise LatlasError(f"the model gives no finite {what} for {bad:,} of {counted(len(whole), 'item')}: {cause}")
+        raise LatlasError(
+            f"the model gives no finite {what} for {bad:,} of {counted(len(whole), 'item')}: {cause}"
+        )
 
 
 def _codes(model: Model, items: Split, split: str) -> Arrays:

@@ -53,6 +53,13 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() or c in _HARMLESS else _escape(c) for c in str(text))
 
 
+def visible(text: str) -> str:
+    """The text with its lines as they are, as a page shows it: what is unseen, or turns the order of what stands around
+    it, becomes an escape.
+    """
+    return _UNSEEN.sub(lambda found: _escape(found[0]), text)
+
+
 def _escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # what Python makes of a byte of a file name that is not UTF-8
@@ -60,6 +67,8 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+# Control characters but tab and line breaks, signs that turn the direction of writing, and halves of characters.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
 from latlas.errors import InputError
-from latlas.text import counted
+from latlas.text import counted, csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -369,7 +369,7 @@ def _has_header(
     """Whether the first row names the columns; None where the cells do not tell."""
     from pandas.api.types import is_numeric_dtype
 
-    if known and set(known) <= set(first):
+    if known and set(map(csv_cell, known)) <= set(map(csv_cell, first)):
         return True
     if options.header != "auto":
         return options.header == "yes"

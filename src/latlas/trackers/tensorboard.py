@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from latlas.gallery import FIGURES
+from latlas.text import printable
 
 FOLDER = "tensorboard"  # in the run folder
 
@@ -31,10 +32,10 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._close()
-        folder = Path(info["run"]) / FOLDER if self.folder is None else self.folder / info["name"]
+        folder = Path(info["run"]) / FOLDER if self.folder is None else self.folder / printable(info["name"])
         self.last, self.config = (
             info["step"],
-            "".join(f"    {key} = {value}\n" for key, value in config.items()),
+            "".join(f"    {key} = {printable(value)}\n" for key, value in config.items()),
         )
         # TensorBoard takes no path that is not UTF-8.
         with contextlib.suppress(UnicodeEncodeError):
