@@ -227,7 +227,7 @@ def test_latex_escapes_names_and_says_what_it_needs() -> None:
 
 
 def test_names_that_are_formulas_are_texts_in_csv_and_rows_in_latex() -> None:
-    table = compared(entry("=1+1"), entry("[b]*", elbo=-90))
+    table = compared(entry("=1+1"), entry("[b]*", elbo=-90.0))
     rows = list(csv.reader(io.StringIO(compare.to_csv(table))))
     name, elbo = rows[0].index("name"), rows[0].index("elbo")
     assert [row[name] for row in rows[1:]] == ["'=1+1", "[b]*"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,9 +170,53 @@ def test_a_working_folder_that_is_gone_is_said(
     assert "the folder that this command was started in is gone" in capsys.readouterr().err
 
 
-def test_numbers_that_are_not_finite_are_no_result(work: Path, tmp_path: Path) -> None:
-    import shutil
+class Remover:
+    """A tracker that removes the run's folder once it is trained for some steps."""
 
+    figures = False
+
+    def start(self, config: Any, info: Any) -> None:
+        self.folder = Path(info["run"])
+
+    def step(self, step: int, values: Any) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def epoch(self, step: int, values: Any) -> None: ...
+
+    def picture(self, step: int, name: str, image: Any) -> None: ...
+
+    def end(self, numbers: Any) -> None: ...
+
+
+def test_a_run_folder_that_disappears_ends_training_in_one_line(
+    work: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(LatlasError, match=r"cannot be (written|made): No such file or directory"):
+        latlas.train(
+            work / "ramps.npy", out=tmp_path / "run", settings={**SMALL, "training.log_every": 1}, tracker=Remover(),
+            **PLAIN | {"steps": 60},
+        )  # fmt: skip
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_numbers_of_a_run_that_cannot_be_written_are_shown(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (work / "run" / "metrics.json").read_bytes()
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: Path(path) != work / "run")
+    assert cli.run(["evaluate", str(work / "run"), "--measure", "mse"]) == 0
+    out, err = capsys.readouterr()
+    assert "squared error" in out
+    assert "these numbers are shown, and kept nowhere" in err
+    assert cli.run(["encode", str(work / "run")]) == 2
+    assert (
+        f"--out {work / 'run' / 'codes.npz'}: the folder {work / 'run'} cannot be written"
+        in capsys.readouterr().err
+    )
+    assert (work / "run" / "metrics.json").read_bytes() == before
+
+
+def test_numbers_that_are_not_finite_are_no_result(work: Path, tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 

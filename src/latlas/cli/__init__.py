@@ -8,6 +8,8 @@ import os
 import re
 import shlex
 import sys
+import traceback
+from types import TracebackType
 from typing import Any
 
 import typer
@@ -32,7 +34,7 @@ from latlas.cli import (
 )
 from latlas.errors import InputError, LatlasError, Settings, in_words
 from latlas.invocation import invoked_by, worded
-from latlas.text import printable
+from latlas.text import printable, visible
 
 app = typer.Typer(
     name="latlas",
@@ -88,7 +90,13 @@ def main() -> None:
     debug = "--debug" in arguments
     streams.prepare()
     stopping.interrupt_when_asked()
+    sys.excepthook = _traced
     sys.exit(run([a for a in arguments if a != "--debug"], debug))
+
+
+def _traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints where an error came from, which --debug asks for."""
+    print(visible("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
