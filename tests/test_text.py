@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from latlas import text
 from latlas.errors import InputError, unknown
 from latlas.text import (
     Cell,
@@ -152,9 +155,9 @@ HARMLESS = [
 ]
 
 
-@pytest.mark.parametrize("text", FORMULAS)
-def test_a_text_that_is_a_formula_is_none_in_a_csv_file(text: str) -> None:
-    assert csv_cell(text) == f"'{text}"
+@pytest.mark.parametrize("cell", FORMULAS)
+def test_a_text_that_is_a_formula_is_none_in_a_csv_file(cell: str) -> None:
+    assert csv_cell(cell) == f"'{cell}"
 
 
 @pytest.mark.parametrize("value", HARMLESS)
@@ -170,3 +173,9 @@ def test_a_page_shows_what_is_unseen() -> None:
     assert visible("a\n\tb \u202egnp\x1b[0m\x00\udce9\u2066 é \u200d") == (
         "a\n\tb \\u202egnp\\x1b[0m\\x00\\xe9\\u2066 é \u200d"
     )
+
+
+def test_the_explorer_saves_the_same_cells() -> None:
+    page = (Path(text.__file__).parent / "explorer" / "page" / "take.js").read_text(encoding="utf-8")
+    assert f"/^{text._FORMULA.pattern}/.test(text)" in page
+    assert f"/^{text._NUMBER.pattern}$/.test(text)" in page

@@ -31,6 +31,7 @@ from latlas.models import Model
 from latlas.places import expanded, reachable
 from latlas.progress import OnProgress
 from latlas.settings import Config, OwnConfig
+from latlas.temporaries import tidy
 from latlas.weights import load_weights, read_tensors, to_bytes
 
 ROOT = Path("runs")
@@ -534,6 +535,7 @@ def prune(run: Run) -> tuple[int, int]:
     check_prunable(run)
     with exclusively(run.path):
         before = run.bytes
+        tidy(run.path)
         drop_checkpoints(run)
         for _, path in run.snapshot_files(".safetensors"):
             path.unlink()

@@ -16,7 +16,7 @@ from latlas.data.named import is_archive, missing_files
 from latlas.errors import InputError, LatlasError
 from latlas.files import usual_mode
 from latlas.progress import OnProgress
-from latlas.temporaries import temporary
+from latlas.temporaries import sweep, temporary
 
 _TIMEOUT = 30.0  # seconds to wait for an answer, or for its next piece
 # Another mirror does not help with these.
@@ -37,6 +37,7 @@ def fetch(
     if not entry.files:
         raise InputError(f"{name} comes with latlas: there is nothing to fetch")
     folder = data_home(data_dir) / entry.folder
+    sweep(folder)  # what a process left that was killed once all was there
     if not missing_files(entry, folder):
         return folder
     try:

@@ -114,7 +114,7 @@ function codesOf(app) {
  */
 function csvCell(text) {
   const risky = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text);
-  return risky && !/^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(text) ? `'${text}` : text;
+  return risky && !/^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/.test(text) ? `'${text}` : text;
 }
 
 /** @param {App} app */
