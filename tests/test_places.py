@@ -75,6 +75,7 @@ def test_an_encoding_without_a_sign_gets_another_spelling() -> None:
 def test_a_terminal_that_closes_asks_to_stop_and_nohup_has_that_ignored() -> None:
     before = signal.getsignal(signal.SIGHUP)
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         with machine.interruptible(say=False) as asked:
             assert not asked()
             for _ in range(2):  # as shells and kernels send it
