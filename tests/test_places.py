@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from helpers import images
 from PIL import Image
 
@@ -217,29 +218,27 @@ def test_numbers_of_a_run_that_cannot_be_written_are_shown(
     assert (work / "run" / "metrics.json").read_bytes() == before
 
 
-def test_numbers_that_are_not_finite_are_no_result(work: Path, tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import load_file, save_file
+def test_numbers_that_are_not_finite_are_no_result(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = latlas.runs.Run.model
 
-    broken = tmp_path / "run"
-    shutil.copytree(work / "run", broken)
-    weights = load_file(broken / "model.safetensors")
-    save_file(
-        {name: torch.full_like(w, torch.nan) for name, w in weights.items()}, broken / "model.safetensors"
-    )
-    calls = {
-        "codes": lambda **to: latlas.encode(broken, quiet=True, **to),
-        "numbers": lambda **to: latlas.score(broken, quiet=True, **to),
-        "samples": lambda **to: latlas.sample(broken, quiet=True, **to),
-        "reconstruction": lambda **to: latlas.reconstruct(broken, quiet=True, **to),
-        "values": lambda **to: latlas.decode(broken, np.zeros((3, 2)), quiet=True, **to),
-    }
-    for what, call in calls.items():
-        with pytest.raises(
-            LatlasError, match=rf"no finite {what} for \d+ of \d+ items?: its weights|not finite"
-        ):
-            call(out=tmp_path / "out.npz")
-    huge = np.full((3, 2), 1e300)
+    def diverged(run: latlas.runs.Run) -> Any:
+        model = whole(run)
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, torch.nan)
+        return model
+
     with pytest.raises((LatlasError, InputError)):
-        latlas.decode(work / "run", huge, quiet=True)
-    assert not (tmp_path / "out.npz").exists()
+        latlas.decode(work / "run", np.full((3, 2), 1e300), quiet=True)
+    monkeypatch.setattr(latlas.runs.Run, "model", diverged)
+    out = tmp_path / "out.npz"
+    said = {"encode": "codes", "score": "numbers", "sample": "samples", "reconstruct": "reconstruction"}
+    for command, what in said.items():
+        with pytest.raises(
+            LatlasError, match=rf"no finite {what} for \d+ of \d+ items?: its weights are not finite"
+        ):
+            getattr(latlas, command)(work / "run", out=out, quiet=True)
+        assert cli.run([command, str(work / "run"), "--out", str(out), "--quiet"]) == 1
+        assert f"no finite {what} for " in capsys.readouterr().err
+    assert not out.exists()
