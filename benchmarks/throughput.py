@@ -1,12 +1,14 @@
-"""Training images per second: a plain tutorial loop and latlas's loop, on the same network, side by side.
+"""Training images per second: a plain tutorial loop, a lean one, pythae's trainer and latlas, on the same network.
 
-    LATLAS_DATA=FOLDER python benchmarks/throughput.py [--repetitions 3]
+    LATLAS_DATA=FOLDER python benchmarks/throughput.py [--repetitions 3] [--threads 2] [--loops plain-0 lean ...]
 
 Every measurement is one whole epoch over Fashion-MNIST's 60,000 training images in a process of its own,
 after some steps to warm up, so that nothing one loop sets in its process helps the other. Repetitions take
 turns (A B C A B C ...), so that a change in the machine's load meets all of them. Networks, optimiser (Adam)
 and batch sizes are the tutorials': MLP 784-400-20 at batch 128 and learning rate 1e-3; the convolutional
-network of the `fashion-vae` recipe at batch 100 and 1e-4. Writes benchmarks/results/throughput.json and .md.
+network of the `fashion-vae` recipe at batch 100 and 1e-4. latlas trains through its ordinary call, with logging,
+checkpoints and snapshots; its training seconds are those of the steps. Beside the table stands what share of a large
+matrix product's speed the MLP's steps reach. Writes benchmarks/results/throughput.json and .md.
 """
 
 from __future__ import annotations
@@ -15,10 +17,13 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +32,16 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent / "results"
 WARM_UP = 30  # steps before the clock starts
 NETWORKS = {"mlp": "MLP 784-400-20", "fashion": "convolutional, fashion-vae"}
-LOOPS = {"plain-0": "plain loop, 0 workers", "plain-2": "plain loop, 2 workers", "latlas": "latlas"}
+LOOPS = {
+    "plain-0": "plain loop, 0 workers",
+    "plain-2": "plain loop, 2 workers",
+    "lean": "lean loop",
+    "pythae": "pythae",
+    "latlas": "latlas",
+    "latlas-bf16": "latlas, bfloat16",
+}
+# Multiplications and additions of a step per image: three products per weight of the MLP, forward and backward.
+MLP_FLOPS = 6 * (784 * 400 + 400 * 40 + 20 * 400 + 400 * 784)
 
 
 @dataclass(frozen=True)
@@ -79,36 +93,66 @@ def plain(task_name: str, workers: int) -> tuple[int, float]:
     return len(data.train), time.perf_counter() - start
 
 
-def ours(task_name: str) -> tuple[int, float]:
-    """Images and seconds of one epoch of latlas's loop, with its logging every 50 steps."""
+def lean(task_name: str) -> tuple[int, float]:
+    """Images and seconds of one epoch as an expert writes it: bytes in memory, fused Adam, no DataLoader, no item()."""
+    import torch
+    from plain_loop import NETS, vae_loss
+
+    task, x = TASKS[task_name], torch.from_numpy(fashion_mnist().train.x).movedim(-1, 1)
+    model = NETS[task_name]()
+    optimizer = torch.optim.Adam(model.parameters(), lr=task.lr, fused=True)
+
+    def train(rows: torch.Tensor) -> None:
+        for part in rows.split(task.batch_size):
+            batch = x[part].to(torch.float32).div_(255)
+            optimizer.zero_grad()
+            logits, mean, log_var = model(batch)
+            vae_loss(logits, mean, log_var, batch).backward()
+            optimizer.step()
+
+    train(torch.randperm(WARM_UP * task.batch_size))
+    start = time.perf_counter()
+    train(torch.randperm(len(x)))
+    return len(x), time.perf_counter() - start
+
+
+def pythae(task_name: str) -> tuple[int, float]:
+    """Images and seconds of one epoch of pythae's trainer, after a few steps."""
+    from pythae_loop import epoch_of
+
+    task, images = TASKS[task_name], fashion_mnist().train.x
+    epoch_of(task_name, images[: WARM_UP * task.batch_size], task.batch_size, task.lr)()
+    epoch = epoch_of(task_name, images, task.batch_size, task.lr)
+    start = time.perf_counter()
+    epoch()
+    return len(images), time.perf_counter() - start
+
+
+def ours(task_name: str, precision: str) -> tuple[int, float]:
+    """Images and training seconds of one epoch of an ordinary run: logging, checkpoints and snapshots are written."""
+    import latlas
+
+    task = TASKS[task_name]
+    same = {"data.validation": 0.0, "training.batch_size": task.batch_size, "optimizer.lr": task.lr,
+            "training.precision": precision}  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        run = latlas.train(
+            "fashion-mnist", recipe=task.recipe, epochs=1, out=Path(folder) / "run", quick=True, quiet=True,
+            settings={**task.settings, **same, "pictures.draw": False},
+        )  # fmt: skip
+        return 60_000, float(run.metrics["training_seconds"])
+
+
+def sgemm() -> float:
+    """Gigaflops of products of 1024 x 1024 matrices, the best of several."""
     import torch
 
-    from latlas import config, training
-    from latlas.build import build, item_of, objective_of, resolve, statistics
-    from latlas.data.batches import Batches
-    from latlas.machine import prepare
-    from latlas.runs import Progress
-
-    task, data = TASKS[task_name], fashion_mnist()
-    same = {"data.validation": 0.0, "training.batch_size": task.batch_size, "optimizer.lr": task.lr}
-    settings = config.override(config.recipe(task.recipe), {**task.settings, **same}, "benchmark")
-    device = prepare(settings.training)
-
-    def epoch(epochs: int | None, steps: int | None) -> float:
-        length = {"training.epochs": epochs, "training.steps": steps}
-        resolved, _ = resolve(config.override(settings, length, "benchmark"), data)
-        model = build(resolved, item_of(data), statistics(data)).to(device)
-        batches = Batches(data.train, data.scaling, device)
-        optimizer = training.optimizer_for(resolved, model)
-        objective = objective_of(resolved, data.shape)
+    a, best = torch.rand(1024, 1024), 0.0
+    for _ in range(20):
         start = time.perf_counter()
-        for _ in training.train(model, batches, objective, optimizer, resolved, Progress()):
-            pass
-        return time.perf_counter() - start
-
-    torch.manual_seed(0)
-    epoch(None, WARM_UP)
-    return len(data.train), epoch(1, None)
+        a @ a
+        best = max(best, 2 * 1024**3 / (time.perf_counter() - start) / 1e9)
+    return best
 
 
 def fashion_mnist() -> Any:
@@ -118,22 +162,30 @@ def fashion_mnist() -> Any:
     return load(DataOptions(source="fashion-mnist", validation=0.0))
 
 
-def measure_here(task: str, loop: str) -> None:
+def measure_here(task: str, loop: str, threads: int) -> None:
     """Prints what one process measured."""
     import torch
 
-    images, seconds = ours(task) if loop == "latlas" else plain(task, int(loop[-1]))
+    torch.set_num_threads(threads)
+    ways: dict[str, Callable[[], tuple[int, float]]] = {
+        "plain-0": lambda: plain(task, 0), "plain-2": lambda: plain(task, 2), "lean": lambda: lean(task),
+        "pythae": lambda: pythae(task), "latlas": lambda: ours(task, "float32"),
+        "latlas-bf16": lambda: ours(task, "bfloat16"),
+    }  # fmt: skip
+    images, seconds = ways[loop]()
     found = {"images_per_second": images / seconds, "seconds": seconds, "torch": torch.__version__,
-             "threads": torch.get_num_threads()}  # fmt: skip
+             "threads": torch.get_num_threads(), "sgemm": sgemm(),
+             "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
     print(json.dumps(found))
 
 
-def measure(task: str, loop: str) -> dict[str, Any]:
+def measure(task: str, loop: str, threads: int) -> dict[str, Any]:
     """One measurement in a process of its own."""
-    command = [sys.executable, __file__, "--one", task, loop]
+    command = [sys.executable, __file__, "--one", task, loop, "--threads", str(threads)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{task:8} {loop:8} {found['images_per_second']:10,.0f} images/s", file=sys.stderr, flush=True)
+    print(f"{task:8} {loop:12} {found['images_per_second']:10,.0f} images/s, {found['megabytes']:,.0f} MB, sgemm"
+          f" {found['sgemm']:.0f} GFLOP/s", file=sys.stderr, flush=True)  # fmt: skip
     return found
 
 
@@ -145,39 +197,34 @@ def processor() -> str:
     return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def ratio_rows(measured: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    """Median and range of images per second, and of the ratio to each plain loop of the same turn."""
-    rows = []
-    for task, loops in measured.items():
-        row: dict[str, Any] = {"network": NETWORKS[task], "images_per_second": {}, "latlas_over": {}}
-        for loop, values in loops.items():
-            row["images_per_second"][loop] = spread(values)
-            if loop != "latlas":
-                ratios = [a / b for a, b in zip(loops["latlas"], values, strict=True)]
-                row["latlas_over"][loop] = spread(ratios)
-        rows.append(row)
-    return rows
-
-
 def spread(values: list[float]) -> dict[str, float]:
     """Median, least and greatest."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def markdown(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
-    """The table for people."""
-    head = ["network", *LOOPS.values(), *[f"latlas / {LOOPS[k]}" for k in LOOPS if k != "latlas"]]
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for row in rows:
-        speeds = [f"{row['images_per_second'][k]['median']:,.0f}" for k in LOOPS]
-        ratios = [
-            f"{r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f})" for r in row["latlas_over"].values()
+def table(task: str, found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """The lines of one network: images per second and memory by loop, and how much faster latlas is."""
+    speeds = {loop: [row["images_per_second"] for row in rows] for loop, rows in found.items()}
+    lines = [
+        f"## {NETWORKS[task]}",
+        "",
+        "| loop | images/s | memory | latlas is faster by |",
+        "|---|---|---|---|",
+    ]
+    for loop, rows in found.items():
+        ratio = spread([a / b for a, b in zip(speeds["latlas"], speeds[loop], strict=True)])
+        faster = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+        memory = statistics.median(row["megabytes"] for row in rows)
+        lines.append(
+            f"| {LOOPS[loop]} | {statistics.median(speeds[loop]):,.0f} | {memory:,.0f} MB | {faster} |"
+        )
+    if task == "mlp":
+        shares = [row["images_per_second"] * MLP_FLOPS / row["sgemm"] / 1e9 for row in found["latlas"]]
+        lines += [
+            "",
+            f"latlas's steps reach {statistics.median(shares):.0%} of a product of 1024 x 1024 matrices.",
         ]
-        lines.append(f"| {' | '.join([row['network'], *speeds, *ratios])} |")
-    facts = f"{about['date']}; {about['cpu']}; torch {about['torch']}, {about['threads']} threads; "
-    facts += f"{about['repetitions']} repetitions in turns; medians, and the range of the ratios in brackets."
-    title = "# Training throughput\n\nImages per second over a whole epoch of Fashion-MNIST (60,000 images)."
-    return f"{title}\n\n" + "\n".join(lines) + f"\n\n{facts}\n"
+    return [*lines, ""]
 
 
 def main() -> None:
@@ -185,28 +232,36 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--loops", nargs="+", default=list(LOOPS), choices=list(LOOPS))
     parser.add_argument("--one", nargs=2, metavar=("NETWORK", "LOOP"), help="measure one in this process")
     options = parser.parse_args()
     if options.one:
-        measure_here(*options.one)
+        measure_here(*options.one, options.threads)
         return
-    measured: dict[str, dict[str, list[float]]] = {task: {loop: [] for loop in LOOPS} for task in TASKS}
-    last: dict[str, Any] = {}
+    loops = [loop for loop in LOOPS if loop in {*options.loops, "latlas"}]
+    measured: dict[str, dict[str, list[dict[str, Any]]]] = {t: {loop: [] for loop in loops} for t in TASKS}
     for _ in range(options.repetitions):
-        for task, loops in measured.items():
-            for loop, values in loops.items():
-                last = measure(task, loop)
-                values.append(last["images_per_second"])
-    about = {"date": datetime.now(UTC).date().isoformat(), "cpu": processor(), "torch": last["torch"],
-             "threads": last["threads"], "repetitions": options.repetitions}  # fmt: skip
-    rows = ratio_rows(measured)
-    RESULTS.mkdir(exist_ok=True)
-    text = markdown(about, rows)
-    (RESULTS / "throughput.json").write_text(
-        json.dumps({**about, "rows": rows, "measured": measured}, indent=2) + "\n"
+        for task, of_task in measured.items():
+            for loop, found in of_task.items():
+                found.append(measure(task, loop, options.threads))
+    last = measured["mlp"]["latlas"][-1]
+    text = [
+        "# Training throughput",
+        "",
+        "Images per second over a whole epoch of Fashion-MNIST (60,000 images).",
+        "",
+    ]
+    for task, of_task in measured.items():
+        text += table(task, of_task)
+    text.append(
+        f"{datetime.now(UTC):%Y-%m-%d}; {processor()}; torch {last['torch']}, {last['threads']} threads;"
+        f" {options.repetitions} repetitions in turns; medians, and the range of the ratios in brackets.\n"
     )
-    (RESULTS / "throughput.md").write_text(text)
-    print(text)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "throughput.json").write_text(json.dumps(measured, indent=2) + "\n")
+    (RESULTS / "throughput.md").write_text("\n".join(text))
+    print("\n".join(text))
 
 
 if __name__ == "__main__":

@@ -322,6 +322,19 @@ def test_a_new_run_starts_from_the_weights_of_another(
     assert f"weights start from those of {finished.path.absolute()}" in (run.path / "report.html").read_text()
 
 
+def test_an_older_run_that_left_out_its_widths_keeps_them(source: Path, tmp_path: Path) -> None:
+    old = trained(source, tmp_path / "old", **{"network.name": "mlp", "network.hidden": [512, 512]})
+    config = old.path / "config.toml"
+    left_out = [line for line in config.read_text().splitlines() if not line.startswith("hidden")]
+    config.write_text("\n".join(left_out))
+    assert old.config.network.hidden is None
+    new = latlas.train(
+        str(source), from_run=old, steps=1, quick=True, quiet=True, out=tmp_path / "new",
+        settings={"pictures.draw": False},
+    )  # fmt: skip
+    assert new.config.network.hidden == (512, 512)
+
+
 def test_it_goes_on_without_the_run_that_it_started_from(
     source: Path, finished: latlas.Run, tmp_path: Path
 ) -> None:

@@ -6,6 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from latlas.build import resolve
+from latlas.config import override, recipe
+from latlas.data import DataOptions, load
 from latlas.errors import InputError
 from latlas.networks import ACTIVATIONS, NETWORKS, halvings
 from latlas.settings import NetworkConfig
@@ -127,3 +130,15 @@ def test_a_network_reads_the_settings_that_it_names_and_no_others(name: str) -> 
     assert {key for key, value in other.items() if layers(**{key: value}) != layers()} == set(
         NETWORKS[name].reads
     )
+
+
+@pytest.mark.parametrize(
+    ("latent", "hidden"), [(1, (512, 256, 256)), (3, (512, 256, 256)), (4, (512, 256)), (20, (512, 256))]
+)
+def test_the_default_is_deeper_for_few_latent_dimensions(latent: int, hidden: tuple[int, ...]) -> None:
+    digits = load(DataOptions(source="digits"))
+    config, notes = resolve(override(recipe("vae"), {"model.latent": latent}, "test"), digits)
+    assert config.network.hidden == hidden
+    assert any(note.startswith(f"network.hidden = {hidden}") for note in notes)
+    given, _ = resolve(override(config, {"network.hidden": [32]}, "test"), digits)
+    assert given.network.hidden == (32,)

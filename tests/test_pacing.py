@@ -44,21 +44,28 @@ def test_as_many_steps_as_fit_are_planned(
     found = {}
 
     def caught(config: Any, *rest: Any) -> tuple[Any, str]:
-        found["steps"] = within(config, *rest)[0].training.steps
-        found["config"] = config
+        found["planned"] = within(config, *rest)[0]
         raise KeyboardInterrupt
 
     within = pacing.within_budget
     monkeypatch.setattr(pacing, "within_budget", caught)
     with pytest.raises(KeyboardInterrupt):
         latlas.train(items, budget=budget, quiet=True)
-    config, steps = found["config"], found["steps"]
-    seconds = [
-        paced.seconds(override(config, {"training.steps": n, "training.budget": ""}, "test"), 360)
-        for n in (steps, steps + 1)
-    ]
+    planned, size = found["planned"], 360
+    steps = planned.training.steps
+    longer = {"training.steps": steps + 1}
+    if planned.training.snapshot_every:  # fewer than usual, so many in any number of steps
+        kept = len(training.snapshot_steps(planned, training.plan(planned, size)))
+        longer["training.snapshot_every"] = -(-(steps + 1) // kept)
     room = pacing.MARGIN * {"5s": 5, "20s": 20, "1m": 60, "2h": 7200}[budget]
-    assert seconds[0] <= room < seconds[1]
+    assert paced.seconds(planned, size) <= room < paced.seconds(override(planned, longer, "test"), size)
+    kept = len(training.snapshot_steps(planned, training.plan(planned, size)))
+    assert kept == {"5s": 4, "20s": 15, "1m": 15, "2h": 15}[budget]
+
+
+def test_a_budget_keeps_the_snapshots_that_are_asked_for(items: np.ndarray, paced: Pace) -> None:
+    config = override(recipe("vae"), {"training.snapshot_every": 7}, "test")
+    assert pacing._planned(config, 100, snapshots=2).training.snapshot_every == 7
 
 
 def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model, evaluating
-from latlas.networks import NETWORKS, Networks
+from latlas.networks import NETWORKS, Networks, hidden_for
 from latlas.objectives import OBJECTIVES, Objective, OwnObjective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
@@ -67,7 +67,6 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         changes[key] = value
         notes.append(f"{key} = {value} ({reason})")
 
-    table = dataset.kind == "table"
     name: str = config.likelihood.name
     if name == "auto":
         name, reason = _likelihood_for(config, dataset)
@@ -81,10 +80,10 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
         choose("network.name", *_network_for(dataset.shape))
-    if config.network.hidden is None and table and brought.network is None:
-        changes["network.hidden"] = (128, 128)
     if config.model.latent is None:
         choose("model.latent", *_latent_for(config, dataset, brought))
+    if widths := _widths_for(override(config, changes, "configuration"), dataset.kind):
+        choose("network.hidden", *widths)
     if config.training.epochs is None and config.training.steps is None and not config.training.budget:
         epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
@@ -124,6 +123,15 @@ def _network_for(shape: tuple[int, ...]) -> tuple[str, str]:
     grey = len(shape) == 3 and shape[0] == 1
     small = len(shape) == 1 or (grey and math.prod(shape) <= SMALL_IMAGE)
     return "mlp" if small else "conv", f"items of shape {'x'.join(map(str, shape))}"
+
+
+def _widths_for(config: Config, kind: Kind) -> tuple[tuple[int, ...], str] | None:
+    """The widths of hidden layers unless they are set, and why; None for a network without them."""
+    options, latent = config.network, config.model.latent
+    known = options.name in NETWORKS and "hidden" in NETWORKS[options.name].reads
+    if options.hidden is not None or not known or latent is None:
+        return None
+    return hidden_for(kind, latent), f"{kind} data, {counted(latent, 'latent dimension')}"
 
 
 def _latent_for(config: Config, dataset: Dataset, brought: Brought) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.files import write_atomic, write_json
 from latlas.models import Model
+from latlas.networks import HIDDEN
 from latlas.runs import Progress, Run
 from latlas.settings import Config
 from latlas.text import counted, setting
@@ -166,6 +167,8 @@ def base_of(run: Run, base: Config) -> Config:
     }
     settings["data.image_size"] = run.config.data.image_size
     settings["data.resize"] = run.config.data.resize
+    if run.config.network.name == "mlp" and run.config.network.hidden is None:  # an older run, which left it out
+        settings["network.hidden"] = HIDDEN
     return override(base, settings | {"training.start": str(run.path.absolute())}, "training.start")
 
 

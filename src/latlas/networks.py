@@ -22,7 +22,19 @@ from latlas.text import counted
 Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
 
-HIDDEN = (512, 512)  # default widths of an mlp's layers
+HIDDEN = (512, 512)  # widths of an mlp's layers where nothing decides on others
+
+
+def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
+    """Default widths of an mlp's layers for data of a kind: what was best in benchmarks/results/ablations.md at equal
+    time. A few latent dimensions need a decoder that bends more, many do not.
+    """
+    if kind == "table":
+        return 128, 128
+    return (512, 256, 256) if latent <= DEEP_UP_TO else (512, 256)
+
+
+DEEP_UP_TO = 3
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -49,7 +61,7 @@ def linear(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> N
 
 
 def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
-    """Fully connected layers of the widths `hidden` (512, 512 unless given), mirrored in the decoder.
+    """Fully connected layers of the widths `hidden`, mirrored in the decoder.
 
     A layer of the activation `gated` is h(x) * sigmoid(g(x)), h and g affine (Tomczak and Welling 2018).
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 
 import torch
@@ -26,10 +27,8 @@ from latlas.settings import Config
 from latlas.temporaries import scratch
 
 SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
-FIRST, LEAST = (
-    5,
-    10,
-)  # first steps, which take longer than later ones; and the fewest that are measured after them
+FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and the fewest measured after them
+SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
 ENDLESS = 10**9
 
@@ -64,10 +63,11 @@ def within_budget(
     tried = copy.deepcopy(model).to(device)
     pace = measured(config, dataset, tried, brought, min(SHARE * budget, MOST_SECONDS))
     observer.progress("measuring", 1, 1)
-    left = MARGIN * (budget - (perf_counter() - began))
-    steps, images = _most_steps(config, len(dataset.train), pace, left), len(dataset.train)
+    left, images = MARGIN * (budget - (perf_counter() - began)), len(dataset.train)
+    planned = partial(_planned, config, snapshots=max(1, int(SNAPSHOTS * left / max(pace.snapshot, 1e-6))))
+    steps = _most_steps(planned, images, pace, left)
     if steps < LEAST:
-        need = pace.seconds(_of(config, LEAST), images) / MARGIN + budget - left / MARGIN
+        need = pace.seconds(planned(LEAST), images) / MARGIN + budget - left / MARGIN
         raise InputError(
             f"too short for {LEAST} steps of {1000 * pace.step:.3g} ms, and for what is kept of them; give"
             f" {duration_text(need)} at the least",
@@ -75,13 +75,13 @@ def within_budget(
             value=config.training.budget,
         )
     note = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
-    return _of(config, steps), f"training.steps = {steps} ({note})"
+    return planned(steps), f"training.steps = {steps} ({note})"
 
 
 def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, seconds: float) -> Pace:
     """The pace of a model, which this trains for so many seconds and at least `LEAST` steps."""
     times = [perf_counter()]
-    config = _of(config, ENDLESS)
+    config = _planned(config, ENDLESS)
     objective = objective_of(config, dataset.shape, brought)
     data = {
         name: Batches(dataset.split(name), dataset.scaling, tried.device, tried.dtype, augment)
@@ -103,31 +103,38 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))
     ended = training.EpochEnded(1, 1, {}, 0.0)
     with scratch() as folder:
-        validation = _seconds(lambda: selection.judge(tried, data["valid"], ended, Progress()))
-        snapshot = _seconds(lambda: snapshots.keep(Run(folder), config, tried, dataset, 0))
+        validation = _seconds(lambda: selection.judge(tried, data["valid"], ended, Progress()), seconds)
+        snapshot = _seconds(lambda: snapshots.keep(Run(folder), config, tried, dataset, 0), seconds)
     return Pace(step, validation, snapshot)
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    """How long the work takes the second time; the first one warms up, and counts where it is long."""
+def _seconds(work: Callable[[], object], most: float) -> float:
+    """How long the work takes the second time; the first one warms up, and counts where it takes more than `most`."""
     for _ in range(2):
         began = perf_counter()
         work()
         took = perf_counter() - began
-        if took > 1:
+        if took > most:
             break
     return took
 
 
-def _of(config: Config, steps: int) -> Config:
-    return override(config, {"training.steps": steps, "training.budget": ""}, "training.budget")
+def _planned(config: Config, steps: int, snapshots: int | None = None) -> Config:
+    """The configuration with so many steps, and with at most so many snapshots in them unless it says when."""
+    changes: dict[str, object] = {"training.steps": steps, "training.budget": ""}
+    options = config.training
+    if snapshots is not None and options.snapshot_every is None and options.snapshot_epochs is None:
+        usual = len(training.snapshot_steps(config, training.Plan(steps, steps, 0)))
+        if snapshots < usual:
+            changes["training.snapshot_every"] = -(-steps // snapshots)
+    return override(config, changes, "training.budget")
 
 
-def _most_steps(config: Config, images: int, pace: Pace, seconds: float) -> int:
-    """The most steps that take no longer than that; 0 where none do."""
+def _most_steps(planned: Callable[[int], Config], images: int, pace: Pace, seconds: float) -> int:
+    """The most steps that take no longer than that, as they are planned; 0 where none do."""
     low, high = 0, max(1, int(seconds / pace.step)) + 1
     while high - low > 1:
         middle = (low + high) // 2
-        fits = pace.seconds(_of(config, middle), images) <= seconds
+        fits = pace.seconds(planned(middle), images) <= seconds
         low, high = (middle, high) if fits else (low, middle)
     return low

@@ -279,20 +279,40 @@ def _stepper(
         means = _means(loss, p)
         if share is not None:
             means = world.add_up(parameters, share.weight * means)
-        loss = means[0]
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
-        if clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-        with torch.no_grad():
-            # Decided on the device, as gradient scalers do: to ask here would make every step wait.
-            bad = 0 * loss + 0 * norm != 0  # NaN where one of them is not finite
-            optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
-            optimizer.step()
-            for buffer, old in zip(buffers, before, strict=True):
-                buffer.copy_(torch.where(bad, old, buffer))
-            return torch.cat([means[:1], norm.reshape(1), means[1:]])
+        _update(optimizer, parameters, clip, means[0], norm, list(zip(buffers, before, strict=True)))
+        return torch.cat([means[:1], norm.reshape(1), means[1:]])
 
     return step
+
+
+@torch.no_grad()
+def _update(
+    optimizer: torch.optim.Optimizer,
+    parameters: list[torch.nn.Parameter],
+    clip: float | None,
+    loss: Tensor,
+    norm: Tensor,
+    buffers: list[tuple[Tensor, Tensor]],
+) -> None:
+    """Takes the optimiser's step where loss and norm of the gradient are finite; else buffers get their old values."""
+    if norm.device.type == "cpu":  # asking costs nothing here, and a pass over the gradients does
+        if not math.isfinite(0 * loss.item() + 0 * norm.item()):
+            for buffer, old in buffers:
+                buffer.copy_(old)
+            return
+        if clip is not None and norm.item() + 1e-6 > clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+        optimizer.step()
+        return
+    # Decided on the device, as gradient scalers do: to ask here would make every step wait.
+    if clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    bad = 0 * loss + 0 * norm != 0  # NaN where one of them is not finite
+    optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
+    optimizer.step()
+    for buffer, old in buffers:
+        buffer.copy_(torch.where(bad, old, buffer))
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ from latlas.settings import Config
 # What every estimator takes; each class puts its own parameters before these in its docstring.
 PARAMETERS = """\
     hidden : int or sequence of int, default=None
-        Widths of the hidden layers, mirrored in the decoder; None: (128, 128) for tables, (512, 512) for vectors.
+        Widths of the hidden layers, mirrored in the decoder; None: (128, 128) for tables; for
+        vectors (512, 256), and (512, 256, 256) with up to 3 latent dimensions.
     network : str, default="auto"
         "linear", "mlp" or, with `image_shape`, "conv"; "auto": by the data.
     likelihood : str, default="auto"
