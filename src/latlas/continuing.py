@@ -167,7 +167,9 @@ def base_of(run: Run, base: Config) -> Config:
     }
     settings["data.image_size"] = run.config.data.image_size
     settings["data.resize"] = run.config.data.resize
-    if run.config.network.name == "mlp" and run.config.network.hidden is None:  # an older run, which left it out
+    if (
+        run.config.network.name == "mlp" and run.config.network.hidden is None
+    ):  # an older run, which left it out
         settings["network.hidden"] = HIDDEN
     return override(base, settings | {"training.start": str(run.path.absolute())}, "training.start")
 

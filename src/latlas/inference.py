@@ -23,7 +23,7 @@ from latlas.data.memory import as_items, names_in
 from latlas.data.ranges import ROUNDING, beyond, beyond_note, narrow_note
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
-from latlas.files import check_folder, check_output, refuse_special, write_atomic
+from latlas.files import check_folder, check_output, refuse_special, write_atomic, write_new_folder
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -448,16 +448,14 @@ def check_samples(path: Path, images: bool) -> None:
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:
-    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a folder, which is made."""
+    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a new folder, whole or not at all."""
     pixels = figures.rgb(images, 1)[0]
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
+    files: dict[str, bytes] = {}
     for number, image in enumerate(pixels, 1):
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
-        write_atomic(folder / f"{number:0{len(str(len(pixels)))}}.png", content.getvalue())
+        files[f"{number:0{len(str(len(pixels)))}}.png"] = content.getvalue()
+    write_new_folder(folder, files)
 
 
 def shown(model: Model, items: np.ndarray) -> np.ndarray:

@@ -361,10 +361,13 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None,
 
 def refuse_existing(out: Path | None) -> None:
     """Raises InputError if the folder for a new run exists."""
-    if out is not None and (out.exists() or out.is_symlink()):
-        raise InputError(
-            "exists already; choose another folder, or resume the run in it", field="out", value=out
-        )
+    if out is None:
+        return
+    with reachable(out, "out"):
+        if out.exists() or out.is_symlink():
+            raise InputError(
+                "exists already; choose another folder, or resume the run in it", field="out", value=out
+            )
 
 
 def create(out: Path | None, stem: str, contents: Contents) -> Run:
