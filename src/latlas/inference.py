@@ -238,7 +238,7 @@ def read_codes(path: Path) -> np.ndarray:
     return loaded
 
 
-def decode(model: Model, codes: np.ndarray) -> np.ndarray:
+def decode(model: Model, codes: Any) -> np.ndarray:
     """Codes (N, D) decoded to the means of p(x | z), in data units."""
     decoded = model.decode(codes)
     refuse_not_finite(model, "values", decoded)

@@ -86,7 +86,9 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     else:
         from pandas.api.types import is_numeric_dtype
 
-        texts = [name for name in table if not is_numeric_dtype(table[name].dtype)]
-        cells = table.assign(**{name: table[name].map(csv_cell) for name in texts})
-        heads = list(map(csv_cell, map(str, cells)))
+        cells = table.copy()
+        for at, (_, column) in enumerate(table.items()):
+            if not is_numeric_dtype(column.dtype):
+                cells.isetitem(at, column.map(csv_cell))
+        heads = [str(csv_cell(str(name))) for name in table]
         write_atomic(path, cells.to_csv(index=False, header=heads, lineterminator="\n"))
