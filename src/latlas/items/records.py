@@ -89,6 +89,6 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         cells = table.copy()
         for at, (_, column) in enumerate(table.items()):
             if not is_numeric_dtype(column.dtype):
-                cells.isetitem(at, column.map(csv_cell))
+                cells.isetitem(at, column.map(csv_cell).to_numpy())
         heads = [str(csv_cell(str(name))) for name in table]
         write_atomic(path, cells.to_csv(index=False, header=heads, lineterminator="\n"))
