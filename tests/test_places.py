@@ -201,6 +201,12 @@ def test_a_run_folder_that_disappears_ends_training_in_one_line(
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_a_run_that_is_being_made_is_no_run(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work / "run", tmp_path / "run")
+    shutil.copytree(work / "run", tmp_path / f".latlas.tmp-01234567-{16 * '0'}")
+    assert [row["name"] for row in listing.list_runs(tmp_path)] == ["run"]
+
+
 def test_numbers_of_a_run_that_cannot_be_written_are_shown(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -324,7 +324,8 @@ def find(path: Run | str | os.PathLike[str], root: Path | None = None) -> Run:
 def runs(root: Path | None = None) -> list[Run]:
     """The runs under a folder, oldest first."""
     root = root or ROOT
-    folders = [p.parent for p in root.glob("*/config.toml") if is_run(p.parent)]
+    # One that is being made, or whose making was interrupted, is hidden.
+    folders = [p.parent for p in root.glob("[!.]*/config.toml") if is_run(p.parent)]
     return sorted(map(Run, folders), key=lambda run: (_created(run), run.name))
 
 
