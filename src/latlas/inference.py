@@ -26,7 +26,7 @@ from latlas.data.ranges import ROUNDING, beyond, beyond_note, narrow_note
 from latlas.data.room import refuse_beyond_room
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
-from latlas.files import check_folder, check_output, refuse_special, write_atomic
+from latlas.files import check_folder, check_output, refuse_special, write_atomic, write_new_folder
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -179,11 +179,28 @@ def encode(model: Model, parts: Mapping[str, Split]) -> Arrays:
     return arrays
 
 
+def refuse_not_finite(model: Model, what: str, *arrays: np.ndarray) -> None:
+    """Raises LatlasError where numbers of items (N, ...) are not finite, which says of how many, and why."""
+    whole = np.logical_and.reduce([np.isfinite(x).all(tuple(range(1, x.ndim))) for x in arrays])
+    bad = int((~whole).sum())
+    if bad:
+        weights = all(tensor.isfinite().all() for tensor in model.state_dict().values())
+        cause = (
+            "its numbers overflow, as they do far outside the training data or after training that diverged"
+            if weights
+            else "its weights are not finite, as its training diverged"
+        )
+        raise LatlasError(
+            f"the model gives no finite {what} for {bad:,} of {counted(len(whole), 'item')}: {cause}"
+        )
+
+
 def _codes(model: Model, items: Split, split: str) -> Arrays:
     posterior = model.posterior(items)
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
         arrays["std"] = posterior.stddev.detach().cpu().numpy()
+    refuse_not_finite(model, "codes", *arrays.values())
     if items.labels is not None:
         arrays["labels"] = items.labels
     arrays["index"] = items.index
@@ -195,6 +212,7 @@ def _codes(model: Model, items: Split, split: str) -> Arrays:
 def reconstruct(model: Model, items: Split) -> Arrays:
     """`original` and `reconstruction` at the posterior's mean: (N, H, W, C) or (N, D), both in data units."""
     reconstruction = model.reconstruct(items)
+    refuse_not_finite(model, "reconstruction", reconstruction)
     return {"original": np.asarray(items.x), "reconstruction": reconstruction, "index": items.index}
 
 
@@ -226,6 +244,13 @@ def read_codes(path: Path) -> np.ndarray:
     return loaded
 
 
+def decode(model: Model, codes: Any) -> np.ndarray:
+    """Codes (N, D) decoded to the means of p(x | z), in data units."""
+    decoded = model.decode(codes)
+    refuse_not_finite(model, "values", decoded)
+    return decoded
+
+
 def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     """The path between the codes of two items: `images` decoded at codes `z`, at shares `t`, and the originals, `ends`.
 
@@ -240,7 +265,7 @@ def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
     codes = (1 - share) * first + share * last
     return {
-        "images": model.decode(codes),
+        "images": decode(model, codes),
         "z": codes,
         "t": share[:, 0],
         "ends": np.asarray(ends.x),
@@ -258,7 +283,9 @@ def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = Fal
             " mixture or flow",
             field="density",
         )
-    return {"samples": model.sample(n, seed, noise)}
+    samples = model.sample(n, seed, noise)
+    refuse_not_finite(model, "samples", samples)
+    return {"samples": samples}
 
 
 @dataclass(frozen=True)
@@ -317,10 +344,11 @@ def sample_density(
     check_count(n, seed)
     z = density.sample(n, seed)
     if not noise:
-        return {"samples": model.decode(z), "z": z}
+        return {"samples": decode(model, z), "z": z}
     codes = torch.as_tensor(z, dtype=model.dtype, device=model.device)
-    drawn = model.means(codes, torch.Generator(model.device).manual_seed(seed + 1))
-    return {"samples": model.to_numpy(drawn), "z": z}
+    drawn = model.to_numpy(model.means(codes, torch.Generator(model.device).manual_seed(seed + 1)))
+    refuse_not_finite(model, "samples", drawn)
+    return {"samples": drawn, "z": z}
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
@@ -380,7 +408,7 @@ def vary(
             raise InputError("vary: an autoencoder's code has no spread of its own; give one")
         codes = codes + (spread * noise[:, 0]).astype(codes.dtype)
     pair = reconstruct(model, item)
-    return {"images": model.decode(codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
+    return {"images": decode(model, codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
 
 
 def check_room(n: int, model: Model, field: str, value: object = None) -> None:
@@ -435,16 +463,14 @@ def check_samples(path: Path, images: bool) -> None:
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:
-    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a folder, which is made."""
+    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a new folder, whole or not at all."""
     pixels = figures.rgb(images, 1)[0]
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
+    files: dict[str, bytes] = {}
     for number, image in enumerate(pixels, 1):
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
-        write_atomic(folder / f"{number:0{len(str(len(pixels)))}}.png", content.getvalue())
+        files[f"{number:0{len(str(len(pixels)))}}.png"] = content.getvalue()
+    write_new_folder(folder, files)
 
 
 def shown(model: Model, items: np.ndarray) -> np.ndarray:

@@ -53,11 +53,33 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() or c in _HARMLESS else _escape(c) for c in str(text))
 
 
+def visible(text: str) -> str:
+    """The text with its lines as they are, as a page shows it: what is unseen, or turns the order of what stands around
+    it, becomes an escape.
+    """
+    return _UNSEEN.sub(lambda found: _escape(found[0]), text)
+
+
 def _escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # what Python makes of a byte of a file name that is not UTF-8
         return f"\\x{number - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+# Control characters but tab and line breaks, signs that turn the direction of writing, and halves of characters.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of a CSV file: a text that a spreadsheet program would run as a formula gets an apostrophe.
+
+    Such a text begins with = + - @, their wide forms, a tab or a line break, and is no number; numbers stay.
+    """
+    risky = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if risky else value
 
 
 def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
@@ -66,7 +88,11 @@ def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
-    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right."""
+    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right.
+
+    A row is a line, whatever its cells hold: they are made `printable`.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(

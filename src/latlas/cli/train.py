@@ -22,7 +22,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
-from latlas.text import whole_number
+from latlas.text import printable, whole_number
 
 EXAMPLES = examples(
     "latlas train fashion-mini --latent 2",
@@ -181,7 +181,7 @@ def prune(
     from latlas.text import size
 
     rows = api.prune(*runs)
-    lines = [f"{r['run']}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
+    lines = [f"{printable(r['run'])}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
     show(rows, as_json, "\n".join(lines))
 
 
@@ -231,5 +231,5 @@ def summary(path: Path, metrics: dict[str, Any]) -> str:
     return (
         f"{split}: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
         f"mse {test['mse']:.5f}{restored}\n"
-        f"report: {path / 'report.html'}"
+        f"report: {printable(path / 'report.html')}"
     )

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -25,12 +23,12 @@ from latlas.data.image_source import ImageSource, is_encoded, name_within, opene
 from latlas.data.room import refuse_array
 from latlas.data.stored import Items, Stored, npy_file
 from latlas.data.sums import is_whole, seal
-from latlas.errors import InputError
+from latlas.errors import InputError, LatlasError
 from latlas.progress import OnProgress
+from latlas.temporaries import temporary
 from latlas.text import counted, printable
 
 _VERSION = 4  # part of the key: raise it when decoding changes
-_DAY = 86_400.0
 SUMS, _FILES = "sums.json", ("images.npy", "about.json")
 
 
@@ -68,7 +66,12 @@ def decode_files(
         warnings.simplefilter("ignore")
         if not (keep and all(map(is_encoded, files))):
             return _in_memory(plan_of(root, files, image_format, progress), (), progress)
-        folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
+        try:
+            folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
+        except LatlasError as error:
+            return _in_memory(
+                plan_of(root, files, image_format, progress), (f"{error}: kept in memory",), progress
+            )
         cached = _open(folder)
         if cached is not None:
             return cached
@@ -129,20 +132,15 @@ def _pixels(
 def _build(folder: Path, plan: Plan, progress: OnProgress | None) -> Decoded:
     """Decodes into a temporary folder, and renames it once it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent, "*.tmp-*")
-    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    temporary.mkdir()
-    try:
-        with (temporary / "images.npy").open("wb") as file:
+    with temporary(folder.parent, folder=True) as new:
+        with (new / "images.npy").open("wb") as file:
             rows, broken = _write(file, plan, progress)
         _refuse_no_images(plan, rows, broken)
         about = {"rows": rows, "broken": broken, "notes": plan.notes, "bits": _bits(plan)}
-        (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
-        seal(temporary / SUMS, [temporary / name for name in _FILES])
+        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        seal(new / SUMS, [new / name for name in _FILES])
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        new.rename(folder)
     decoded = _open(folder)
     if decoded is None:
         raise OSError("what was written cannot be read back")
@@ -189,13 +187,6 @@ def _write_header(file: BinaryIO, count: int, plan: Plan) -> int:
 
 def _bits(plan: Plan) -> int | None:
     return None if plan.white is None else plan.white.bit_length()
-
-
-def sweep(parent: Path, pattern: str) -> None:
-    """Removes folders that a killed process left incomplete more than a day ago."""
-    for folder in parent.glob(pattern):
-        if time.time() - folder.stat().st_mtime > _DAY:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open(folder: Path) -> Decoded | None:

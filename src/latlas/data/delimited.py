@@ -17,7 +17,7 @@ from latlas.data.options import DataOptions
 from latlas.data.room import AS_NPY, refuse_beyond_room
 from latlas.errors import InputError
 from latlas.limits import LIMITS
-from latlas.text import counted
+from latlas.text import counted, csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -375,7 +375,7 @@ def _has_header(
     """Whether the first row names the columns; None where the cells do not tell."""
     from pandas.api.types import is_numeric_dtype
 
-    if known and set(known) <= set(first):
+    if known and set(map(csv_cell, known)) <= set(map(csv_cell, first)):
         return True
     if options.header != "auto":
         return options.header == "yes"

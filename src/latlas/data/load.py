@@ -38,6 +38,7 @@ from latlas.data.tables import SUFFIXES as TEXT_SUFFIXES
 from latlas.data.walk import walk
 from latlas.errors import InputError
 from latlas.files import refuse_special
+from latlas.places import expanded
 from latlas.progress import SILENT, Observer, OnProgress
 from latlas.text import counted, printable
 
@@ -208,7 +209,7 @@ def find(source: str) -> Path:
     if is_address(source):
         return fetched(source)
     try:
-        path = path_of(source).expanduser().absolute()
+        path = expanded(path_of(source)).absolute()
         there = bool(source) and path.exists()
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(f"{source!r}: not a path ({getattr(error, 'strerror', None) or error})") from None

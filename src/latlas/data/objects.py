@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from latlas.data.image_source import Held, ImageSource
 from latlas.data.room import refuse_beyond_room
 from latlas.data.tables import as_labels
 from latlas.errors import InputError, unknown
+from latlas.places import expanded
 from latlas.text import printable
 
 EXPECTED = "an array, a tensor, a data frame, a list of items, a picture, a data set or the path of a source"
@@ -193,7 +193,7 @@ def _are_images(items: Sequence[Any]) -> bool:
 
 def _images(items: Iterable[Any]) -> list[ImageSource]:
     return [
-        Held(f"picture {i}", item) if isinstance(item, Image.Image) else Path(item).expanduser().absolute()
+        Held(f"picture {i}", item) if isinstance(item, Image.Image) else expanded(item).absolute()
         for i, item in enumerate(items)
     ]
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from latlas.errors import InputError
 from latlas.limits import LIMITS
+from latlas.places import expanded
 
 MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
@@ -26,7 +27,7 @@ def path_text(path: str) -> str:
     try:
         path.encode()
     except UnicodeEncodeError:
-        return Path(path).expanduser().absolute().as_uri()
+        return expanded(path).absolute().as_uri()
     return path
 
 

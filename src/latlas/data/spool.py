@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from latlas.data.stored import ArrayFile, npy_file
 from latlas.data.sums import is_whole, seal
 from latlas.errors import LatlasError
 from latlas.progress import OnProgress
+from latlas.temporaries import temporary
 from latlas.text import size
 
 _VERSION = 2  # part of the key: raise it when what is written changes
@@ -48,7 +48,6 @@ def spooled(
     if found is not None and (found.count, *found.shape, found.dtype) == (*shape, dtype):
         return found
     needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    temporary = path.with_name(f"{key}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -57,14 +56,13 @@ def spooled(
                 f"{folder}: {size(needed)} are needed for data that stay on disk, and {size(free)} are free; make"
                 " room, or let XDG_CACHE_HOME name a folder elsewhere"
             )
-        with temporary.open("wb") as file:
-            _write(file, shape, dtype, blocks, progress)
-        temporary.rename(path)
+        with temporary(folder) as new:
+            with new.open("wb") as file:
+                _write(file, shape, dtype, blocks, progress)
+            new.rename(path)
         seal(record, [path])
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
     written = npy_file(path)
     assert written is not None
     note = f"the copy of the data in {path} was damaged: made again" if there else ""

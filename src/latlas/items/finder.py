@@ -19,6 +19,7 @@ from latlas.data import Dataset, Split
 from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.models import Model
+from latlas.places import expanded
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.text import counted, listed, printable, whole_number
@@ -77,7 +78,7 @@ class Finder:
             if self.split or not (found := self._numbered(text)):
                 return self._row(sys.maxsize if (row := whole_number(text)) is None else row, field)
             return found
-        path = Path(text).expanduser()
+        path = expanded(text)
         if self._elsewhere:
             return self._named({"": self._items}, text, field)
         name = self._own_name(path)
@@ -101,7 +102,7 @@ class Finder:
 
     def _own_name(self, path: Path) -> str:
         """The name of a file within the folder that the run was trained on; "" for other files."""
-        root = Path(self.run.config.data.source).expanduser().absolute()
+        root = expanded(self.run.config.data.source).absolute()
         if not path.is_file() or not root.is_dir() or not path.absolute().is_relative_to(root):
             return ""
         name = path.absolute().relative_to(root).as_posix()

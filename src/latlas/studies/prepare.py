@@ -21,6 +21,7 @@ from latlas.data import Dataset
 from latlas.data.room import refuse_beyond_room
 from latlas.durations import duration_text
 from latlas.errors import InputError
+from latlas.places import expanded
 from latlas.progress import Observer
 from latlas.runs import Run, is_run
 from latlas.settings import Config
@@ -281,7 +282,7 @@ def _runs(study: Study, options: Options, observer: Observer) -> list[Planned]:
 
 def _load(study: Study, source: str, options: Options, observer: Observer) -> list[tuple[Config, Dataset]]:
     """For each entry its resolved configuration and its data; its model is built once, to see that it can be."""
-    folder = str(Path(options.data_dir).expanduser().absolute()) if options.data_dir else ""
+    folder = str(expanded(options.data_dir).absolute()) if options.data_dir else ""
     given = {
         "data.source": source,
         "data.data_dir": folder,

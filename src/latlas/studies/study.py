@@ -22,6 +22,7 @@ from latlas import toml_text
 from latlas.data.options import Section
 from latlas.errors import InputError, unknown
 from latlas.limits import LIMITS
+from latlas.places import MOST_BYTES, expanded
 from latlas.settings import Config
 from latlas.text import briefly, counted
 
@@ -147,7 +148,7 @@ def read(name_or_path: str | Path) -> Study:
     text = str(name_or_path)
     if not text.endswith(".toml") and "/" not in text:
         return parse(source_text(text), f"study {text}", None)
-    path = Path(name_or_path).expanduser()
+    path = expanded(name_or_path)
     try:
         return parse(toml_text.text_of(path), str(path), path.parent)
     except (OSError, UnicodeDecodeError) as error:
@@ -215,7 +216,7 @@ def _base(run: Mapping[str, Any], place: str, folder: Path | None) -> tuple[str,
     try:
         base = configuration.recipe(recipe or "vae")
         if file:
-            base = configuration.read((folder or Path()) / Path(file).expanduser(), base)
+            base = configuration.read((folder or Path()) / expanded(file), base)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
     return run.get("name", "") or (Path(file).stem if file else recipe or "vae"), base
@@ -280,7 +281,7 @@ def value_text(value: Any) -> str:
 
 def slug(text: str) -> str:
     """A name as a part of a folder's name."""
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "run"
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")[:MOST_BYTES].strip("-.") or "run"
 
 
 def unique(names: Iterable[str]) -> list[str]:
