@@ -109,7 +109,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(
     assert_same(run, extended)
 
 
-@pytest.mark.parametrize("write", ["save_checkpoint", "write_json", "write_atomic"])
+@pytest.mark.parametrize("write", ["save", "write_json", "write_atomic"])
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_while_it_begins_it_is_what_it_was_or_goes_on(
     finished: latlas.Run,
@@ -120,7 +120,7 @@ def test_killed_while_it_begins_it_is_what_it_was_or_goes_on(
     after: bool,
 ) -> None:
     run = copied(finished, tmp_path / "run")
-    where = runs if write == "save_checkpoint" else continuing
+    where = checkpoints if write == "save" else continuing
     real = getattr(where, write)
 
     def halt(*arguments: Any) -> None:
@@ -192,7 +192,7 @@ def begin_killed_at(number: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((continuing, "write_json"), (continuing, "write_atomic"), (runs, "write_atomic"),
-                            (runs.Path, "unlink")):  # fmt: skip
+                            (checkpoints, "write_atomic"), (runs.Path, "unlink")):  # fmt: skip
             patch.setattr(owner, name, dying(getattr(owner, name)))
         yield
 

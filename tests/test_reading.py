@@ -37,6 +37,7 @@ from latlas.data.dataset import Scaling
 from latlas.data.load import Like
 from latlas.diagnosis.finding import Finding
 from latlas.errors import InputError
+from latlas.exports import hub_layout
 from latlas.files import write_json
 from latlas.runs import WRITTEN, Run, described_model, find
 from latlas.studies import leases, study_json
@@ -181,8 +182,8 @@ def test_brackets_in_a_text_are_no_depth() -> None:
     ("text", "said"),
     [
         ("a = " + "[" * 5000, "cannot be read as TOML"),
-        (".".join("a" * 10_000) + " = 1", "a key of more than 32 parts"),
-        ("[" + " . ".join(["a"] * 40) + "]", "a key of more than 32 parts"),
+        (".".join("a" * 10_000) + " = 1", "a key or value of more than 16 levels"),
+        ("[" + " . ".join(["a"] * 40) + "]", "a key or value of more than 16 levels"),
         ("#" * 2_000_000, "has 1.0 MB at most"),
         ("a = 1\na = 2", "cannot be read as TOML"),
     ],
@@ -270,6 +271,17 @@ def replaced(value: Any, place: tuple[Any, ...], by: Any) -> Any:
     return copy
 
 
+def removed(value: Any, place: tuple[Any, ...]) -> Any:
+    if not place:
+        return None
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    if len(place) == 1:
+        del copy[place[0]]
+    else:
+        copy[place[0]] = removed(copy[place[0]], place[1:])
+    return copy
+
+
 WRONG = (None, True, -1, 0, 10**30, 1e300, "", "<b>", [], {}, [None], {"a": None}, [[1]])
 
 
@@ -305,8 +317,8 @@ def test_whatever_stands_in_a_file_a_report_is_written_or_refused(run: Run, name
     text = (run.path / name).read_text()
     values = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
     for at, place in enumerate(list(leaves(values))[:: 4 if name == "metrics.json" else 1]):
-        for wrong in (WRONG[at % len(WRONG)], WRONG[(at + 5) % len(WRONG)]):
-            mutated = replaced(values, place, wrong)
+        two = (WRONG[at % len(WRONG)], WRONG[(at + 5) % len(WRONG)])
+        for mutated in (*(replaced(values, place, wrong) for wrong in two), removed(values, place)):
             rows = (
                 "\n".join(map(json.dumps, mutated))
                 if lines and isinstance(mutated, list)
@@ -587,7 +599,9 @@ def test_a_huge_model_is_refused_before_it_is_made(run: Run, key: str, value: An
     values = json.loads((run.path / "model.json").read_text())
     values["config"]["network"]["channels"] = None
     write_json(run.path / "model.json", replaced(values, tuple(key.split(".")), value))
-    with pytest.raises(InputError, match=r"model\.json: (describes a larger model|damaged)"):
+    with pytest.raises(
+        InputError, match=r"model\.json: (describes a larger model|damaged|network\.hidden = )"
+    ):
         run.model()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
@@ -604,6 +618,23 @@ def test_recipes_are_built_within_its_own_weights(tmp_path: Path) -> None:
         (tmp_path / WEIGHTS).write_bytes(weights.to_bytes(model.state_dict(), {"format": "pt"}))
         again = described_model(tmp_path, "model.json", WEIGHTS)
         assert all(torch.equal(again.state_dict()[key], value) for key, value in model.state_dict().items())
+
+
+def test_links_of_the_hubs_own_cache_are_followed_and_others_are_not(tmp_path: Path) -> None:
+    cache, blobs = tmp_path / "models--a--b", tmp_path / "models--a--b" / "blobs"
+    inside = cache / "snapshots" / "0123"
+    blobs.mkdir(parents=True)
+    inside.mkdir(parents=True)
+    about = json.loads((OLD / "model.json").read_text()) | {"library_name": "latlas"}
+    write_json(blobs / "config.json", about)
+    shutil.copy(OLD / WEIGHTS, blobs / WEIGHTS)
+    for name in ("config.json", WEIGHTS):
+        (inside / name).symlink_to(f"../../blobs/{name}")
+    assert hub_layout.read(inside).latent == 2
+    (inside / WEIGHTS).unlink()
+    (inside / WEIGHTS).symlink_to(OLD / WEIGHTS)
+    with pytest.raises(InputError, match="leads out of"):
+        hub_layout.read(inside)
 
 
 # --- pictures ---

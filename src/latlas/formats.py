@@ -119,10 +119,10 @@ class Measured(Stored):
 
     title: Text
     group: Text = ""
-    unit: Text = ""
+    unit: Text
     better: Literal["higher", "lower", ""] = ""
     decimals: Annotated[int, Field(ge=0, le=12)] = 3
-    why: Text = ""
+    why: Text
     value: Number
     stderr: Number | None = None
     items: Count
@@ -142,9 +142,9 @@ class Found(Stored):
     title: Text
     level: Literal["serious", "worth a look", "notice"]
     weight: Number = 0.0
-    evidence: Text = ""
-    cause: Text = ""
-    remedy: Text = ""
+    evidence: Text
+    cause: Text
+    remedy: Text
     settings: dict[Text, Setting] = {}
     command: Text = ""
     commands: list[Text] = []

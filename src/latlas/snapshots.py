@@ -81,8 +81,9 @@ def model_at(run: Run, step: int) -> Model:
     return described_model(run.path, "model.json", f"snapshots/{step:08d}{WEIGHTS}", run.brought)
 
 
-def labels(run: Run, count: int) -> np.ndarray | None:
-    """Labels (N,) of the `count` test items whose codes the snapshots hold; None without labels.
+def labels(run: Run, count: int | None = None) -> np.ndarray | None:
+    """Labels (N,) of the test items whose codes the snapshots hold, `count` of them where it is given; None without
+    labels.
 
     Raises InputError if they are damaged.
     """

@@ -171,8 +171,8 @@ class Allowance(TorchFunctionMode):
 
     def __init__(self, counts: Sequence[int], reason: str) -> None:
         super().__init__()
-        # Twice what is there, as some parts are made of others, and some small things besides.
-        self.values, self.tensors = 2 * sum(counts) + 2**20, 4 * len(counts) + 500
+        # Several times what is there, as some parts are counted before they are made, or made of others.
+        self.values, self.tensors = 3 * sum(counts) + 2**20, 6 * len(counts) + 500
         self.reason = reason
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
