@@ -391,7 +391,8 @@ def _image_case(kind: str) -> Callable[[Random, Originals], Case]:
             reference = _by(_pillow)(Path(f"images/0{suffix}")) if plain else UNKNOWN
             if isinstance(reference, np.ndarray) and reference.ndim == 3 and found.shape[-1] == 3:
                 reference = np.stack([reference] * 3, -1)  # grey among colour
-            return same_values(found, reference)
+            resized = isinstance(reference, np.ndarray) and found.shape[1:3] != reference.shape[1:3]
+            return "" if resized else same_values(found, reference)
 
         return Case(f"{name} damaged{f', with {options}' if options else ''}", act, check)
 
