@@ -31,7 +31,7 @@ from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-from latlas.text import counted, listed, shortened
+from latlas.text import counted, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -230,7 +230,7 @@ def read_codes(path: Path) -> np.ndarray:
             (k for k in ("x", "mean", "z") if k in arrays and (k != "x" or path.suffix == ".npy")), None
         )
         if key is None:
-            names = listed([shortened(name) for name in arrays]) if arrays else "nothing"
+            names = shortened(", ".join(arrays)) or "nothing"
             raise InputError(f"{path}: has {names}; expected codes named mean or z")
         return [key]
 
