@@ -162,7 +162,7 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield
 
     class Default(SimpleNamespace):
-        drawn = 0
+        drawn, device = 0, torch.device("cuda")
 
         def get_offset(self) -> int:
             self.drawn += 4
@@ -238,12 +238,15 @@ def test_what_torch_is_told_and_in_which_order(as_on_cuda: list[str]) -> None:
     assert not any(group["capturable"] for group in run.optimizer.param_groups)
 
 
-@pytest.mark.parametrize("stopped_at", [1, 4, 6])
-def test_a_captured_run_that_is_stopped_goes_on_to_the_bit(stopped_at: int, as_on_cuda: list[str]) -> None:
-    whole, cut = Training("batch norm", optimizer__lr=0.1), Training("batch norm", optimizer__lr=0.1)
+@pytest.mark.parametrize(
+    ("name", "stopped_at"), [("batch norm", 1), ("batch norm", 6), ("vamp", 4), ("half", 4)]
+)
+def test_a_captured_run_that_is_stopped_goes_on_to_the_bit(
+    name: str, stopped_at: int, as_on_cuda: list[str]
+) -> None:
+    whole, cut, again = (Training(name, optimizer__lr=0.1) for _ in range(3))
     whole.to()
     cut.to(stopped_at)
-    again = Training("batch norm", optimizer__lr=0.1)
     again.model.load_state_dict(cut.model.state_dict())
     again.optimizer.load_state_dict(copy.deepcopy(cut.optimizer.state_dict()))
     again.progress = cut.progress
@@ -304,6 +307,7 @@ def test_why_steps_are_not_captured(as_on_cuda: list[str], monkeypatch: pytest.M
     auto = Training("own loss")
     auto.config = configuration.override(auto.config, {"training.capture": "auto"}, "capture")
     assert "training.capture = on" in notes(auto.to())[0]
+    assert "several processes" in training._uncaptured(run.config, run.data, World(0, 2))
     off = Training("elbo", training__capture="off")
     assert (notes(off.to()), Graph.made) == ([], [])
     noisy = Training("elbo")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import re
@@ -223,6 +224,15 @@ def test_latex_escapes_names_and_says_what_it_needs() -> None:
     assert any(line.startswith(r" & Mean squared error $\downarrow$ & ELBO $\uparrow$ ") for line in chosen)
     with pytest.raises(InputError, match=r"unknown column 'elb'; did you mean 'elbo'"):
         compared(*rows).to_latex("elb")
+
+
+def test_names_that_are_formulas_are_texts_in_csv_and_rows_in_latex() -> None:
+    table = compared(entry("=1+1"), entry("[b]*", elbo=-90.0))
+    rows = list(csv.reader(io.StringIO(compare.to_csv(table))))
+    name, elbo = rows[0].index("name"), rows[0].index("elbo")
+    assert [row[name] for row in rows[1:]] == ["'=1+1", "[b]*"]
+    assert [row[elbo] for row in rows[1:]] == ["-100.0", "-90.0"]
+    assert r"{[}b]{*} & " in table.to_latex()
 
 
 def test_latex_of_few_models_stands_upright() -> None:

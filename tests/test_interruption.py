@@ -78,8 +78,7 @@ def assert_same_run(run: Path, other: Path) -> None:
     kept = [{p.name: p.read_bytes() for p in (f / "snapshots").glob("[!.]*")} for f in (run, other)]
     assert len(kept[0]) > 3
     assert kept[0] == kept[1]
-    leftovers = [p for p in run.rglob(".*") if p.name != ".lock"]
-    assert all(p.name.startswith((".end.", ".model.", ".log.", ".items.", ".0")) for p in leftovers)
+    assert [p for folder in (run, run.parent) for p in folder.rglob(".*") if p.name != ".lock"] == []
 
 
 @pytest.mark.slow
@@ -102,10 +101,12 @@ def test_ten_kills_change_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_stop_it_keeps_its_state_and_says_how_to_go_on(
     source: Path, uninterrupted: tuple[Path, float], tmp_path: Path, number: signal.Signals
 ) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("whoever started these tests has this signal ignored, and so have their processes")
     out = tmp_path / "run"
     process = start("train", source, "--out", out, "--epochs", EPOCHS, *SETTINGS)
     wait_for(out / "log.jsonl", process, size=1)

@@ -255,6 +255,30 @@ def test_a_hard_name_is_quoted_and_printable(work: Path, tmp_path: Path) -> None
     assert (table["label"].to_numpy() == source["kind"].to_numpy()[table["row"]]).all()
 
 
+def test_names_that_are_formulas_are_texts_in_every_table(tmp_path: Path) -> None:
+    for i, image in enumerate(images(40, 12, 8, 3)):
+        path = tmp_path / "photos" / ("=cmd|'calc'!A1" if i % 2 else "@b")
+        path.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path / f"-{i}+1.png")
+    run = latlas.train(tmp_path / "photos", out=tmp_path / "run", **SMALL).path
+    for words in (["encode", "--split", "all"], ["score", "--split", "all"], ["neighbours", "1", "-n", "3"]):
+        assert command(words[0], run, *words[1:], "--out", tmp_path / "t.csv") == 0
+        read = pd.read_csv(tmp_path / "t.csv")
+        assert set(read["label"]) <= {"'=cmd|'calc'!A1", "'@b"}
+        assert read["name"].str.match("'[=@]").all()
+    assert latlas.encode(run, quiet=True).frame["label"].str.match("[=@]").all()
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 2)), columns=["-400", "=a"])
+    table.to_csv(tmp_path / "t.csv", index=False)
+    run = latlas.train(tmp_path / "t.csv", header="yes", out=tmp_path / "tab", **SMALL).path
+    assert command("sample", run, "--out", tmp_path / "s.csv") == 0
+    assert pd.read_csv(tmp_path / "s.csv").columns.tolist() == ["-400", "'=a"]
+    assert pd.read_csv(tmp_path / "s.csv").dtypes.eq(float).all()
+    assert command("score", run, tmp_path / "s.csv", "--out", tmp_path / "u.csv") == 0, (
+        "its own table is known"
+    )
+
+
 def test_frames_in_python_are_the_files_of_the_command(work: Path, tmp_path: Path) -> None:
     run = latlas.Run(work / "run")
     assert command("score", run.path, "--split", "all", "--importance", 30, "--out", tmp_path / "s.csv") == 0

@@ -182,8 +182,8 @@ def test_brackets_in_a_text_are_no_depth() -> None:
     ("text", "said"),
     [
         ("a = " + "[" * 5000, "cannot be read as TOML"),
-        (".".join("a" * 10_000) + " = 1", "a key of more than 32 parts"),
-        ("[" + " . ".join(["a"] * 40) + "]", "a key of more than 32 parts"),
+        (".".join("a" * 10_000) + " = 1", "a key or value of more than 16 levels"),
+        ("[" + " . ".join(["a"] * 40) + "]", "a key or value of more than 16 levels"),
         ("#" * 2_000_000, "has 1.0 MB at most"),
         ("a = 1\na = 2", "cannot be read as TOML"),
     ],
@@ -599,7 +599,9 @@ def test_a_huge_model_is_refused_before_it_is_made(run: Run, key: str, value: An
     values = json.loads((run.path / "model.json").read_text())
     values["config"]["network"]["channels"] = None
     write_json(run.path / "model.json", replaced(values, tuple(key.split(".")), value))
-    with pytest.raises(InputError, match=r"model\.json: "):
+    with pytest.raises(
+        InputError, match=r"model\.json: (describes a larger model|damaged|network\.hidden = )"
+    ):
         run.model()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 

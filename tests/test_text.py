@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from latlas import text
 from latlas.errors import InputError, unknown
 from latlas.text import (
     Cell,
     aligned,
     count,
     counted,
+    csv_cell,
     duration,
     error,
     listed,
@@ -18,6 +22,7 @@ from latlas.text import (
     sentence,
     setting,
     transposed,
+    visible,
 )
 
 
@@ -115,3 +120,62 @@ def test_an_unknown_name_meets_the_nearest_one_or_all(name: str, hint: str) -> N
     assert line.startswith(f"unknown measure {name!r}")
     assert hint in line
     assert ("number_59" in line) == ("did you mean" not in line)
+
+
+FORMULAS = [
+    "=1+1",
+    "+cmd|'calc'!A1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1+1",
+    "-",
+    "=",
+    "-inf",
+    "+nan",
+]
+HARMLESS = [
+    "",
+    "cat",
+    "a=b",
+    "-1.5",
+    "+3",
+    "-.5",
+    "-1e-05",
+    "1.",
+    " =1",
+    "'=1",
+    -1.5,
+    -3,
+    None,
+    True,
+    float("-inf"),
+]
+
+
+@pytest.mark.parametrize("cell", FORMULAS)
+def test_a_text_that_is_a_formula_is_none_in_a_csv_file(cell: str) -> None:
+    assert csv_cell(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize("value", HARMLESS)
+def test_other_cells_stay_as_they_are(value: object) -> None:
+    assert csv_cell(value) is value
+
+
+def test_a_row_of_a_table_is_a_line_whatever_its_cells_hold() -> None:
+    assert aligned([["a\nb", "1"], ["\x1b[31mc", "22"]], right=(1,)) == "a\\nb        1\n\\x1b[31mc  22"
+
+
+def test_a_page_shows_what_is_unseen() -> None:
+    assert visible("a\n\tb \u202egnp\x1b[0m\x00\udce9\u2066 é \u200d") == (
+        "a\n\tb \\u202egnp\\x1b[0m\\x00\\xe9\\u2066 é \u200d"
+    )
+
+
+def test_the_explorer_saves_the_same_cells() -> None:
+    page = (Path(text.__file__).parent / "explorer" / "page" / "take.js").read_text(encoding="utf-8")
+    assert f"/^{text._FORMULA.pattern}/.test(text)" in page
+    assert f"/^{text._NUMBER.pattern}$/.test(text)" in page

@@ -82,8 +82,9 @@ class Step:
                 self._warm_up()
                 return self._called if stream is None else self._captured(stream)
         except Exception as error:  # parts of one's own may raise anything
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            raise Unfit(lines[0] if lines else type(error).__name__) from error
+            first = error.__context__ or error  # the end of a capture that failed fails as well
+            lines = [line.strip() for line in str(first).splitlines() if line.strip()]
+            raise Unfit(lines[0] if lines else type(first).__name__) from error
         finally:
             with torch.no_grad():
                 for tensor in self._state():
@@ -117,16 +118,17 @@ class Step:
         graph, groups = torch.cuda.CUDAGraph(), self.optimizer.param_groups
         for generator in self.generators:
             graph.register_generator_state(generator)
-        default = _default(self.device)
-        sound = default.clone_state()
+        drawn_from = [g for g in (*self.generators, _default(self.device)) if g.device.type == "cuda"]
+        sound = [(generator, generator.clone_state()) for generator in drawn_from]
         try:
             for group in groups:
                 group["capturable"] = True
             with torch.cuda.graph(graph, stream=stream):
                 self._called()
         except BaseException:
-            # A capture that fails leaves the generator in the middle of it, where nothing else can draw from it.
-            default.graphsafe_set_state(sound)
+            # A capture that fails may leave generators in the middle of it, where nothing else can draw from them.
+            for generator, state in sound:
+                generator.graphsafe_set_state(state)
             raise
         finally:
             for group in groups:

@@ -4,6 +4,7 @@ lines on standard error.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from types import TracebackType
@@ -74,13 +75,20 @@ class Cell:
             self._show()
 
 
+class _Rich(RichConsole):
+    """A terminal whose reader may leave: nothing that is said there is worth ending the work."""
+
+    def on_broken_pipe(self) -> None:
+        """Does not end the process."""
+
+
 class Console:
     """An Observer for people. `quiet` leaves out everything but what went wrong; `notes` keeps all notes."""
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
         self.notes: list[str] = []
-        self.rich = RichConsole(stderr=True, highlight=False, soft_wrap=True)
+        self.rich = _Rich(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self.bars: Progress | None = None
         self.cell = Cell() if not quiet and in_notebook() else None
         self.tasks: dict[str, TaskID] = {}
@@ -89,13 +97,13 @@ class Console:
     def __enter__(self) -> Console:
         if not self.quiet and self.cell is None and self.rich.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[detail]}", markup=False),
             )
             self.bars = Progress(*columns, console=self.rich, transient=True)
             self.bars.start()
@@ -120,11 +128,12 @@ class Console:
 
     def _print(self, line: str) -> None:
         if not self.quiet:
-            self.rich.print(line, markup=False)
+            with contextlib.suppress(OSError):
+                self.rich.print(line, markup=False)
 
     def epoch(self, text: str) -> None:
         """A line at the end of an epoch."""
-        self.spoken["training"] = time.monotonic()
+        self.spoken["training"], text = time.monotonic(), printable(text)
         if self.cell is not None:
             self.cell.epoch(text)
         else:
@@ -134,6 +143,7 @@ class Console:
         """Moves the bar of that work; plain: a line every few seconds, none for work that is over at once."""
         if self.quiet:
             return
+        what, detail = printable(what), printable(detail)
         if self.cell is not None:
             self.cell.progress(what, done, total, detail)
             return
@@ -149,4 +159,4 @@ class Console:
         every = 6 * PLAIN_EVERY if what == "training" else PLAIN_EVERY
         if now - self.spoken.setdefault(what, now) >= every:
             self.spoken[what] = now
-            print(f"{what} {done:,}/{total:,} {detail}".rstrip(), file=sys.stderr)
+            self._print(f"{what} {done:,}/{total:,} {detail}".rstrip())

@@ -75,7 +75,7 @@ def further(run: Run, changes: Mapping[str, Any]) -> Config | None:
         if key not in FURTHER:
             raise InputError(
                 f"cannot change while a run is trained further ({', '.join(FURTHER)} can); a new run can start from"
-                f" these weights: latlas train DATA --from {run.path}",
+                f" these weights: latlas train DATA --from {run.word}",
                 field=key,
                 value=setting(after[key]),
             )

@@ -104,8 +104,11 @@ def evaluate(
     values |= _measured(context, request, names)
     whole = request.own_split == run.measured and request.limit is None
     if keep and whole and run.finished and "numbers" in values:
-        metrics.keep(run, values["numbers"])
-        observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
+        if os.access(run.path, os.W_OK):
+            metrics.keep(run, values["numbers"])
+            observer.note(f"kept in {run.path / 'metrics.json'} and {report.write_report(run.path)}")
+        else:
+            observer.note(f"{run.path} cannot be written: these numbers are shown, and kept nowhere")
     about = {
         "run": str(run.path),
         "split": request.own_split or request.split or None,

@@ -38,6 +38,7 @@ from latlas.checkpoints import Progress
 from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.room import within_memory
 from latlas.diagnosis.wording import described
 from latlas.distributed import Lost, World
 from latlas.errors import InputError
@@ -275,8 +276,7 @@ def _run(session: Session, tracker: Sequence[Tracker], further: bool = False) ->
     world, run = session.world, session.run
     session.trackers = Followers([*own(), *tracker] if world.leads else [], session.observer)
     world.wait()  # all have read the folder before it changes
-    held = run.held() if world.leads else contextlib.nullcontext()
-    with held, _resumable(session), session.trackers:
+    with run.held() if world.leads else contextlib.nullcontext(), _resumable(session), session.trackers:
         with interruptible(world.leads) as world.stop:
             if world.leads:
                 _restore(session, further)
@@ -330,7 +330,8 @@ def _restore(session: Session, further: bool) -> None:
 def _resumable(session: Session) -> Iterator[None]:
     """Turns any KeyboardInterrupt into Interrupted, and says how to continue, as where another process is lost."""
     try:
-        yield
+        with within_memory("training", f"free some, and go on with: {session.run.continued_by}"):
+            yield
     except Interrupted:
         raise
     except KeyboardInterrupt:
@@ -524,15 +525,15 @@ def finish(session: Session) -> None:
     if evaluation.groups:
         names = metrics.of_unseen(evaluation.groups, dataset.measured)
         compute = lambda: metrics.numbers(context, names)  # noqa: E731
-        failure, command = "not everything could be measured", f"latlas evaluate {run.path}"
+        failure, command = "not everything could be measured", f"latlas evaluate {run.word}"
         keep(numbers=_or_note(compute, failure, command, observer) or {})
     if evaluation.diagnose:
         diagnose = lambda: _findings(run, dataset, context)  # noqa: E731
-        failure, command = "the run could not be diagnosed", f"latlas diagnose {run.path}"
+        failure, command = "the run could not be diagnosed", f"latlas diagnose {run.word}"
         keep(findings=_or_note(diagnose, failure, command, observer) or [])
     if config.pictures.draw:
         draw = lambda: gallery.draw(run, context, gallery.settings_of(config))  # noqa: E731
-        failure, command = "the pictures could not be drawn", f"latlas report --redraw {run.path}"
+        failure, command = "the pictures could not be drawn", f"latlas report --redraw {run.word}"
         _or_note(draw, failure, command, observer)
     if config.training.keep == "best":
         checkpoints.drop(run.path)
@@ -593,6 +594,6 @@ def _note_result(run: Run, values: dict[str, Any], observer: Observer) -> None:
     if values.get("findings") == []:
         observer.note("diagnosis: nothing wrong was found")
     for finding in values.get("findings", []):
-        observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.path})")
+        observer.note(f"{finding['level']}: {finding['title']} (latlas diagnose {run.word})")
     score = f"distortion {test['distortion']:.2f}" if test["elbo"] is None else f"ELBO {test['elbo']:.2f}"
     observer.note(f"{split} {score} {values['unit']}  report: {run.path / 'report.html'}")

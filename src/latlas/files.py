@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from latlas.errors import InputError, LatlasError, alternatives
+from latlas.places import reachable
+from latlas.temporaries import temporary
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -24,21 +24,15 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """
     # A name that is not UTF-8 becomes an escape, as a page or a log must never fail for it.
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        usual_mode(Path(temporary))
-        Path(temporary).replace(path)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise LatlasError(f"{path}: cannot be written: {error.strerror or error}") from None
-        raise
+        with temporary(path.parent) as new:
+            with new.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            new.replace(path)
+    except OSError as error:
+        raise LatlasError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 def check_output(path: Path, endings: Sequence[str], inputs: Sequence[Path] = (), field: str = "out") -> None:
@@ -49,12 +43,14 @@ def check_output(path: Path, endings: Sequence[str], inputs: Sequence[Path] = ()
     """
     if path.suffix.lower() not in endings:
         raise InputError(f"expected a name ending in {alternatives(endings)}", field=field, value=path)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist", field=field, value=path)
-    if path.is_dir():
-        raise InputError("is a folder; give the name of a file", field=field, value=path)
-    if any(other.is_file() and path.exists() and path.samefile(other) for other in inputs):
-        raise InputError("holds the data that this call reads; choose another name", field=field, value=path)
+    with reachable(path, field):
+        _check_parent(path, field)
+        if path.is_dir():
+            raise InputError("is a folder; give the name of a file", field=field, value=path)
+        if any(other.is_file() and path.exists() and path.samefile(other) for other in inputs):
+            raise InputError(
+                "holds the data that this call reads; choose another name", field=field, value=path
+            )
 
 
 def check_folder(path: Path, field: str = "out") -> None:
@@ -62,10 +58,18 @@ def check_folder(path: Path, field: str = "out") -> None:
 
     Raises InputError for a file, for a folder with something in it, and where the folder around it does not exist.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError("exists already; choose a new or an empty folder", field=field, value=path)
+    with reachable(path, field):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError("exists already; choose a new or an empty folder", field=field, value=path)
+        _check_parent(path, field)
+
+
+def _check_parent(path: Path, field: str) -> None:
+    """Raises InputError where nothing can be written beside a path, before anything is computed."""
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist", field=field, value=path)
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"the folder {path.parent} cannot be written", field=field, value=path)
 
 
 Contents = Mapping[str, bytes | str | Mapping[str, Any]]
@@ -79,19 +83,14 @@ def write_folder(parent: Path, contents: Contents, place: Callable[[Path], Path]
     Raises LatlasError when it cannot be written; then nothing of it stays.
     """
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
+        with temporary(parent, folder=True) as new:
+            for name, content in contents.items():
+                (new / name).parent.mkdir(exist_ok=True)
+                write = write_json if isinstance(content, Mapping) else write_atomic
+                write(new / name, content)  # type: ignore[arg-type]
+            return place(new)
     except OSError as error:
         raise LatlasError(f"{parent}: cannot be written: {error.strerror}") from None
-    try:
-        for name, content in contents.items():
-            (temporary / name).parent.mkdir(exist_ok=True)
-            write = write_json if isinstance(content, Mapping) else write_atomic
-            write(temporary / name, content)  # type: ignore[arg-type]
-        temporary.chmod(0o755)
-        return place(temporary)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def write_new_folder(path: Path, contents: Contents) -> Path:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from latlas import reading
 from latlas.errors import InputError
 from latlas.files import check_output
+from latlas.places import expanded
+from latlas.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -25,7 +27,7 @@ MOST_WORDS = 4000  # characters of a title or a caption
 
 
 def render(template: str, **values: Any) -> str:
-    """Renders a template of templates/ with the values; in HTML everything in them is escaped.
+    """Renders a template of templates/ with the values; in HTML everything in them is escaped, and made `visible`.
 
     Raises jinja2.UndefinedError if the template uses a name that is not in `values`.
     """
@@ -66,6 +68,7 @@ def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=lambda name: not (name or "").endswith(".md.j2"),
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -127,6 +130,6 @@ def page_path(out: str | os.PathLike[str]) -> Path:
 
     Raises InputError if its folder does not exist, or its name does not end in .html or .htm.
     """
-    path = Path(out).expanduser()
+    path = expanded(out)
     check_output(path, ENDINGS)
     return path

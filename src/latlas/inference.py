@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,12 @@ from latlas.data.binarise import settled
 from latlas.data.dataset import SPLITS
 from latlas.data.load import drawn_as
 from latlas.data.memory import as_items, names_in
+from latlas.data.numpy_files import read_arrays
 from latlas.data.ranges import ROUNDING, beyond, beyond_note, narrow_note
+from latlas.data.room import refuse_beyond_room
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
-from latlas.files import check_folder, check_output, refuse_special, write_atomic
+from latlas.files import check_folder, check_output, refuse_special, write_atomic, write_new_folder
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
@@ -176,11 +179,28 @@ def encode(model: Model, parts: Mapping[str, Split]) -> Arrays:
     return arrays
 
 
+def refuse_not_finite(model: Model, what: str, *arrays: np.ndarray) -> None:
+    """Raises LatlasError where numbers of items (N, ...) are not finite, which says of how many, and why."""
+    whole = np.logical_and.reduce([np.isfinite(x).all(tuple(range(1, x.ndim))) for x in arrays])
+    bad = int((~whole).sum())
+    if bad:
+        weights = all(tensor.isfinite().all() for tensor in model.state_dict().values())
+        cause = (
+            "its numbers overflow, as they do far outside the training data or after training that diverged"
+            if weights
+            else "its weights are not finite, as its training diverged"
+        )
+        raise LatlasError(
+            f"the model gives no finite {what} for {bad:,} of {counted(len(whole), 'item')}: {cause}"
+        )
+
+
 def _codes(model: Model, items: Split, split: str) -> Arrays:
     posterior = model.posterior(items)
     arrays = {"mean": posterior.mean.detach().cpu().numpy()}
     if posterior.stddev is not None:
         arrays["std"] = posterior.stddev.detach().cpu().numpy()
+    refuse_not_finite(model, "codes", *arrays.values())
     if items.labels is not None:
         arrays["labels"] = items.labels
     arrays["index"] = items.index
@@ -192,6 +212,7 @@ def _codes(model: Model, items: Split, split: str) -> Arrays:
 def reconstruct(model: Model, items: Split) -> Arrays:
     """`original` and `reconstruction` at the posterior's mean: (N, H, W, C) or (N, D), both in data units."""
     reconstruction = model.reconstruct(items)
+    refuse_not_finite(model, "reconstruction", reconstruction)
     return {"original": np.asarray(items.x), "reconstruction": reconstruction, "index": items.index}
 
 
@@ -201,18 +222,18 @@ def read_codes(path: Path) -> np.ndarray:
     Raises InputError for anything else.
     """
     refuse_special(path)
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = "not NumPy's format, or Python objects" if "pickle" in str(error) else error
-        raise InputError(f"{path}: cannot be read as .npy or .npz ({reason})") from None
-    if not isinstance(loaded, np.ndarray):
-        key = next((k for k in ("mean", "z") if k in loaded), None)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+
+    def codes_of(arrays: Mapping[str, Any]) -> list[str]:
+        key = next(
+            (k for k in ("x", "mean", "z") if k in arrays and (k != "x" or path.suffix == ".npy")), None
+        )
         if key is None:
-            raise InputError(f"{path}: has {', '.join(loaded) or 'nothing'}; expected codes named mean or z")
-        loaded = loaded[key]
+            raise InputError(f"{path}: has {', '.join(arrays) or 'nothing'}; expected codes named mean or z")
+        return [key]
+
+    loaded = next(iter(read_arrays(path, codes_of).values()))
     if loaded.ndim != 2 or not np.issubdtype(loaded.dtype, np.number) or np.iscomplexobj(loaded):
         raise InputError(
             f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"
@@ -223,6 +244,13 @@ def read_codes(path: Path) -> np.ndarray:
     return loaded
 
 
+def decode(model: Model, codes: Any) -> np.ndarray:
+    """Codes (N, D) decoded to the means of p(x | z), in data units."""
+    decoded = model.decode(codes)
+    refuse_not_finite(model, "values", decoded)
+    return decoded
+
+
 def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     """The path between the codes of two items: `images` decoded at codes `z`, at shares `t`, and the originals, `ends`.
 
@@ -231,12 +259,13 @@ def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     check_number(steps, "steps")
     if steps < 2:
         raise InputError("at least 2 are needed", field="steps", value=steps)
+    check_room(steps, model, "steps", steps)
     ends = as_split(np.concatenate([np.asarray(start.x), np.asarray(end.x)]))
     first, last = model.encode(ends)
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
     codes = (1 - share) * first + share * last
     return {
-        "images": model.decode(codes),
+        "images": decode(model, codes),
         "z": codes,
         "t": share[:, 0],
         "ends": np.asarray(ends.x),
@@ -254,7 +283,9 @@ def sample(run: Run, model: Model, n: int = 64, seed: int = 0, noise: bool = Fal
             " mixture or flow",
             field="density",
         )
-    return {"samples": model.sample(n, seed, noise)}
+    samples = model.sample(n, seed, noise)
+    refuse_not_finite(model, "samples", samples)
+    return {"samples": samples}
 
 
 @dataclass(frozen=True)
@@ -313,10 +344,11 @@ def sample_density(
     check_count(n, seed)
     z = density.sample(n, seed)
     if not noise:
-        return {"samples": model.decode(z), "z": z}
+        return {"samples": decode(model, z), "z": z}
     codes = torch.as_tensor(z, dtype=model.dtype, device=model.device)
-    drawn = model.means(codes, torch.Generator(model.device).manual_seed(seed + 1))
-    return {"samples": model.to_numpy(drawn), "z": z}
+    drawn = model.to_numpy(model.means(codes, torch.Generator(model.device).manual_seed(seed + 1)))
+    refuse_not_finite(model, "samples", drawn)
+    return {"samples": drawn, "z": z}
 
 
 def plausible(run: Run, images: np.ndarray, data_dir: str = "", observer: Observer = SILENT) -> float:
@@ -376,7 +408,15 @@ def vary(
             raise InputError("vary: an autoencoder's code has no spread of its own; give one")
         codes = codes + (spread * noise[:, 0]).astype(codes.dtype)
     pair = reconstruct(model, item)
-    return {"images": model.decode(codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
+    return {"images": decode(model, codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
+
+
+def check_room(n: int, model: Model, field: str, value: object = None) -> None:
+    """Raises InputError for so many decoded items of a model that they do not fit into memory."""
+    needed = (
+        n * math.prod(model.item.shape) * 3 * model.dtype.itemsize
+    )  # decoded, in data units, and as they are written
+    refuse_beyond_room(needed, "", "so many decoded items", "take fewer", field=field, value=value)
 
 
 def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:
@@ -423,16 +463,14 @@ def check_samples(path: Path, images: bool) -> None:
 
 
 def save_images(folder: Path, images: np.ndarray) -> None:
-    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a folder, which is made."""
+    """Writes images (N, H, W, C) in [0, 1] as files 1.png, 2.png, ... in a new folder, whole or not at all."""
     pixels = figures.rgb(images, 1)[0]
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
+    files: dict[str, bytes] = {}
     for number, image in enumerate(pixels, 1):
         content = io.BytesIO()
         Image.fromarray(image).save(content, "PNG")
-        write_atomic(folder / f"{number:0{len(str(len(pixels)))}}.png", content.getvalue())
+        files[f"{number:0{len(str(len(pixels)))}}.png"] = content.getvalue()
+    write_new_folder(folder, files)
 
 
 def shown(model: Model, items: np.ndarray) -> np.ndarray:

@@ -19,7 +19,9 @@ from typing import Any
 
 import torch
 
+from latlas import stopping
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 from latlas.settings import TrainingConfig
 
 
@@ -44,8 +46,9 @@ def use_threads(count: int | None) -> None:
     """
     if count is None:
         return
-    if count < 1:
-        raise InputError("at least 1 is needed", field="threads", value=count)
+    if not 1 <= count <= (most := LIMITS["threads"].most):
+        why = "at least 1 is needed" if count < 1 else f"at most {most:,} are started"
+        raise InputError(why, field="threads", value=count)
     torch.set_num_threads(count)
 
 
@@ -152,16 +155,17 @@ def stopped_by(asked: Callable[[], bool]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(say: bool = True) -> Iterator[Callable[[], bool]]:
-    """Inside the block Ctrl-C and SIGTERM do not interrupt; the yielded function says whether one arrived, or whether
-    what `stopped_by` names asks to stop. With `say` a line on standard error says that a signal arrived.
+    """Inside the block the `stopping.signals` do not interrupt; the yielded function says whether one arrived, or
+    whether what `stopped_by` names asks to stop. With `say` a line on standard error says that a signal arrived.
 
-    A second signal interrupts at once. Outside the main thread signals are not handled.
+    A second signal interrupts at once, but for SIGHUP, which a terminal that closes sends more than once. Outside the
+    main thread signals are not handled.
     """
     received: list[int] = []
     asked = _ASKED.get()
 
     def receive(number: int, frame: Any) -> None:
-        if received:
+        if received and number != stopping.HANGUP:
             raise KeyboardInterrupt
         received.append(number)
         if say:
@@ -170,7 +174,7 @@ def interruptible(say: bool = True) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    old = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    old = {number: signal.signal(number, receive) for number in stopping.signals()}
     try:
         yield lambda: bool(received) or asked()
     finally:

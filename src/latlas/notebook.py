@@ -12,7 +12,7 @@ from latlas.compare import rows, summary
 from latlas.diagnosis import Finding
 from latlas.diagnosis.wording import as_text, described
 from latlas.metrics import display
-from latlas.text import aligned, count
+from latlas.text import aligned, count, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +79,8 @@ class StudyResults(dict[str, Any]):
         return f"{count(runs)} runs on {', '.join(self._results)}" if self._results else "no results"
 
     def __repr__(self) -> str:
-        head = f"{self.get('title') or self.get('study')}: {self._line}"
-        tables = [f"{data}\n{found['text']}" for data, found in self._results.items()]
+        head = printable(f"{self.get('title') or self.get('study')}: {self._line}")
+        tables = [f"{printable(data)}\n{found['text']}" for data, found in self._results.items()]
         places = [[f"{name}:", str(self[name])] for name in ("page", "table") if name in self]
         return "\n\n".join([head, *tables, *self.get("cuts", ()), *([aligned(places)] if places else [])])
 

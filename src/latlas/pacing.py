@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -28,6 +26,7 @@ from latlas.progress import Observer
 from latlas.runs import Run
 from latlas.selection import Selection
 from latlas.settings import Config
+from latlas.temporaries import scratch
 
 SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
 FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and the fewest measured after them
@@ -111,9 +110,9 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     step = (times[-1] - times[first]) / (len(times) - 1 - first) / every
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))
     ended = training.EpochEnded(1, 1, {}, 0.0)
-    with tempfile.TemporaryDirectory(prefix="latlas-") as folder:
+    with scratch() as folder:
         validation = _seconds(lambda: selection.judge(tried, data["valid"], ended, Progress()), seconds)
-        snapshot = _seconds(lambda: snapshots.keep(Run(Path(folder)), config, tried, dataset, 0), seconds)
+        snapshot = _seconds(lambda: snapshots.keep(Run(folder), config, tried, dataset, 0), seconds)
     return Pace(step, validation, snapshot)
 
 

@@ -14,7 +14,6 @@ import os
 import re
 import stat
 import struct
-import tomllib
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,8 +23,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from latlas import toml_text
 from latlas.errors import InputError
 from latlas.files import special_kind
+from latlas.limits import LIMITS
 from latlas.text import size
 
 if TYPE_CHECKING:
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 # Bytes of the largest file of each kind that is read; of others the caller says it.
-MOST = {".json": 2**25, ".jsonl": 2**27, ".toml": 2**20, ".png": 2**26, ".webp": 2**26, ".gif": 2**26}
+MOST = {
+    ".json": 2**25,
+    ".jsonl": 2**27,
+    ".toml": LIMITS["toml_bytes"].most,
+    ".png": 2**26,
+    ".webp": 2**26,
+    ".gif": 2**26,
+}
 MOST_OF_WEIGHTS = 2**50  # bytes: they are compared with the free memory instead
 MOST_OF_A_LINE = 2**20  # bytes of a row of a log
 MOST_PIXELS = 2**26  # of a picture
@@ -47,8 +55,6 @@ _ARRAY_ERRORS = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError
                  RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)  # fmt: skip
 PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, OverflowError, RuntimeError, MemoryError,
                   KeyError, IndexError, zlib.error, struct.error)  # fmt: skip
-_NAME = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
-_DEEP_KEY = re.compile(rf"{_NAME}(?:[ \t]*\.[ \t]*{_NAME}){{{DEEPEST}}}")
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
@@ -276,16 +282,11 @@ def toml(folder: Path, name: str) -> dict[str, Any]:
 def toml_values(given: str, where: str) -> dict[str, Any]:
     """The values of a TOML text.
 
-    Raises InputError for another text, for one that is too long and for keys or lists that are nested too deeply: those
-    take tomllib minutes, or end it.
+    Raises InputError for what `toml_text.parsed` does not read.
     """
     try:
-        if len(given) > MOST[".toml"]:
-            raise ValueError(f"{size(len(given))}, and at most {size(MOST['.toml'])} are read")
-        if _DEEP_KEY.search(given):
-            raise ValueError(f"a key of more than {DEEPEST} parts")
-        return tomllib.loads(given)
-    except (ValueError, RecursionError) as error:
+        return toml_text.parsed(given)
+    except ValueError as error:
         raise InputError(f"{where}: cannot be read as TOML: {_reason(error)}") from None
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,11 @@ from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.files import Contents, exclusively, write_atomic, write_folder
 from latlas.models import Model
+from latlas.places import expanded, reachable
 from latlas.progress import OnProgress
 from latlas.reading import Expected
 from latlas.settings import Config, OwnConfig
+from latlas.temporaries import tidy
 from latlas.text import size
 from latlas.weights import Allowance, declared, load_weights, read_tensors
 
@@ -84,7 +87,7 @@ class Run:
         path = self.path / "metrics.json"
         if not path.exists():
             return {}
-        remedy = f"remove it, and latlas train --resume {self.path} writes it again"
+        remedy = f"remove it, and latlas train --resume {self.word} writes it again"
         values = reading.json_of(formats.Metrics, self.path, "metrics.json", remedy)
         split = values.get("measured", "test")
         if values.get("finished") and split not in values.get("splits", {}):
@@ -111,7 +114,12 @@ class Run:
     def continued_by(self) -> str:
         """The command that continues the run, or the call where it takes what no file holds."""
         call = resume_call(os.fspath(self.path), self.config) if (self.path / "config.toml").is_file() else ""
-        return call or f"latlas train --resume {self.path}"
+        return call or f"latlas train --resume {self.word}"
+
+    @property
+    def word(self) -> str:
+        """The folder as a word of a command line."""
+        return shlex.quote(os.fspath(self.path))
 
     @property
     def finished(self) -> bool:
@@ -235,12 +243,13 @@ class Run:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the run, so that one process at a time writes it.
+        """Holds the run, so that one process at a time writes it, and removes what a killed one left.
 
         Raises InputError as `check_writable`, Busy when another process holds it.
         """
         self.check_writable()
         with exclusively(self.path):
+            tidy(self.path)
             yield
 
     def model(self) -> Model:
@@ -315,11 +324,12 @@ def find(path: Run | str | os.PathLike[str], root: Path | None = None) -> Run:
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"expected a Run, its folder or its name, got {type(path).__name__}", field="run")
     root = root or ROOT
-    for folder in (Path(path), root / path):
-        if is_run(folder):
-            return Run(folder)
-    if Path(path).is_dir():
-        raise InputError(f"{path}: not a run folder (config.toml and model.json are missing)")
+    with reachable(path, "run"):
+        for folder in (expanded(path), root / path):
+            if is_run(folder):
+                return Run(folder)
+        if expanded(path).is_dir():
+            raise InputError(f"{path}: not a run folder (config.toml and model.json are missing)")
     names = [run.name for run in runs(root)]
     hint = f"; runs here: {', '.join(names[-5:])}" if names else ""
     raise InputError(f"run {path}: neither a folder nor a name under {root}/{hint}")
@@ -328,7 +338,8 @@ def find(path: Run | str | os.PathLike[str], root: Path | None = None) -> Run:
 def runs(root: Path | None = None) -> list[Run]:
     """The runs under a folder, oldest first."""
     root = root or ROOT
-    folders = [p.parent for p in root.glob("*/config.toml") if is_run(p.parent)]
+    # One that is being made, or whose making was interrupted, is hidden.
+    folders = [p.parent for p in root.glob("[!.]*/config.toml") if is_run(p.parent)]
     return sorted(map(Run, folders), key=lambda run: (_created(run), run.name))
 
 
@@ -365,10 +376,13 @@ def dataset_of(run: Run, data_dir: str = "", progress: OnProgress | None = None,
 
 def refuse_existing(out: Path | None) -> None:
     """Raises InputError if the folder for a new run exists."""
-    if out is not None and (out.exists() or out.is_symlink()):
-        raise InputError(
-            "exists already; choose another folder, or resume the run in it", field="out", value=out
-        )
+    if out is None:
+        return
+    with reachable(out, "out"):
+        if out.exists() or out.is_symlink():
+            raise InputError(
+                "exists already; choose another folder, or resume the run in it", field="out", value=out
+            )
 
 
 def create(out: Path | None, stem: str, contents: Contents) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -52,11 +53,33 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() or c in _HARMLESS else _escape(c) for c in str(text))
 
 
+def visible(text: str) -> str:
+    """The text with its lines as they are, as a page shows it: what is unseen, or turns the order of what stands around
+    it, becomes an escape.
+    """
+    return _UNSEEN.sub(lambda found: _escape(found[0]), text)
+
+
 def _escape(character: str) -> str:
     number = ord(character)
     if 0xDC80 <= number <= 0xDCFF:  # what Python makes of a byte of a file name that is not UTF-8
         return f"\\x{number - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
+
+
+# Control characters but tab and line breaks, signs that turn the direction of writing, and halves of characters.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def csv_cell(value: object) -> object:
+    """A value as a cell of a CSV file: a text that a spreadsheet program would run as a formula gets an apostrophe.
+
+    Such a text begins with = + - @, their wide forms, a tab or a line break, and is no number; numbers stay.
+    """
+    risky = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if risky else value
 
 
 def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
@@ -65,7 +88,11 @@ def transposed(grid: Iterable[Sequence[Cell]]) -> list[list[Cell]]:
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> str:
-    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right."""
+    """Rows of cells as text, in columns as wide as their longest cell; those at `right` are aligned to the right.
+
+    A row is a line, whatever its cells hold: they are made `printable`.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         "  ".join(
@@ -110,6 +137,20 @@ def duration(seconds: float | None) -> str | None:
     return (
         f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
     )
+
+
+def briefly(value: object, most: int = 200) -> str:
+    """How Python writes a value; of a long one the start, and how long it is."""
+    try:
+        written = repr(value)
+    except ValueError:  # of whole numbers Python writes 4,300 digits at most
+        return "a number of too many digits"
+    return written if len(written) <= most else f"{written[: most // 2]}… ({len(written):,} characters)"
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text is, of at most 18 digits; None for any other text."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
 
 
 def setting(value: object) -> str:

@@ -213,7 +213,7 @@ def train(
     """
     length, noise = plan(config, len(data), progress.start), Noise(config, data)
     step_once = _stepper(model, objective, optimizer, config, world)
-    take = yield from _taking(step_once, model, optimizer, config, data, noise)
+    take = yield from _taking(step_once, model, optimizer, config, data, noise, world)
     meter, due = Meter(), snapshot_steps(config, length)
     if progress.step == 0:
         yield SnapshotDue(0)
@@ -266,13 +266,9 @@ StepOnce = Callable[[Tensor, captured.Numbers, Draws, Tensor | None], Tensor]
 
 
 def _taking(
-    step_once: StepOnce,
-    model: Model,
-    optimizer: torch.optim.Optimizer,
-    config: Config,
-    data: Batches,
-    noise: Noise,
-) -> Generator[Event, None, captured.Take]:
+    step_once: StepOnce, model: Model, optimizer: torch.optim.Optimizer, config: Config, data: Batches, noise: Noise,
+    world: World = ALONE,
+) -> Generator[Event, None, captured.Take]:  # fmt: skip
     """What takes a step on the items of given rows, captured where it can be; says why where it should and cannot."""
 
     def take(rows: Rows, numbers: captured.Numbers) -> Tensor:
@@ -285,7 +281,7 @@ def _taking(
 
     if config.training.capture == "off" or data.device.type not in captured.DEVICES:
         return plain
-    why = _uncaptured(config, data, noise)
+    why = _uncaptured(config, data, world)
     if not why:
         try:
             items = min(len(data), config.training.batch_size)
@@ -296,8 +292,10 @@ def _taking(
     return plain
 
 
-def _uncaptured(config: Config, data: Batches, noise: Noise) -> str:
+def _uncaptured(config: Config, data: Batches, world: World) -> str:
     """Why the steps of a run are not captured; "" where nothing is known to be in the way."""
+    if not world.alone:
+        return "several processes share every batch"
     if data.resident is None:
         return "the items are read batch by batch"
     if data.augment is not None:

@@ -16,6 +16,7 @@ from latlas.data.given import raw_of_given
 from latlas.data.load import read_source
 from latlas.errors import InputError, check_number
 from latlas.models import Model
+from latlas.places import expanded
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of, find
 
@@ -130,7 +131,7 @@ def inputs_of(run: Run, source: Any = "") -> list[Path]:
     """The files and folders of the data that a call reads, which it must not overwrite."""
     given = [source] if isinstance(source, str | os.PathLike) else []
     own = [] if run.in_memory else [run.config.data.source]
-    return [Path(at).expanduser() for at in (*given, *own) if os.fspath(at)]
+    return [expanded(at) for at in (*given, *own) if os.fspath(at)]
 
 
 def path_of(path: PathLike | None, field: str) -> Path | None:
@@ -142,7 +143,7 @@ def path_of(path: PathLike | None, field: str) -> Path | None:
         return None
     if not isinstance(path, str | os.PathLike):
         raise InputError(f"expected a path, got {type(path).__name__}", field=field)
-    return Path(path).expanduser()
+    return expanded(path)
 
 
 def model_of(run: Run, options: Mapping[str, Any]) -> Model:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from latlas.data import Split
 from latlas.data.memory import as_codes
 from latlas.inference import Arrays, Output
 from latlas.models import Model
+from latlas.places import file_part
 from latlas.text import counted
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ def sample(
     class_name = options.get("class_name", "")
     density = density or ("full" if class_name else "")
     with open_run(run, options, SampleOptions) as call:
+        inference.check_room(n, call.model, "n", n)
         images = call.model.item.kind == "image"
         stem = "-".join(filter(None, ["samples", density, "of-class" if class_name else ""]))
         path = output_path(out, call.run, f"{stem}.{'png' if images else 'npz'}")
@@ -138,7 +139,8 @@ def decode(run: RunLike, codes: Any, *, out: PathLike | None = None, **where: Un
         path = _checked(out, call, "decoded.npz", codes)
         given = inference.read_codes(Path(codes)) if isinstance(codes, str | os.PathLike) else codes
         array = as_codes(given, call.model.latent).x
-        arrays = {"decoded": call.model.decode(array)}
+        inference.check_room(len(array), call.model, "codes")
+        arrays = {"decoded": inference.decode(call.model, array)}
     return _output(call, arrays, path, "decoded", "Decoded codes")
 
 
@@ -172,7 +174,7 @@ def morph(
     source, seconds = options.get("source", ""), options.get("seconds", 4.0)
     with open_run(run, options, MorphOptions) as call:
         images = call.model.item.kind == "image"
-        stem = "-".join(("morph", *(re.sub(r"\W+", "-", Path(str(at)).stem) for at in (start, end))))
+        stem = "-".join(("morph", *(file_part(Path(str(at)).stem) for at in (start, end))))
         path = _checked(out, call, f"{stem}.{'png' if images else 'npz'}", source, tuple(FORMATS))
         film = path is not None and path.suffix.lower() in FORMATS
         finder = finder_of(call, source, options.get("split", ""))

@@ -7,12 +7,14 @@ import io
 import os
 import re
 import shlex
-import signal
 import sys
+import traceback
+from types import TracebackType
 from typing import Any
 
 import typer
 
+from latlas import places, stopping
 from latlas._version import __version__
 from latlas.cli import (
     animate,
@@ -25,13 +27,14 @@ from latlas.cli import (
     log,
     make,
     score,
+    streams,
     studies,
     train,
     use,
 )
 from latlas.errors import InputError, LatlasError, Settings, in_words
 from latlas.invocation import invoked_by, worded
-from latlas.text import printable
+from latlas.text import printable, visible
 
 app = typer.Typer(
     name="latlas",
@@ -85,33 +88,34 @@ def main() -> None:
     """Runs the command line: exit code 0 good, 1 failed, 2 wrong usage or input, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal cannot show is no failure
-            stream.reconfigure(errors="backslashreplace")
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _terminated)
+    streams.prepare()
+    stopping.interrupt_when_asked()
+    sys.excepthook = _traced
     sys.exit(run([a for a in arguments if a != "--debug"], debug))
 
 
-def _terminated(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
+def _traced(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints where an error came from, which --debug asks for."""
+    print(visible("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
     """Runs one command line in this process and gives its exit code; errors are one line on standard error."""
     command = typer.main.get_command(app)
     try:
-        # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
-        with (
-            invoked_by(shlex.join(["latlas", *arguments])),
-            worded(lambda text: _in_options(text, command, arguments)),
-            command.make_context("latlas", arguments) as context,
-        ):
-            command.invoke(context)
+        code = 0
+        try:
+            # command.main would swallow the message of Ctrl-C and treat a closed pipe as a failure.
+            with (
+                invoked_by(shlex.join(["latlas", *arguments])),
+                worded(lambda text: _in_options(text, command, arguments)),
+                command.make_context("latlas", arguments) as context,
+            ):
+                command.invoke(context)
+        except typer.Exit as done:
+            code = done.exit_code
         sys.stdout.flush()
-        return 0
-    except typer.Exit as done:
-        return done.exit_code
+        return code
     except _UsageError as error:
         if _said_by_another(error, arguments):
             return 2
@@ -123,9 +127,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
             return 130
         return _print_error(str(error) or "interrupted", 130, "")
     except BrokenPipeError:
-        # The reader of the output has closed the pipe, as `head` does; nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # the reader of the output has closed the pipe, as `head` does; nothing is wrong
     except Exception as error:
         if debug:
             raise
@@ -135,7 +137,23 @@ def run(arguments: list[str], debug: bool = False) -> int:
             return _print_error(_by_option(error, command, arguments), 2)
         if isinstance(error, LatlasError):
             return _print_error(str(error), 1)
+        if isinstance(error, MemoryError | RuntimeError) and _is_shortage(error):
+            return _print_error("memory ran out; free some, or take fewer items or a smaller model", 1)
+        if isinstance(error, OSError):
+            return _print_error(_by_system(error), 1)
         return _print_error(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
+
+
+def _is_shortage(error: BaseException) -> bool:
+    from latlas.data.room import is_shortage
+
+    return is_shortage(error)
+
+
+def _by_system(error: OSError) -> str:
+    """What the system says of a file or a folder, in a line."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
 
 
 def _said_by_another(error: BaseException, arguments: list[str]) -> bool:
@@ -203,5 +221,8 @@ def _flag(key: str, value: Any, option: Any) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
+    text = re.sub(r"\d{120,}", lambda number: f"{number[0][:20]}… ({len(number[0]):,} digits)", text)
+    if places.working_folder_is_gone():
+        text += " (the folder that this command was started in is gone; change to another one)"
     print(prefix + printable(" ".join(text.split())), file=sys.stderr)
     return code

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from latlas.cli.common import Json, Quiet, RunArgument, Seconds, Threads, examples, option, show
-from latlas.text import counted
+from latlas.text import counted, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -35,4 +35,8 @@ def animate(
         "steps": list(film.steps), "seconds": film.seconds, "width": film.width, "height": film.height,
         "bytes": film.path.stat().st_size,
     }  # fmt: skip
-    show(value, as_json, f"{counted(len(film.steps), 'frame')} of {', '.join(film.panels)}: {film.path}")
+    show(
+        value,
+        as_json,
+        f"{counted(len(film.steps), 'frame')} of {', '.join(film.panels)}: {printable(film.path)}",
+    )

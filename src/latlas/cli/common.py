@@ -89,10 +89,15 @@ def names_of(given: list[str] | None) -> list[str] | None:
 
 
 def show(value: Any, as_json: bool, text: str) -> None:
-    """Prints the result on standard output, as JSON or as text."""
+    """Prints the result on standard output, as JSON or as text, whose names are `printable`."""
     lines = (printable(line) for line in text.split("\n"))
-    print(json.dumps(value, indent=2, allow_nan=False) if as_json else "\n".join(lines))
+    print(as_ascii(value) if as_json else "\n".join(lines))
     sys.stdout.flush()
+
+
+def as_ascii(value: Any) -> str:
+    """The value as JSON of printable characters: it escapes all others, but for the delete character."""
+    return json.dumps(value, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def number(value: float | None, digits: int = 2) -> str:

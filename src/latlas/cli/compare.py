@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from latlas.cli.common import DataDir, Json, Measures, Quiet, Threads, examples, names_of, option, show
+from latlas.places import expanded
+from latlas.text import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +59,7 @@ def compare(
         threads=threads,
         quiet=quiet,
     )
-    page = str(Path(out or measuring.COMPARISON).expanduser())
-    tables = {name: str(Path(file).expanduser()) for name, file in (("csv", csv), ("latex", latex)) if file}
-    places = "".join(f"\n{name}: {file}" for name, file in {"page": page, **tables}.items())
+    page = str(expanded(out or measuring.COMPARISON))
+    tables = {name: str(expanded(file)) for name, file in (("csv", csv), ("latex", latex)) if file}
+    places = "".join(f"\n{name}: {printable(file)}" for name, file in {"page": page, **tables}.items())
     show(to_dict(comparison) | {"page": page} | tables, as_json, f"{text_table(comparison)}{places}")

@@ -24,7 +24,7 @@ from latlas.cli.common import (
     option,
     show,
 )
-from latlas.text import counted
+from latlas.text import counted, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -104,7 +104,7 @@ def _text(values: dict[str, Any]) -> str:
     from latlas.metrics.display import on_sign
     from latlas.metrics.display import text as numbers_text
 
-    what = values["source"] or values["split"]
+    what = printable(values["source"] or values["split"])
     text = f"{what}, {counted(values['images'], 'item')}: distortion {number(values['distortion'])}"
     if values["elbo"] is not None:
         text += f", rate {number(values['rate'])}, ELBO {number(values['elbo'])} ± {number(values['elbo_stderr'])}"

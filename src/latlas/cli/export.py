@@ -51,13 +51,13 @@ def export(
     """
     from latlas import api
     from latlas.exports import BATCHES
-    from latlas.text import size
+    from latlas.text import printable, size
 
     places: dict[str, Any] = {"onnx": onnx, "hub": hub, "torch": torch, "html": html}
     exported = api.export(run, other, **places, data_dir=data_dir, threads=threads, quiet=quiet)
     lines = []
     for name, written in exported.formats.items():
-        lines.append(f"{name}: {', '.join(str(file) for file in written.files)}")
+        lines.append(f"{name}: {', '.join(map(printable, written.files))}")
         if name == "html":
             lines[-1] += f" ({size(written.path.stat().st_size)})"
         elif written.checked_by:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from latlas.cli.common import DataDir, Json, Quiet, examples, number, show, table
+from latlas.text import printable
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="One of the names that list prints.")]
 
@@ -45,7 +46,7 @@ def runs(
          size(r["bytes"]), _remark(r))
         for r in values
     ]  # fmt: skip
-    empty = f"no runs under {root}/; begin with: latlas train fashion-mini"
+    empty = f"no runs under {printable(root)}/; begin with: latlas train fashion-mini"
     show(values, as_json, table(head, rows) if rows else empty)
 
 
@@ -78,7 +79,8 @@ def data_info(name: NameArgument, data_dir: DataDir = "", as_json: Json = False)
 
     info = listing.data_info(name, data_dir)
     lines = [
-        f"{key}: {', '.join(map(str, v)) if isinstance(v, list | tuple) else v}" for key, v in info.items()
+        f"{key}: {', '.join(map(printable, v)) if isinstance(v, list | tuple) else printable(v)}"
+        for key, v in info.items()
     ]
     show(info, as_json, "\n".join(line for line in lines if not line.endswith(": ")))
 
@@ -90,7 +92,7 @@ def data_fetch(
     from latlas import listing
 
     folder = listing.fetch_data(name, data_dir, quiet=quiet)
-    show({"name": name, "folder": str(folder)}, as_json, f"{name}: {folder}")
+    show({"name": name, "folder": str(folder)}, as_json, f"{name}: {printable(folder)}")
 
 
 def recipes(context: typer.Context) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from latlas.cli.common import Json, Quiet, RunArgument, examples, option, show
+from latlas.text import printable
 
 
 def register(app: typer.Typer) -> None:
@@ -39,4 +40,4 @@ def log(
     result = api.log(run, to, uri=uri, experiment=experiment, quiet=quiet)
     counts = ", ".join(f"{result[name]:,} {name}" for name in ("steps", "epochs", "pictures", "numbers"))
     place = f" at {result['uri']}" if result["uri"] else ""
-    show(result, as_json, f"{result['run']} is in {result['to']}{place}: {counts}")
+    show(result, as_json, printable(f"{result['run']} is in {result['to']}{place}: {counts}"))

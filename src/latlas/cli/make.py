@@ -23,7 +23,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
-from latlas.text import counted
+from latlas.text import counted, printable, whole_number
 
 
 def register(app: typer.Typer) -> None:
@@ -90,7 +90,8 @@ def sample(
         text += f"; mean log-density of test codes {about['test_log_density']:.2f} nats"
     if plausible:
         text += f", {about['plausible_share']:.1%} plausible"
-    show({"run": str(output.run.path), **about, "out": str(output.path)}, as_json, f"{text}: {output.path}")
+    result = {"run": str(output.run.path), **about, "out": str(output.path)}
+    show(result, as_json, printable(f"{text}: {output.path}"))
 
 
 def decode(
@@ -109,7 +110,7 @@ def decode(
     output = api.decode(run, codes, out=out, device=device, threads=threads)
     items = len(output.arrays["decoded"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items}
-    show(result, as_json, f"{counted(items, 'item')}: {output.path}")
+    show(result, as_json, printable(f"{counted(items, 'item')}: {output.path}"))
 
 
 def morph(
@@ -150,11 +151,12 @@ def morph(
         "run": str(output.run.path), "out": str(output.path), "from": _row_or_name(first), "to": _row_or_name(last),
         "steps": len(output.arrays["t"]),
     }  # fmt: skip
-    show(result, as_json, f"morph from {first} to {last}: {output.path}")
+    show(result, as_json, printable(f"morph from {first} to {last}: {output.path}"))
 
 
 def _row_or_name(item: str) -> int | str:
-    return int(item) if item.isdecimal() else item
+    number = whole_number(item)
+    return item if number is None else number
 
 
 def _ends(items: list[str], start: str, end: str) -> tuple[str, str, str]:
@@ -206,4 +208,4 @@ def vary(
     result = {"run": str(output.run.path), "out": str(output.path), "image": image or None, "row": row,
               "split": split or (None if image else output.run.measured),
               "samples": n, "scale": scale, "seed": seed}  # fmt: skip
-    show(result, as_json, f"{output.title}: {output.path}")
+    show(result, as_json, printable(f"{output.title}: {output.path}"))

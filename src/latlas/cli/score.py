@@ -26,7 +26,7 @@ from latlas.cli.common import (
     show,
     table,
 )
-from latlas.text import counted
+from latlas.text import counted, printable
 
 # The columns of the most unusual items that a terminal shows, with their decimals.
 SHOWN = {"elbo": 2, "log_px": 2, "squared_error": 5, "code_distance": 2}
@@ -79,7 +79,8 @@ def encode(
     items, latent = output.arrays["mean"].shape
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, "latent": latent}
     result |= output.about
-    show(result, as_json, f"{counted(items, 'code')} of {counted(latent, 'dimension')}: {output.path}")
+    what = f"{counted(items, 'code')} of {counted(latent, 'dimension')}"
+    show(result, as_json, f"{what}: {printable(output.path)}")
 
 
 def score(
@@ -121,8 +122,8 @@ def score(
     items = len(output.arrays["row"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
     lines = [_most_unusual(output.about["most_unusual"])] if output.about["most_unusual"] else []
-    lines += [f"page: {output.about['page']}"] if output.about["page"] else []
-    show(result, as_json, "\n".join([*lines, f"{output.title}: {output.path}"]))
+    lines += [f"page: {printable(output.about['page'])}"] if output.about["page"] else []
+    show(result, as_json, "\n".join([*lines, printable(f"{output.title}: {output.path}")]))
 
 
 def _most_unusual(items: list[dict[str, Any]]) -> str:
@@ -173,4 +174,4 @@ def neighbours(
     result = {"run": str(output.run.path), "item": item, "out": str(output.path), "neighbours": lines}
     result |= {"notes": output.about["notes"]} if "notes" in output.about else {}
     rows = [tuple(number(v, 3) if key == "distance" else v for key, v in line.items()) for line in lines]
-    show(result, as_json, f"{table(tuple(lines[0]), rows)}\n{output.title}: {output.path}")
+    show(result, as_json, f"{table(tuple(lines[0]), rows)}\n{printable(f'{output.title}: {output.path}')}")

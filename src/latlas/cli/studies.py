@@ -21,6 +21,7 @@ from latlas.cli.common import (
     show,
     table,
 )
+from latlas.text import printable
 
 EXAMPLES = examples(
     "latlas study ae-vs-pca --budget 10m",
@@ -114,5 +115,7 @@ def _summary(values: dict[str, Any]) -> str:
     if not values["results"]:
         ended = sum(row["state"] in ("finished", "failed") for row in values["runs"])
         return f"{ended} of {len(values['runs'])} runs of the study have ended, and all of this part"
-    tables = [f"{name}\n{result['text']}" for name, result in values["results"].items()]
-    return "\n\n".join([*tables, *filter(None, [". ".join(values["cuts"])]), f"page: {values['page']}"])
+    tables = [f"{printable(name)}\n{result['text']}" for name, result in values["results"].items()]
+    return "\n\n".join(
+        [*tables, *filter(None, [". ".join(values["cuts"])]), f"page: {printable(values['page'])}"]
+    )

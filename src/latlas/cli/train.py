@@ -22,6 +22,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
+from latlas.text import printable, whole_number
 
 EXAMPLES = examples(
     "latlas train fashion-mini --latent 2",
@@ -180,7 +181,7 @@ def prune(
     from latlas.text import size
 
     rows = api.prune(*runs)
-    lines = [f"{r['run']}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
+    lines = [f"{printable(r['run'])}: {size(r['before'])} before, {size(r['after'])} after" for r in rows]
     show(rows, as_json, "\n".join(lines))
 
 
@@ -202,9 +203,10 @@ def parse_size(text: str, field: str) -> tuple[int, int] | None:
     parts = text.lower().split("x")
     if not text:
         return None
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError("expected two whole numbers, as 28x28", field=field, value=text)
-    return int(parts[0]), int(parts[-1])
+    numbers = [whole_number(part) or 0 for part in parts]
+    if len(parts) > 2 or min(numbers) < 1:
+        raise InputError("expected two whole numbers, as 28x28", field=field, value=text[:60])
+    return numbers[0], numbers[-1]
 
 
 def result(path: Path, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -229,5 +231,5 @@ def summary(path: Path, metrics: dict[str, Any]) -> str:
     return (
         f"{split}: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
         f"mse {test['mse']:.5f}{restored}\n"
-        f"report: {path / 'report.html'}"
+        f"report: {printable(path / 'report.html')}"
     )

@@ -21,7 +21,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.cli.train import parse_size
-from latlas.text import counted
+from latlas.text import counted, printable
 
 
 def register(app: typer.Typer) -> None:
@@ -50,7 +50,7 @@ def reconstruct(
     )
     items = len(output.arrays["index"])
     result = {"run": str(output.run.path), "out": str(output.path), "items": items, **output.about}
-    show(result, as_json, f"{counted(items, 'reconstruction')}: {output.path}")
+    show(result, as_json, printable(f"{counted(items, 'reconstruction')}: {output.path}"))
 
 
 def report(
@@ -73,4 +73,4 @@ def report(
     path = api.write_report(
         run, redraw=redraw, grid=size, span=span, data_dir=data_dir, threads=threads, quiet=quiet
     )
-    show({"run": str(path.parent), "report": str(path)}, as_json, f"report: {path}")
+    show({"run": str(path.parent), "report": str(path)}, as_json, f"report: {printable(path)}")

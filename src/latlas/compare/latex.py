@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
 _NUMBER = re.compile(r"−?[\d,]+(\.\d+)?")
+# A [ or a * at the start of a row would belong to the end of the row before it.
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
     "|": r"\textbar{}", '"': r"\textquotedbl{}", "²": "$^2$", "–": "--", "−": "$-$", "±": r"$\pm$", "×": r"$\times$",
-    "·": r"$\cdot$", "≈": r"$\approx$",
+    "·": r"$\cdot$", "[": "{[}", "*": "{*}", "≈": r"$\approx$",
 }  # fmt: skip
 
 

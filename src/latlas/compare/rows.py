@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latlas.compare.ranking import Comparison
 from latlas.compare.summary import to_dict
+from latlas.text import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,9 +60,9 @@ def frame(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFra
 
 
 def csv_text(heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as CSV, with those of their values that have a column."""
+    """Rows as CSV, with those of their values that have a column, each a `csv_cell`."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, heads, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(stream, lineterminator="\n")
+    for cells in (heads, *([row.get(head) for head in heads] for row in rows)):
+        writer.writerow(map(csv_cell, cells))
     return stream.getvalue()

@@ -9,7 +9,7 @@ from typing import Any
 
 from latlas.compare.ranking import VALIDATION, Column, Comparison, Entry, Value, upright
 from latlas.compare.significance import Source
-from latlas.text import Cell, Row, Table, aligned, duration, error, rounded, transposed
+from latlas.text import Cell, Row, Table, aligned, duration, error, printable, rounded, transposed
 
 NATS = ("elbo", "distortion", "rate")
 FIXED = ("latent", "parameters")  # columns without a spread over seeds
@@ -155,4 +155,5 @@ def text_table(comparison: Comparison) -> str:
         lines.append(f"* {BEST}")
     if within := legend(comparison):
         lines.append(f"≈ {within}")
-    return "\n".join([*lines, *(f"not ranked: {reason}" for reason in comparison.reasons), *comparison.notes])
+    said = [*(f"not ranked: {reason}" for reason in comparison.reasons), *comparison.notes]
+    return "\n".join([*lines, *map(printable, said)])

@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
-import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -18,16 +16,20 @@ from typing import BinaryIO
 import numpy as np
 
 from latlas.data.catalogue import cache_home
+from latlas.data.idx import shape_text
 from latlas.data.image_files import decode, decode_pages
 from latlas.data.image_plan import ImageFormat, Plan, Scale, parallel, plan_of
 from latlas.data.image_source import ImageSource, is_encoded, name_within, opened
+from latlas.data.room import refuse_array
 from latlas.data.stored import Items, Stored, npy_file
-from latlas.errors import InputError
+from latlas.data.sums import is_whole, seal
+from latlas.errors import InputError, LatlasError
 from latlas.progress import OnProgress
-from latlas.text import printable
+from latlas.temporaries import temporary
+from latlas.text import counted, printable
 
-_VERSION = 3  # part of the key: raise it when decoding changes
-_DAY = 86_400.0
+_VERSION = 4  # part of the key: raise it when decoding changes
+SUMS, _FILES = "sums.json", ("images.npy", "about.json")
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,20 @@ def decode_files(
         warnings.simplefilter("ignore")
         if not (keep and all(map(is_encoded, files))):
             return _in_memory(plan_of(root, files, image_format, progress), (), progress)
-        folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
+        try:
+            folder = cache_home() / "decoded" / _key(root, files, image_format, progress)
+        except LatlasError as error:
+            return _in_memory(
+                plan_of(root, files, image_format, progress), (f"{error}: kept in memory",), progress
+            )
         cached = _open(folder)
         if cached is not None:
             return cached
+        damaged = folder.exists()
         plan = plan_of(root, files, image_format, progress)
+        if damaged:
+            note = f"the cache of decoded images in {folder} was damaged: made again"
+            plan = replace(plan, notes=(*plan.notes, note))
         try:
             return _build(folder, plan, progress)
         except OSError as error:
@@ -121,19 +132,15 @@ def _pixels(
 def _build(folder: Path, plan: Plan, progress: OnProgress | None) -> Decoded:
     """Decodes into a temporary folder, and renames it once it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder.parent, "*.tmp-*")
-    temporary = folder.with_name(f"{folder.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
-    temporary.mkdir()
-    try:
-        with (temporary / "images.npy").open("wb") as file:
+    with temporary(folder.parent, folder=True) as new:
+        with (new / "images.npy").open("wb") as file:
             rows, broken = _write(file, plan, progress)
         _refuse_no_images(plan, rows, broken)
         about = {"rows": rows, "broken": broken, "notes": plan.notes, "bits": _bits(plan)}
-        (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        seal(new / SUMS, [new / name for name in _FILES])
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        new.rename(folder)
     decoded = _open(folder)
     if decoded is None:
         raise OSError("what was written cannot be read back")
@@ -182,14 +189,9 @@ def _bits(plan: Plan) -> int | None:
     return None if plan.white is None else plan.white.bit_length()
 
 
-def sweep(parent: Path, pattern: str) -> None:
-    """Removes folders that a killed process left incomplete more than a day ago."""
-    for folder in parent.glob(pattern):
-        if time.time() - folder.stat().st_mtime > _DAY:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 def _open(folder: Path) -> Decoded | None:
+    if not is_whole(folder / SUMS, [folder / name for name in _FILES]):
+        return None
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         file = npy_file(folder / "images.npy")
@@ -208,6 +210,10 @@ def _open(folder: Path) -> Decoded | None:
 
 
 def _in_memory(plan: Plan, notes: tuple[str, ...], progress: OnProgress | None) -> Decoded:
+    what = f"{counted(plan.count, 'image')} of {shape_text(plan.size)} once decoded"
+    refuse_array(
+        plan.count * plan.item_bytes, str(plan.root), what, "make room in the cache folder, or free memory"
+    )
     every = range(len(plan.files))
     found = [(i, result) for i, results in _pixels(plan, every, progress) for result in results]
     broken = [(name_within(plan.root, plan.files[i]), r) for i, r in found if isinstance(r, str)]

@@ -11,7 +11,8 @@ import platformdirs
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from latlas.data.options import Positive, Section, path_of
-from latlas.errors import InputError, unknown
+from latlas.errors import InputError, LatlasError, unknown
+from latlas.places import expanded
 
 Count = Annotated[int, Field(ge=0)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -78,13 +79,24 @@ def named(name: str) -> Named:
 
 
 def cache_home() -> Path:
-    """Where decoded folders and downloads go: LATLAS_CACHE, else the user's cache folder."""
-    return Path(
-        os.environ.get("LATLAS_CACHE") or platformdirs.user_cache_dir("latlas", appauthor=False)
-    ).expanduser()
+    """Where decoded folders and downloads go: LATLAS_CACHE, else the user's cache folder.
+
+    Raises LatlasError for a user without a home.
+    """
+    if own := os.environ.get("LATLAS_CACHE"):
+        return expanded(own)
+    try:
+        path = Path(platformdirs.user_cache_dir("latlas", appauthor=False))
+    except RuntimeError:  # older versions of platformdirs give a relative path
+        path = Path()
+    if not path.is_absolute():
+        raise LatlasError(
+            "this user has no home folder to keep a cache in; let HOME or LATLAS_CACHE name one"
+        )
+    return path
 
 
 def data_home(data_dir: str = "") -> Path:
     """Where named sets are: the folder given, else LATLAS_DATA, else the user's cache folder."""
     given = data_dir or os.environ.get("LATLAS_DATA")
-    return path_of(given).expanduser().absolute() if given else cache_home().absolute()
+    return expanded(path_of(given)).absolute() if given else cache_home().absolute()

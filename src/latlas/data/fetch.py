@@ -7,17 +7,16 @@ import hashlib
 import logging
 import shutil
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from latlas.data.cache import sweep
 from latlas.data.catalogue import Named, data_home, named
 from latlas.data.named import is_archive, missing_files
 from latlas.errors import InputError, LatlasError
 from latlas.files import usual_mode
 from latlas.progress import OnProgress
+from latlas.temporaries import sweep, temporary
 
 _TIMEOUT = 30.0  # seconds to wait for an answer, or for its next piece
 # Another mirror does not help with these.
@@ -38,24 +37,24 @@ def fetch(
     if not entry.files:
         raise InputError(f"{name} comes with latlas: there is nothing to fetch")
     folder = data_home(data_dir) / entry.folder
+    sweep(folder)  # what a process left that was killed once all was there
     if not missing_files(entry, folder):
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder, ".fetching-*")
         # Files are downloaded and unpacked in a folder next to their place, and moved there once they are complete.
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as temporary:
+        with temporary(folder, folder=True) as inside:
             for file, digest in entry.files.items():
-                _fetch_one(entry, file, digest, Path(temporary), urls or entry.mirrors, progress)
+                _fetch_one(entry, file, digest, inside, urls or entry.mirrors, progress)
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be written ({error.strerror or error})") from None
     return folder
 
 
 def _fetch_one(
-    entry: Named, file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: OnProgress | None
+    entry: Named, file: str, digest: str, inside: Path, mirrors: Sequence[str], progress: OnProgress | None
 ) -> None:
-    folder = temporary.parent
+    folder = inside.parent
     archive = is_archive(file)
     target = (folder / entry.images).parent if archive else folder / file
     if target.exists():
@@ -66,18 +65,18 @@ def _fetch_one(
                 f"{target}: another file than the published one (SHA-256); move it away and fetch again"
             )
         return
-    download = _download(file, digest, temporary, mirrors, progress)
+    download = _download(file, digest, inside, mirrors, progress)
     if archive:
-        _unpack(download, entry.image_files(temporary))
+        _unpack(download, entry.image_files(inside))
         download.unlink()
-        download = temporary / target.name
+        download = inside / target.name
     else:
         usual_mode(download)
     download.rename(target)
 
 
 def _download(
-    file: str, digest: str, temporary: Path, mirrors: Sequence[str], progress: OnProgress | None
+    file: str, digest: str, inside: Path, mirrors: Sequence[str], progress: OnProgress | None
 ) -> Path:
     import pooch
 
@@ -89,7 +88,7 @@ def _download(
         url = mirror.rstrip("/") + "/" + file
         downloader = pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT)
         try:
-            return Path(pooch.retrieve(url, f"sha256:{digest}", file, temporary, downloader=downloader))
+            return Path(pooch.retrieve(url, f"sha256:{digest}", file, inside, downloader=downloader))
         except Exception as error:  # requests, urllib3 and pooch each raise their own kinds
             if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
                 raise

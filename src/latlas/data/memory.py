@@ -26,6 +26,7 @@ from latlas.data.ranges import check_numeric
 from latlas.data.row_names import names_of_rows
 from latlas.data.stored import Items, each
 from latlas.errors import InputError
+from latlas.places import expanded
 
 Units = Literal["data", "model"]
 
@@ -150,7 +151,7 @@ def _changes(given: Sequence[Any], like: Like) -> tuple[str, ...]:
     """Lines on how many pictures, and image files, are resized or get other colours."""
     wanted = image_needs(like, DataOptions(), "picture")
     pictures = [inspect(Held("picture", item)) for item in given if isinstance(item, Image.Image)]
-    paths = [Path(item).expanduser() for item in given if not isinstance(item, Image.Image)]
+    paths = [expanded(item) for item in given if not isinstance(item, Image.Image)]
     files = [inspect(path) for path in paths if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
     return (*fitted(pictures, wanted, "picture"), *fitted(files, wanted))
 

@@ -18,7 +18,7 @@ from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
 from latlas.data.shapes import FACTORS, read_shapes
 from latlas.data.splits import Raw, as_split
-from latlas.errors import InputError
+from latlas.errors import InputError, LatlasError
 from latlas.progress import OnProgress
 from latlas.text import counted
 
@@ -168,7 +168,12 @@ def source_info(name: str, data_dir: str = "") -> dict[str, Any]:
     entry = named(name)
     info = entry.model_dump(exclude={"items", "reader", "images"})
     info["train"], info["valid"], info["test"] = entry.items
-    info["folder"] = str(data_home(data_dir) / entry.folder) if entry.files else ""
-    info["missing"] = missing_files(entry, Path(info["folder"])) if entry.files else ""
+    info["folder"], info["missing"] = "", ""
+    if entry.files:
+        try:
+            folder = data_home(data_dir) / entry.folder
+            info["folder"], info["missing"] = str(folder), missing_files(entry, folder)
+        except LatlasError as error:  # where nothing can be, nothing is
+            info["missing"] = str(error)
     info["present"] = not info["missing"]
     return info

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from latlas.data.catalogue import cache_home
 from latlas.errors import InputError, LatlasError
 from latlas.progress import SILENT, OnProgress
+from latlas.temporaries import temporary
 from latlas.text import size
 
 _BLOCK = 4 * 2**20  # bytes that are copied at once
@@ -35,25 +34,25 @@ def fetched(address: str, progress: OnProgress | None = None) -> Path:
     name = PurePosixPath(path.rstrip("/")).name or "data"
     if (folder / name).exists():
         return folder / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(folder.parent).free, sum(sizes.values())
-    if needed > free:
-        raise LatlasError(
-            f"{address}: {size(needed)}, and {size(free)} are free in {folder.parent}; make room there"
-        )
-    temporary = folder.with_name(f"{key}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        done = 0
-        for file in sizes:
-            local = temporary / name if file == path else temporary / name / file[len(path) :].lstrip("/")
-            local.parent.mkdir(parents=True, exist_ok=True)
-            done = _copy(system, file, local, (done, needed), progress)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        free, needed = shutil.disk_usage(folder.parent).free, sum(sizes.values())
+        if needed > free:
+            raise LatlasError(
+                f"{address}: {size(needed)}, and {size(free)} are free in {folder.parent}; make room there"
+            )
+        with temporary(folder.parent, folder=True) as new:
+            done = 0
+            for file in sizes:
+                local = new / name if file == path else new / name / file[len(path) :].lstrip("/")
+                local.parent.mkdir(parents=True, exist_ok=True)
+                done = _copy(system, file, local, (done, needed), progress)
+            shutil.rmtree(folder, ignore_errors=True)
+            new.rename(folder)
+    except LatlasError:
+        raise
     except Exception as error:  # file systems of others raise anything
         raise LatlasError(f"{address}: cannot be copied to {folder.parent}: {_said(error)}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder / name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from latlas.data.ranges import MOST_NAMED
 from latlas.data.row_names import ID, names_of_rows, refuse_stray, summary_note
 from latlas.data.splits import Raw, code_labels
 from latlas.errors import InputError, Settings, unknown
-from latlas.text import counted
+from latlas.text import counted, csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +70,9 @@ def raw_of(
     table: Table, where: str, name: str, options: DataOptions, known: Sequence[str] | None = None
 ) -> Raw:
     """The items and labels of a table, as `read_table` gives them."""
+    # A column of the model's whose name latlas wrote as a cell that is no formula is that column.
+    written = {csv_cell(c): c for c in known or () if c not in table.frame.columns}
+    table = replace(table, frame=table.frame.rename(columns=written))
     frame, notes, options = table.frame, list(table.notes), _with_names_onone_line(options)
     names = list(frame.columns)
     doubled = sorted({c for c in names if names.count(c) > 1}) if len(set(names)) < len(names) else []

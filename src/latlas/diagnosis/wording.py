@@ -12,6 +12,7 @@ from typing import Any
 from latlas.diagnosis import LOOKED_AT
 from latlas.diagnosis.finding import Finding
 from latlas.runs import Run
+from latlas.text import printable
 
 INDENT = "  "
 
@@ -76,8 +77,10 @@ def as_text(findings: Sequence[Finding], run: Path, width: int = 100) -> str:
     if not findings:
         return textwrap.fill(f"Nothing wrong was found. Checked: {LOOKED_AT}.", width)
     count = len(findings)
-    head = f"{run}: {count} findings, the most serious first" if count > 1 else f"{run}: one finding"
-    return "\n\n".join([head, *(_paragraph(finding, run, width) for finding in findings)])
+    head = f"{count} findings, the most serious first" if count > 1 else "one finding"
+    return "\n\n".join(
+        [f"{printable(run)}: {head}", *(_paragraph(finding, run, width) for finding in findings)]
+    )
 
 
 def _paragraph(finding: Finding, run: Path, width: int) -> str:
@@ -86,5 +89,5 @@ def _paragraph(finding: Finding, run: Path, width: int) -> str:
         start = f"{INDENT}{label + ':':<6}"
         lines.append(textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start)))
     # Commands are not wrapped, so that they can be copied.
-    lines += [f"{INDENT}      {command}" for command in commands(finding, run)]
+    lines += [f"{INDENT}      {printable(command)}" for command in commands(finding, run)]
     return "\n".join(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from latlas import html, report
@@ -48,21 +48,31 @@ def card(run: Run, model: Model, pictures: Mapping[str, Embedded]) -> str:
         images=f"{numbers.get('images', 0):,} {items(item.kind)}",
         results=_markdown(report.results_table(metrics, item.kind)),
         groups={title: _markdown(table) for title, table in tables.items()},
-        warnings=[f"{row.cells[0].text}: {row.warning}" for t in tables.values() for row in t.rows if row.warning],
-        pictures=pictures,
-        findings=metrics.get("findings"),
+        warnings=[
+            escaped(f"{row.cells[0].text}: {row.warning}") for t in tables.values() for row in t.rows if row.warning
+        ],
+        pictures={path: {"title": escaped(p.title), "caption": escaped(p.caption)} for path, p in pictures.items()},
+        findings=_findings(metrics.get("findings")),
         normalised=metrics.get("normalised") is not False,
         trained_on=f"{info['data']['train']:,} {items(item.kind)} of {escaped(info['data']['name'])}",
         seed=run.config.seed,
         command=printable(info.get("command") or "the command was not kept"),
-        versions=", ".join(f"{key} {info[key]}" for key in ("latlas", "torch") if key in info),
-        day=str(info.get("created", ""))[:10],
+        versions=", ".join(escaped(f"{key} {info[key]}") for key in ("latlas", "torch") if key in info),
+        day=escaped(str(info.get("created", ""))[:10]),
     )  # fmt: skip
 
 
 def escaped(text: object) -> str:
     """A text on one line whose signs are no markup."""
     return _MARKUP.sub(lambda sign: f"\\{sign[0]}", printable(text))
+
+
+def _findings(findings: Sequence[Mapping[str, Any]] | None) -> list[dict[str, str]] | None:
+    """What the findings say, each without markup of its own; None without a diagnosis."""
+    told = ("title", "level", "evidence", "cause", "remedy")
+    if findings is None:
+        return None
+    return [{key: escaped(finding.get(key, "")) for key in told} for finding in findings]
 
 
 def _tags(run: Run) -> list[str]:

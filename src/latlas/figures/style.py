@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
+from latlas.text import printable, visible
 
 DPI = 150
 MARGIN = 36  # pixels of white around everything
@@ -91,6 +92,7 @@ def page(size: tuple[int, int], title: str, subtitle: str = "") -> tuple[Figure,
 
     The title also becomes the figure's label, which `save` writes into the file.
     """
+    title, subtitle = printable(title), printable(subtitle)
     width = max(size[0] + 2 * MARGIN, 760)
     titles = textwrap.wrap(title, characters(width - 2 * MARGIN, 14.5)) or [""]
     lines = textwrap.wrap(subtitle, characters(width - 2 * MARGIN, 9.5))
@@ -193,8 +195,8 @@ def png(figure: Figure, caption: str = "", colours: int | None = None) -> bytes:
     if colours is not None:
         image = image.quantize(colours, dither=Image.Dither.NONE)
     info = PngInfo()
-    info.add_itxt("Title", str(figure.get_label()))
-    info.add_itxt("Description", caption)
+    info.add_itxt("Title", visible(str(figure.get_label())))
+    info.add_itxt("Description", visible(caption))
     out = io.BytesIO()
     image.save(out, "PNG", dpi=(DPI, DPI), pnginfo=info)
     return out.getvalue()
@@ -222,4 +224,4 @@ def evenly_spaced(count: int, most: int) -> list[int]:
 
 def names_of(classes: Sequence[str] | None, count: int) -> list[str]:
     """The names of `count` classes; a class without a name gets its number."""
-    return [str(classes[i]) if classes and i < len(classes) else str(i) for i in range(count)]
+    return [printable(classes[i]) if classes and i < len(classes) else str(i) for i in range(count)]

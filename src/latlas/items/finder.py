@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
@@ -18,9 +19,10 @@ from latlas.data import Dataset, Split
 from latlas.data.dataset import SPLITS
 from latlas.errors import InputError
 from latlas.models import Model
+from latlas.places import expanded
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-from latlas.text import counted, listed, printable
+from latlas.text import counted, listed, printable, whole_number
 
 Item = int | str | os.PathLike[str]
 
@@ -74,9 +76,9 @@ class Finder:
         text = os.fspath(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
             if self.split or not (found := self._numbered(text)):
-                return self._row(int(text), field)
+                return self._row(sys.maxsize if (row := whole_number(text)) is None else row, field)
             return found
-        path = Path(text).expanduser()
+        path = expanded(text)
         if self._elsewhere:
             return self._named({"": self._items}, text, field)
         name = self._own_name(path)
@@ -87,7 +89,7 @@ class Finder:
     def _numbered(self, text: str) -> tuple[Split, str] | None:
         """The item whose name is a number, as ids of tables are."""
         found = _among({"": self._items} if self._elsewhere else self._splits, text)
-        if found and int(text) < len(self._items):
+        if found and (row := whole_number(text)) is not None and row < len(self._items):
             self.observer.note(f"{text} is taken for the item of that name; with a split it is a row")
         return found
 
@@ -100,7 +102,7 @@ class Finder:
 
     def _own_name(self, path: Path) -> str:
         """The name of a file within the folder that the run was trained on; "" for other files."""
-        root = Path(self.run.config.data.source).expanduser().absolute()
+        root = expanded(self.run.config.data.source).absolute()
         if not path.is_file() or not root.is_dir() or not path.absolute().is_relative_to(root):
             return ""
         name = path.absolute().relative_to(root).as_posix()

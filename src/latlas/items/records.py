@@ -11,6 +11,7 @@ import numpy as np
 
 from latlas.data import Split
 from latlas.files import write_atomic
+from latlas.text import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,10 +78,17 @@ def codes_frame(arrays: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes a table as .parquet, or as .csv in UTF-8; a number keeps all its digits."""
+    """Writes a table as .parquet, or as .csv in UTF-8; a number keeps all its digits, a text is a `csv_cell`."""
     if path.suffix.lower() == ".parquet":
         content = io.BytesIO()
         table.to_parquet(content, index=False)
         write_atomic(path, content.getvalue())
     else:
-        write_atomic(path, table.to_csv(index=False, lineterminator="\n"))
+        from pandas.api.types import is_numeric_dtype
+
+        cells = table.copy()
+        for at, (_, column) in enumerate(table.items()):
+            if not is_numeric_dtype(column.dtype):
+                cells.isetitem(at, column.map(csv_cell).to_numpy())
+        heads = [str(csv_cell(str(name))) for name in table]
+        write_atomic(path, cells.to_csv(index=False, header=heads, lineterminator="\n"))

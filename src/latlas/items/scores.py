@@ -12,7 +12,8 @@ from torch import Tensor
 
 from latlas.data import Split
 from latlas.data.batches import Batches
-from latlas.errors import InputError, LatlasError
+from latlas.errors import InputError
+from latlas.inference import refuse_not_finite
 from latlas.items.nearest import CodeSpace
 from latlas.items.records import Columns, about, joined
 from latlas.metrics.elbo import reconstructed, squared_error
@@ -21,7 +22,6 @@ from latlas.models import Model, evaluating
 from latlas.posteriors import PosteriorValue
 from latlas.priors import PriorValue
 from latlas.progress import SILENT, Observer
-from latlas.text import counted
 
 MOST_REFERENCE = 10_000  # training items that others are ranked among, evenly spaced
 LEAST_REFERENCE = 20  # fewer have no ranks: a share of so few says nothing
@@ -170,11 +170,7 @@ def measured(
                 parts.append(terms | (_log_px(model, x, q, prior, draws) if request.draws else {}))
             observer.progress(f"scoring {what}", chunk.stop, len(items))
     columns = {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-    bad = int((~np.isfinite(columns["distortion"] + columns.get("rate", 0))).sum())
-    if bad:
-        raise LatlasError(
-            f"the numbers of {bad:,} of {counted(len(items), 'item')} are not finite: the model has diverged"
-        )
+    refuse_not_finite(model, "numbers", *columns.values())
     return columns
 
 

@@ -6,6 +6,7 @@ Its numbers compare between models of one data set and one classifier, and not w
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from latlas.data import Dataset, Split, is_labelled
 from latlas.data.catalogue import EMBEDDED, cache_home
+from latlas.data.sums import is_whole, seal
 from latlas.errors import LatlasError
 from latlas.files import write_atomic
 
@@ -135,18 +137,22 @@ def _cached(dataset: Dataset) -> Tensors:
     if not dataset.fingerprint:
         return fit(dataset)
     name = file_name(dataset)
-    path = cache_home() / "classifiers" / name
-    for place in (EMBEDDED / name, path):
+    cached = None
+    with contextlib.suppress(LatlasError):  # there is no place for a cache
+        cached = cache_home() / "classifiers" / name
+    for place in (EMBEDDED / name, cached):
         try:
+            if place is None or (place == cached and not is_whole(place.with_suffix(".sums"), [place])):
+                continue
             return load(place.read_bytes())
         except (OSError, SafetensorError):
             continue
     tensors = fit(dataset)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(tensors, path)
-    except (OSError, LatlasError):
-        pass
+    if cached is not None:
+        with contextlib.suppress(OSError, LatlasError):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+            write(tensors, cached)
+            seal(cached.with_suffix(".sums"), [cached])
     return tensors
 
 

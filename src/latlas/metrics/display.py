@@ -10,7 +10,7 @@ from latlas.metrics import OF_SPLITS, OLD_NAMES
 from latlas.metrics.metric import GROUPS
 from latlas.runs import measured_numbers
 from latlas.settings import OLD_GROUPS
-from latlas.text import Cell, Row, Table, aligned, counted, error, rounded, sentence
+from latlas.text import Cell, Row, Table, aligned, counted, error, printable, rounded, sentence
 
 Numbers = Mapping[str, Mapping[str, Any]]
 MOST_PARTS = 16  # numbers per dimension that a row shows
@@ -86,7 +86,9 @@ def text(numbers: Numbers) -> str:
             rows.append([f"  {about['title']}", *cells])
         blocks.append(aligned(rows, right=(1,)))
         blocks += [
-            f"  ! {about['title']}: {about['warning']}" for about in members.values() if about.get("warning")
+            printable(f"  ! {about['title']}: {about['warning']}")
+            for about in members.values()
+            if about.get("warning")
         ]
     return "\n".join(blocks)
 

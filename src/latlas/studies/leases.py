@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import socket
 import threading
@@ -22,6 +21,7 @@ from typing import Literal
 from latlas import reading
 from latlas.errors import InputError, LatlasError
 from latlas.formats import Count, Stored, Text
+from latlas.temporaries import machine_name, temporary
 
 try:
     import fcntl
@@ -61,13 +61,6 @@ class Seen:
     host: str = ""
     done: int = 0
     total: int = 0
-
-
-def machine_name() -> str:
-    """What processes have in common that see each other's locks: the boot of a kernel, or else the host's name."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return socket.gethostname()
 
 
 class Lease:
@@ -199,12 +192,8 @@ def _lives(file: Path, said: _Written) -> bool:
 
 def now(folder: Path) -> float:
     """The time by the clock of the file system, which all hosts share."""
-    probe = folder / f".now-{secrets.token_hex(8)}"
-    probe.touch()
-    try:
+    with temporary(folder) as probe:
         return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def begin(out: Path) -> float:

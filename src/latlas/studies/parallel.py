@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from pathlib import Path
 from typing import Any
 
+from latlas import stopping
 from latlas.errors import LatlasError
 from latlas.progress import Observer
 from latlas.studies import leases, work
@@ -77,8 +78,7 @@ class Worker:
 
 def main(job: bytes) -> None:
     """The process of a `Worker`: trains until nothing is free or its input is closed."""
-    if hasattr(signal, "SIGTERM"):
-        signal.signal(signal.SIGTERM, _interrupt)
+    stopping.interrupt_when_asked()
     closed = threading.Event()
 
     def listen() -> None:
@@ -93,10 +93,6 @@ def main(job: bytes) -> None:
     except KeyboardInterrupt:
         os._exit(130)
     os._exit(0)  # the listening thread holds the input
-
-
-def _interrupt(number: int, frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 class Crew:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from latlas.runs import Run
 from latlas.settings import Config
 from latlas.studies.budget import Size, Speed
 from latlas.studies.study import StudyInfo
+from latlas.temporaries import scratch
 
 LEAST_STEPS = 15  # a run of so many steps has every snapshot that a longer one has
 ENOUGH_SECONDS = 1.0  # of training, which tell how long a step takes
@@ -46,12 +46,12 @@ def short_run(settings: Config, size: Size) -> Iterator[tuple[Run | None, Speed]
     its own where it is interrupted, InputError as `experiment.train` does.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="latlas-") as folder:
-            run, speed = _train(settings, min(size.steps, LEAST_STEPS), Path(folder, "first"))
+        with scratch() as folder:
+            run, speed = _train(settings, min(size.steps, LEAST_STEPS), folder / "first")
             if run is not None and run.metrics["training_seconds"] < ENOUGH_SECONDS:
                 per_step = speed.step + speed.epoch / size.per_epoch
                 steps = max(LEAST_STEPS, int(ENOUGH_SECONDS / per_step)) if per_step else 0
-                run, speed = _train(settings, min(size.steps, steps), Path(folder, "second"))
+                run, speed = _train(settings, min(size.steps, steps), folder / "second")
             yield run, speed
     except KeyboardInterrupt:
         raise KeyboardInterrupt("stopped while measuring; no run of the study was started") from None

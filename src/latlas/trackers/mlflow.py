@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from latlas.places import expanded
+from latlas.text import printable
+
 EXPERIMENT = "latlas"
 AT_ONCE = {"params": 100, "metrics": 1000}  # that MLflow takes in one call
 LONGEST = 6000  # characters of a parameter
@@ -30,7 +33,7 @@ class MLflow:
         if uri and "://" not in uri and not uri.startswith(("file:", "databricks")):
             # MLflow refuses folders unless asked, and naming one is asking.
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-            uri = Path(uri).expanduser().resolve().as_uri()
+            uri = expanded(uri).resolve().as_uri()
         self.client = MlflowClient(tracking_uri=uri or None)
         self.experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
         self.run = ""
@@ -51,12 +54,12 @@ class MLflow:
         runs = self.client.search_runs([place], f"tags.`latlas.id` = '{identity}'", max_results=1)
         about = {"id": identity, "run": str(Path(info["run"]).resolve()), "data": info["data"]["name"],
                  "command": info.get("command") or "", "version": info.get("latlas", "")}  # fmt: skip
-        tags = {f"latlas.{name}": value for name, value in about.items()}
-        run = runs[0] if runs else self.client.create_run(place, tags=tags, run_name=info["name"])
+        tags = {f"latlas.{name}": printable(value) for name, value in about.items()}
+        run = runs[0] if runs else self.client.create_run(place, tags=tags, run_name=printable(info["name"]))
         self.metrics = run.data.metrics
         self.run, self.known = run.info.run_id, int(run.data.tags.get("latlas.step", 0))
         self.client.update_run(self.run, status="RUNNING")
-        params = {key: str(value)[:LONGEST] for key, value in config.items()}
+        params = {key: printable(value)[:LONGEST] for key, value in config.items()}
         changed = {key: value for key, value in params.items() if run.data.params.get(key, value) != value}
         new = [Param(key, value) for key, value in params.items() if key not in run.data.params]
         for at in range(0, len(new), AT_ONCE["params"]):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from latlas.errors import InputError, unknown
+from latlas.places import expanded
 from latlas.trackers.mlflow import MLflow
 from latlas.trackers.tensorboard import TensorBoard
 from latlas.trackers.tracker import Tracker
@@ -28,7 +28,7 @@ class Named:
 
 TRACKERS = {
     "mlflow": Named("mlflow", MLflow, experiments=True),
-    "tensorboard": Named("tensorboard", lambda uri, _: TensorBoard(Path(uri).expanduser() if uri else None)),
+    "tensorboard": Named("tensorboard", lambda uri, _: TensorBoard(expanded(uri) if uri else None)),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from latlas.gallery import FIGURES
+from latlas.text import printable
 
 FOLDER = "tensorboard"  # in the run folder
 
@@ -31,10 +33,11 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._close()
-        folder = Path(info["run"]) / FOLDER if self.folder is None else self.folder / info["name"]
+        _say_errors_once()
+        folder = Path(info["run"]) / FOLDER if self.folder is None else self.folder / printable(info["name"])
         self.last, self.config = (
             info["step"],
-            "".join(f"    {key} = {value}\n" for key, value in config.items()),
+            "".join(f"    {key} = {printable(value)}\n" for key, value in config.items()),
         )
         # TensorBoard takes no path that is not UTF-8.
         with contextlib.suppress(UnicodeEncodeError):
@@ -72,3 +75,18 @@ class TensorBoard:
         if self.writer is not None:
             self.writer.close()
             self.writer = None
+
+
+def _say_errors_once() -> None:
+    """Takes the traceback off standard error that TensorBoard's thread leaves there where it cannot write: whoever
+    writes next gets the same error.
+    """
+    before = threading.excepthook
+    if not getattr(before, "of_latlas", False):
+
+        def hook(failed: threading.ExceptHookArgs) -> None:
+            if type(failed.thread).__name__ != "_AsyncWriterThread":
+                before(failed)
+
+        setattr(hook, "of_latlas", True)  # noqa: B010 - a function has no such attribute for mypy
+        threading.excepthook = hook

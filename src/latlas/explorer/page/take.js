@@ -85,7 +85,10 @@ function savePicture(app) {
 /** The items on show: row, name, class, place, code. @param {App} app */
 function codesOf(app) {
   const { run, map } = app;
-  const quoted = (/** @type {string} */ value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const quoted = (/** @type {string} */ value) => {
+    const text = csvCell(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
   const lines = [
     ["row", "name", "label", "x", "y", ...Array.from({ length: run.latent }, (_, k) => `z${k + 1}`)].join(","),
   ];
@@ -103,6 +106,15 @@ function codesOf(app) {
     );
   }
   return `${lines.join("\n")}\n`;
+}
+
+/**
+ * A text that a spreadsheet program would run as a formula, with an apostrophe before it; numbers are none.
+ * @param {string} text
+ */
+function csvCell(text) {
+  const risky = /^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]/.test(text);
+  return risky && !/^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$/.test(text) ? `'${text}` : text;
 }
 
 /** @param {App} app */
