@@ -31,12 +31,12 @@ from safetensors.torch import load_file, save_file
 from latlas import config as configuration
 from latlas import densities, diagnosis, training
 from latlas.build import build, has_prior, item_of, objective_of, resolve, statistics
+from latlas.checkpoints import Progress
 from latlas.data import DataOptions, Dataset, Scaling, Split, load
 from latlas.data.batches import Batches
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model
-from latlas.runs import Progress
 from latlas.settings import Config
 
 RESULTS = Path(__file__).parent / "results" / "diagnoses.md"

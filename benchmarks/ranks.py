@@ -38,10 +38,10 @@ def measure_here(task: str, seconds: float) -> None:
 
     from latlas import config, distributed, training
     from latlas.build import build, item_of, objective_of, resolve, statistics
+    from latlas.checkpoints import Progress
     from latlas.data import DataOptions, load
     from latlas.data.batches import Batches
     from latlas.machine import prepare
-    from latlas.runs import Progress
 
     _, recipe, batch, settings = TASKS[task]
     data = load(DataOptions(source="fashion-mnist", validation=0.0))

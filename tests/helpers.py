@@ -70,11 +70,11 @@ def batches(dataset: Dataset, name: str, model: Model) -> Batches:
 
 def poison(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], above: float = 0.0) -> None:
     """Makes the batches of these steps, counted from 1, NaN while the learning rate is higher than `above`."""
-    at, binarised, stepper = [0], training.binarised, training._stepper
+    at, begin, stepper = [0], training.Noise.begin, training._stepper
 
-    def remember(x: Tensor, options: Any, step: int, generator: torch.Generator) -> Tensor:
+    def remember(noise: training.Noise, step: int, *rest: Any) -> None:
         at[0] = step + 1
-        return binarised(x, options, step, generator)
+        begin(noise, step, *rest)
 
     def poisoned(*arguments: Any) -> Any:
         step = stepper(*arguments)
@@ -85,7 +85,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: Collection[int], above: float
 
         return one
 
-    monkeypatch.setattr(training, "binarised", remember)
+    monkeypatch.setattr(training.Noise, "begin", remember)
     monkeypatch.setattr(training, "_stepper", poisoned)
 
 

@@ -19,11 +19,11 @@ from latlas import cli, distributed, training
 from latlas import config as configuration
 from latlas.brought import bring
 from latlas.build import build, item_of, objective_of, resolve, statistics
+from latlas.checkpoints import Progress
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.distributed import World
 from latlas.models import Pass
-from latlas.runs import Progress
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["ranks"])

@@ -13,7 +13,7 @@ import pytest
 from helpers import images
 from PIL import Image, ImageSequence
 
-from latlas import animation, cli, experiment, figures, gallery, runs, snapshots
+from latlas import animation, checkpoints, cli, experiment, figures, gallery, runs, snapshots
 from latlas.config import override, recipe
 from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
@@ -104,7 +104,7 @@ def test_weights_of_a_snapshot_are_those_that_made_it(folder: Path, tmp_path: Pa
     for step, codes in run.snapshots("codes"):
         np.testing.assert_allclose(codes, snapshots.model_at(run, step).encode(dataset.test.x), atol=1e-6)
     last = run.path / "snapshots" / "00000006.safetensors"
-    assert last.read_bytes() == (run.path / runs.WEIGHTS).read_bytes()
+    assert last.read_bytes() == (run.path / checkpoints.WEIGHTS).read_bytes()
     last.write_bytes(last.read_bytes()[:-1])
     with pytest.raises(InputError, match=r"00000006\.safetensors: damaged"):
         snapshots.model_at(run, 6)

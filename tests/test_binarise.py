@@ -15,6 +15,7 @@ from torch.nn import functional
 from latlas import config as configuration
 from latlas import experiment, inference, pca, runs, training
 from latlas.build import objective_of, resolve
+from latlas.checkpoints import Progress
 from latlas.data import DataOptions, Dataset, load
 from latlas.data.batches import Batches
 from latlas.data.binarise import drawn_once
@@ -23,7 +24,6 @@ from latlas.data.splits import Raw, as_split, assemble
 from latlas.errors import InputError
 from latlas.networks import conv, mlp
 from latlas.progress import Observer
-from latlas.runs import Progress
 from latlas.schedules import lr_stages
 from latlas.settings import NetworkConfig
 
@@ -112,9 +112,12 @@ def what_training_saw(how: str, steps: int, seed: int = 0) -> list[torch.Tensor]
     dataset = image_dataset(80)
     config, _ = made(dataset, model__latent=2, data__binarise=how, data__binarise_seed=seed)
     data = Batches(dataset.train, dataset.scaling, CPU)
-    generator = torch.Generator()
-    rows = np.arange(16)
-    return [training.binarised(data(rows), config.data, step, generator) for step in range(steps)]
+    noise, rows = training.Noise(config, data), np.arange(16)
+    seen = []
+    for step in range(steps):
+        noise.begin(step)
+        seen.append(training.batch_of(data, rows, config, noise)[0])
+    return seen
 
 
 def test_a_step_draws_anew_by_its_seed_and_number_alone() -> None:

@@ -70,8 +70,8 @@ class TestEveryRecipe:
         undecided = [
             line.split(" = ")[0] for line in to_toml(config_).splitlines() if line.endswith('= "auto"')
         ]
-        # How data are read is decided by the data each time, and the device by the machine.
-        assert set(undecided) <= {*DataOptions.model_fields, "device"}
+        # How data are read is decided by the data each time, the device and what is captured there by the machine.
+        assert set(undecided) <= {*DataOptions.model_fields, "device", "capture"}
 
 
 def test_recipes_cover_the_systems_of_the_tutorials() -> None:

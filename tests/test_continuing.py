@@ -17,7 +17,7 @@ from helpers import images, poison
 from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, stopped_at, tree, without_times
 
 import latlas
-from latlas import cli, compare, continuing, diagnosis, experiment, runs
+from latlas import checkpoints, cli, compare, continuing, diagnosis, experiment, runs
 from latlas.errors import InputError
 from latlas.machine import commit
 
@@ -109,7 +109,7 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(
     assert_same(run, extended)
 
 
-@pytest.mark.parametrize("write", ["save_checkpoint", "write_json", "write_atomic"])
+@pytest.mark.parametrize("write", ["save", "write_json", "write_atomic"])
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_while_it_begins_it_is_what_it_was_or_goes_on(
     finished: latlas.Run,
@@ -120,7 +120,7 @@ def test_killed_while_it_begins_it_is_what_it_was_or_goes_on(
     after: bool,
 ) -> None:
     run = copied(finished, tmp_path / "run")
-    where = runs if write == "save_checkpoint" else continuing
+    where = checkpoints if write == "save" else continuing
     real = getattr(where, write)
 
     def halt(*arguments: Any) -> None:
@@ -192,7 +192,7 @@ def begin_killed_at(number: int) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((continuing, "write_json"), (continuing, "write_atomic"), (runs, "write_atomic"),
-                            (runs.Path, "unlink")):  # fmt: skip
+                            (checkpoints, "write_atomic"), (runs.Path, "unlink")):  # fmt: skip
             patch.setattr(owner, name, dying(getattr(owner, name)))
         yield
 
@@ -268,8 +268,8 @@ def test_pruning_leaves_what_is_needed_to_go_on(
 ) -> None:
     """Of a run with checkpoints, as earlier versions left them."""
     run = copied(everything, tmp_path / "run")
-    assert (run.path / runs.LAST).exists()
-    assert (run.path / runs.BEST).exists()
+    assert (run.path / checkpoints.LAST).exists()
+    assert (run.path / checkpoints.BEST).exists()
     weights, metrics = (run.path / "model.safetensors").read_bytes(), run.metrics
     (row,) = latlas.prune(run)
     assert row["after"] < row["before"]
@@ -281,7 +281,7 @@ def test_pruning_leaves_what_is_needed_to_go_on(
     assert (run.path / "model.safetensors").read_bytes() == (extended.path / "model.safetensors").read_bytes()
     whole = latlas.resume(copied(everything, tmp_path / "whole"), quiet=True, **FURTHER)
     assert whole.info["parts"][0]["optimizer"] == "goes on"
-    assert (whole.path / runs.LAST).exists()
+    assert (whole.path / checkpoints.LAST).exists()
 
 
 def test_only_finished_runs_are_pruned(source: Path, finished: latlas.Run, tmp_path: Path) -> None:
@@ -350,7 +350,7 @@ def test_it_goes_on_without_the_run_that_it_started_from(
     shutil.rmtree(first.path)
     latlas.resume(run, quiet=True)
     assert (run.path / "model.safetensors").read_bytes() == (whole.path / "model.safetensors").read_bytes()
-    for name in (runs.LAST, runs.END, "metrics.json"):
+    for name in (checkpoints.LAST, checkpoints.END, "metrics.json"):
         (run.path / name).unlink(missing_ok=True)
     with pytest.raises(InputError, match="the weights that this run started from"):
         latlas.resume(run, quiet=True)
@@ -400,7 +400,7 @@ def test_stopped_about_a_setback_a_run_that_is_trained_further_ends_in_the_same_
     run = copied(recovered[0], tmp_path / "run")
     with stopped_at(stop_at), pytest.raises(experiment.Interrupted):
         latlas.resume(run, epochs=6, quiet=True)
-    assert (run.path / runs.STOPPED).exists()
+    assert (run.path / checkpoints.STOPPED).exists()
     latlas.resume(run, quiet=True)
     assert_same(run, recovered[1])
 

@@ -19,6 +19,7 @@ from torch import Tensor
 import latlas
 from latlas import compare, figures, gallery, pca, studies, training
 from latlas.build import objective_of
+from latlas.checkpoints import Progress
 from latlas.cli import run as command
 from latlas.compare import denoising
 from latlas.compare.denoising import Row
@@ -31,7 +32,7 @@ from latlas.metrics.elbo import evaluate
 from latlas.metrics.reconstruction import restoration, restore
 from latlas.models import Model
 from latlas.progress import SILENT
-from latlas.runs import Progress, Run, dataset_of
+from latlas.runs import Run, dataset_of
 from latlas.settings import Config, CorruptionConfig
 from latlas.studies import execute, prepare
 from latlas.training import Logged, Stopped

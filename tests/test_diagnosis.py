@@ -19,6 +19,7 @@ from torch import nn
 
 from latlas import cli, densities, diagnosis, pca, training
 from latlas.build import GOOD_STEPS, has_prior, objective_of
+from latlas.checkpoints import Progress
 from latlas.config import override
 from latlas.data import DataOptions, Dataset, Scaling, load
 from latlas.diagnosis import (
@@ -43,7 +44,6 @@ from latlas.likelihoods import LIKELIHOODS
 from latlas.metrics import Context
 from latlas.metrics.elbo import evaluate
 from latlas.models import Model
-from latlas.runs import Progress
 from latlas.settings import Config
 
 VARIANCES = (9.0, 4.0, 1.5)  # of the three directions that the table below varies in, beside noise

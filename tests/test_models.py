@@ -259,12 +259,12 @@ def test_losses_and_gradients_are_finite_however_far_out_an_item_is(
 
 
 def test_a_network_without_memory_for_it_is_refused() -> None:
-    from latlas.build import _within_memory
+    from latlas.data.room import within_memory
 
     with (
         pytest.raises(InputError, match=r"model\.latent: the network does not fit into memory"),
-        _within_memory(),
+        within_memory("the network", "take fewer", field="model.latent"),
     ):
         torch.empty(2**60)
-    with pytest.raises(RuntimeError, match="other"), _within_memory():
+    with pytest.raises(RuntimeError, match="other"), within_memory("the network", "take fewer"):
         raise RuntimeError("other")

@@ -20,7 +20,14 @@ INFO = {
     "torch": "2.13.0",
     "threads": 2,
     "created": "2026-01-02T03:04:05+00:00",
-    "data": {"name": "garments", "kind": "image", "shape": [1, 28, 20], "classes": ["a", "b"], "train": 5400},
+    "data": {
+        "name": "garments",
+        "kind": "image",
+        "shape": [1, 28, 20],
+        "classes": ["a", "b"],
+        "train": 5400,
+        "fingerprint": "5eed",
+    },
     "notes": ["likelihood: bernoulli, because the images are grey"],
 }
 TEST = {"images": 10000, "elbo": -261.3, "elbo_stderr": 0.41, "distortion": 255.0, "rate": 6.3, "mse": 0.0261}
@@ -154,7 +161,7 @@ def test_pictures_come_in_reading_order_with_their_words(tmp_path: Path) -> None
 def test_everything_is_escaped(tmp_path: Path) -> None:
     nasty = "</pre></style><script>alert('x')</script>&amp;\"{{ 7 * 7 }}"
     words = dict.fromkeys(("data", "network", "recipe", "likelihood"), nasty)
-    finding = dict.fromkeys(("level", "title", "evidence", "cause", "remedy"), nasty)
+    finding = dict.fromkeys(("title", "evidence", "cause", "remedy"), nasty) | {"level": "notice"}
     number = dict.fromkeys(("title", "unit", "why", "by", "what", "warning"), nasty)
     number |= {"group": "codes", "value": 0.5, "items": 2, "beside": {nasty: 0.25}}
     metrics = METRICS | words | {"unit": f"nats per {nasty}", "numbers": {nasty: number}}
@@ -237,7 +244,7 @@ def test_a_point_posterior_has_no_elbo_and_no_prior_to_sample(tmp_path: Path) ->
 
 def test_a_table_speaks_of_rows(tmp_path: Path) -> None:
     run = make(tmp_path, metrics=METRICS | {"unit": "nats per row", "normalised": True}, pictures=False)
-    (run / "run.json").write_text(json.dumps(INFO | {"data": {"kind": "table", "shape": [4]}}))
+    (run / "run.json").write_text(json.dumps(INFO | {"data": INFO["data"] | {"kind": "table", "shape": [4]}}))
     text = read(run).text
     assert "10,000 rows" in text
     assert "in standardised units" in text

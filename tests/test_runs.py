@@ -18,7 +18,7 @@ import torch
 from helpers import images, poison
 
 import latlas
-from latlas import experiment, runs, snapshots
+from latlas import checkpoints, experiment, runs, snapshots
 from latlas.api import learning
 from latlas.errors import InputError, LatlasError
 from latlas.files import exclusively, write_atomic
@@ -333,8 +333,8 @@ def killed_at_write(number: int) -> Iterator[None]:
         return maybe
 
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((runs, "write_atomic"), (snapshots, "write_atomic"), (runs.Run, "append_log"),
-                            (runs.Path, "unlink")):  # fmt: skip
+        for owner, name in ((runs, "write_atomic"), (checkpoints, "write_atomic"), (snapshots, "write_atomic"),
+                            (runs.Run, "append_log"), (runs.Path, "unlink")):  # fmt: skip
             patch.setattr(owner, name, dying(getattr(owner, name)))
         yield
 

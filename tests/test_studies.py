@@ -666,7 +666,8 @@ def test_a_damaged_study_json_is_named(latlas: Latlas, broken: dict[str, Any]) -
     Path("studies/small/study.json").write_text(json.dumps({"study": "small"} | broken))
     code, _, err = latlas("study", "small.toml", "-q")
     assert (code, err.count("\n")) == (2, 1)
-    assert "study.json: damaged; take it away" in err
+    assert f"study.json: damaged: {next(iter(broken))}" in err.replace('"', "")
+    assert "take it away, and the study is planned anew" in err
 
 
 def test_an_unknown_measure_is_refused_before_anything_is_trained(latlas: Latlas) -> None:

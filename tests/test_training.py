@@ -15,6 +15,7 @@ from helpers import CPU, batches, image_dataset, images, made, poison, split, ta
 from latlas import config as configuration
 from latlas import training
 from latlas.build import objective_of, resolve
+from latlas.checkpoints import Progress
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.data.order import epoch_rows, steps_per_epoch
@@ -24,7 +25,6 @@ from latlas.metrics.elbo import evaluate
 from latlas.models import Model, Pass
 from latlas.networks import NETWORKS
 from latlas.objectives import Elbo
-from latlas.runs import Progress
 from latlas.settings import Config
 from latlas.training import EpochEnded, Logged, SetBack, Skipped, SnapshotDue, Stopped
 
@@ -152,7 +152,7 @@ PARTS: dict[str, dict[str, Any]] = {
 def test_stopping_and_going_on_gives_the_same_bits(
     network: str, stop_at: int, parts: str | None, tmp_path: Any
 ) -> None:
-    from latlas import runs
+    from latlas import checkpoints, runs
 
     dataset = image_dataset(height=28, width=28, channels=3)
     settings = {
@@ -167,10 +167,10 @@ def test_stopping_and_going_on_gives_the_same_bits(
     halves = list(events(dataset, config, model, optimizer, progress, lambda: progress.step >= stop_at))
     assert isinstance(halves[-1], Stopped)
     assert halves[-1].step == stop_at
-    runs.save_checkpoint(run, model, optimizer, progress)
+    checkpoints.save(run.path, model, optimizer, progress)
 
     config, model, optimizer = begin(dataset, **settings)
-    progress = runs.restore_checkpoint(run, model, optimizer)
+    progress = checkpoints.restore(run.path, model, optimizer)
     halves += list(events(dataset, config, model, optimizer, progress))
     again = [e for e in halves if isinstance(e, EpochEnded | Logged)]
     assert [(e.step, e.values) for e in again] == [(e.step, e.values) for e in rows]

@@ -14,13 +14,14 @@ from latlas import figures, gallery, snapshots
 from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.files import check_output, write_atomic
+from latlas.limits import LIMITS
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run
 
 PANELS = ("samples", "codes", "manifold")
 FORMATS = {".webp": "WEBP", ".gif": "GIF"}
 SHORTEST_FRAME, LONGEST_HOLD = 0.04, 2.0  # seconds of a frame, and of the last frame
-MOST_PIXELS = 2**27  # in all frames together, which are held in memory
+MOST_PIXELS = LIMITS["film"].most
 SMALLEST, LARGEST = 240, 2400
 
 
@@ -185,7 +186,7 @@ def _codes(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:
         note += f". {projection.rstrip('.')} of the last frame."
     else:
         note += ": the two latent dimensions."
-    return figures.Dots("Latent space", note, codes, snapshots.labels(run), classes)
+    return figures.Dots("Latent space", note, codes, snapshots.labels(run, items), classes)
 
 
 def _manifold(run: Run, arrays: Mapping[str, np.ndarray]) -> figures.Panel:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import copy
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedParameter, is_lazy
 
 from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
-from latlas.data import Dataset, Like, Scaling
+from latlas.data import Dataset, Like, Scaling, room
 from latlas.data.dataset import Kind
 from latlas.data.order import steps_per_epoch
+from latlas.data.room import refuse_beyond_room, within_memory
 from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
+from latlas.limits import LIMITS
 from latlas.models import Model, evaluating
 from latlas.networks import NETWORKS, Networks, hidden_for
 from latlas.objectives import OBJECTIVES, Objective, OwnObjective
@@ -38,6 +38,7 @@ MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+_SMALLER = "choose fewer dimensions, or fewer and narrower layers (network.hidden, network.channels)"
 _SEEDING = threading.Lock()  # two threads that build at once would draw from each other's seed
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
@@ -90,6 +91,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         if not config.training.patience and dataset.valid and ranks_epochs(config, dataset.shape, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
     check_augment(config.augment, dataset.shape)
+    _refuse_beyond_room(config, dataset)
     resolved = override(config, changes, "configuration")
     notes += _long_warmup(resolved, len(dataset.train))
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
@@ -265,7 +267,8 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
         posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
         # Seeded again, so that networks of equal shape start from equal weights, whatever the posterior.
         torch.default_generator.manual_seed(config.seed)
-        with _within_memory():
+        _refuse_beyond_memory(config, item, own, training=about is not None)
+        with within_memory("the network", _SMALLER, field="model.latent"):
             networks = own.network or NETWORKS[config.network.name].make(
                 item.shape, posterior.outputs, latent, config.network
             )
@@ -371,18 +374,72 @@ def description(config: Config, model: Model, binary: bool) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _within_memory() -> Iterator[None]:
-    """Turns a network for which there is no memory into an error that says what to change."""
+def _refuse_beyond_memory(config: Config, item: Like, own: Brought, training: bool) -> None:
+    """Raises InputError for a model that does not fit into memory, counted without making it: to train it takes its
+    weights, their gradients and the optimiser's two means.
+    """
+    latent = config.model.latent or 1
+    value_bytes = (8 if config.training.precision == "float64" else 4) * (4 if training else 1)
+    needed = value_bytes * _parameters(config, item, own, latent)
+    if needed <= room.SMALL or needed <= (free := room.free_memory()):
+        return
+    fewer = latent > 1 and value_bytes * _parameters(config, item, own, 1) <= free
+    field, value = ("model.latent", latent) if fewer else ("", None)
+    count = needed / value_bytes
+    what = (
+        f"a model of {count:,.0f} parameters"
+        if math.isfinite(count)
+        else "a model of more parameters than can be counted"
+    )
+    refuse_beyond_room(needed, "", what, _SMALLER, field=field, value=value)
+
+
+def _parameters(config: Config, item: Like, own: Brought, latent: int) -> float:
+    """The number of parameters of a model that is not made; without end where it cannot be counted."""
     try:
-        yield
-    except RuntimeError as error:
-        if "allocate" not in str(error):
+        with torch.device("meta"):
+            posterior = own.posterior or POSTERIORS[config.posterior.name](latent, config.posterior.layers)
+            networks = own.network or NETWORKS[config.network.name].make(
+                item.shape, posterior.outputs, latent, config.network
+            )
+    except (RuntimeError, OverflowError) as error:
+        if "overflow" not in str(error).lower():
             raise
-        raise InputError(
-            "the network does not fit into memory: choose fewer dimensions, or narrower layers (network.hidden)",
-            field="model.latent",
-        ) from None
+        return math.inf
+    count = sum(p.numel() for part in (*networks, posterior) for p in part.parameters() if not is_lazy(p))
+    return count + (PRIORS[config.prior.name].size(latent, config.prior, item) if own.prior is None else 0)
+
+
+def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> None:
+    """Raises InputError for so many rows and columns of decoded items (*shape) that they do not fit into a page or
+    into memory.
+    """
+    most = LIMITS["grid"].most
+    if max(size) > most:
+        raise InputError(f"at most {most:,} rows and columns have a pixel each", field=field, value=size)
+    needed = math.prod(size) * math.prod(shape) * 48  # as float32, in three colours, clipped, and as pixels
+    refuse_beyond_room(
+        needed, "", "so many decoded items", "take fewer rows and columns", field=field, value=size
+    )
+
+
+def _refuse_beyond_room(config: Config, dataset: Dataset) -> None:
+    """Raises InputError for batches, and for a manifold that is to be drawn, that do not fit into memory."""
+    _refuse_large_batches(config, dataset)
+    if config.pictures.draw and dataset.kind == "image" and (config.model.latent or 3) <= 2:
+        check_grid(config.pictures.grid, dataset.shape, "pictures.grid")
+
+
+def _refuse_large_batches(config: Config, dataset: Dataset) -> None:
+    """Raises InputError for batches whose values alone do not fit into memory: as items, as outputs, and as their
+    gradients.
+    """
+    items_, samples = min(config.training.batch_size, len(dataset.train)), config.objective.samples
+    values = items_ * samples * math.prod(dataset.shape)
+    field = "objective.samples" if samples > 1 else "training.batch_size"
+    value = samples if samples > 1 else config.training.batch_size
+    what = f"{values:,} values in a batch"
+    refuse_beyond_room(12.0 * values, "", what, "smaller batches are needed", field=field, value=value)
 
 
 def from_description(about: dict[str, Any], file: Path | str, brought: Brought = NOTHING) -> Model:

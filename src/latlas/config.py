@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import reduce
@@ -14,9 +13,11 @@ from typing import Any, Literal, get_args
 import tomlkit
 from pydantic import BaseModel, ValidationError
 
+from latlas import reading, toml_text
 from latlas.errors import InputError, unknown
-from latlas.files import refuse_special
+from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
+from latlas.text import briefly
 
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
@@ -44,9 +45,9 @@ def _explain(error: dict[str, Any]) -> tuple[str, str]:
     while len(place) > 1 and ".".join(place) not in keys:
         place.pop()
     if error["type"] == "tuple_type":
-        return f"{'.'.join(place)} = {error['input']!r}: ", "expected a list, as [1, 2]"
+        return f"{'.'.join(place)} = {briefly(error['input'])}: ", "expected a list, as [1, 2]"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return (f"{'.'.join(place)} = {error['input']!r}: " if place else ""), message
+    return (f"{'.'.join(place)} = {briefly(error['input'])}: " if place else ""), message
 
 
 def _unknown_key(key: str) -> str:
@@ -106,6 +107,8 @@ def assignments(pairs: Iterable[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key.strip():
             raise InputError("expected KEY=VALUE, as likelihood.name=gaussian", field="settings", value=pair)
+        if len(text) > (most := LIMITS["value_length"].most):
+            raise InputError(f"a value of {len(text):,} characters; at most {most:,}", field=briefly(key))
         changes[key.strip()] = _value(text.strip())
     return changes
 
@@ -115,8 +118,8 @@ def _value(text: str) -> Any:
         return None
     for attempt in (text, f"[{text}]" if "," in text else text):
         try:
-            return tomllib.loads(f"value = {attempt}")["value"]
-        except tomllib.TOMLDecodeError:
+            return toml_text.parsed(f"value = {attempt}")["value"]
+        except ValueError:
             continue
     return text
 
@@ -127,17 +130,24 @@ def read(path: Path, base: Config | None = None) -> Config:
     Missing keys are taken from `base`. A file with a [recipe] section is complete: its missing keys have their
     defaults. Raises InputError if the file is missing, is not TOML, or holds an unknown key or a wrong value.
     """
-    refuse_special(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = toml_text.parsed(toml_text.text_of(path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such configuration file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise InputError(f"{path}: cannot be read as TOML: {error}") from None
     # TOML has no null: a complete file, which names its recipe, leaves out the keys that were left to the data.
     if base is None or "recipe" in values:
         return parse(values, str(path))
     return override(base, dotted(values), str(path))
+
+
+def read_kept(folder: Path, name: str) -> Config:
+    """The configuration in a file of a run's folder, which is complete.
+
+    Raises InputError as `reading.content` and `parse` do.
+    """
+    return parse(reading.toml(folder, name), str(folder / name))
 
 
 def dotted(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
@@ -210,4 +220,4 @@ def recipe(name: str) -> Config:
     if name not in recipe_names():
         raise unknown("recipe", name, recipe_names())
     text = ((resources.files("latlas") / "recipes") / f"{name}.toml").read_text(encoding="utf-8")
-    return parse(tomllib.loads(text), f"recipe {name}")
+    return parse(toml_text.parsed(text), f"recipe {name}")

@@ -12,19 +12,20 @@ from typing import Any
 
 import torch
 
-from latlas import invocation, runs
+from latlas import checkpoints, invocation, reading, runs
 from latlas.build import steps_of
+from latlas.checkpoints import Progress
 from latlas.config import override, settings_of, to_toml
 from latlas.data.order import steps_per_epoch
 from latlas.errors import InputError
 from latlas.files import write_atomic, write_json
 from latlas.models import Model
 from latlas.networks import HIDDEN
-from latlas.runs import Progress, Run
+from latlas.runs import Run
 from latlas.settings import Config
 from latlas.text import counted, setting
 from latlas.training import plan
-from latlas.weights import unlike
+from latlas.weights import load_weights, unlike
 
 # What may change when a run is trained further; everything else decides what its log and numbers are of.
 FURTHER = ("training.epochs", "training.steps", "training.patience", "optimizer.lr", "optimizer.schedule",
@@ -115,9 +116,9 @@ def begin(run: Run, config: Config, model: Model, optimizer: torch.optim.Optimiz
     left = parts[-1] if waiting(run) else None
     earlier = parts[:-1] if left else parts
     weights = left["weights"] if left else "best" if run.finished else "newest"
-    progress = runs.restore_checkpoint(run, model, optimizer)
-    if weights == "best" and (run.path / runs.BEST).exists():
-        runs.load_checkpoint(run.path / runs.BEST, model, optimizer)
+    progress = checkpoints.restore(run.path, model, optimizer)
+    if weights == "best" and (run.path / checkpoints.BEST).exists():
+        checkpoints.load(run.path, checkpoints.BEST, model, optimizer)
     before, after = settings_of(_with_parts(run, earlier), ()), settings_of(config, ())
     part = {
         "step": progress.step,
@@ -138,7 +139,7 @@ def begin(run: Run, config: Config, model: Model, optimizer: torch.optim.Optimiz
     else:
         part = left
     (run.path / "metrics.json").unlink(missing_ok=True)
-    runs.save_checkpoint(run, model, optimizer, progress)
+    checkpoints.save(run.path, model, optimizer, progress)
     write_atomic(run.path / "config.toml", to_toml(config))
     return progress, described(part)
 
@@ -191,12 +192,13 @@ def load_start(config: Config, model: Model) -> dict[str, Any]:
             f"the weights of {run.path} do not fit: {'; '.join(wrong)}{_take_over(run, config, model)}",
             field="training.start",
         )
-    model.load_state_dict(weights)
+    load_weights(model, weights, run.path / checkpoints.WEIGHTS)
+    content = reading.content(run.path, checkpoints.WEIGHTS, reading.MOST_OF_WEIGHTS)
     return {
         "run": str(path),
         "data": run.info["data"]["name"],
         "step": run.metrics.get("best_step"),
-        "sha256": hashlib.sha256((run.path / runs.WEIGHTS).read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "same_scale": run.item.scaling == model.item.scaling,
     }
 

@@ -5,8 +5,7 @@ So a batch has the same noise however many processes share it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,15 +45,6 @@ class Draws(torch.Generator):
     """A generator for the items of a batch, of which this process has a `share`; None is all of it."""
 
     share: Share | None = None
-
-    @contextlib.contextmanager
-    def undivided(self) -> Iterator[None]:
-        """Inside the block the batch is not shared."""
-        share, self.share = self.share, None
-        try:
-            yield
-        finally:
-            self.share = share
 
 
 def share_of(generator: torch.Generator | None) -> Share | None:

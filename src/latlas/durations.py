@@ -6,6 +6,7 @@ import math
 import re
 
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 
 
 def parse_duration(text: str, field: str = "budget") -> float:
@@ -21,8 +22,12 @@ def parse_duration(text: str, field: str = "budget") -> float:
         if parts
         else 0
     )
-    if total <= 0:
-        raise InputError("expected a duration, as 90s, 10m, 2h or 1h30m", field=field, value=text)
+    if not 0 < total < LIMITS["years"].most * 365 * 86_400:
+        raise InputError(
+            "expected a duration, as 90s, 10m, 2h or 1h30m, of fewer than 100 years",
+            field=field,
+            value=text[:60],
+        )
     return float(total)
 
 

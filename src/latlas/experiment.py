@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from latlas import (
+    checkpoints,
     continuing,
     densities,
     diagnosis,
@@ -33,23 +34,24 @@ from latlas import data as sources
 from latlas._version import __version__
 from latlas.brought import NOTHING, OF_TRAINING, Brought, check_brought, shown
 from latlas.build import build, description, item_of, objective_of, resolve, statistics, unit_of
+from latlas.checkpoints import Progress
 from latlas.config import override, settings_of, to_toml
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.room import within_memory
 from latlas.diagnosis.wording import described
 from latlas.distributed import Lost, World
 from latlas.errors import InputError
-from latlas.files import exclusively, write_atomic, write_json
-from latlas.machine import environment, interruptible, prepare
+from latlas.files import write_atomic, write_json
+from latlas.machine import environment, interruptible, prepare, slow_precision
 from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
 from latlas.objectives import Objective
 from latlas.progress import SILENT, Observer
-from latlas.runs import Progress, Run
+from latlas.runs import Run
 from latlas.selection import Selection
 from latlas.settings import Config
-from latlas.temporaries import tidy
 from latlas.trackers import Followers, Tracker, own, replay
 
 T = TypeVar("T")
@@ -136,6 +138,7 @@ def train(
     model = build(config, item_of(dataset), statistics(dataset), brought)
     config, brought = probed(config, dataset, model, brought)
     shared = training.check_shared(world, config, model, device, dataset)
+    shared += slow_precision(config.training, device)
     if config.training.budget:
         config, note = pacing.within_budget(config, dataset, model, device, brought, observer)
         shared += [note]
@@ -152,7 +155,7 @@ def train(
     model, optimizer = _on_device(model, config, device, world)
     if config.training.start or brought.has_parts:
         # The run has to go on from here even where the other one is gone, or one's own parts have other weights.
-        contents[runs.LAST] = runs.checkpoint(model, optimizer, Progress())
+        contents[checkpoints.LAST] = checkpoints.to_content(model, optimizer, Progress())
     run = Run(runs.create_once(world, out, f"{dataset.name}-{config.recipe.name}", contents), brought)
     observer.note(f"run folder: {run.path}")
     session = Session(run, config, dataset, model, optimizer, observer, device, started=started, world=world)
@@ -232,8 +235,10 @@ def resume(
     further, waiting = continuing.further(run, changes or {}), continuing.waiting(run)
     if run.finished and further is None and not waiting:
         observer.note(f"{run.path}: finished already; train it further with more epochs or steps")
-        if world.leads and not (run.path / "report.html").exists():
-            report.write_report(run.path)
+        if world.leads:
+            checkpoints.restore_weights(run.path)
+            if not (run.path / "report.html").exists():
+                report.write_report(run.path)
         return run
     config, info, where = further or continuing.config_of(run), run.info, where or {}
     machine = {
@@ -250,7 +255,8 @@ def resume(
     if dataset is None:
         at = where.get("data_dir") or ""
         dataset = world.first(lambda: runs.dataset_of(run, at, observer.progress, memory=memory))
-    model = build(config, item_of(dataset), statistics(dataset), run.brought)
+    with run.allowance():
+        model = build(config, item_of(dataset), statistics(dataset), run.brought)
     run = replace(run, brought=probed(config, dataset, model, run.brought)[1])
     for note in training.check_shared(world, config, model, on, dataset):
         observer.note(note)
@@ -270,14 +276,9 @@ def _run(session: Session, tracker: Sequence[Tracker], further: bool = False) ->
     world, run = session.world, session.run
     session.trackers = Followers([*own(), *tracker] if world.leads else [], session.observer)
     world.wait()  # all have read the folder before it changes
-    with (
-        exclusively(run.path) if world.leads else contextlib.nullcontext(),
-        _resumable(session),
-        session.trackers,
-    ):
+    with run.held() if world.leads else contextlib.nullcontext(), _resumable(session), session.trackers:
         with interruptible(world.leads) as world.stop:
             if world.leads:
-                tidy(run.path)
                 _restore(session, further)
                 now = session.progress
                 run.cut_back(now.step, now.setbacks, start=now.start)
@@ -303,9 +304,10 @@ def _agree(session: Session) -> None:
     world, model, optimizer = session.world, session.model, session.optimizer
     if world.alone:
         return
-    content = world.told(runs.checkpoint(model, optimizer, session.progress) if world.leads else b"")
+    content = world.told(checkpoints.to_content(model, optimizer, session.progress) if world.leads else b"")
     if not world.leads:
-        session.progress = runs.load_checkpoint(session.run.path / runs.LAST, model, optimizer, content)
+        path = session.run.path / checkpoints.LAST
+        session.progress = checkpoints.load_content(content, path, model, optimizer)
 
 
 def _restore(session: Session, further: bool) -> None:
@@ -315,11 +317,11 @@ def _restore(session: Session, further: bool) -> None:
         session.progress, what = continuing.begin(run, config, session.model, session.optimizer)
         session.observer.note(what)
         return
-    session.progress = runs.restore_checkpoint(run, session.model, session.optimizer)
-    if config.training.start and session.progress == Progress() and not (run.path / runs.LAST).exists():
-        raise InputError(
-            f"{run.path / runs.LAST}: missing, and with it the weights that this run started from; begin a new run"
-        )
+    session.progress = checkpoints.restore(run.path, session.model, session.optimizer)
+    lost = session.progress == Progress() and not (run.path / checkpoints.LAST).exists()
+    if config.training.start and lost:
+        begun = "missing, and with it the weights that this run started from; begin a new run"
+        raise InputError(f"{run.path / checkpoints.LAST}: {begun}")
     if config != run.config:  # a process was killed between writing run.json and config.toml
         write_atomic(run.path / "config.toml", to_toml(config))
 
@@ -328,7 +330,8 @@ def _restore(session: Session, further: bool) -> None:
 def _resumable(session: Session) -> Iterator[None]:
     """Turns any KeyboardInterrupt into Interrupted, and says how to continue, as where another process is lost."""
     try:
-        yield
+        with within_memory("training", f"free some, and go on with: {session.run.continued_by}"):
+            yield
     except Interrupted:
         raise
     except KeyboardInterrupt:
@@ -350,7 +353,7 @@ def _solve(session: Session) -> None:
     session.progress = Progress(
         seconds=time.perf_counter() - begun, images=len(session.dataset.train), best_step=0
     )
-    runs.save_checkpoint(session.run, session.model, session.optimizer, session.progress)
+    checkpoints.save(session.run.path, session.model, session.optimizer, session.progress)
 
 
 def _train(session: Session) -> int | None:
@@ -395,8 +398,10 @@ def _keep(session: Session, event: training.Event, selection: Selection) -> str:
     elif isinstance(event, training.EpochEnded):
         _end_epoch(session, event, selection)
         return selection.is_over(progress)
+    elif isinstance(event, training.Noted):
+        session.observer.note(event.text)
     else:
-        runs.save_checkpoint(run, session.model, session.optimizer, progress, stopped=True)
+        checkpoints.save(run.path, session.model, session.optimizer, progress, stopped=True)
     return ""
 
 
@@ -427,14 +432,14 @@ def _go_back(session: Session, step: int) -> None:
     config, dataset, run, before = session.config, session.dataset, session.run, session.progress
     model = build(config, item_of(dataset), statistics(dataset), run.brought)
     session.model, session.optimizer = _on_device(model, config, session.device, session.world)
-    kept = runs.restore_checkpoint(run, session.model, session.optimizer, (runs.LAST,))
+    kept = checkpoints.restore(run.path, session.model, session.optimizer, (checkpoints.LAST,))
     session.progress = now = training.after_setback(kept, before)
     lr = config.optimizer.lr * 0.5**now.setbacks
     epoch = round(now.step / training.plan(config, len(dataset.train)).per_epoch, 4)
     counts = {"skipped": now.skipped, "setbacks": now.setbacks, "lr": lr}
     row = {"kind": "setback", "step": now.step, "epoch": epoch, "from": step, **counts}
     run.cut_back(now.step, now.setbacks, row, start=now.start)
-    runs.save_checkpoint(run, session.model, session.optimizer, now)
+    checkpoints.save(run.path, session.model, session.optimizer, now)
     session.observer.note(
         f"{training.REPEATED} of the last {training.WITHIN} steps were skipped, the last at step {step:,}: back to step"
         f" {now.step:,} with half the learning rate, {lr:.3g}"
@@ -467,7 +472,7 @@ def _end_epoch(session: Session, event: training.EpochEnded, selection: Selectio
     }
     run.append_log(row)
     _show_epoch(session, row)
-    runs.save_checkpoint(run, session.model, session.optimizer, progress)
+    checkpoints.save(run.path, session.model, session.optimizer, progress)
     left = progress.seconds / event.step * (length.steps - event.step)
     session.observer.epoch(_epoch_line(event, length, valid, speed, left))
     if valid is not None:
@@ -531,7 +536,7 @@ def finish(session: Session) -> None:
         failure, command = "the pictures could not be drawn", f"latlas report --redraw {run.word}"
         _or_note(draw, failure, command, observer)
     if config.training.keep == "best":
-        runs.drop_checkpoints(run)
+        checkpoints.drop(run.path)
     write_json(run.path / "metrics.json", values | {"seconds": round(session.seconds, 3)})
     report.write_report(run.path)
     if session.trackers:

@@ -160,7 +160,13 @@ def exclusively(folder: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with (folder / ".lock").open("w") as stream:
+    # Never by a link, nor emptied: the folder may be somebody else's, and the link lead to anything.
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        handle = os.open(folder / ".lock", flags, 0o666)
+    except OSError as error:
+        raise LatlasError(f"{folder / '.lock'}: cannot be written: {error.strerror}") from None
+    with os.fdopen(handle, "r+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -196,6 +196,7 @@ def draw(run: Run, context: Context, settings: Settings) -> list[Path]:
 
     The data are the test split and the run's snapshots and log. Each file is written whole or not at all.
     """
+    run.check_writable()
     drawing, paths = drawing_of(context, settings, run), []
     for done, (name, entry) in enumerate(FIGURES.items()):
         context.observer.progress("drawing pictures", done, len(FIGURES), name)

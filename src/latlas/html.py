@@ -11,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latlas import reading
+from latlas.errors import InputError
 from latlas.files import check_output
 from latlas.places import expanded
 from latlas.text import visible
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 TEMPLATES = Path(__file__).parent / "templates"
 ENDINGS = (".html", ".htm")
+MOST_WORDS = 4000  # characters of a title or a caption
 
 
 def render(template: str, **values: Any) -> str:
@@ -90,13 +93,11 @@ def picture(content: bytes, name: str, title: str = "") -> Embedded | None:
 
     Without such a title it is called `title`, or `name`.
     """
-    from PIL import Image
-
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with reading.picture(content, name) as image:
             width, height = image.size
             text, kind = image.info, str(image.format).lower()
-    except OSError:
+    except InputError:
         return None
     source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
     return Embedded(
@@ -104,20 +105,21 @@ def picture(content: bytes, name: str, title: str = "") -> Embedded | None:
         source,
         width,
         height,
-        str(text.get("Title") or title or name),
-        str(text.get("Description") or ""),
+        str(text.get("Title") or title or name)[:MOST_WORDS],
+        str(text.get("Description") or "")[:MOST_WORDS],
     )
 
 
 def thumbnail(content: bytes, name: str, side: int = 380) -> Embedded | None:
     """A picture at a size at which its longer side has at most so many pixels, as `picture` gives it."""
-    from PIL import Image
-
     whole, small = picture(content, name), io.BytesIO()
     if whole is None:
         return None
-    with Image.open(io.BytesIO(content)) as image:
-        colours = image.convert("RGB")
+    try:
+        with reading.picture(content, name) as image:
+            colours = image.convert("RGB")
+    except (InputError, *reading.PICTURE_ERRORS):
+        return None
     colours.thumbnail((side, side))
     colours.save(small, "WEBP", quality=85)
     return picture(small.getvalue(), name, whole.title)

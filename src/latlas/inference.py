@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,9 @@ from latlas.data.binarise import settled
 from latlas.data.dataset import SPLITS
 from latlas.data.load import drawn_as
 from latlas.data.memory import as_items, names_in
+from latlas.data.numpy_files import read_arrays
 from latlas.data.ranges import ROUNDING, beyond, beyond_note, narrow_note
+from latlas.data.room import refuse_beyond_room
 from latlas.data.splits import as_split
 from latlas.errors import InputError, LatlasError, alternatives, check_number, unknown
 from latlas.files import check_folder, check_output, refuse_special, write_atomic, write_new_folder
@@ -219,22 +222,25 @@ def read_codes(path: Path) -> np.ndarray:
     Raises InputError for anything else.
     """
     refuse_special(path)
-    try:
-        loaded = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = "not NumPy's format, or Python objects" if "pickle" in str(error) else error
-        raise InputError(f"{path}: cannot be read as .npy or .npz ({reason})") from None
-    if not isinstance(loaded, np.ndarray):
-        key = next((k for k in ("mean", "z") if k in loaded), None)
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+
+    def codes_of(arrays: Mapping[str, Any]) -> list[str]:
+        key = next(
+            (k for k in ("x", "mean", "z") if k in arrays and (k != "x" or path.suffix == ".npy")), None
+        )
         if key is None:
-            raise InputError(f"{path}: has {', '.join(loaded) or 'nothing'}; expected codes named mean or z")
-        loaded = loaded[key]
+            raise InputError(f"{path}: has {', '.join(arrays) or 'nothing'}; expected codes named mean or z")
+        return [key]
+
+    loaded = next(iter(read_arrays(path, codes_of).values()))
     if loaded.ndim != 2 or not np.issubdtype(loaded.dtype, np.number) or np.iscomplexobj(loaded):
         raise InputError(
             f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"
         )
+    if not np.isfinite(loaded).all():
+        row = int(np.argmin(np.isfinite(loaded).all(axis=1)))
+        raise InputError(f"{path}: the code in row {row:,} is not finite; leave that row out")
     return loaded
 
 
@@ -253,6 +259,7 @@ def morph(model: Model, start: Split, end: Split, steps: int = 11) -> Arrays:
     check_number(steps, "steps")
     if steps < 2:
         raise InputError("at least 2 are needed", field="steps", value=steps)
+    check_room(steps, model, "steps", steps)
     ends = as_split(np.concatenate([np.asarray(start.x), np.asarray(end.x)]))
     first, last = model.encode(ends)
     share = np.linspace(0, 1, steps, dtype=first.dtype)[:, None]
@@ -402,6 +409,14 @@ def vary(
         codes = codes + (spread * noise[:, 0]).astype(codes.dtype)
     pair = reconstruct(model, item)
     return {"images": decode(model, codes), "z": codes} | {k: pair[k] for k in ("original", "reconstruction")}
+
+
+def check_room(n: int, model: Model, field: str, value: object = None) -> None:
+    """Raises InputError for so many decoded items of a model that they do not fit into memory."""
+    needed = (
+        n * math.prod(model.item.shape) * 3 * model.dtype.itemsize
+    )  # decoded, in data units, and as they are written
+    refuse_beyond_room(needed, "", "so many decoded items", "take fewer", field=field, value=value)
 
 
 def check_count(n: int, seed: int, most: int = MOST_SAMPLES) -> None:

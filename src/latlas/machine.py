@@ -21,6 +21,7 @@ import torch
 
 from latlas import stopping
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 from latlas.settings import TrainingConfig
 
 
@@ -45,8 +46,9 @@ def use_threads(count: int | None) -> None:
     """
     if count is None:
         return
-    if count < 1:
-        raise InputError("at least 1 is needed", field="threads", value=count)
+    if not 1 <= count <= (most := LIMITS["threads"].most):
+        why = "at least 1 is needed" if count < 1 else f"at most {most:,} are started"
+        raise InputError(why, field="threads", value=count)
     torch.set_num_threads(count)
 
 
@@ -63,6 +65,18 @@ def choose_device(name: str) -> torch.device:
         names = ", ".join(k for k, present in available.items() if present)
         raise InputError(f"not on this machine (here: {names})", field="device", value=name)
     return torch.device(name)
+
+
+def slow_precision(training: TrainingConfig, device: torch.device) -> list[str]:
+    """A note where bfloat16 is asked for and this device has no instructions for it; none elsewhere."""
+    if training.precision != "bfloat16":
+        return []
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = platform.machine() not in ("x86_64", "AMD64") or torch.cpu._is_avx512_bf16_supported()
+    what = "has no instructions for it, and float32 is faster"
+    return [] if fast else [f"training.precision = bfloat16: this device, {device.type}, {what}"]
 
 
 # Libraries whose versions decide what a run learns and measures.

@@ -112,6 +112,7 @@ class Model(nn.Module):
         likelihood: Likelihood | None = None,
     ) -> None:
         super().__init__()
+        self.mixed = False  # whether the networks compute in bfloat16; see `mixed`
         _check_parts(item, networks, posterior)
         _check_others(prior, likelihood)
         self.item = item
@@ -127,7 +128,7 @@ class Model(nn.Module):
 
     def infer(self, x: Tensor) -> PosteriorValue:
         """q(z | x), differentiable: x (B, *shape)."""
-        outputs = self.encoder(x)
+        outputs = self._computed(self.encoder, x)
         if outputs.shape[-1] != self.posterior_family.outputs:
             raise InputError(
                 f"the encoder gives {tuple(outputs.shape)} for {len(x)} items, and the posterior"
@@ -138,8 +139,15 @@ class Model(nn.Module):
 
     def raw(self, z: Tensor) -> Tensor:
         """The decoder's raw outputs, differentiable: z (K, B, D) -> (K, B, *shape)."""
-        flat = self.decoder(z.flatten(0, 1))
+        flat = self._computed(self.decoder, z.flatten(0, 1))
         return flat.unflatten(0, z.shape[:2])
+
+    def _computed(self, network: nn.Module, x: Tensor) -> Tensor:
+        """What a network gives for x, in the precision of x however it was computed."""
+        if not self.mixed:
+            return network(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return network(x).to(x.dtype)
 
     def forward(
         self,
@@ -362,3 +370,18 @@ class evaluating:
     def __exit__(self, *exc: object) -> None:
         for module, training in self.modes.items():
             module.training = training
+
+
+class mixed:
+    """Inside the block a model's encoder and decoder compute in bfloat16, if `on`; densities, rates and everything else
+    stay in the precision of its weights.
+    """
+
+    def __init__(self, model: Model, on: bool = True) -> None:
+        self.model, self.on = model, on
+
+    def __enter__(self) -> None:
+        self.before, self.model.mixed = self.model.mixed, self.on
+
+    def __exit__(self, *exc: object) -> None:
+        self.model.mixed = self.before

@@ -205,8 +205,10 @@ class Flow(nn.Module):
             # The flow starts as the identity: training begins at a diagonal Gaussian.
             nn.init.zeros_(net[2].weight)  # type: ignore[index]
             nn.init.zeros_(net[2].bias)  # type: ignore[index]
-        masks = torch.stack([(torch.arange(latent) + i) % 2 for i in range(layers)])
-        self.register_buffer("masks", masks.float())
+        # Every second dimension, by turns; without arithmetic, which is slow to import where a model is only counted.
+        masks = torch.zeros(layers, latent)
+        masks[0::2, 1::2] = masks[1::2, 0::2] = 1.0
+        self.register_buffer("masks", masks)
 
     def forward(self, u: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """z = T(u) and log |det dT/du|: u (..., D), context (..., C) -> (..., D), (...)."""

@@ -64,6 +64,11 @@ class Prior(nn.Module):
         """
         return cls(latent)
 
+    @staticmethod
+    def size(latent: int, options: PriorConfig, item: Like) -> int:
+        """How many parameters that prior has."""
+        return 0
+
     def forward(self, infer: Infer) -> PriorValue:
         """p(z) under the encoder x -> q(z | x): this module itself, where it has `sample` and `log_prob`."""
         return self  # type: ignore[return-value]
@@ -118,6 +123,10 @@ class Mixture(Prior):
     def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
         return cls(latent, options.components)
 
+    @staticmethod
+    def size(latent: int, options: PriorConfig, item: Like) -> int:
+        return options.components * (2 * latent + 1)
+
     def sample(self, n: int, generator: torch.Generator, like: Tensor) -> Tensor:
         """n draws (n, D) on the generator's device, in the dtype and on the device of `like`."""
         weights = self.logits.softmax(0).to(generator.device)
@@ -150,9 +159,13 @@ class Vamp(Prior):
     @classmethod
     def from_config(cls, latent: int, options: PriorConfig, item: Like, examples: np.ndarray | None) -> Self:
         if examples is None:
-            examples = np.zeros((1, *item.shape), np.float32)
+            return cls(latent, torch.zeros(options.components, *item.shape), item.kind != "table")
         chosen = torch.randint(len(examples), (options.components,)).numpy()
         return cls(latent, torch.from_numpy(examples[chosen]), item.kind != "table")
+
+    @staticmethod
+    def size(latent: int, options: PriorConfig, item: Like) -> int:
+        return options.components * math.prod(item.shape)
 
     @property
     def pseudo_inputs(self) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from latlas import continuing, html
+from latlas import config as configuration
+from latlas import continuing, html, reading
 from latlas.brought import OF_MODEL, given_parts
 from latlas.data.dataset import SPLITS
 from latlas.data.options import MEMORY
@@ -22,6 +22,7 @@ from latlas.runs import Run, measured_numbers
 from latlas.text import Cell, Row, Table, count, counted, duration, error, rounded, setting
 
 LARGEST_FILM = 3_000_000  # bytes
+MOST_PICTURES = 100  # in a report
 ATLAS = "atlas.html"  # the explorer of a run, in its folder
 
 
@@ -41,9 +42,9 @@ def page(path: Path) -> str:
     """The report of a run folder as HTML, without references to other files."""
     run = Run(path)
     info = run.info if (path / "run.json").exists() else {}
-    toml = (path / "config.toml").read_text(encoding="utf-8") if (path / "config.toml").exists() else ""
-    metrics, config = run.metrics, _parsed(toml)
-    name = path.resolve().name
+    toml = reading.text(path, "config.toml") if (path / "config.toml").exists() else ""
+    metrics, config = run.metrics, _kept(run)
+    name, (pictures, left_out) = path.resolve().name, _pictures(path)
     return html.render(
         "report.html.j2",
         title=name,
@@ -53,12 +54,12 @@ def page(path: Path) -> str:
         facts=facts(metrics, info, config),
         results=results_table(metrics, str(info.get("data", {}).get("kind", "image"))),
         normalised=metrics.get("normalised") is not False,
-        pictures=_pictures(path / "figures"),
+        pictures=pictures,
         groups=display.tables(metrics.get("numbers", {})),
         film=_film(path),
         atlas=ATLAS if (path / ATLAS).is_file() else "",
         commands=_commands(name, metrics, info, config),
-        notes=[*(info.get("notes") or []), *continuing.history(info), *display.skipped(metrics)],
+        notes=[*(info.get("notes") or []), *continuing.history(info), *display.skipped(metrics), *left_out],
         configuration=toml,
         environment=Table((), [Row((Cell(k), Cell(v, style="code"))) for k, v in _flat(info)]),
     )
@@ -69,10 +70,10 @@ PICTURES = ("reconstructions", "manifold", "samples", "latent")  # of which a no
 
 def fragment(run: Run) -> str:
     """What a notebook shows of a run: its result in a sentence, what to look at, its numbers, and two pictures."""
-    info, metrics, config = run.info, run.metrics, _parsed((run.path / "config.toml").read_text("utf-8"))
+    info, metrics, config = run.info, run.metrics, _kept(run)
     results = results_table(metrics, info["data"]["kind"])
-    files = [run.path / "figures" / f"{name}.png" for name in PICTURES]
-    pictures = [html.thumbnail(path.read_bytes(), path.stem) for path in files if path.is_file()][:2]
+    found = {name: _bytes(run.path, f"figures/{name}.png") for name in PICTURES}
+    pictures = [html.thumbnail(content, name) for name, content in found.items() if content][:2]
     where = "report.html" if (run.path / "report.html").is_file() else "no report yet"
     return html.fragment(
         title=run.name,
@@ -91,7 +92,7 @@ def fragment(run: Run) -> str:
 def one_line(run: Run) -> str:
     """A run on a line: its folder, data, recipe and day, and its result; or what is wrong with the folder."""
     try:
-        line = _line(run.metrics, run.info, _parsed((run.path / "config.toml").read_text("utf-8")))
+        line = _line(run.metrics, run.info, _kept(run))
         return f"<Run {run.path}: {line}. {display.headline(run.metrics, run.log())}>"
     except LatlasError as error:
         return f"<Run {run.path}: {error}>"
@@ -99,11 +100,16 @@ def one_line(run: Run) -> str:
         return f"<Run {run.path}: {error.strerror}>"
 
 
-def _parsed(toml: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(toml)
-    except tomllib.TOMLDecodeError:
+def _kept(run: Run) -> dict[str, Any]:
+    """The values of config.toml; empty without one.
+
+    Raises InputError if it is no configuration.
+    """
+    if not (run.path / "config.toml").exists():
         return {}
+    values = reading.toml(run.path, "config.toml")
+    configuration.parse(values, str(run.path / "config.toml"))
+    return values
 
 
 def _line(metrics: Mapping[str, Any], info: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -167,19 +173,34 @@ def _value(split: Mapping[str, Any], key: str, decimals: int) -> Cell:
     return Cell(rounded(split.get(key), decimals), "" if stderr is None else f"± {error(stderr)}")
 
 
-def _pictures(folder: Path) -> list[Embedded]:
-    """The PNG files of a folder, in reading order."""
-    files = {p.stem: p for p in sorted(folder.glob("*.png")) if p.is_file()}
-    names = [n for n in FIGURES if n in files] + [n for n in files if n not in FIGURES]
-    pictures = (html.picture(files[name].read_bytes(), name) for name in names)
-    return [picture for picture in pictures if picture]
+def _pictures(folder: Path) -> tuple[list[Embedded], list[str]]:
+    """The pictures of a run in reading order, and a note on each that cannot be read."""
+    files = {p.stem: p.name for p in sorted((folder / "figures").glob("*.png"))[:MOST_PICTURES]}
+    found, notes = [], []
+    for name in (*(n for n in FIGURES if n in files), *(n for n in files if n not in FIGURES)):
+        try:
+            content = reading.content(folder, f"figures/{files[name]}")
+            reading.picture(content, f"figures/{files[name]}").close()
+            found.append(html.picture(content, name))
+        except InputError as error:
+            notes.append(f"left out: {error}")
+    return [picture for picture in found if picture], notes
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    """The bytes of a picture; none where it is missing or is no file of this folder."""
+    try:
+        return reading.content(folder, name) if (folder / name).exists() else b""
+    except InputError:
+        return b""
 
 
 def _film(run: Path) -> Embedded | None:
     """The film of the run by `latlas animate`, if it is small enough for a page."""
-    for path in (run / "animation.webp", run / "animation.gif"):
-        if path.is_file() and path.stat().st_size <= LARGEST_FILM:
-            return html.picture(path.read_bytes(), "animation")
+    for name in ("animation.webp", "animation.gif"):
+        content = _bytes(run, name)
+        if content and len(content) <= LARGEST_FILM:
+            return html.picture(content, "animation")
     return None
 
 

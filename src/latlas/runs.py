@@ -7,67 +7,45 @@ import json
 import os
 import re
 import shlex
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from latlas import checkpoints, formats, reading
 from latlas import config as configuration
 from latlas.brought import NOTHING, Brought, resume_call
 from latlas.build import from_description, item_from
+from latlas.checkpoints import WEIGHTS, Progress
 from latlas.data import DataOptions, Dataset
 from latlas.data import load as read_data
 from latlas.data.dataset import SPLITS
 from latlas.data.load import Item
 from latlas.data.options import MEMORY
+from latlas.data.room import LARGEST_SHARE, free_memory
 from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
-from latlas.files import Contents, exclusively, write_atomic, write_folder, write_json
+from latlas.files import Contents, exclusively, write_atomic, write_folder
 from latlas.models import Model
 from latlas.places import expanded, reachable
 from latlas.progress import OnProgress
+from latlas.reading import Expected
 from latlas.settings import Config, OwnConfig
 from latlas.temporaries import tidy
-from latlas.weights import load_weights, read_tensors, to_bytes
+from latlas.text import size
+from latlas.weights import Allowance, declared, load_weights, read_tensors
 
 ROOT = Path("runs")
-WEIGHTS = "model.safetensors"
-LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
-STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
 # In a row of the log: where it stands and its groups of numbers, and what there is of training.
 PLACE = ("kind", "step", "epoch", "train", "valid")
 TERMS = ("loss", "grad_norm", "distortion", "rate", "log_pz", "log_qz", "elbo")
-END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
-
-
-@dataclass
-class Progress:
-    """The progress of training, which a checkpoint holds beside the weights, with the sums of the current epoch.
-
-    `start` is the step from which a run is trained further, 0 for one that is not. `seconds` and `images` count only
-    training, `wall` counts all time. `skipped` counts the steps whose loss or gradient was not finite,
-    `recently_skipped` has the last of them; `setbacks` counts how often training went back because of them since
-    `start`, and `earlier_setbacks` before it.
-    """
-
-    step: int = 0
-    start: int = 0
-    seconds: float = 0.0
-    wall: float = 0.0
-    images: int = 0
-    epoch_sums: dict[str, float] = field(default_factory=dict)
-    log_sums: dict[str, float] = field(default_factory=dict)
-    best_step: int | None = None
-    best_score: float | None = None
-    epochs_without_better: int = 0
-    skipped: int = 0
-    recently_skipped: list[int] = field(default_factory=list)
-    setbacks: int = 0
-    earlier_setbacks: int = 0
+MENDED = "mend it by hand, or train the run again"
+REBUILT = "nothing else describes the model: train it again"
+# What of a run's folder is opened by its name to be written, or has files written into it.
+WRITTEN = (".lock", "log.jsonl", "checkpoints", "snapshots", "figures", "tensorboard")
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +69,7 @@ class Run:
     @property
     def config(self) -> Config:
         """The resolved configuration."""
-        return configuration.read(self.path / "config.toml")
+        return configuration.read_kept(self.path, "config.toml")
 
     @property
     def has_own_parts(self) -> bool:
@@ -101,26 +79,19 @@ class Run:
     @property
     def info(self) -> dict[str, Any]:
         """run.json: versions, machine, threads and data."""
-        return read_json(self.path / "run.json", "data", "threads")
+        return reading.json_of(formats.About, self.path, "run.json", MENDED)
 
     @property
     def metrics(self) -> dict[str, Any]:
         """metrics.json; empty before the run is evaluated."""
         path = self.path / "metrics.json"
-        values = read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
         remedy = f"remove it, and latlas train --resume {self.word} writes it again"
-        for key in ("splits", "numbers"):
-            part = values.get(key, {})
-            if not isinstance(part, dict) or not all(isinstance(value, dict) for value in part.values()):
-                raise InputError(f"{path}: damaged: {key} must be objects of numbers; {remedy}")
-        findings = values.get("findings", [])
-        if not isinstance(findings, list) or not all(isinstance(finding, dict) for finding in findings):
-            raise InputError(f"{path}: damaged: findings must be a list; {remedy}")
+        values = reading.json_of(formats.Metrics, self.path, "metrics.json", remedy)
         split = values.get("measured", "test")
         if values.get("finished") and split not in values.get("splits", {}):
-            raise InputError(
-                f"{path}: damaged: it has no numbers of the {SPLITS.get(split, split)} split; {remedy}"
-            )
+            raise InputError(f"{path}: damaged: it has no numbers of the {SPLITS[split]} split; {remedy}")
         return values
 
     @property
@@ -155,13 +126,13 @@ class Run:
         return bool(self.metrics.get("finished"))
 
     def log(self) -> list[dict[str, Any]]:
-        """The rows of log.jsonl without an incomplete row, which a killed process may leave."""
-        path = self.path / "log.jsonl"
-        rows = []
-        for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else []:
-            with contextlib.suppress(json.JSONDecodeError):
-                rows.append(json.loads(line))
-        return [row for row in rows if isinstance(row, dict) and {"kind", "step"} <= set(row)]
+        """The rows of log.jsonl without an incomplete last row, which a killed process may leave.
+
+        Raises InputError that names the line which is damaged.
+        """
+        if not (self.path / "log.jsonl").exists():
+            return []
+        return reading.rows(self.path, "log.jsonl", formats.LogRow, "remove that line")
 
     def append_log(self, row: dict[str, Any]) -> None:
         """Adds a row to log.jsonl.
@@ -169,7 +140,7 @@ class Run:
         Raises LatlasError when the disk is full.
         """
         try:
-            with (self.path / "log.jsonl").open("a", encoding="utf-8") as stream:
+            with reading.inside(self.path, "log.jsonl").open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(row, allow_nan=False) + "\n")
         except OSError as error:
             raise LatlasError(f"{self.path / 'log.jsonl'}: cannot be written: {error.strerror}") from None
@@ -193,7 +164,7 @@ class Run:
     def snapshot_files(self, suffix: str = ".npz") -> list[tuple[int, Path]]:
         """(step, file) of each snapshot, in order; of those that were kept, the files of weights by `.safetensors`."""
         files = (self.path / "snapshots").glob(f"*{suffix}")
-        return sorted((int(path.stem), path) for path in files if path.stem.isdigit())
+        return sorted((int(path.stem), path) for path in files if re.fullmatch("[0-9]{1,18}", path.stem))
 
     def snapshots(self, key: str = "samples") -> list[tuple[int, np.ndarray]]:
         """(step, array) of each snapshot that has this array, in order.
@@ -201,12 +172,25 @@ class Run:
         Keys are `samples`, decoded from the same noise; `codes`, mean codes of the same test items; `manifold`, the
         decoded plane.
         """
-        snapshots = []
+        found: list[tuple[int, np.ndarray]] = []
+        taken = 0
+        expected = _snapshot_shapes(self.item, self.config.model.latent)[key]
         for step, path in self.snapshot_files():
-            arrays = read_arrays(path)
-            if key in arrays:
-                snapshots.append((step, arrays[key]))
-        return snapshots
+            array = reading.arrays(self.path, f"snapshots/{path.name}", {key: expected}).get(key)
+            if array is None:
+                continue
+            if found and found[0][1].shape != array.shape:
+                shapes = (
+                    f"{key} of shape {array.shape}, and those of step {found[0][0]:,} are {found[0][1].shape}"
+                )
+                raise InputError(f"{path}: damaged: {shapes}; {reading.REMOVE}")
+            taken += array.nbytes
+            if taken > LARGEST_SHARE * free_memory():
+                raise InputError(
+                    f"{path.parent}: {key} take {size(taken)} and more, too much for the free memory"
+                )
+            found.append((step, array))
+        return found
 
     @property
     def bytes(self) -> int:
@@ -219,7 +203,7 @@ class Run:
 
         Raises InputError if the file is damaged.
         """
-        return _newest(self, (LAST, STOPPED))[1]
+        return checkpoints.newest(self.path)[1]
 
     @property
     def has_weights(self) -> bool:
@@ -232,10 +216,31 @@ class Run:
 
         Raises InputError if model.json is damaged.
         """
-        try:
-            return item_from(read_json(self.path / "model.json", "item")["item"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{self.path / 'model.json'}: damaged ({error})") from None
+        about = reading.json_of(formats.Description, self.path, "model.json", REBUILT)
+        return item_from(about["item"])
+
+    def check_writable(self) -> None:
+        """Raises InputError where a link leads out of the folder, so that writing would change what lies elsewhere."""
+        reading.check_writable(self.path, WRITTEN)
+
+    def allowance(self) -> contextlib.AbstractContextManager[object]:
+        """A block in which the model of config.toml is built, no larger than weights that the run has."""
+        there = next((name for name in (*checkpoints.NEWEST, WEIGHTS) if (self.path / name).exists()), "")
+        if not there:
+            return contextlib.nullcontext()
+        with checkpoints.rescuing(self.path, there):
+            return _allowance(self.path, "config.toml", there)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the run, so that one process at a time writes it, without what a killed one left.
+
+        Raises InputError as `check_writable`, Busy when another process holds it.
+        """
+        self.check_writable()
+        with exclusively(self.path):
+            tidy(self.path)
+            yield
 
     def model(self) -> Model:
         """The model on the CPU, with its best weights by validation, or the newest without validation data.
@@ -243,22 +248,44 @@ class Run:
         Raises InputError if the folder is no run or has no weights yet, and for parts of one's own that were not
         brought along or do not fit the weights.
         """
-        weights = self.path / WEIGHTS
-        if not weights.exists():
-            if self.finished:
-                raise InputError(f"{weights}: missing, though the run is finished; remove the folder")
+        if not self.has_weights:
+            if self.finished and not checkpoints.with_weights(self.path):
+                raise InputError(
+                    f"{self.path / WEIGHTS}: missing, though the run is finished; remove the folder"
+                )
             raise InputError(f"{self.path}: no weights yet; train them with: {self.continued_by}")
-        return described_model(self.path / "model.json", weights, self.brought)
+        with checkpoints.rescuing(self.path, WEIGHTS):
+            return described_model(self.path, "model.json", WEIGHTS, self.brought)
 
 
-def described_model(about: Path, weights: Path, brought: Brought = NOTHING) -> Model:
-    """The model that a JSON file describes, on the CPU, with the weights of a safetensors file.
+def described_model(folder: Path, about: str, weights: str, brought: Brought = NOTHING) -> Model:
+    """The model that a JSON file of a folder describes, on the CPU, with the weights of a safetensors file.
 
-    Raises InputError if one of them is missing or damaged, or the two do not fit together.
+    Nothing is allocated that the weights do not fill. Raises InputError if one of them is missing or damaged, or the
+    two do not fit together.
     """
-    model = from_description(read_json(about, "config", "item"), about, brought)
-    load_weights(model, read_tensors(weights)[0], weights)
+    description = reading.json_of(formats.Description, folder, about, REBUILT)
+    with _allowance(folder, about, weights):
+        model = from_description(description, folder / about, brought)
+    load_weights(model, read_tensors(folder, weights)[0], folder / weights)
     return model.eval()
+
+
+def _allowance(folder: Path, about: str, weights: str) -> Allowance:
+    """A block in which a model may be built that these weights fill."""
+    larger = f"{folder / about}: describes a larger model than the weights in {weights} are of; {REBUILT}"
+    return Allowance(declared(folder, weights), larger)
+
+
+def _snapshot_shapes(item: Item, latent: int | None) -> dict[str, Expected]:
+    """What each array of a snapshot of such items has to be: pictures are bytes."""
+    outside = item.outside
+    kinds = "u" if item.kind == "image" else "f"
+    return {
+        "codes": Expected("f", (None, latent)),
+        "samples": Expected(kinds, (None, *outside)),
+        "manifold": Expected(kinds, (None, None, *outside)),
+    }
 
 
 def values_of(row: Mapping[str, Any]) -> dict[str, float]:
@@ -281,18 +308,6 @@ def measured_numbers(metrics: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]
     name = metrics.get("measured", "test")
     numbers = metrics.get("splits", {}).get(name)
     return (SPLITS[name], numbers) if numbers else ("", {})
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a run's .npz file.
-
-    Raises InputError if it is damaged.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile):
-        raise InputError(f"{path}: damaged, or not written by latlas; remove it") from None
 
 
 def is_run(folder: Path) -> bool:
@@ -407,119 +422,6 @@ def _rename(temporary: Path, out: Path | None, parent: Path, stem: str) -> Path:
             number += 1
 
 
-def save_checkpoint(
-    run: Run, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, stopped: bool = False
-) -> None:
-    """Writes checkpoints/last.safetensors: weights, optimiser state and progress in one file.
-
-    If this step is the best so far, best.safetensors gets the same bytes and model.safetensors the weights. A run that
-    is `stopped` inside an epoch writes stopped.safetensors instead: a setback goes to the end of an epoch, whether the
-    run was stopped or not. Raises LatlasError if the disk is full; earlier checkpoints stay.
-    """
-    content = checkpoint(model, optimizer, progress)
-    folder = run.path / "checkpoints"
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
-    write_atomic(run.path / (STOPPED if stopped else LAST), content)
-    if not stopped:
-        (run.path / STOPPED).unlink(missing_ok=True)
-    if progress.best_step == progress.step:
-        write_atomic(run.path / BEST, content)
-    # Before the first validation the newest weights are the best there are.
-    if progress.best_step in (None, progress.step):
-        write_atomic(run.path / WEIGHTS, to_bytes(model.state_dict(), {"format": "pt"}))
-
-
-def checkpoint(model: Model, optimizer: torch.optim.Optimizer, progress: Progress) -> bytes:
-    """The content of a checkpoint: weights, optimiser state and progress."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-    return to_bytes(tensors, {"progress": json.dumps(vars(progress))})
-
-
-def restore_checkpoint(
-    run: Run, model: Model, optimizer: torch.optim.Optimizer, names: Sequence[str] = (LAST, STOPPED)
-) -> Progress:
-    """Loads the newest checkpoint of these names into model and optimiser, and gives its progress; without one, that of
-    step 0.
-
-    If a process was killed between writing `last` and `best`, the best checkpoint is written again. A run whose
-    training is over may have its best weights alone, without the optimiser's state.
-    """
-    path, progress = _newest(run, names)
-    if path is None:
-        if (run.path / END).exists():
-            load_weights(model, read_tensors(run.path / WEIGHTS)[0], run.path / WEIGHTS)
-        return progress
-    load_checkpoint(path, model, optimizer)
-    if progress.best_step == progress.step:
-        save_checkpoint(run, model, optimizer, progress)
-    return progress
-
-
-def load_checkpoint(
-    path: Path, model: Model, optimizer: torch.optim.Optimizer, content: bytes | None = None
-) -> Progress:
-    """Loads the weights and the optimiser's state of a checkpoint, a file or its `content`, and gives its progress.
-
-    Raises InputError if the file is damaged or does not fit.
-    """
-    tensors, about = read_tensors(path, content=content)
-    load_weights(
-        model, {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}, path
-    )
-    states: dict[int, dict[str, torch.Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".", 2)
-            states.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter, state in optimizer.state.items():
-        for key, value in state.items():
-            # Fused optimisers read memory linearly: moments need the memory format of their parameter.
-            like = parameter if value.shape == parameter.shape else value
-            state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
-    return _progress_in(about.get("progress", ""), path)
-
-
-def _newest(run: Run, names: Sequence[str]) -> tuple[Path | None, Progress]:
-    """The newest checkpoint of these names, and how far training is by it; without one, None and what is kept of it
-    after the end, else step 0.
-    """
-    end, found = run.path / END, []
-    for name in names:
-        if (path := run.path / name).exists():
-            found.append((path, _progress_in(read_tensors(path, names=())[1].get("progress", ""), path)))
-    # A process that was killed may have left a stopped.safetensors from before the last whole epoch or setback.
-    if found:
-        return max(found, key=lambda pair: (pair[1].setbacks, pair[1].step))
-    return None, _progress_in(end.read_text("utf-8", "replace"), end) if end.exists() else Progress()
-
-
-def _progress_in(text: str, path: Path) -> Progress:
-    try:
-        return Progress(**json.loads(text))
-    except (ValueError, TypeError):
-        raise InputError(f"{path}: damaged: it does not say how far training is; remove it") from None
-
-
-def drop_checkpoints(run: Run) -> None:
-    """Removes the checkpoints of a run whose training is over; what they say of its progress is kept in `END`.
-
-    The best weights are in model.safetensors. Raises LatlasError if the disk is full.
-    """
-    folder, progress = run.path / "checkpoints", run.progress
-    if not folder.is_dir() or folder.is_symlink() or progress.best_step is None:
-        return
-    write_json(run.path / END, vars(progress))
-    for path in folder.iterdir():
-        if path.name != Path(END).name and path.is_file():
-            path.unlink()
-
-
 def check_prunable(run: Run) -> None:
     """Raises InputError for a run that is unfinished or has no weights beside its checkpoints."""
     if not run.finished:
@@ -537,10 +439,9 @@ def prune(run: Run) -> tuple[int, int]:
     Raises InputError as `check_prunable`, and for a run that is being trained.
     """
     check_prunable(run)
-    with exclusively(run.path):
+    with run.held():
         before = run.bytes
-        tidy(run.path)
-        drop_checkpoints(run)
+        checkpoints.drop(run.path)
         for _, path in run.snapshot_files(".safetensors"):
             path.unlink()
         return before, run.bytes
@@ -553,18 +454,4 @@ def weights_of(run: Run) -> dict[str, torch.Tensor]:
     """
     if not run.has_weights:
         raise InputError(f"{run.path}: no weights yet; train them with: {run.continued_by}")
-    return read_tensors(run.path / WEIGHTS)[0]
-
-
-def read_json(path: Path, *needed: str) -> dict[str, Any]:
-    """The object in a JSON file, with the keys that are needed.
-
-    Raises InputError for anything else.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(value, dict) or not set(needed) <= set(value):
-        raise InputError(f"{path}: expected a JSON object with {', '.join(needed) or 'keys'}")
-    return value
+    return checkpoints.read(run.path, WEIGHTS)[0]

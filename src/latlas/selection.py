@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from latlas.checkpoints import Progress
 from latlas.data.batches import Batches
 from latlas.metrics.elbo import Evaluation, evaluate
 from latlas.metrics.importance import trained_bound
 from latlas.models import Model
 from latlas.objectives import Objective
-from latlas.runs import Progress
 from latlas.settings import Config
 from latlas.text import counted
 from latlas.training import EpochEnded, Plan, clearly_worse

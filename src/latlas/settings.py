@@ -15,8 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from latlas.data.options import DataOptions, Positive, Section
 from latlas.durations import parse_duration
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 
 NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"]
+GridSide = Annotated[int, Field(ge=1, le=LIMITS["grid"].most)]
 OWN = "own"  # the name of a part that was brought along in Python
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
 # Former names of groups of numbers, which are still read in configurations and in metrics.json.
@@ -70,10 +72,13 @@ class NetworkConfig(Section):
     name: Annotated[
         NetworkName, Field(description="auto: mlp for small grey images and tables, else conv")
     ] = "auto"
-    hidden: Annotated[tuple[Positive, ...] | None, Field(description="widths of mlp's hidden layers")] = None
+    hidden: Annotated[
+        tuple[Positive, ...] | None,
+        Field(max_length=LIMITS["layers"].most, description="widths of mlp's hidden layers"),
+    ] = None
     channels: Annotated[
         tuple[Positive, ...] | None,
-        Field(min_length=1, description="channels of the convolutions, outermost first"),
+        Field(min_length=1, max_length=32, description="channels of the convolutions, outermost first"),
     ] = None
     activation: Annotated[
         Literal["silu", "relu", "leaky-relu", "gelu", "elu", "tanh", "gated"],
@@ -94,7 +99,9 @@ class PosteriorConfig(Section):
             description="point: an autoencoder's code; gaussian: diagonal covariance; flow: coupling layers"
         ),
     ] = "gaussian"
-    layers: Annotated[int, Field(ge=1, description="coupling layers of the flow")] = 4
+    layers: Annotated[
+        int, Field(ge=1, le=LIMITS["layers"].most, description="coupling layers of the flow")
+    ] = 4
 
 
 class PriorConfig(Section):
@@ -283,11 +290,27 @@ class TrainingConfig(Section):
     batch_size: Annotated[
         int, Field(ge=1, description="images per step; batch normalisation needs 2 at least")
     ] = 128
-    precision: Annotated[Literal["float32", "float64"], Field(description="of all numbers")] = "float32"
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float64"],
+        Field(
+            description="of all numbers; bfloat16: of encoder and decoder in training alone, the rest in float32; fast"
+            " on GPUs and on CPUs with instructions for it"
+        ),
+    ] = "float32"
     device: Annotated[str, AfterValidator(_device_name), Field(description="auto: cuda, mps, else cpu")] = (
         "auto"
     )
-    threads: Annotated[int | None, Field(ge=1, description="CPU threads; none given: torch's choice")] = None
+    capture: Annotated[
+        Literal["auto", "on", "off"],
+        Field(
+            description="on CUDA, a whole step as one graph of kernels; auto: where all parts are latlas's own; on:"
+            " with parts of one's own too, whose Python then runs once; off: never"
+        ),
+    ] = "auto"
+    threads: Annotated[
+        int | None,
+        Field(ge=1, le=LIMITS["threads"].most, description="CPU threads; none given: torch's choice"),
+    ] = None
     deterministic: Annotated[bool, Field(description="on CUDA: equal runs, equal bits, at a cost")] = False
     patience: Annotated[
         Positive | Literal["clearly-worse"] | None,
@@ -344,7 +367,7 @@ class PicturesConfig(Section):
         True
     )
     grid: Annotated[
-        tuple[Positive, Positive], Field(description="rows and columns of the latent manifold")
+        tuple[GridSide, GridSide], Field(description="rows and columns of the latent manifold")
     ] = (20, 20)
     span: Annotated[
         tuple[float, float] | None,
@@ -460,6 +483,10 @@ def _unfit_settings(config: Config) -> Iterator[tuple[bool, str]]:
     yield (
         config.training.snapshot_weights and config.training.method == "pca",
         "training.snapshot_weights: training.method = pca takes no steps and has no snapshots; leave it out",
+    )
+    yield (
+        config.training.precision == "bfloat16" and config.training.method == "pca",
+        "training.precision = bfloat16: training.method = pca takes no steps, and steps alone are in it; leave it out",
     )
     parts = (config.network.name, config.posterior.name, config.objective.name)
     yield (

@@ -10,15 +10,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from latlas import gallery
+from latlas import gallery, reading
 from latlas.build import has_prior
-from latlas.data import Dataset
+from latlas.data import UNLABELLED, Dataset
 from latlas.data.dataset import Split
 from latlas.data.memory import Units
-from latlas.errors import LatlasError
+from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.models import Model
-from latlas.runs import Run, described_model, read_arrays
+from latlas.reading import Expected
+from latlas.runs import Run, described_model
 from latlas.settings import Config
 from latlas.text import counted, size
 from latlas.weights import to_bytes
@@ -77,16 +78,37 @@ def model_at(run: Run, step: int) -> Model:
 
     Raises InputError if they are missing or damaged.
     """
-    path = run.path / "snapshots" / f"{step:08d}{WEIGHTS}"
-    return described_model(run.path / "model.json", path, run.brought)
+    return described_model(run.path, "model.json", f"snapshots/{step:08d}{WEIGHTS}", run.brought)
 
 
-def labels(run: Run) -> np.ndarray | None:
-    """Labels (N,) of the test items whose codes the snapshots hold; None without labels."""
-    path = run.path / "snapshots" / SHARED
-    if not path.exists():
+def labels(run: Run, count: int | None = None) -> np.ndarray | None:
+    """Labels (N,) of the test items whose codes the snapshots hold, `count` of them where it is given; None without
+    labels.
+
+    Raises InputError if they are damaged.
+    """
+    found = _shared(run, "labels", Expected("iuf", (count,)))
+    classes = run.info["data"].get("classes")
+    if found is not None and classes and not ((found >= UNLABELLED) & (found < len(classes))).all():
+        raise InputError(
+            f"{run.path / 'snapshots' / SHARED}: damaged: labels of other classes than the {len(classes)} of run.json;"
+            f" {reading.REMOVE}"
+        )
+    return found
+
+
+def rows(run: Run) -> np.ndarray | None:
+    """Rows (N,) in the source of the test items whose codes the snapshots hold; None where they are not kept.
+
+    Raises InputError if they are damaged.
+    """
+    return _shared(run, "index", Expected("iu", (None,)))
+
+
+def _shared(run: Run, name: str, expected: Expected) -> np.ndarray | None:
+    if not (run.path / "snapshots" / SHARED).exists():
         return None
-    return read_arrays(path).get("labels")
+    return reading.arrays(run.path, f"snapshots/{SHARED}", {name: expected}).get(name)
 
 
 def _items(dataset: Dataset, latent: int) -> Split:

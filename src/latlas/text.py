@@ -139,6 +139,20 @@ def duration(seconds: float | None) -> str | None:
     )
 
 
+def briefly(value: object, most: int = 200) -> str:
+    """How Python writes a value; of a long one the start, and how long it is."""
+    try:
+        written = repr(value)
+    except ValueError:  # of whole numbers Python writes 4,300 digits at most
+        return "a number of too many digits"
+    return written if len(written) <= most else f"{written[: most // 2]}… ({len(written):,} characters)"
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text is, of at most 18 digits; None for any other text."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None
+
+
 def setting(value: object) -> str:
     """The value of a setting as text; a dash for no value."""
     if value is None or value == "" or value == []:

@@ -18,20 +18,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latlas import captured
 from latlas.augmentation import augmented, seeded
 from latlas.build import NORMALISING, steps_of
+from latlas.checkpoints import Progress
 from latlas.corruption import corrupt
 from latlas.data import DataOptions, Dataset
-from latlas.data.batches import Batches
+from latlas.data.batches import Batches, Rows
 from latlas.data.order import steps_per_epoch
 from latlas.distributed import ALONE, World
-from latlas.draws import Draws, Share, bernoulli, share_of
+from latlas.draws import Draws, Share, bernoulli
 from latlas.errors import InputError, LatlasError
-from latlas.models import Model, Pass
+from latlas.models import Model, Pass, mixed
 from latlas.objectives import Objective
-from latlas.runs import Progress
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
-from latlas.settings import AugmentConfig, Config
+from latlas.settings import OWN, AugmentConfig, Config
 from latlas.text import counted
 
 # Of few items an epoch is a step or two, and validating and saving after each would take longer than training.
@@ -143,8 +144,18 @@ class Stopped:
     step: int
 
 
-Event = Logged | EpochEnded | SnapshotDue | Skipped | SetBack | Stopped
+@dataclass(frozen=True)
+class Noted:
+    """Something that was decided, for a person to read."""
 
+    text: str
+
+
+Event = Logged | EpochEnded | SnapshotDue | Skipped | SetBack | Stopped | Noted
+
+ASKED = (
+    "cpu",
+)  # kinds of devices that may be asked for a number: there it costs less than a pass over the gradients
 REPEATED, WITHIN = 3, 100  # so many skipped steps within so many steps are a setback
 SETBACKS = 3  # after so many, the next one ends training
 
@@ -200,8 +211,9 @@ def train(
 
     Of the processes of a `world` each computes its share of every batch; all get the same events.
     """
-    length, generator = plan(config, len(data), progress.start), Draws(data.device)
+    length, noise = plan(config, len(data), progress.start), Noise(config, data)
     step_once = _stepper(model, objective, optimizer, config, world)
+    take = yield from _taking(step_once, model, optimizer, config, data, noise, world)
     meter, due = Meter(), snapshot_steps(config, length)
     if progress.step == 0:
         yield SnapshotDue(0)
@@ -209,10 +221,9 @@ def train(
         start, (epoch, done) = time.perf_counter(), divmod(progress.step, length.per_epoch)
         batches = data.epoch(config.seed, epoch, config.training.batch_size, done)
         for rows in islice(batches, length.steps - progress.step):
-            lr, beta, capacity = scheduled(config, length, progress.step, progress.setbacks)
-            generator.share = world.share(len(rows))
-            x, target = batch_of(data, rows, config, progress.step, generator)
-            meter.add(len(rows), step_once(x, (lr, beta, capacity), generator, target))
+            numbers = lr, beta, _ = scheduled(config, length, progress.step, progress.setbacks)
+            noise.begin(progress.step, world.share(len(rows)))
+            meter.add(len(rows), take(rows, numbers))
             progress.step += 1
             step, stopping = progress.step, world.stopping(progress.step)
             ended = step % length.validated == 0 or step == length.steps
@@ -251,28 +262,73 @@ def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None,
     return False
 
 
+StepOnce = Callable[[Tensor, captured.Numbers, Draws, Tensor | None], Tensor]
+
+
+def _taking(
+    step_once: StepOnce, model: Model, optimizer: torch.optim.Optimizer, config: Config, data: Batches, noise: Noise,
+    world: World = ALONE,
+) -> Generator[Event, None, captured.Take]:  # fmt: skip
+    """What takes a step on the items of given rows, captured where it can be; says why where it should and cannot."""
+
+    def take(rows: Rows, numbers: captured.Numbers) -> Tensor:
+        x, target = batch_of(data, rows, config, noise)
+        return step_once(x, numbers, noise.own, target)
+
+    def plain(rows: Rows, numbers: captured.Numbers) -> Tensor:
+        with seeded(noise.own):  # modules of one's own may draw noise, as dropout does
+            return take(rows, numbers)
+
+    if config.training.capture == "off" or data.device.type not in captured.DEVICES:
+        return plain
+    why = _uncaptured(config, data, world)
+    if not why:
+        try:
+            items = min(len(data), config.training.batch_size)
+            return captured.Step(take, items, model, optimizer, noise.streams)
+        except captured.Unfit as error:
+            why = str(error)
+    yield Noted(f"steps are taken kernel by kernel, and not as one graph: {why}")
+    return plain
+
+
+def _uncaptured(config: Config, data: Batches, world: World) -> str:
+    """Why the steps of a run are not captured; "" where nothing is known to be in the way."""
+    if not world.alone:
+        return "several processes share every batch"
+    if data.resident is None:
+        return "the items are read batch by batch"
+    if data.augment is not None:
+        return "a function of one's own augments them"
+    parts = (config.network, config.posterior, config.prior, config.likelihood, config.objective)
+    if config.training.capture == "auto" and OWN in {part.name for part in parts}:
+        return "in a graph, Python in parts of one's own would run once (training.capture = on has it so)"
+    return ""
+
+
 def _stepper(
     model: Model, objective: Objective, optimizer: torch.optim.Optimizer, config: Config, world: World = ALONE
-) -> Callable[[Tensor, tuple[float, float, float], Draws, Tensor | None], Tensor]:
+) -> StepOnce:
     """A function that takes one optimiser step on a batch, or a share of it, and gives TERMS, as means over the batch;
     NaN for a missing term. The loss compares outputs with the batch before it is corrupted, or with targets of its own.
+
+    It waits for nothing that the device computes, and seeds nothing: so its kernels can be captured.
     """
     parameters, buffers, clip = list(model.parameters()), list(model.buffers()), config.optimizer.clip
     options, across = objective.needs, objective.across_items
+    half = config.training.precision == "bfloat16"
     model.train()
 
-    def step(
-        x: Tensor, scheduled: tuple[float, float, float], generator: Draws, target: Tensor | None
-    ) -> Tensor:
-        (lr, beta, capacity), share = scheduled, generator.share
+    def step(x: Tensor, numbers: captured.Numbers, generator: Draws, target: Tensor | None) -> Tensor:
+        (lr, beta, capacity), share = numbers, generator.share
         for group in optimizer.param_groups:
             group["lr"] = lr
         before = [buffer.clone() for buffer in buffers]
         inputs = corrupt(x, config.corruption, generator)
-        with seeded(generator):  # modules of one's own may draw noise, as dropout does
+        with mixed(model, half):
             p = model(inputs, target=x if target is None else target, generator=generator, **options)
-            seen = p if share is None or not across else _whole(p, across, share, world)
-            loss = objective.loss(seen, beta, capacity)
+        seen = p if share is None or not across else _whole(p, across, share, world)
+        loss = objective.loss(seen, beta, capacity)  # type: ignore[arg-type]  # a tensor does where it is captured
         optimizer.zero_grad()
         # The gradients of shares add up to the batch's: those of a mean have the weight of their items.
         (loss if share is None or across else share.weight * loss).backward()
@@ -296,7 +352,7 @@ def _update(
     buffers: list[tuple[Tensor, Tensor]],
 ) -> None:
     """Takes the optimiser's step where loss and norm of the gradient are finite; else buffers get their old values."""
-    if norm.device.type == "cpu":  # asking costs nothing here, and a pass over the gradients does
+    if norm.device.type in ASKED:
         if not math.isfinite(0 * loss.item() + 0 * norm.item()):
             for buffer, old in buffers:
                 buffer.copy_(old)
@@ -411,38 +467,60 @@ def step_seed(seed: int, step: int, stream: int = _NOISE) -> int:
     return int(np.random.SeedSequence([seed, stream, step]).generate_state(1)[0])
 
 
-def batch_of(
-    data: Batches, rows: np.ndarray, config: Config, step: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor | None]:
-    """The items of a step, binarised and augmented as the configuration says, and their targets, augmented alike, where
-    they have some; of a shared batch, those of the generator's share. The generator is left at the seed of the step's
-    noise.
+class Noise:
+    """The generators of a step's random numbers: `own` is that of the model's, corruption's and modules' draws.
+
+    Each is at a seed by the run's seed and the step when the step begins. The step itself seeds nothing.
     """
-    share = share_of(generator)
+
+    def __init__(self, config: Config, data: Batches) -> None:
+        self.own, self.pixels, self.moves, self.same_moves = self.streams = [
+            Draws(data.device) for _ in range(4)
+        ]
+        self._seeds = [(self.own, config.seed, _NOISE)]
+        if config.data.binarise == "dynamic":  # by a seed of the data, not that of weights and noise
+            self._seeds.append((self.pixels, config.data.binarise_seed, _PIXELS))
+        if data.augment is not None or config.augment != AugmentConfig():
+            self._seeds += [(moves, config.seed, _AUGMENT) for moves in (self.moves, self.same_moves)]
+
+    def begin(self, step: int, share: Share | None = None) -> None:
+        """Seeds the generators for a step, of whose batch this process computes a `share`."""
+        for generator, seed, stream in self._seeds:
+            generator.manual_seed(step_seed(seed, step, stream))
+        self.share = share
+
+    @property
+    def share(self) -> Share | None:
+        return self.own.share
+
+    @share.setter
+    def share(self, share: Share | None) -> None:
+        for generator in self.streams:
+            generator.share = share
+
+
+def batch_of(data: Batches, rows: Rows, config: Config, noise: Noise) -> tuple[Tensor, Tensor | None]:
+    """The items of a step, binarised and augmented as the configuration says, and their targets, augmented alike, where
+    they have some; of a shared batch, those of this process's share.
+    """
+    share = noise.share
     if share is not None and data.augment is not None:  # which may mix the items of a batch
-        assert isinstance(generator, Draws)
-        with generator.undivided():
-            x, target = batch_of(data, rows, config, step, generator)
+        noise.share = None
+        x, target = batch_of(data, rows, config, noise)
+        noise.share = share
         return x[share.rows], None if target is None else target[share.rows]
     rows = rows if share is None else rows[share.rows]
-    x, target = binarised(data(rows), config.data, step, generator), data.targets_of(rows)
+    x, target = binarised(data(rows), config.data, noise.pixels), data.targets_of(rows)
     if data.augment is not None or config.augment != AugmentConfig():
-        seed = step_seed(config.seed, step, _AUGMENT)
-        x = augmented(x, config.augment, data.augment, generator.manual_seed(seed))
+        x = augmented(x, config.augment, data.augment, noise.moves)
         if target is not None:
-            target = augmented(target, config.augment, data.augment, generator.manual_seed(seed))
-    generator.manual_seed(step_seed(config.seed, step))
+            target = augmented(target, config.augment, data.augment, noise.same_moves)
     return x, target
 
 
-def binarised(x: Tensor, options: DataOptions, step: int, generator: torch.Generator) -> Tensor:
-    """The batch of a step: x itself, or a draw from Bernoulli(x) if data are binarised dynamically.
-
-    The draws depend on options.binarise_seed and the step, not on the seed of weights and noise.
-    """
-    if options.binarise != "dynamic":
-        return x
-    return bernoulli(x, generator.manual_seed(step_seed(options.binarise_seed, step, _PIXELS)))
+def binarised(x: Tensor, options: DataOptions, generator: torch.Generator) -> Tensor:
+    """The batch of a step: x itself, or a draw from Bernoulli(x) if data are binarised dynamically."""
+    return bernoulli(x, generator) if options.binarise == "dynamic" else x
 
 
 def snapshot_steps(config: Config, length: Plan) -> set[int]:

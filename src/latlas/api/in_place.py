@@ -13,6 +13,7 @@ from latlas import probing, training
 from latlas.brought import Brought, bring
 from latlas.build import check_augment, good_epochs, objective_of
 from latlas.build import item_of as described
+from latlas.checkpoints import Progress
 from latlas.data import DataOptions, as_source
 from latlas.data import load as read
 from latlas.data.batches import Batches
@@ -23,7 +24,6 @@ from latlas.data.splits import as_split, assemble
 from latlas.distributed import World
 from latlas.errors import InputError
 from latlas.models import Model
-from latlas.runs import Progress
 from latlas.settings import Config
 
 # What may be said of the training of a model that is there; the rest of a configuration says what it is, or how a run
@@ -108,7 +108,8 @@ def _configured(
     settings |= {} if density else {"posterior.name": "point"}
     own = brought.objective is not None or not density
     fresh: dict[str, Any] = {"objective": {}} if own else {}
-    changed = fresh | settings | changes
+    # Nobody knows here what the model's parts do in Python, which a graph of kernels would do once.
+    changed = {"training.capture": "off"} | fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
     if config.training.epochs is None and config.training.steps is None:
         epochs = good_epochs(model.item.kind, n, config.training.batch_size)

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 from latlas import animation, compare, diagnosis, evaluation, gallery, html, machine, metrics, report
 from latlas.api.opening import PathLike, RunLike, Where, check, model_of, open_run, path_of, with_data
+from latlas.build import check_grid
 from latlas.console import Console
 from latlas.errors import InputError, check_number, one_or_many
 from latlas.files import check_output, write_atomic
@@ -138,6 +139,8 @@ def _check_manifold(run: Run, grid: tuple[int, int] | None, span: tuple[float, f
         raise InputError("expected the lower end first, as (-4, 4)", field="span", value=span)
     if grid is not None and min(grid) < 1:
         raise InputError("expected at least one row and one column", field="grid", value=grid)
+    if grid is not None:
+        check_grid(grid, tuple(run.info["data"]["shape"]), "grid")
 
 
 def animate(

@@ -25,6 +25,7 @@ def log(
     LatlasError if the tracker fails.
     """
     opened = find(run)
+    opened.check_writable()  # TensorBoard's files go into the run's folder
     place = "" if not uri else str(uri) if "://" in str(uri) else str(path_of(uri, "uri"))
     tracker = trackers.made(to, place, experiment)
     name = to if isinstance(to, str) else type(to).__name__

@@ -75,6 +75,7 @@ def sample(
     class_name = options.get("class_name", "")
     density = density or ("full" if class_name else "")
     with open_run(run, options, SampleOptions) as call:
+        inference.check_room(n, call.model, "n", n)
         images = call.model.item.kind == "image"
         stem = "-".join(filter(None, ["samples", density, "of-class" if class_name else ""]))
         path = output_path(out, call.run, f"{stem}.{'png' if images else 'npz'}")
@@ -138,6 +139,7 @@ def decode(run: RunLike, codes: Any, *, out: PathLike | None = None, **where: Un
         path = _checked(out, call, "decoded.npz", codes)
         given = inference.read_codes(Path(codes)) if isinstance(codes, str | os.PathLike) else codes
         array = as_codes(given, call.model.latent).x
+        inference.check_room(len(array), call.model, "codes")
         arrays = {"decoded": inference.decode(call.model, array)}
     return _output(call, arrays, path, "decoded", "Decoded codes")
 

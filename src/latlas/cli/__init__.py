@@ -139,6 +139,8 @@ def run(arguments: list[str], debug: bool = False) -> int:
             return _print_error(str(error), 1)
         if isinstance(error, OSError):
             return _print_error(_by_system(error), 1)
+        if isinstance(error, MemoryError | RuntimeError) and _is_shortage(error):
+            return _print_error("memory ran out; free some, or take fewer items or a smaller model", 1)
         return _print_error(f"{type(error).__name__}: {error} (unexpected; --debug shows where)", 1)
 
 
@@ -146,6 +148,12 @@ def _by_system(error: OSError) -> str:
     """What the system says of a file or a folder, in a line."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{os.fsdecode(error.filename)}: {reason}"
+
+
+def _is_shortage(error: BaseException) -> bool:
+    from latlas.data.room import is_shortage
+
+    return is_shortage(error)
 
 
 def _said_by_another(error: BaseException, arguments: list[str]) -> bool:
@@ -213,6 +221,7 @@ def _flag(key: str, value: Any, option: Any) -> str:
 
 
 def _print_error(text: str, code: int, prefix: str = "error: ") -> int:
+    text = re.sub(r"\d{120,}", lambda number: f"{number[0][:20]}… ({len(number[0]):,} digits)", text)
     if places.working_folder_is_gone():
         text += " (the folder that this command was started in is gone; change to another one)"
     print(prefix + printable(" ".join(text.split())), file=sys.stderr)

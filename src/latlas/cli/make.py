@@ -23,7 +23,7 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
-from latlas.text import counted, printable
+from latlas.text import counted, printable, whole_number
 
 
 def register(app: typer.Typer) -> None:
@@ -155,7 +155,8 @@ def morph(
 
 
 def _row_or_name(item: str) -> int | str:
-    return int(item) if item.isdecimal() else item
+    number = whole_number(item)
+    return item if number is None else number
 
 
 def _ends(items: list[str], start: str, end: str) -> tuple[str, str, str]:

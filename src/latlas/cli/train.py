@@ -22,13 +22,14 @@ from latlas.cli.common import (
     show,
 )
 from latlas.errors import InputError
-from latlas.text import printable
+from latlas.text import printable, whole_number
 
 EXAMPLES = examples(
     "latlas train fashion-mini --latent 2",
     "latlas train ./my-photos --image-size 64x64 --epochs 50 --set likelihood.name=gaussian",
     "latlas train table.csv --label species",
     "latlas train fashion-mnist --budget 60s",
+    "latlas train fashion-mnist --device cuda --set training.precision=bfloat16",
     "latlas train --resume runs/fashion-mini-vae-1",
     "latlas train --resume runs/fashion-mini-vae-1 --epochs 80",
     "latlas train ./my-photos --from runs/photos-vae-1 --lr 5e-4",
@@ -202,9 +203,10 @@ def parse_size(text: str, field: str) -> tuple[int, int] | None:
     parts = text.lower().split("x")
     if not text:
         return None
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError("expected two whole numbers, as 28x28", field=field, value=text)
-    return int(parts[0]), int(parts[-1])
+    numbers = [whole_number(part) or 0 for part in parts]
+    if len(parts) > 2 or min(numbers) < 1:
+        raise InputError("expected two whole numbers, as 28x28", field=field, value=text[:60])
+    return numbers[0], numbers[-1]
 
 
 def result(path: Path, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from latlas.data.idx import shape_text
+from latlas.data.numpy_files import read_arrays
 from latlas.data.options import DataOptions
 from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
 from latlas.data.ranges import are_bytes
-from latlas.data.room import stays_on_disk, windows_note
+from latlas.data.room import stays_on_disk, windows_notes
 from latlas.data.splits import Raw, as_split, code_labels
 from latlas.data.spool import key_of, spooled
 from latlas.data.stored import RUN, A, ArrayFile, Items, Stored, each, npy_file
@@ -52,9 +53,10 @@ def read_array(path: Path, name: str, options: DataOptions) -> Raw:
     """
     stored = _on_disk(path, options)
     if stored is None:
-        return raw_of_arrays(_arrays(path), str(path), name, options)
+        read = read_arrays(path, lambda arrays: _used(roles_of(arrays, str(path))))
+        return raw_of_arrays(read, str(path), name, options)
     raw = raw_of_arrays({"x": stored}, str(path), name, options)
-    return replace(raw, notes=(*raw.notes, windows_note(stored.nbytes, options)))
+    return replace(raw, notes=(*raw.notes, *windows_notes(stored, options)))
 
 
 def _on_disk(path: Path, options: DataOptions) -> Stored | None:
@@ -132,25 +134,6 @@ def _column(labels: np.ndarray) -> np.ndarray:
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"x": loaded}
-            with loaded:
-                return {key: loaded[key] for key in loaded.files}
-    except Exception as error:  # on damaged bytes, the readers of zip, zlib and NumPy's header raise anything
-        if "pickle" in str(error):
-            why = (
-                "holds Python objects or is no NumPy file; save plain numbers with numpy.save or numpy.savez"
-            )
-        else:
-            text = getattr(error, "strerror", None) or " ".join(str(error).split())
-            why = f"cannot be read ({text or type(error).__name__})"
-        raise InputError(f"{path}: {why}") from None
-
-
 @dataclass(frozen=True)
 class Roles:
     """The names of the arrays of items, labels, factors and targets of each split, and of the others."""
@@ -159,7 +142,7 @@ class Roles:
     labels: Mapping[str, str]
     factors: Mapping[str, str]
     targets: Mapping[str, str]
-    others: Sequence[str]
+    others: Sequence[str] = ()
 
 
 def _notes(roles: Roles, arrays: Mapping[str, Items]) -> tuple[str, ...]:
@@ -199,16 +182,21 @@ def roles_of(arrays: Mapping[str, Any], where: str) -> Roles:
             raise InputError(
                 f"{where}: {key!r}, but no items of a split {part!r}; name them so, or leave it out"
             )
-    used = {key for role in found.values() for key in role.values()}
-    used |= {"factor_names"} if factors else set()
-    others = sorted(set(arrays) - used)
+    roles = Roles({part: items[part] for part in ORDER if part in items}, labels, factors, targets)
+    others = sorted(set(arrays) - _used(roles))
     count = _count(arrays[next(iter(items.values()))])
     unclear = [key for key in others if _may_be_labels(key) and _count(arrays[key]) == count]
     if unclear and not labels:
         raise InputError(
             f"{where}: {' and '.join(map(repr, unclear))} may be labels; call what are labels 'y', or leave them out"
         )
-    return Roles({part: items[part] for part in ORDER if part in items}, labels, factors, targets, others)
+    return replace(roles, others=others)
+
+
+def _used(roles: Roles) -> set[str]:
+    """The names of the arrays that are used."""
+    parts = (roles.items, roles.labels, roles.factors, roles.targets)
+    return {key for part in parts for key in part.values()} | ({"factor_names"} if roles.factors else set())
 
 
 def _count(value: Any) -> int:

@@ -22,19 +22,22 @@ from latlas.data.image_source import Held, ImageSource
 from latlas.data.metadata import LABELS
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER, splits_among
+from latlas.data.room import AS_NPY, refuse_array, refuse_beyond_room
 from latlas.data.splits import MOST_CLASSES, Raw, as_split, code_labels, in_parts
 from latlas.data.stored import Items
 from latlas.data.tables import Table, as_labels, one_line, raw_of
 from latlas.data.walk import natural_key
 from latlas.errors import InputError, unknown
 from latlas.progress import OnProgress
-from latlas.text import listed
+from latlas.text import counted, listed
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 PARQUET = (".parquet", ".pq")
+ROWS_AT_ONCE = 1024  # of columns whose values may be of any length
 _SHARD = re.compile(r"[-_.]?\d+[-_]of[-_]\d+.*$")  # what follows a split's name: -00000-of-00002
 _HUB = b"huggingface"  # the key of the schema's metadata under which the hub writes what columns are
 
@@ -179,7 +182,9 @@ def read_parquet(files: Mapping[str, Sequence[Path]], where: Path, name: str) ->
         own: list[pa.Table] = []
         for path in paths:
             try:
-                table = pq.ParquetFile(path).read()
+                table = _whole_file(pq.ParquetFile(path), path)
+            except InputError:
+                raise
             except Exception as error:  # on damaged bytes, pyarrow raises anything
                 why = getattr(error, "strerror", None) or " ".join(str(error).split())
                 raise InputError(
@@ -190,6 +195,33 @@ def read_parquet(files: Mapping[str, Sequence[Path]], where: Path, name: str) ->
             own.append(table if not own else table.select(own[0].column_names))
         tables[part] = own[0] if len(own) == 1 else pa.concat_tables(own, promote_options="permissive")
     return Columns(tables, str(where), name, where if where.is_dir() else where.parent)
+
+
+def _whole_file(file: pq.ParquetFile, path: Path) -> pa.Table:
+    """All rows of a Parquet file.
+
+    Raises InputError where what it declares does not fit into memory, or what is read of it: a page of a few bytes can
+    stand for a million long texts.
+    """
+    import pyarrow as pa
+    import pyarrow.types as types
+
+    rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
+    declared = sum(file.metadata.row_group(i).total_byte_size for i in groups)
+    kinds = [f.type for f in file.schema_arrow]
+    fixed = sum(kind.bit_width // 8 for kind in kinds if types.is_primitive(kind))
+    what = f"{counted(rows, 'row')} of {counted(len(kinds), 'column')}"
+    refuse_array(max(declared, rows * fixed), str(path), what)
+    if all(types.is_primitive(kind) for kind in kinds):
+        return file.read()
+    batches, read = list[pa.RecordBatch](), 0
+    for batch in file.iter_batches(ROWS_AT_ONCE):
+        batches.append(batch)
+        read += batch.nbytes
+        refuse_beyond_room(
+            max(0, read - declared), str(path), f"the first {sum(map(len, batches)):,} rows", AS_NPY
+        )
+    return pa.Table.from_batches(batches, file.schema_arrow) if batches else file.read()
 
 
 def refuse_other_columns(names: Sequence[str], first: Sequence[str], where: str) -> None:

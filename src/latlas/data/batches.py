@@ -14,6 +14,8 @@ from latlas.data.dataset import Scaling, Split
 from latlas.data.order import WindowOrder, epoch_rows
 from latlas.data.stored import Stored
 
+Rows = np.ndarray | torch.Tensor  # of a batch; a tensor where the items are on an accelerator
+
 LARGEST_RESIDENT = 4 * 2**30  # bytes that are kept on an accelerator; larger splits are copied batch by batch
 
 
@@ -22,7 +24,8 @@ class Batches:
 
     8-bit data stay as they are until a batch is on the device; anything else goes through `Scaling.apply`. Images
     keep the channels last in memory, which is how convolutions run fastest. `augment` is a function that changes items
-    of training batches alone; training calls it. Of data on disk, the rows that `epoch` gives are read already.
+    of training batches alone; training calls it. Of data on disk, the rows that `epoch` gives are read already. Where
+    the items are kept on an accelerator (`resident`), so are the rows: once an epoch.
     """
 
     def __init__(
@@ -44,15 +47,26 @@ class Batches:
         self.ahead: tuple[np.ndarray, np.ndarray] | None = None  # rows, and what was read of them
         self.resident: torch.Tensor | None = None
         if device.type != "cpu" and isinstance(split.x, np.ndarray) and split.x.nbytes <= LARGEST_RESIDENT:
-            self.resident = self._read(slice(None)).to(device)
+            self.reside()
+
+    def reside(self) -> None:
+        """Keeps all items on the device, with their targets."""
+        self.resident = self._read(slice(None)).to(self.device)
+        if self.targets is not None and self.targets.resident is None:
+            self.targets.reside()
 
     def __len__(self) -> int:
         return len(self.stored)
 
-    def epoch(self, seed: int, epoch: int, batch_size: int, first: int = 0) -> Iterator[np.ndarray]:
+    def epoch(self, seed: int, epoch: int, batch_size: int, first: int = 0) -> Iterator[Rows]:
         """The rows of each batch of an epoch, from batch `first` on: every row once, in an order by seed and epoch."""
         if not isinstance(self.stored, Stored):
-            yield from epoch_rows(seed, epoch, len(self), batch_size)[first:]
+            batches = epoch_rows(seed, epoch, len(self), batch_size)[first:]
+            if self.resident is None:
+                yield from batches
+            elif batches:
+                order = torch.from_numpy(np.concatenate(batches)).to(self.device)
+                yield from order.split([len(rows) for rows in batches])
             return
         try:
             for ahead in windows.batches(self.stored, self._order, seed, epoch, batch_size, first):
@@ -66,18 +80,20 @@ class Batches:
         assert isinstance(self.stored, Stored)
         return WindowOrder(self.stored.rows, self.stored.file.row_bytes, self.stored.shuffled)
 
-    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+    def __call__(self, rows: Rows) -> torch.Tensor:
         """The given rows, in the given order."""
         if self.resident is not None:
-            x = self.resident[torch.from_numpy(rows).to(self.device)]
+            there = torch.from_numpy(rows).to(self.device) if isinstance(rows, np.ndarray) else rows
+            x = self.resident.index_select(0, there)
         else:
+            assert isinstance(rows, np.ndarray)
             x = self._read(rows).to(self.device, non_blocking=True)
         x = x.to(self.dtype)
         if self.bytes and self.scaling.kind == "integer":
             x = x.div_(self.scaling.scale[0])
         return x.movedim(-1, 1) if x.ndim > 2 else x
 
-    def targets_of(self, rows: np.ndarray) -> torch.Tensor | None:
+    def targets_of(self, rows: Rows) -> torch.Tensor | None:
         """The targets of the given rows; None where these are the items themselves."""
         return None if self.targets is None else self.targets(rows)
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -16,16 +16,20 @@ from typing import BinaryIO
 import numpy as np
 
 from latlas.data.catalogue import cache_home
+from latlas.data.idx import shape_text
 from latlas.data.image_files import decode, decode_pages
 from latlas.data.image_plan import ImageFormat, Plan, Scale, parallel, plan_of
 from latlas.data.image_source import ImageSource, is_encoded, name_within, opened
+from latlas.data.room import refuse_array
 from latlas.data.stored import Items, Stored, npy_file
+from latlas.data.sums import is_whole, seal
 from latlas.errors import InputError, LatlasError
 from latlas.progress import OnProgress
 from latlas.temporaries import temporary
-from latlas.text import printable
+from latlas.text import counted, printable
 
-_VERSION = 3  # part of the key: raise it when decoding changes
+_VERSION = 4  # part of the key: raise it when decoding changes
+SUMS, _FILES = "sums.json", ("images.npy", "about.json")
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,11 @@ def decode_files(
         cached = _open(folder)
         if cached is not None:
             return cached
+        damaged = folder.exists()
         plan = plan_of(root, files, image_format, progress)
+        if damaged:
+            note = f"the cache of decoded images in {folder} was damaged: made again"
+            plan = replace(plan, notes=(*plan.notes, note))
         try:
             return _build(folder, plan, progress)
         except OSError as error:
@@ -130,6 +138,7 @@ def _build(folder: Path, plan: Plan, progress: OnProgress | None) -> Decoded:
         _refuse_no_images(plan, rows, broken)
         about = {"rows": rows, "broken": broken, "notes": plan.notes, "bits": _bits(plan)}
         (new / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        seal(new / SUMS, [new / name for name in _FILES])
         shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
     decoded = _open(folder)
@@ -181,6 +190,8 @@ def _bits(plan: Plan) -> int | None:
 
 
 def _open(folder: Path) -> Decoded | None:
+    if not is_whole(folder / SUMS, [folder / name for name in _FILES]):
+        return None
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
         file = npy_file(folder / "images.npy")
@@ -199,6 +210,10 @@ def _open(folder: Path) -> Decoded | None:
 
 
 def _in_memory(plan: Plan, notes: tuple[str, ...], progress: OnProgress | None) -> Decoded:
+    what = f"{counted(plan.count, 'image')} of {shape_text(plan.size)} once decoded"
+    refuse_array(
+        plan.count * plan.item_bytes, str(plan.root), what, "make room in the cache folder, or free memory"
+    )
     every = range(len(plan.files))
     found = [(i, result) for i, results in _pixels(plan, every, progress) for result in results]
     broken = [(name_within(plan.root, plan.files[i]), r) for i, r in found if isinstance(r, str)]

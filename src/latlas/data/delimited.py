@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from latlas.data.image_list import first_few
 from latlas.data.options import DataOptions
+from latlas.data.room import AS_NPY, refuse_beyond_room
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 from latlas.text import counted, csv_cell
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ _BOMS = {  # those of UTF-32 first: that of UTF-16 is how they begin
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 _EDGES = frozenset(",;|")  # no cell that is split rightly begins or ends with one
 _SAMPLE = 200  # lines that the separator is found by
+TEXT_COPIES = 10  # times the bytes of a text that reading it takes: as lines, records and a frame
 _SPACES = " \u00a0\u202f'’"  # between thousands
 # Texts that stand for a missing value: those of pandas, and that of many tables of the UCI repository.
 MISSING = frozenset(
@@ -145,6 +148,7 @@ def read_delimited(path: Path, options: DataOptions, known: Sequence[str] | None
 
 def _decoded(path: Path, encoding: str) -> tuple[str, list[str]]:
     """The text of a file, and a note where its encoding is not UTF-8."""
+    refuse_beyond_room(TEXT_COPIES * path.stat().st_size, str(path), "a table in text, read at once", AS_NPY)
     raw = path.read_bytes()
     try:
         if encoding:
@@ -257,6 +261,8 @@ def _records(path: Path, lines: Sequence[Line], separator: str, comments: int) -
 def _check_widths(body: Body, widths: Sequence[int], ends: Sequence[bool]) -> None:
     """Raises InputError unless all rows are as long as the first, or all but it end in one separator more (or less)."""
     first, width = widths[0], body.width
+    if max(first, width) > (most := LIMITS["columns"].most):
+        raise InputError(f"{body.path}: {max(first, width):,} columns; at most {most:,} are read")
     others = [i for i, w in enumerate(widths) if w != first]
     if not others:
         return

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latlas.errors import InputError
+from latlas.data.room import refuse_array
+from latlas.errors import InputError, LatlasError
+from latlas.limits import LIMITS
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _PARTS = {"train": "train", "t10k": "test", "test": "test", "valid": "valid", "val": "valid"}
@@ -33,6 +35,8 @@ def read_idx(path: Path) -> np.ndarray:
                 return _read(file, path)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: damaged or cut short ({error}); get the file again") from None
+    except MemoryError:
+        raise LatlasError(f"{path}: does not fit into memory; free some") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
@@ -49,6 +53,12 @@ def _read(file: BufferedIOBase, path: Path) -> np.ndarray:
     size = math.prod(shape) * dtype.itemsize
     if size > path.stat().st_size * (_MAX_DEFLATE if path.suffix == ".gz" else 1):
         raise InputError(f"{path}: cut short: its header promises {size:,} bytes; get the file again")
+    if len(shape) > (most := LIMITS["axes"].most) or math.prod(max(1, n) for n in shape) >= 2**60:
+        raise InputError(
+            f"{path}: its header promises {len(shape)} dimensions, {shape_text(shape)[:40]}; at most {most} that memory"
+            " holds are read; get the file again"
+        )
+    refuse_array(size, str(path), f"an array of {shape_text(shape)} once read")
     x = np.empty(shape, dtype)
     count = _fill(file, x)
     if count < size:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import struct
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +25,19 @@ from latlas.data.deep_pixels import (
     rawmode,
     stated_bits,
 )
+from latlas.data.idx import shape_text
 from latlas.data.image_formats import is_stack, open_image, page_numbers, turn_to
 from latlas.data.image_source import ImageSource, opened
-from latlas.errors import InputError
+from latlas.data.room import free_memory, is_shortage
+from latlas.errors import InputError, LatlasError
+from latlas.limits import LIMITS
+from latlas.text import size as size_text
 
+LARGE = 2**24  # pixels of an image that is decoded while no other is
+# Bytes a pixel while it is decoded: a few copies of four, or of deep ones wide integers.
+PLAIN_BYTES, DEEP_BYTES = 20, 112
+_ONE_AT_A_TIME = threading.Lock()
+_PASSING = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN))
 _ORIENTATION = 0x0112  # EXIF tag; values 5 to 8 swap width and height
 _GREY = frozenset(("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"))
 
@@ -72,7 +84,7 @@ def inspect(file: ImageSource) -> Header:
             inverted = bits is None and tiff is not None and tiff_tags.is_inverted(tiff)
             return Header(height, width, grey, bits, len(pages), stack, extra, inverted)
     except Exception as error:  # Pillow's plugins raise anything at all on broken bytes
-        raise InputError(f"{file}: {reason(error, file)}") from None
+        raise _failure(error, file) from None
 
 
 def decode(file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool) -> np.ndarray:
@@ -82,19 +94,23 @@ def decode(file: ImageSource, size: tuple[int, int] | None, resize: str, grey: b
     `size` is (height, width): `crop` scales the picture to cover it and cuts the centre out, `squash` scales both
     sides.
 
-    Raises InputError for a file that is broken, that Pillow reads wrongly, or whose pixels have no known range.
+    Raises InputError for a file that is broken, that Pillow reads wrongly, that is too large, or whose pixels have no
+    known range; Passing where it may be read another time.
     """
     try:
         with open_image(file) as image:
             return _pixels(image, file, size, resize, grey)
     except Exception as error:  # as above
-        raise InputError(f"{file}: {reason(error, file)}") from None
+        raise _failure(error, file) from None
 
 
 def decode_pages(
     file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool
 ) -> Iterator[np.ndarray | str]:
-    """The pixels of every page or frame of a file, as `decode` gives them, or why a page has none."""
+    """The pixels of every page or frame of a file, as `decode` gives them, or why a page has none.
+
+    Raises Passing as `decode` does.
+    """
     try:
         with open_image(file) as image:
             for number, page in enumerate(page_numbers(image), 1):
@@ -102,12 +118,48 @@ def decode_pages(
                     turn_to(image, page)
                     yield _pixels(image, file, size, resize, grey)
                 except Exception as error:
-                    yield f"page {number}: {reason(error, file)}"
+                    yield f"page {number}: {_lasting(error, file)}"
+    except Passing:
+        raise
     except Exception as error:
-        yield reason(error, file)
+        yield _lasting(error, file)
 
 
 def _pixels(
+    image: ImageFile, file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool
+) -> np.ndarray:
+    deep = is_deep(image)
+    if size is not None and not deep:
+        image.draft(None, _draft_size(image, size))
+    with _room_for(image, deep):
+        return _decoded(image, file, size, resize, grey)
+
+
+@contextmanager
+def _room_for(image: ImageFile, deep: bool) -> Iterator[None]:
+    """Large images are decoded one at a time.
+
+    Raises ValueError for one that is too large, MemoryError where it does not fit into memory now.
+    """
+    pixels, most = math.prod(image.size), LIMITS["pixels"].most
+    if pixels > most:
+        raise ValueError(
+            f"{shape_text(image.size[::-1])} pixels; at most {most:,} are decoded at once, save it smaller"
+        )
+    if pixels <= LARGE:
+        yield
+        return
+    with _ONE_AT_A_TIME:
+        needed, free = pixels * (DEEP_BYTES if deep else PLAIN_BYTES), free_memory()
+        if needed > free:
+            raise MemoryError(
+                f"{shape_text(image.size[::-1])} pixels take {size_text(needed)} to decode, and {size_text(free)} of"
+                " memory are free; free some, or save it smaller"
+            )
+        yield
+
+
+def _decoded(
     image: ImageFile, file: ImageSource, size: tuple[int, int] | None, resize: str, grey: bool
 ) -> np.ndarray:
     if is_deep(image):
@@ -117,16 +169,36 @@ def _pixels(
         if size is not None and values.shape[:2] != size:
             values = deep_resized(values, size, resize)
         return values if grey or values.shape[-1] == 3 else np.repeat(values, 3, axis=-1)
-    if size is not None:
-        image.draft(None, _draft_size(image, size))
     plain = _plain(image).convert("L" if grey else "RGB")
     if size is not None and plain.size != (size[1], size[0]):
         plain = _resized(plain, (size[1], size[0]), resize)
     return np.asarray(plain).reshape(plain.height, plain.width, -1)
 
 
+class Passing(LatlasError):
+    """An image that may be read another time, as memory or open files ran out: nothing that is known of the file."""
+
+
+def _failure(error: Exception, file: ImageSource) -> LatlasError:
+    """The error for a file that could not be read."""
+    if is_shortage(error) or (isinstance(error, OSError) and error.errno in _PASSING):
+        why = str(error) if isinstance(error, MemoryError) else getattr(error, "strerror", "")
+        return Passing(f"{file}: {why or 'memory ran out'}: start again")
+    return InputError(f"{file}: {reason(error, file)}")
+
+
+def _lasting(error: Exception, file: ImageSource) -> str:
+    """Why a file could not be read; raises Passing."""
+    failure = _failure(error, file)
+    if isinstance(failure, Passing):
+        raise failure from None
+    return reason(error, file)
+
+
 def reason(error: Exception, file: ImageSource) -> str:
     """In a few words, why a file could not be decoded."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more pixels than twice {LIMITS['pixels'].most:,}; save it smaller"
     if isinstance(error, UnidentifiedImageError):
         return tiff_tags.why_unknown(file) or "not an image that Pillow can read"
     if isinstance(error, OSError) and error.strerror:
@@ -140,7 +212,8 @@ def _orientation(image: ImageFile, file: ImageSource) -> int:
     if image.format == "PNG" and "exif" not in image.info and not _has_late_chunks(file):
         # Pillow would decode the whole picture to look for EXIF behind it.
         return Image.Image.getexif(image).get(_ORIENTATION, 1)
-    return image.getexif().get(_ORIENTATION, 1)
+    with _room_for(image, is_deep(image)):
+        return image.getexif().get(_ORIENTATION, 1)
 
 
 def _has_late_chunks(source: ImageSource) -> bool:

@@ -12,6 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from latlas.data import tiff_tags
 from latlas.data.image_source import Held, ImageSource, opened
+from latlas.limits import LIMITS
 
 # Pillow's formats that it decodes itself, with the suffixes of each. Without those that it hands to another program
 # (EPS, WMF), that have no decoder of their own (BUFR, GRIB, HDF5, MPEG), whose content may be of any format (IPTC),
@@ -102,10 +103,16 @@ def _readable() -> tuple[str, ...]:
 
 
 def page_numbers(image: ImageFile) -> list[int]:
-    """Where the pages of a stack or the frames of an animation are: without reduced copies and masks."""
+    """Where the pages of a stack or the frames of an animation are: without reduced copies and masks.
+
+    Raises ValueError for too many.
+    """
     if image.format in _ONE_PICTURE or not getattr(image, "is_animated", False):
         return [0]
-    frames = list(range(getattr(image, "n_frames", 1)))
+    count = getattr(image, "n_frames", 1)
+    if count > (most := LIMITS["pages"].most):
+        raise ValueError(f"it says that it holds {count:,} pages; at most {most:,} are read")
+    frames = list(range(count))
     if not isinstance(image, TiffImageFile):
         return frames
     return [frame for frame in frames if tiff_tags.is_picture(image, frame)] or [0]

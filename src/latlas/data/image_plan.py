@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from latlas.data.idx import shape_text
 from latlas.data.image_files import Header, inspect
 from latlas.data.image_source import ImageSource, name_within
+from latlas.data.room import refuse_beyond_room
 from latlas.errors import InputError
 from latlas.progress import OnProgress
 from latlas.text import counted
@@ -63,6 +65,21 @@ class Plan:
         """Of what is decoded."""
         return np.dtype(np.uint8 if self.white == _WHITE_8 else np.uint16)
 
+    @property
+    def item_bytes(self) -> int:
+        """Of one item, once decoded."""
+        return math.prod(self.size) * (1 if self.grey else 3) * self.dtype.itemsize
+
+    @property
+    def count(self) -> int:
+        """How many items there are if none is broken."""
+        return sum(self.pages(i) for i in range(len(self.files)))
+
+    def pages(self, i: int) -> int:
+        """How many items a file gives."""
+        header = self.headers[i]
+        return header.pages if header is not None and self.takes_all_pages(i) else 1
+
     def takes_all_pages(self, i: int) -> bool:
         """Whether every page or frame of a file is an item."""
         header, pages = self.headers[i], self.image_format.pages
@@ -95,7 +112,24 @@ def plan_of(
     if white == _WHITE_8 and any(h.bits != 8 for h in known):
         notes.append(f"{_files([h for h in known if h.bits != 8])} of more than 8 bits reduced to 8")
     notes += fitted(known, image_format)
-    return Plan(root, files, headers, image_format, size, grey, white, tuple(notes))
+    plan = Plan(root, files, headers, image_format, size, grey, white, tuple(notes))
+    _refuse_large_items(plan)
+    return plan
+
+
+def _refuse_large_items(plan: Plan) -> None:
+    """Raises InputError where the items of one file, which are in memory at once, do not fit there."""
+    if not plan.files:
+        return
+    most = max(range(len(plan.files)), key=plan.pages)
+    several = plan.pages(most) > 1
+    refuse_beyond_room(
+        plan.pages(most) * plan.item_bytes * 2,
+        str(plan.files[most]),
+        f"{counted(plan.pages(most), 'image')} of {shape_text(plan.size)}",
+        "take the first alone" if several else "take smaller ones",
+        field="data.pages" if several else "data.image_size",
+    )
 
 
 def fitted(headers: Sequence[Header], image_format: ImageFormat, what: str = "image file") -> list[str]:

@@ -30,7 +30,7 @@ from latlas.data.options import MEMORY, DataOptions, path_of, path_text, used
 from latlas.data.parquet_blocks import read_blocks, shards_of
 from latlas.data.ranges import as_type, check_fit, check_numeric, native
 from latlas.data.remote import fetched, is_address
-from latlas.data.room import placed
+from latlas.data.room import AS_NPY, placed, within_memory
 from latlas.data.splits import Raw, as_split, assemble, check_trainable, code_labels, taken, wanted
 from latlas.data.stored import A, Items, each
 from latlas.data.tables import COLUMN_OPTIONS, TEXT_OPTIONS, read_table
@@ -90,7 +90,8 @@ def load(options: DataOptions, progress: OnProgress | None = None, given: Raw | 
 
     Raises InputError for a source that is unknown, missing, cannot be read or does not make a data set.
     """
-    return assemble(read_source(options, progress) if given is None else given, options)
+    with within_memory(options.source, AS_NPY):
+        return assemble(read_source(options, progress) if given is None else given, options)
 
 
 def read_source(options: DataOptions, progress: OnProgress | None = None) -> Raw:

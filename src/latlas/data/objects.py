@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 from latlas.data.arrays import role_of
 from latlas.data.arrow import arrow_of
 from latlas.data.image_source import Held, ImageSource
-from latlas.data.room import total_memory
+from latlas.data.room import refuse_beyond_room
 from latlas.data.tables import as_labels
 from latlas.errors import InputError, unknown
 from latlas.places import expanded
-from latlas.text import printable, size
+from latlas.text import printable
 
 EXPECTED = "an array, a tensor, a data frame, a list of items, a picture, a data set or the path of a source"
 if TYPE_CHECKING:
@@ -204,10 +204,7 @@ def _dense(given: Any, where: str) -> np.ndarray:
     Raises InputError for one that would not fit into memory.
     """
     needed = int(np.prod(given.shape, dtype=np.float64) * np.dtype(given.dtype).itemsize)
-    if needed > total_memory():
-        raise InputError(
-            f"{where}: {size(needed)} with all its zeros, more than this machine's memory; choose fewer columns"
-        )
+    refuse_beyond_room(needed, where, "a sparse matrix with all its zeros", "choose fewer columns")
     return np.asarray(given.toarray())
 
 

@@ -12,10 +12,12 @@ from urllib.parse import unquote_to_bytes
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from latlas.errors import InputError
+from latlas.limits import LIMITS
 from latlas.places import expanded
 
 MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=LIMITS["side"].most)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "NCL", "NLC", "NL", "NCDHW", "NDHWC", "NDHW", "ND"]
 KindOption = Literal["auto", "image", "signal", "volume", "vector", "table"]
 
@@ -38,6 +40,14 @@ class Section(BaseModel):
     """A strict, frozen part of a configuration: unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_count(cls, value: object) -> object:
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and abs(number) > (most := LIMITS["count"].most):
+                raise ValueError(f"at most {most:,}")
+        return value
 
 
 class DataOptions(Section):
@@ -79,7 +89,7 @@ class DataOptions(Section):
         ),
     ] = "auto"
     image_size: Annotated[
-        tuple[int, int] | None, Field(description="height and width that images are resized and cropped to")
+        tuple[Side, Side] | None, Field(description="height and width that images are resized and cropped to")
     ] = None
     resize: Annotated[
         Literal["crop", "squash"],

@@ -19,7 +19,7 @@ from latlas.data.arrow import (
 )
 from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
-from latlas.data.room import stays_on_disk, windows_note
+from latlas.data.room import stays_on_disk, windows_notes
 from latlas.data.splits import Raw, as_split, in_parts
 from latlas.data.spool import key_of, spooled
 from latlas.data.stored import Stored
@@ -140,7 +140,7 @@ def _of_arrays(
     file = spooled(key_of(shards.paths, column), (count, *one.shape[1:]), one.dtype, blocks(), progress)
     codes, classes = _labels(shards, label) if label else (None, None)
     raw = raw_of_array_column(first, Stored(file), column, (label, codes, classes), options)
-    notes.append(windows_note(Stored(file).nbytes, options))
+    notes += windows_notes(Stored(file), options)
     return replace(in_parts(raw, shards.sizes), notes=(*raw.notes, *notes))
 
 
@@ -166,4 +166,4 @@ def _of_table(
     label = options.label or (first.class_columns[0] if len(first.class_columns) == 1 else "")
     coded = _labels(shards, label) if head.parts["train"].labels is not None and label else (None, None)
     raw = replace(head, parts={"train": as_split(stored, coded[0])}, classes=coded[1])
-    return replace(in_parts(raw, shards.sizes), notes=(*head.notes, windows_note(stored.nbytes, options)))
+    return replace(in_parts(raw, shards.sizes), notes=(*head.notes, *windows_notes(stored, options)))

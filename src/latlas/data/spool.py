@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,12 +14,13 @@ import numpy as np
 
 from latlas.data.catalogue import cache_home
 from latlas.data.stored import ArrayFile, npy_file
+from latlas.data.sums import is_whole, seal
 from latlas.errors import LatlasError
 from latlas.progress import OnProgress
 from latlas.temporaries import temporary
 from latlas.text import size
 
-_VERSION = 1  # part of the key: raise it when what is written changes
+_VERSION = 2  # part of the key: raise it when what is written changes
 
 
 def key_of(files: Sequence[Path], *more: object) -> str:
@@ -40,7 +42,9 @@ def spooled(
     """
     folder = cache_home() / "arrays"
     path = folder / f"{key}.npy"
-    found = npy_file(path) if path.is_file() else None
+    record = path.with_suffix(".sums")
+    there = path.exists()
+    found = npy_file(path) if is_whole(record, [path]) else None
     if found is not None and (found.count, *found.shape, found.dtype) == (*shape, dtype):
         return found
     needed = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -56,11 +60,13 @@ def spooled(
             with new.open("wb") as file:
                 _write(file, shape, dtype, blocks, progress)
             new.rename(path)
+        seal(record, [path])
     except OSError as error:
         raise LatlasError(f"{folder}: cannot be written: {error.strerror or error}") from None
     written = npy_file(path)
     assert written is not None
-    return written
+    note = f"the copy of the data in {path} was damaged: made again" if there else ""
+    return replace(written, note=note)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -26,17 +27,21 @@ PIECE = 1 << 21  # values that are worked on at once
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """Rows of one size, one after the other, in a file, from byte `offset` on: (`count`, *`shape`) of `dtype`."""
+    """Rows of one size, one after the other, in a file, from byte `offset` on: (`count`, *`shape`) of `dtype`.
+
+    `note` is a line on how the file was made, "" where there is nothing to say.
+    """
 
     path: Path
     offset: int
     count: int
     shape: tuple[int, ...]
     dtype: np.dtype
+    note: str = ""
 
     @property
     def row_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize  # in Python's numbers, which do not overflow
 
     @cached_property
     def _lock(self) -> threading.Lock:

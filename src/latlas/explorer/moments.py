@@ -13,8 +13,7 @@ from latlas.explorer.blocks import Store, halves
 from latlas.explorer.fields import Fields
 from latlas.explorer.subject import Subject
 from latlas.explorer.thumbnails import SIDE, Pictures, atlas, pictures_in_one, side_for
-from latlas.runs import read_arrays
-from latlas.snapshots import SHARED, WEIGHTS
+from latlas.snapshots import WEIGHTS, rows
 
 MOST, MOST_DECODED = 40, 16  # snapshots that are shown; fewer where each is a model that encodes and decodes
 MOVED = 2**18  # places, over all snapshots and maps
@@ -144,8 +143,7 @@ def _codes(then: Subject | None) -> np.ndarray | None:
 
 def _stored(subject: Subject) -> tuple[np.ndarray, dict[int, np.ndarray]] | None:
     """The rows (m,) of the subject's items whose codes the snapshots hold, and these (m, D) by step."""
-    shared = subject.run.path / "snapshots" / SHARED
-    index = read_arrays(shared).get("index") if shared.exists() else None
+    index = rows(subject.run)
     if index is None:
         return None
     at = {row: i for i, row in enumerate(subject.items.index.tolist())}

@@ -6,16 +6,18 @@ import io
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
+from latlas import formats, reading
 from latlas._version import __version__
 from latlas.brought import NOTHING, Brought
+from latlas.checkpoints import WEIGHTS
 from latlas.errors import InputError
 from latlas.exports.card import CARD, card
 from latlas.gallery import FIGURES
 from latlas.html import picture
 from latlas.models import Model
-from latlas.runs import WEIGHTS, Run, described_model, is_run, read_json
+from latlas.runs import Run, described_model, is_run
 
 CONFIG = "config.json"
 MOST_PICTURES, WIDEST = 4, 800  # pictures in a card, and their width in pixels
@@ -27,12 +29,12 @@ def hub_files(run: Run, model: Model) -> dict[str, Any]:
 
     Raises InputError if a file of the run is missing or damaged.
     """
-    description = read_json(run.path / "model.json", "config", "item")
+    description = reading.json_of(formats.Description, run.path, "model.json")
     about = {"model_type": LIBRARY, "library_name": LIBRARY, "latlas_version": __version__}
     shown = {f"images/{name}.png": image for name, image in _pictures(run).items()}
     captions = {path: found for path, image in shown.items() if (found := picture(image, Path(path).stem))}
     return {
-        WEIGHTS: (run.path / WEIGHTS).read_bytes(),
+        WEIGHTS: reading.content(run.path, WEIGHTS, reading.MOST_OF_WEIGHTS),
         CONFIG: about | description,
         CARD: card(run, model, captions),
         **shown,
@@ -41,15 +43,15 @@ def hub_files(run: Run, model: Model) -> dict[str, Any]:
 
 def _pictures(run: Run) -> dict[str, bytes]:
     """The first pictures of a run in the report's order, small, by name."""
-    files = (run.path / "figures" / f"{name}.png" for name in FIGURES)
-    found = {path.stem: small for path in files if path.is_file() and (small := _small(path)) is not None}
+    names = [name for name in FIGURES if (run.path / "figures" / f"{name}.png").is_file()]
+    found = {name: small for name in names if (small := _small(run.path, f"figures/{name}.png")) is not None}
     return dict(list(found.items())[:MOST_PICTURES])
 
 
-def _small(path: Path) -> bytes | None:
+def _small(folder: Path, name: str) -> bytes | None:
     """A picture at most WIDEST pixels wide, with its title and caption; None if it is damaged."""
     try:
-        with Image.open(path) as image:
+        with reading.picture(reading.content(folder, name), name) as image:
             texts = PngImagePlugin.PngInfo()
             for key in ("Title", "Description"):
                 texts.add_itxt(key, str(image.info.get(key, "")))
@@ -57,7 +59,7 @@ def _small(path: Path) -> bytes | None:
             small.thumbnail((WIDEST, 4 * WIDEST))
             content = io.BytesIO()
             small.save(content, "PNG", optimize=True, pnginfo=texts)
-    except (OSError, SyntaxError, ValueError):
+    except (InputError, *reading.PICTURE_ERRORS):
         return None
     return content.getvalue()
 
@@ -72,6 +74,17 @@ def read(folder: Path, brought: Brought = NOTHING) -> Model:
 
     Raises InputError if another library wrote it, or a file in it is missing or damaged.
     """
-    if read_json(folder / CONFIG).get("library_name") != LIBRARY:
+    folder, config, weights = _kept(folder)
+    if reading.json_object(folder, config).get("library_name") != LIBRARY:
         raise InputError(f"{folder / CONFIG}: not a model of latlas (it has no library_name = {LIBRARY})")
-    return described_model(folder / CONFIG, folder / WEIGHTS, brought)
+    return described_model(folder, config, weights, brought)
+
+
+def _kept(folder: Path) -> tuple[Path, str, str]:
+    """The folder that holds the files, and their names in it: in the hub's own cache those in snapshots/COMMIT are
+    links to what lies elsewhere in the folder two above.
+    """
+    at = folder.absolute()
+    if at.parent.name != "snapshots":
+        return folder, CONFIG, WEIGHTS
+    return at.parent.parent, f"snapshots/{at.name}/{CONFIG}", f"snapshots/{at.name}/{WEIGHTS}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
@@ -21,7 +22,7 @@ from latlas.models import Model
 from latlas.places import expanded
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-from latlas.text import counted, listed, printable
+from latlas.text import counted, listed, printable, whole_number
 
 Item = int | str | os.PathLike[str]
 
@@ -75,7 +76,7 @@ class Finder:
         text = os.fspath(item)
         if text.removeprefix("-").isdecimal() and not isinstance(item, os.PathLike):
             if self.split or not (found := self._numbered(text)):
-                return self._row(int(text), field)
+                return self._row(sys.maxsize if (row := whole_number(text)) is None else row, field)
             return found
         path = expanded(text)
         if self._elsewhere:
@@ -88,7 +89,7 @@ class Finder:
     def _numbered(self, text: str) -> tuple[Split, str] | None:
         """The item whose name is a number, as ids of tables are."""
         found = _among({"": self._items} if self._elsewhere else self._splits, text)
-        if found and int(text) < len(self._items):
+        if found and (row := whole_number(text)) is not None and row < len(self._items):
             self.observer.note(f"{text} is taken for the item of that name; with a split it is a row")
         return found
 

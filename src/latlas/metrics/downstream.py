@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from latlas.data import Split, is_labelled
+from latlas.errors import InputError
 from latlas.metrics.classifier import small
 from latlas.metrics.context import Context
 from latlas.metrics.metric import Metric, Value, share_of
 from latlas.models import Model
+from latlas.text import counted
 
 NEIGHBOURS = 10
+ITEMS_TO_A_CLASS = 2  # of training: with fewer a class is seen once, and most others of the test items never
 MOST_SILHOUETTE = 2000  # codes: the time grows with their square
 STEPS = 50  # of L-BFGS: stops early, which generalises better where items have many values
 PART = 1000  # items read at a time: bounds memory
@@ -170,11 +173,20 @@ def silhouette(codes: np.ndarray, labels: np.ndarray) -> float | None:
 
 
 def _accuracy(context: Context, hits: Callable[[View, np.ndarray, np.ndarray], np.ndarray]) -> Value | None:
-    """The share of test items whose class is predicted rightly from the codes, beside the other views."""
+    """The share of test items whose class is predicted rightly from the codes, beside the other views.
+
+    Raises InputError where most classes have one training item alone: then nothing can be learned of them.
+    """
     labels, truth = context.training_labels, context.labels
     if labels is None or truth is None:
         return None
     by_name, labels, truth = labelled(context, labels, truth)
+    classes = len(np.unique(labels))
+    if classes < 2 or ITEMS_TO_A_CLASS * classes > len(labels) or not len(truth):
+        raise InputError(
+            f"too few items: {counted(len(labels), 'labelled training item')} of {counted(classes, 'class')}; at least"
+            f" {ITEMS_TO_A_CLASS} of each of 2 classes are needed, on average"
+        )
     return _codes_beside_others({name: share_of(hits(view, labels, truth)) for name, view in by_name.items()})
 
 

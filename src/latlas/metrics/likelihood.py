@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from latlas.data import Split
-from latlas.data.batches import Batches
+from latlas.data.batches import Batches, Rows
 from latlas.metrics.context import Context
 from latlas.metrics.importance import Importance, log_likelihood
 from latlas.metrics.metric import Metric, Value
@@ -29,8 +29,9 @@ class Dequantised(Batches):
         self.device = like.device
         self.seed = seed
 
-    def __call__(self, rows: np.ndarray) -> torch.Tensor:
+    def __call__(self, rows: Rows) -> torch.Tensor:
         """The given rows, in the given order."""
+        assert isinstance(rows, np.ndarray)
         stored = np.asarray(self.stored[rows])
         noise = [np.random.default_rng((self.seed, row)).random(stored.shape[1:]) for row in rows.tolist()]
         x = torch.from_numpy((stored + np.stack(noise)) / LEVELS).to(self.device, self.dtype)

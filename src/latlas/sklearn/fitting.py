@@ -15,6 +15,7 @@ from torch import Tensor
 from latlas import experiment, pca, training
 from latlas.brought import Brought
 from latlas.build import build, description, item_of, objective_of, resolve, statistics
+from latlas.checkpoints import Progress
 from latlas.data import Dataset, Raw, load
 from latlas.data.batches import Batches
 from latlas.data.order import steps_per_epoch
@@ -22,7 +23,7 @@ from latlas.errors import InputError
 from latlas.machine import choose_device
 from latlas.models import Model
 from latlas.progress import Observer
-from latlas.runs import Progress, Run
+from latlas.runs import Run
 from latlas.selection import Selection
 from latlas.settings import Config
 from latlas.weights import unlike
@@ -133,6 +134,8 @@ def _optimise(session: _Session) -> None:
             if isinstance(event, training.SetBack):
                 optimizer, over = _go_back(session, last), False
                 break
+            if isinstance(event, training.Noted):
+                session.observer.note(event.text)
             if isinstance(event, training.Logged):
                 detail = f"loss {event.values['loss']:.2f}"
                 session.observer.progress("training", event.step, length.steps, detail)

@@ -73,7 +73,7 @@ def carry_out(plan: Plan, observer: Observer, executor: Executor | None = None) 
     state.created = before.get("created", state.created)
     if _unchanged(plan, before):
         observer.note(f"{plan.out}: finished already; nothing has changed")
-        return before
+        return record(plan, state) | before
     study_json.write(plan.out, record(plan, state))
     job = _job(plan)
     board = Board(plan, job.since, observer, lambda: _write(plan, state, board.failed))

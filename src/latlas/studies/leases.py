@@ -16,9 +16,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
-from latlas.errors import LatlasError
+from latlas import reading
+from latlas.errors import InputError, LatlasError
+from latlas.formats import Count, Stored, Text
 from latlas.temporaries import machine_name, temporary
 
 try:
@@ -27,12 +29,25 @@ except ImportError:  # not on Windows; there every owner is judged by its signs 
     fcntl = None  # type: ignore[assignment]
 
 FOLDER = ".leases"
+MOST_OF_A_NOTE = 2**20  # bytes
 FAILED = ".failed"  # the ending of a note on a run that failed
 BEAT = 2.0  # seconds between two signs of life
 EXPIRES = 180.0  # seconds without one, after which an owner that cannot be asked counts as dead
 _ROOM = 1024  # bytes of a lease, so that one write replaces all of it
 
 State = Literal["held", "dead", "released"]
+
+
+class _Written(Stored):
+    """What a lease says."""
+
+    machine: Text = ""
+    host: Text = ""
+    pid: Count = 0
+    locked: bool = False
+    released: bool = False
+    done: Count = 0
+    total: Count = 0
 
 
 @dataclass(frozen=True)
@@ -148,22 +163,24 @@ def _newest(folder: Path) -> dict[str, int]:
 
 
 def _seen(file: Path) -> Seen:
-    values: dict[str, Any] = {}
+    said = _Written()
     try:
-        with contextlib.suppress(ValueError):  # it is being written this moment
-            values = json.loads(file.read_text(encoding="utf-8"))
-        living = not values.get("released") and _lives(file, values)
+        if not file.exists():
+            return Seen("released")
+        with contextlib.suppress(InputError):  # it is being written this moment, or is none
+            text = reading.content(file.parent.parent, f"{FOLDER}/{file.name}", MOST_OF_A_NOTE)
+            said = reading.validated(_Written, reading.parsed(text, str(file)), str(file))
+        living = not said.released and _lives(file, said)
     except FileNotFoundError:
         return Seen("released")
-    state: State = "released" if values.get("released") else "held" if living else "dead"
-    own = values.get("machine") == machine_name()
-    progress = values.get("done", 0), values.get("total", 0)
-    return Seen(state, values.get("pid", 0) if own else 0, values.get("host", ""), *progress)
+    state: State = "released" if said.released else "held" if living else "dead"
+    own = said.machine == machine_name()
+    return Seen(state, said.pid if own else 0, said.host, said.done, said.total)
 
 
-def _lives(file: Path, values: dict[str, Any]) -> bool:
+def _lives(file: Path, said: _Written) -> bool:
     """Whether the owner of a lease lives: on this machine its lock tells, elsewhere its last sign of life."""
-    if fcntl is not None and values.get("locked") and values.get("machine") == machine_name():
+    if fcntl is not None and said.locked and said.machine == machine_name():
         with file.open("rb") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -201,9 +218,10 @@ def failures(out: Path, since: float = 0.0) -> dict[str, str]:
     """Why runs failed, by name; only of failures after the time `since`."""
     found: dict[str, str] = {}
     for path in sorted((out / FOLDER).glob(f"*{FAILED}")):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, InputError):  # it was removed, or is no such note
             if path.stat().st_mtime >= since:
-                found[path.name.removesuffix(FAILED)] = path.read_text(encoding="utf-8", errors="replace")
+                said = reading.content(out, f"{FOLDER}/{path.name}", MOST_OF_A_NOTE)
+                found[path.name.removesuffix(FAILED)] = said.decode("utf-8", "replace")
     return found
 
 

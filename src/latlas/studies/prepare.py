@@ -15,9 +15,10 @@ import torch
 
 from latlas import config as configuration
 from latlas import data as sources
-from latlas import machine, metrics, pca, training
+from latlas import machine, metrics, pca, reading, training
 from latlas.build import build, item_of, resolve, statistics
 from latlas.data import Dataset
+from latlas.data.room import refuse_beyond_room
 from latlas.durations import duration_text
 from latlas.errors import InputError
 from latlas.places import expanded
@@ -27,11 +28,13 @@ from latlas.settings import Config
 from latlas.studies import budget as budgets
 from latlas.studies import study_json, trial
 from latlas.studies.budget import Cut, Size, Speed
-from latlas.studies.study import Study, for_all, seeds_of, slug, unique
+from latlas.studies.study import Study, check_runs, for_all, seeds_of, slug, unique
+from latlas.text import briefly, whole_number
 
 ROOT = Path("studies")
 # Settings that do not change how long a run takes; any other makes it a kind of its own.
 WITHOUT_TIME = ("seed", "recipe", "optimizer", "objective.beta", "objective.schedule", "objective.warmup")
+PROCESS = 2e8  # bytes that a process with torch takes at the least
 LENGTH = ("training.steps", "training.epochs", "objective.warmup")  # what a budget decides
 # Settings that may differ in a run that is continued: they do not change what the study compares.
 UNCOMPARED = (*configuration.ASIDE, "recipe")
@@ -140,6 +143,15 @@ def _plan(study: Study, options: Options, observer: Observer, threads: int) -> P
         options = replace(options, seeds=stored.asked_seeds)
     measures_of(study)
     runs = _runs(study, options, observer)
+    jobs = min(options.jobs or 1, len(runs))
+    refuse_beyond_room(
+        (jobs - 1) * PROCESS,
+        "",
+        "each is a process of its own",
+        "take fewer",
+        field="jobs",
+        value=options.jobs,
+    )
     for run in runs:
         _check_folder(run, out / run.folder, (*UNCOMPARED, *LENGTH))
     seeds = seeds_of(study.info, options.seeds)
@@ -176,11 +188,10 @@ def parse_part(part: object) -> tuple[int, int]:
     Raises InputError for anything else, and unless 1 <= k <= n.
     """
     given = part.split("/") if isinstance(part, str) else part
-    numbers = (
-        [int(str(n)) for n in given if str(n).strip().isdecimal()] if isinstance(given, list | tuple) else []
-    )
+    read = [whole_number(str(n).strip()) for n in given] if isinstance(given, list | tuple) else []
+    numbers = [n for n in read if n is not None and n >= 0]
     if not isinstance(given, list | tuple) or len(given) != 2 or len(numbers) != 2:
-        raise InputError("expected K/N, as 2/4: the second of four parts", field="part", value=part)
+        raise InputError("expected K/N, as 2/4: the second of four parts", field="part", value=briefly(part))
     k, n = numbers
     if not 1 <= k <= n:
         raise InputError(f"parts are counted from 1 to N, as 1/{max(n, 1)}", field="part", value=part)
@@ -249,6 +260,10 @@ def _runs(study: Study, options: Options, observer: Observer) -> list[Planned]:
     twice = [source for source in sources_ if sources_.count(source) > 1]
     if twice:
         raise InputError(f"{study.where}: {twice[0]}: given twice; each data set gets all runs once")
+    seeds = seeds_of(study.info, options.seeds)
+    check_runs(
+        len(study.entries) * len(sources_) * len(seeds), study.where, "fewer seeds, data or rows are needed"
+    )
     slugs = dict(
         zip((e.name for e in study.entries), unique(slug(e.name) for e in study.entries), strict=True)
     )
@@ -257,7 +272,7 @@ def _runs(study: Study, options: Options, observer: Observer) -> list[Planned]:
     runs: list[Planned] = []
     for name, pairs in zip(names, loaded, strict=True):
         entries = list(zip(study.entries, pairs, strict=True))
-        for seed, (entry, (config, data)) in product(seeds_of(study.info, options.seeds), entries):
+        for seed, (entry, (config, data)) in product(seeds, entries):
             config = configuration.override(config, {"seed": seed}, study.where)
             size, kind = _size(config, data), _kind(config, data)
             folder = f"{name}-{slugs[entry.name]}-seed{seed}"
@@ -343,6 +358,7 @@ def _check_folder(planned: Planned, folder: Path, without: Sequence[str]) -> Non
     """Raises InputError where the folder holds something else than this run, naming the first key that differs and
     is not in `without`.
     """
+    reading.inside(folder.parent, folder.name)
     if not folder.exists():
         return
     advice = "choose another folder for the study, or take this one away"

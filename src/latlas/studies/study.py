@@ -5,8 +5,9 @@ while it is read.
 from __future__ import annotations
 
 import itertools
+import math
 import re
-import tomllib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,11 +18,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from latlas import config as configuration
+from latlas import toml_text
 from latlas.data.options import Section
 from latlas.errors import InputError, unknown
-from latlas.files import refuse_special
+from latlas.limits import LIMITS
 from latlas.places import MOST_BYTES, expanded
 from latlas.settings import Config
+from latlas.text import briefly, counted
 
 # Settings that [settings], [[runs]] and [grid] may not have, and what decides them.
 DECIDED_BY = {
@@ -33,6 +36,7 @@ DECIDED_BY = {
 # Runs of a study have no pictures and no further numbers of their own: the study's page has those that it asks for.
 QUICK = {"pictures.draw": False, "evaluation.groups": (), "evaluation.diagnose": False}
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_MOST = LIMITS["listed"].most
 
 
 class Claim(Section):
@@ -63,10 +67,12 @@ class StudyInfo(Section):
     summary: Annotated[str, Field(description="one line")] = ""
     ids: Annotated[tuple[str, ...], Field(description="the tutorial systems it reproduces")] = ()
     data: Annotated[
-        tuple[str, ...], Field(description="data sets; each gets all runs and a table of its own")
+        tuple[str, ...],
+        Field(max_length=_MOST, description="data sets; each gets all runs and a table of its own"),
     ] = ()
     seeds: Annotated[
-        tuple[Seed, ...], Field(min_length=1, description="each run is trained once per seed")
+        tuple[Seed, ...],
+        Field(min_length=1, max_length=_MOST, description="each run is trained once per seed"),
     ] = (0,)
     pca: Annotated[bool, Field(description="rows of PCA at the runs' latent sizes")] = True
     measures: Annotated[tuple[str, ...], Field(description="further measures, by name; all: every one")] = ()
@@ -85,7 +91,7 @@ class StudyInfo(Section):
     @field_validator("data", "seeds", "measures", "columns")
     @classmethod
     def _no_duplicates(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
-        duplicates = sorted({v for v in values if values.count(v) > 1})
+        duplicates = sorted(v for v, count in Counter(values).items() if count > 1)
         if duplicates:
             raise ValueError(f"{duplicates[0]} is named twice")
         return values
@@ -143,9 +149,8 @@ def read(name_or_path: str | Path) -> Study:
     if not text.endswith(".toml") and "/" not in text:
         return parse(source_text(text), f"study {text}", None)
     path = expanded(name_or_path)
-    refuse_special(path)
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path), path.parent)
+        return parse(toml_text.text_of(path), str(path), path.parent)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', '') or error}") from None
 
@@ -156,8 +161,8 @@ def parse(text: str, where: str, folder: Path | None) -> Study:
     Raises InputError as `read` does.
     """
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = toml_text.parsed(text)
+    except ValueError as error:
         raise InputError(f"{where}: cannot be read as TOML: {error}") from None
     try:
         file = StudyFile.model_validate(values)
@@ -165,7 +170,7 @@ def parse(text: str, where: str, folder: Path | None) -> Study:
         raise InputError(f"{where}: {'; '.join(_explain(dict(e)) for e in error.errors())}") from None
     entries = tuple(_entries(file, where, folder))
     names = [entry.name for entry in entries]
-    duplicates = sorted({name for name in names if names.count(name) > 1})
+    duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
     if duplicates:
         raise InputError(
             f"{where}: two runs are called {duplicates[0]!r}; give each of [[runs]] a name of its own"
@@ -184,11 +189,11 @@ def _explain(error: Mapping[str, Any]) -> str:
         hint = f"; did you mean {'.'.join([*place[:-1], near[0]])}?" if near else ""
         return f"unknown key {key}{hint} (known: {', '.join(section.model_fields)})"
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
-    return f"{key} = {error['input']!r}: {message}"
+    return f"{key} = {briefly(error['input'])}: {message}"
 
 
 def _entries(file: StudyFile, where: str, folder: Path | None) -> Iterator[Entry]:
-    points = list(_grid_points(file.grid, f"{where}: [grid]"))
+    points = list(_grid_points(file.grid, f"{where}: [grid]", len(file.runs)))
     shared = _settings(file.settings, f"{where}: [settings]")
     for number, run in enumerate(file.runs, 1):
         place = f"{where}: [[runs]] {number}"
@@ -247,14 +252,24 @@ def for_all(study: Study, settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _grid_points(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
-    """Every combination of the grid's values, the last key varying fastest; one empty one where there is no grid."""
+def _grid_points(grid: Mapping[str, Any], place: str, rows: int) -> Iterator[dict[str, Any]]:
+    """Every combination of the grid's values, the last key varying fastest; one empty one where there is no grid.
+
+    Raises InputError where they make too many runs of the study's rows.
+    """
     flat = _settings(grid, place)
     for key, values in flat.items():
         if not isinstance(values, list) or not values:
-            raise InputError(f"{place}: {key} = {values!r}: expected a list of values")
+            raise InputError(f"{place}: {key} = {briefly(values)}: expected a list of values")
+    check_runs(rows * math.prod(map(len, flat.values())), place, "fewer values, or fewer keys, are needed")
     for values in itertools.product(*flat.values()):
         yield dict(zip(flat, values, strict=True))
+
+
+def check_runs(count: int, where: str, advice: str) -> None:
+    """Raises InputError for more runs than a study has."""
+    if count > (most := LIMITS["runs"].most):
+        raise InputError(f"{where}: {counted(count, 'run')}, and a study has {most:,} at most; {advice}")
 
 
 def value_text(value: Any) -> str:
@@ -282,5 +297,7 @@ def seeds_of(info: StudyInfo, count: int | None) -> tuple[int, ...]:
     """The study's seeds, or the first `count` of them; where it has fewer, also the numbers after the greatest."""
     if count is None:
         return info.seeds
+    if count > _MOST:
+        raise InputError(f"at most {_MOST:,}", field="seeds", value=count)
     more = range(max(info.seeds) + 1, max(info.seeds) + 1 + count)
     return (*info.seeds, *more)[:count]

@@ -2,41 +2,57 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import Field
 
+from latlas import reading
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
+from latlas.formats import Count, Number, Stored, Text
 
 NAME = "study.json"
+PLANNED_ANEW = "take it away, and the study is planned anew"
+WRITTEN = (NAME, ".leases")  # of a study's folder, beside the folders of its runs
+
+Seconds = Annotated[Number, Field(ge=0)]
 
 
-class Row(BaseModel):
+class Row(Stored):
     """A run in study.json."""
 
-    folder: str
-    estimate_seconds: float | None = None
+    folder: Text
+    state: Text = ""
+    estimate_seconds: Seconds | None = None
 
 
-class Budget(BaseModel):
+class Budget(Stored):
     """A budget in study.json: its seconds, the share of the steps and the number of seeds that it left."""
 
-    seconds: float
-    share: float
-    seeds: int
-    of_seeds: int | None = None
+    seconds: Seconds
+    share: Annotated[Number, Field(gt=0, le=1)]
+    seeds: Count
+    of_seeds: Count | None = None
 
 
-class Written(BaseModel):
-    """The parts of study.json from which planning goes on."""
+class Result(Stored):
+    """The comparison on a data set in study.json."""
 
-    baseline_seconds: float = 0.0
+    text: Text
+
+
+class Written(Stored):
+    """The parts of study.json from which planning goes on, and those that are shown."""
+
+    baseline_seconds: Seconds = 0.0
     budget: Budget | None = None
-    asked_seeds: int | None = None
-    runs: list[Row] = []
+    asked_seeds: Count | None = None
+    runs: list[Row] = Field(default_factory=list)
+    created: Text = ""
+    title: Text = ""
+    cuts: list[Text] = Field(default_factory=list)
+    results: dict[Text, Result] | None = None
 
 
 def read(out: Path, study: str) -> dict[str, Any]:
@@ -45,6 +61,7 @@ def read(out: Path, study: str) -> dict[str, Any]:
     Raises InputError where the folder holds another study, or something else.
     """
     path = out / NAME
+    reading.check_writable(out, WRITTEN)
     if not path.is_file():
         # Another process of the same study may be writing the first hidden file this moment.
         if out.exists() and not (out.is_dir() and all(at.name.startswith(".") for at in out.iterdir())):
@@ -52,17 +69,11 @@ def read(out: Path, study: str) -> dict[str, Any]:
                 f"exists already and is no study ({NAME} is missing); choose another", field="out", value=out
             )
         return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(values, dict) or values.get("study") != study:
-        named = values.get("study") if isinstance(values, dict) else None
-        raise InputError(f"holds the study {named!r}, not {study!r}; choose another", field="out", value=out)
-    try:
-        Written.model_validate(values)
-    except ValidationError:
-        raise InputError(f"{path}: damaged; take it away, and the study is planned anew") from None
+    values = reading.json_object(out, NAME, PLANNED_ANEW)
+    if values.get("study") != study:
+        named = reading.shown(values.get("study"))
+        raise InputError(f"holds the study {named}, not {study!r}; choose another", field="out", value=out)
+    reading.validated(Written, values, str(path), PLANNED_ANEW)
     return values
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from latlas import reading
 from latlas.config import settings_of
 from latlas.gallery import FIGURES
 from latlas.metrics import OF_SPLITS
@@ -43,15 +42,12 @@ def values(row: Mapping[str, Any]) -> dict[str, float]:
 
 def pictures(run: Run, tracker: Tracker, step: int) -> int:
     """Gives the pictures of the run's folder to a tracker, unless its `figures` is false, and counts them."""
-    from PIL import Image
-
     if not getattr(tracker, "figures", True):
         return 0
-    files = [path for name in FIGURES if (path := run.path / "figures" / f"{name}.png").is_file()]
-    for path in files:
-        with Image.open(path) as image:
-            tracker.picture(step, path.stem, np.asarray(image.convert("RGB")))
-    return len(files)
+    names = [name for name in FIGURES if (run.path / "figures" / f"{name}.png").is_file()]
+    for name in names:
+        tracker.picture(step, name, reading.pixels(run.path, f"figures/{name}.png"))
+    return len(names)
 
 
 def numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
