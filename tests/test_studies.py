@@ -579,7 +579,7 @@ def test_what_the_folder_holds_is_not_taken_for_something_else(latlas: Latlas) -
             ("0.003", "0.004"),
             "was trained with optimizer.lr = 0.003, and now it would be 0.004; choose another folder",
         ),
-        (('"small"', '"other"'), "--out studies/small: holds the study 'small', not 'other'"),
+        (('"small"', '"other"'), '--out studies/small: holds the study "small", not "other"'),
     ):
         Path("changed.toml").write_text(GOOD.replace(*change))
         code, _, err = latlas("study", "changed.toml", "--out", "studies/small", "--seeds", 1, "-q")
