@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # As many processes as cores and one thread in each: tests are too small to share. Threads that spin while they wait
 # starve each other where something else uses the same cores.
 PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8
+AUDIT := build/audit
+CASES ?= 20000
+SEED ?= 0
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.installed-docs
 
@@ -16,7 +19,7 @@ WARM := import torch.utils.tensorboard, torch._dynamo, pandas, pyarrow.parquet, 
   pydantic, tomlkit, pooch, jinja2, pytest, hypothesis, onnxscript, onnxruntime
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-all check format docs bench explorer clean
+.PHONY: help install demo test test-slow test-all fuzz hostile audit check format docs bench explorer clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1	\2/' | expand -t 20
@@ -37,6 +40,18 @@ test-slow: $(INSTALLED)  ## run the slow tests only
 
 test-all: $(INSTALLED)  ## run all tests
 	$(PYTEST)
+
+fuzz: $(INSTALLED)  ## 20,000 damaged files and command lines; SEED=1 for others, CASES=500 for fewer
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
+
+hostile: $(INSTALLED)  ## hostile run and study folders through every command
+	$(BIN)/python -m tests.fuzz --hostile
+
+audit:  ## known vulnerabilities of the dependencies; needs the advisories of PyPI and npm
+	@test -x $(AUDIT)/bin/pip-audit || { $(PYTHON) -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip --disable-pip-version-check --quiet install pip-audit==2.10.1; }
+	@# Strict: a package of which the service says nothing is no good news.
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+	cd src/latlas/explorer/page && npm audit --package-lock-only
 
 check: $(INSTALLED)  ## lint, format, types and the direction of imports
 	$(BIN)/ruff check .

@@ -17,7 +17,9 @@ from latlas import reading, toml_text
 from latlas.errors import InputError, unknown
 from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
-from latlas.text import briefly
+from latlas.text import briefly, clauses
+
+LONGEST_KEY = 200  # characters of an unknown key that are shown
 
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
@@ -32,8 +34,8 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         for place, reason in (_explain(dict(e)) for e in error.errors()):
             said = reasons.setdefault(place, [])
             said += [reason] if reason not in said else []
-        lines = "; ".join(place + ", or ".join(messages) for place, messages in reasons.items())
-        raise InputError(lines, field=where) from None
+        lines = [place + ", or ".join(messages) for place, messages in reasons.items()]
+        raise InputError(clauses(lines), field=where) from None
 
 
 def _explain(error: dict[str, Any]) -> tuple[str, str]:
@@ -58,7 +60,8 @@ def _unknown_key(key: str) -> str:
     )
     hint = f"; did you mean {siblings.get(near[0], near[0])}?" if near else ""
     allowed = sorted(siblings.values()) if section and siblings else sorted(Config.model_fields)
-    return f"unknown key {key}{hint} (known: {', '.join(allowed)})"
+    shown = key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]}…"
+    return f"unknown key {shown}{hint} (known: {', '.join(allowed)})"
 
 
 def known_keys() -> dict[str, str]:

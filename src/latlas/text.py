@@ -148,6 +148,17 @@ def briefly(value: object, most: int = 200) -> str:
     return written if len(written) <= most else f"{written[: most // 2]}… ({len(written):,} characters)"
 
 
+def clauses(reasons: Sequence[str], room: int = 1200) -> str:
+    """Reasons in one line of about so many characters, at least one of them, and how many more there are."""
+    shown: list[str] = []
+    for reason in reasons:
+        if shown and sum(map(len, shown)) + len(reason) > room:
+            break
+        shown.append(reason)
+    rest = len(reasons) - len(shown)
+    return "; ".join(shown) + (f"; and {rest:,} more" if rest else "")
+
+
 def whole_number(text: str) -> int | None:
     """The whole number that a text is, of at most 18 digits; None for any other text."""
     return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from latlas.data.idx import shape_text
-from latlas.data.numpy_files import read_arrays
+from latlas.data.numpy_files import check_file, read_arrays
 from latlas.data.options import DataOptions
 from latlas.data.parts import FILLERS, ORDER, one_each, part_word, pieces
 from latlas.data.ranges import are_bytes
@@ -83,6 +83,7 @@ def _on_disk(path: Path, options: DataOptions) -> Stored | None:
 
 def _by_rows(path: Path) -> ArrayFile | None:
     """A copy of an array that is written column by column, as those of data frames often are."""
+    check_file(path)
     x = np.load(path, mmap_mode="r", allow_pickle=False)
     if x.ndim < 2 or x.dtype.kind not in "buif":
         return None

@@ -66,9 +66,25 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> dict[str, np.ndarra
         raise InputError(f"{path}: {_why(error)}") from None
 
 
+def check_file(path: Path) -> None:
+    """Raises InputError for an .npy file whose header cannot be read, or promises other than what is there."""
+    try:
+        with path.open("rb") as file:
+            _check(_header(file), path.stat().st_size, str(path))
+    except InputError:
+        raise
+    except Exception as error:  # as above
+        raise InputError(f"{path}: {_why(error)}") from None
+
+
 def _unpacked(file: IO[bytes], path: Path, wanted: Wanted | None) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         entries = {about.filename.removesuffix(".npy"): about for about in archive.infolist()}
+        names = [about.filename.removesuffix(".npy") for about in archive.infolist()]
+        if twice := next(
+            (name for name in entries if len(names) > len(entries) and names.count(name) > 1), ""
+        ):
+            raise InputError(f"{path}: more than one entry called {twice!r}; write it anew with numpy.savez")
         if len(entries) > (most := LIMITS["entries"].most):
             raise InputError(f"{path}: {len(entries):,} entries; expected {most:,} at most")
         headers: dict[str, Header | str] = {}
@@ -116,7 +132,15 @@ def _header(file: IO[bytes]) -> Header:
 
 
 def _check(header: Header, there: int, where: str) -> None:
-    """Raises InputError where a file, or an entry, of so many bytes is not what its header declares."""
+    """Raises InputError where a file, or an entry, of so many bytes is not what its header declares.
+
+    More bytes are no less damage: a header that lost rows would lose them in silence.
+    """
+    if header.length + header.nbytes < there:
+        raise InputError(
+            f"{where}: {size(there)}, and its header promises {_form(header)}, {size(header.nbytes)}: it holds more"
+            " than one array, or is damaged; save each array in a file of its own, or get the file again"
+        )
     if header.length + header.nbytes > there:
         raise InputError(
             f"{where}: cut short: its header promises {_form(header)}, {size(header.nbytes)}, and"

@@ -63,12 +63,21 @@ class Shards:
         return replace(self, files=files, opened=opened)
 
     def tables(self, rows: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """All rows, so many at a time."""
+        """All rows, so many at a time.
+
+        Raises InputError for a file whose rows cannot be read.
+        """
         import pyarrow as pa
 
-        for file in (file for files in self.opened.values() for file in files):
-            for batch in file.iter_batches(rows, columns=None if columns is None else list(columns)):
-                yield pa.Table.from_batches([batch])
+        chosen = None if columns is None else list(columns)
+        for path, file in zip(self.paths, (f for files in self.opened.values() for f in files), strict=True):
+            try:
+                for batch in file.iter_batches(rows, columns=chosen):
+                    yield pa.Table.from_batches([batch])
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(
+                    f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})"
+                ) from None
 
     def columns(self, tables: Mapping[str, pa.Table]) -> Columns:
         folder = self.where if self.where.is_dir() else self.where.parent

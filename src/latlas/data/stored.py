@@ -218,6 +218,6 @@ def npy_file(path: Path) -> ArrayFile | None:
         if dtype.hasobject or dtype.kind not in "buif" or len(shape) < 2 or (fortran and len(shape) > 1):
             return None
         found = ArrayFile(path, file.tell(), shape[0], tuple(shape[1:]), dtype)
-        if path.stat().st_size < found.offset + found.count * found.row_bytes:
+        if path.stat().st_size != found.offset + found.count * found.row_bytes:
             return None
         return found

@@ -29,12 +29,12 @@ def is_whole(record: Path, files: Sequence[Path]) -> bool:
         now = [_identity(file) for file in (*files, record)]
         if set(sums) != {file.name for file in files}:
             return False
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, RecursionError):
             if json.loads(seen.read_bytes()) == now:
                 return True
         if any(_sum(file) != sums[file.name] for file in files):
             return False
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
     if time.time_ns() - max(identity[2] for identity in now) > _SETTLED:
         with contextlib.suppress(OSError):

@@ -236,7 +236,7 @@ def _remedies(
 
     if len(good if options.columns else bad) > MOST_NAMED:
         return []
-    kinds = {c: frame[c].astype(str).nunique() for c in texts}
+    kinds = {c: frame[c].map(str).nunique() for c in texts}  # bytes that are no UTF-8 among them
     # A column of labels says the same of many rows.
     labels = [c for c in texts if 1 < kinds[c] <= max(2, len(frame) // 2)]
     if options.label or not labels:

@@ -24,7 +24,7 @@ from latlas.errors import InputError, unknown
 from latlas.limits import LIMITS
 from latlas.places import MOST_BYTES, expanded
 from latlas.settings import Config
-from latlas.text import briefly, counted
+from latlas.text import briefly, clauses, counted
 
 # Settings that [settings], [[runs]] and [grid] may not have, and what decides them.
 DECIDED_BY = {
@@ -35,6 +35,7 @@ DECIDED_BY = {
 }
 # Runs of a study have no pictures and no further numbers of their own: the study's page has those that it asks for.
 QUICK = {"pictures.draw": False, "evaluation.groups": (), "evaluation.diagnose": False}
+MOST_REASONS = 20  # of a file that is wrong in many places
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 _MOST = LIMITS["listed"].most
 
@@ -167,7 +168,8 @@ def parse(text: str, where: str, folder: Path | None) -> Study:
     try:
         file = StudyFile.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: {'; '.join(_explain(dict(e)) for e in error.errors())}") from None
+        reasons = [_explain(dict(e)) for e in error.errors()[:MOST_REASONS]]
+        raise InputError(f"{where}: {clauses(reasons)}") from None
     entries = tuple(_entries(file, where, folder))
     names = [entry.name for entry in entries]
     duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
