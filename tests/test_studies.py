@@ -353,6 +353,7 @@ def stamps(folder: str) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in files}
 
 
+@pytest.mark.slow
 def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) -> None:
     code, out, err = latlas("study", "small.toml", "--json")
     assert code == 0, err
