@@ -78,7 +78,8 @@ class Training:
     """A run without a folder, which can be stopped and gone on with."""
 
     def __init__(self, effort: Effort, dataset: Dataset, recipe: str = "vae", **settings: Any) -> None:
-        length = {"training.steps": 10**7, "training.snapshot_every": 10**7}
+        logging = {"training.log_every": min(50, effort.steps // 2)}  # 50 is the default
+        length = {"training.steps": 10**7, "training.snapshot_every": 10**7} | logging
         chosen = config.override(config.recipe(recipe), {**length, **settings}, "benchmark")
         self.effort, self.dataset = effort, dataset
         self.config, _ = resolve(chosen, dataset)

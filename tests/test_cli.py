@@ -369,7 +369,7 @@ BAD: list[tuple[str, str]] = [
     ("sample W/run-table --out T/x.png", "these items are not images"),
     ("decode W/run-images T/none.npz", "no such file"),
     ("decode W/run-images W/ramps.npz", "expected codes named mean or z"),
-    ("decode W/run-images W/table.csv", "cannot be read as .npy or .npz (not NumPy's format"),
+    ("decode W/run-images W/table.csv", "holds Python objects or is no NumPy file"),
     ("encode W/run-images --out T/x.png", "expected a name ending in .npz"),
     ("morph W/run-images --from 0 --to 99", "--to 99: rows of this split are 0 to 11"),
     ("morph W/run-images --from 0 --to 1 --steps 1", "at least 2 are needed"),

@@ -145,10 +145,12 @@ def test_pairs(cell: Cell, data: Dataset) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("network", PARTS["network"])
 def test_every_combination(network: str, data: Dataset) -> None:
-    for cell in ALL_CELLS:
-        # The two gradients of one bound differ before the encoder's output: any network tells as much as all do.
-        if cell[0] == network and (cell[-1] != "dreg" or network in ("mlp", "conv")):
-            check(cell, data)
+    whole = network in ("mlp", "conv")
+    # The two gradients of one bound differ before the encoder's output: any network tells as much as all do.
+    cells = [cell for cell in ALL_CELLS if cell[0] == network and (whole or cell[-1] != "dreg")]
+    # Of the published networks every third: 3 divides neither 7 likelihoods nor 7 objectives, so all pairs meet.
+    for cell in cells if whole else cells[::3]:
+        check(cell, data)
 
 
 @pytest.mark.parametrize("posterior", PARTS["posterior"])

@@ -511,6 +511,7 @@ def test_hostile_names_and_notes_stay_text(unrendered: None) -> None:
     assert "49" not in page.text
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_page_opens_in_a_browser(tmp_path: Path, chromium: str, whole: Comparison) -> None:
     from playwright.sync_api import sync_playwright

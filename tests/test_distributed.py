@@ -147,6 +147,7 @@ def test_the_same_batches_give_the_same_run(cases: Path, name: str) -> None:
                 )
 
 
+@pytest.mark.slow
 def test_a_process_group_that_is_there_is_joined(tmp_path: Path) -> None:
     names = ["elbo", "infovae"]
     assert ranks.codes(ranks.start(ranks.in_a_group, 2, names, tmp_path)) == [0, 0]

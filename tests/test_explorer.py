@@ -368,6 +368,7 @@ def test_the_file_needs_nothing_from_outside(exported: tuple[Path, Any], two: Ru
     np.testing.assert_allclose(codes, two.model().encode(dataset_of(two).test), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_runs_make_one_file(two: Run, four: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(onefile, "_networks", lambda run, context, notes: ({}, {}))
     validated = latlas.train(

@@ -382,6 +382,7 @@ def by_neighbours(rows: np.ndarray, of: np.ndarray, point: np.ndarray) -> np.nda
     return np.average(of[near], axis=0, weights=1 / distance[near])
 
 
+@pytest.mark.slow
 def test_two_runs_follow_each_other_by_picture(browser: Any, model: Linear, tmp_path: Path) -> None:
     other = Linear(6)
     tab = opened(browser, tmp_path / "two.html", page([model.run("a"), other.run("b")], same_items=True))
@@ -476,6 +477,7 @@ def test_a_table_of_many_columns(browser: Any, tmp_path: Path) -> None:
     tab.context.close()
 
 
+@pytest.mark.slow
 def test_a_frame_in_a_notebook_saves_files(browser: Any, model: Linear, tmp_path: Path) -> None:
     cell = Explorer(page([model.run("linear")]), "linear")._repr_html_()
     (tmp_path / "notebook.html").write_text(f"<!doctype html><meta charset=utf-8>{cell}", encoding="utf-8")

@@ -128,6 +128,7 @@ def test_asked_to_stop_it_keeps_its_state_and_says_how_to_go_on(
     assert "finished already" in err
 
 
+@pytest.mark.slow
 def test_interrupted_before_the_run_begins_nothing_is_left(source: Path, tmp_path: Path) -> None:
     process = start("train", source, "--out", tmp_path / "run", *SETTINGS)
     time.sleep(0.4)

@@ -81,6 +81,7 @@ def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tm
 FAST = {"pictures.draw": False, "network.hidden": [8], "training.snapshot_every": 10**6}
 
 
+@pytest.mark.slow
 def test_measuring_leaves_nothing_behind(
     items: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def shell(line: str, folder: Path, **environment: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_training_outlives_whoever_reads_what_it_says(work: Path) -> None:
     sets = " ".join(f"--set '{key}={str(value).lower()}'" for key, value in SMALL.items())
     train = f"$L train ramps.npy --latent 2 --steps 8 --threads 1 {sets}"
@@ -56,6 +57,7 @@ def test_training_outlives_whoever_reads_what_it_says(work: Path) -> None:
     assert latlas.open_run(work / "headed").finished
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_written_are_said_and_readers_may_leave(tmp_path: Path) -> None:
     code, _, err = shell("$L recipes > /dev/full", tmp_path)
     assert (code, err) == (1, "error: standard output: cannot be written: No space left on device\n")

@@ -599,9 +599,7 @@ def test_a_huge_model_is_refused_before_it_is_made(run: Run, key: str, value: An
     values = json.loads((run.path / "model.json").read_text())
     values["config"]["network"]["channels"] = None
     write_json(run.path / "model.json", replaced(values, tuple(key.split(".")), value))
-    with pytest.raises(
-        InputError, match=r"model\.json: (describes a larger model|damaged|network\.hidden = )"
-    ):
+    with pytest.raises(InputError, match=r"model\.json: (describes a larger model|damaged|[\w.]+ = )"):
         run.model()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 

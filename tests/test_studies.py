@@ -353,6 +353,7 @@ def stamps(folder: str) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in files}
 
 
+@pytest.mark.slow
 def test_a_study_of_ones_own_gives_mean_and_spread_over_seeds(latlas: Latlas) -> None:
     code, out, err = latlas("study", "small.toml", "--json")
     assert code == 0, err
@@ -579,7 +580,7 @@ def test_what_the_folder_holds_is_not_taken_for_something_else(latlas: Latlas) -
             ("0.003", "0.004"),
             "was trained with optimizer.lr = 0.003, and now it would be 0.004; choose another folder",
         ),
-        (('"small"', '"other"'), "--out studies/small: holds the study 'small', not 'other'"),
+        (('"small"', '"other"'), '--out studies/small: holds the study "small", not "other"'),
     ):
         Path("changed.toml").write_text(GOOD.replace(*change))
         code, _, err = latlas("study", "changed.toml", "--out", "studies/small", "--seeds", 1, "-q")

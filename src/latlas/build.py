@@ -449,6 +449,10 @@ def from_description(about: dict[str, Any], file: Path | str, brought: Brought =
     """
     try:
         return build(parse(about["config"], str(file)), item_from(about["item"]), brought=brought)
+    except InputError as error:
+        if "of memory are needed" not in error.message:
+            raise
+        raise InputError(f"{file}: {error}") from None
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from latlas.data.dataset import Kind, ScalingKind
 
@@ -22,7 +22,14 @@ MOST_THREADS = 4096
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Side = Annotated[int, Field(ge=1, le=MOST_VALUES)]
-Text = Annotated[str, Field(max_length=100_000)]
+
+
+def _without_surrogates(value: object) -> object:
+    """A name that is not UTF-8 is a text all the same: the bytes that are none are single surrogates in it."""
+    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+
+
+Text = Annotated[str, BeforeValidator(_without_surrogates), Field(max_length=100_000)]
 Scalar = bool | Annotated[int, Field(ge=-MOST_COUNT, le=MOST_COUNT)] | Number | Text | None
 Setting = Scalar | list[Scalar]
 

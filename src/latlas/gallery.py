@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from latlas import densities, figures
-from latlas.build import has_prior, unit_of
+from latlas.build import has_prior, item_of, unit_of
 from latlas.corruption import describe
 from latlas.data.dataset import SPLITS, UNLABELLED, Dataset, Kind, Split
 from latlas.data.memory import Units
@@ -409,7 +409,7 @@ def _morph(drawing: Drawing) -> Figure | None:
 
 
 def _snapshots(drawing: Drawing) -> Figure | None:
-    taken = [] if drawing.run is None or drawing.table else drawing.run.snapshots()
+    taken = [] if drawing.run is None or drawing.table else drawing.run.snapshots(item=item_of(drawing.data))
     if not taken:
         return None
     return figures.snapshots(

@@ -166,16 +166,18 @@ class Run:
         files = (self.path / "snapshots").glob(f"*{suffix}")
         return sorted((int(path.stem), path) for path in files if re.fullmatch("[0-9]{1,18}", path.stem))
 
-    def snapshots(self, key: str = "samples") -> list[tuple[int, np.ndarray]]:
+    def snapshots(self, key: str = "samples", item: Item | None = None) -> list[tuple[int, np.ndarray]]:
         """(step, array) of each snapshot that has this array, in order.
 
         Keys are `samples`, decoded from the same noise; `codes`, mean codes of the same test items; `manifold`, the
-        decoded plane.
+        decoded plane. Raises InputError for one that is not of an `item` of the run's model, by default as model.json
+        describes it, and for one that is damaged.
         """
         found: list[tuple[int, np.ndarray]] = []
         taken = 0
-        expected = _snapshot_shapes(self.item, self.config.model.latent)[key]
-        for step, path in self.snapshot_files():
+        files = self.snapshot_files()
+        expected = self._snapshot_shape(key, item) if files else Expected("", ())
+        for step, path in files:
             array = reading.arrays(self.path, f"snapshots/{path.name}", {key: expected}).get(key)
             if array is None:
                 continue
@@ -191,6 +193,14 @@ class Run:
                 )
             found.append((step, array))
         return found
+
+    def _snapshot_shape(self, key: str, item: Item | None) -> Expected:
+        """What an array of a snapshot has to be: pictures are bytes."""
+        if key == "codes":
+            return Expected("f", (None, self.config.model.latent))
+        item = item or self.item
+        several = (None,) if key == "samples" else (None, None)
+        return Expected("u" if item.kind == "image" else "f", (*several, *item.outside))
 
     @property
     def bytes(self) -> int:
@@ -275,17 +285,6 @@ def _allowance(folder: Path, about: str, weights: str) -> Allowance:
     """A block in which a model may be built that these weights fill."""
     larger = f"{folder / about}: describes a larger model than the weights in {weights} are of; {REBUILT}"
     return Allowance(declared(folder, weights), larger)
-
-
-def _snapshot_shapes(item: Item, latent: int | None) -> dict[str, Expected]:
-    """What each array of a snapshot of such items has to be: pictures are bytes."""
-    outside = item.outside
-    kinds = "u" if item.kind == "image" else "f"
-    return {
-        "codes": Expected("f", (None, latent)),
-        "samples": Expected(kinds, (None, *outside)),
-        "manifold": Expected(kinds, (None, None, *outside)),
-    }
 
 
 def values_of(row: Mapping[str, Any]) -> dict[str, float]:

@@ -153,6 +153,6 @@ def _machine() -> str:
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
-    else:
+    elif os.path.lexists(path):  # it was not renamed
         with contextlib.suppress(OSError):
             path.unlink()

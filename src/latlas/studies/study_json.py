@@ -72,7 +72,9 @@ def read(out: Path, study: str) -> dict[str, Any]:
     values = reading.json_object(out, NAME, PLANNED_ANEW)
     if values.get("study") != study:
         named = reading.shown(values.get("study"))
-        raise InputError(f"holds the study {named}, not {study!r}; choose another", field="out", value=out)
+        raise InputError(
+            f"holds the study {named}, not {reading.shown(study)}; choose another", field="out", value=out
+        )
     reading.validated(Written, values, str(path), PLANNED_ANEW)
     return values
 
