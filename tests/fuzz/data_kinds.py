@@ -122,7 +122,10 @@ def _parquet(path: Path) -> Any:
 
 
 def _text(path: Path) -> Any:
-    lines = path.read_bytes().decode("utf-8").splitlines()
+    try:
+        lines = path.read_bytes().decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        return UNKNOWN  # latlas reads it as another encoding, and says so
     separator = {".tsv": "\t"}.get(path.suffix, ";" if path.name == "s.csv" else ",")
     cells = [line.split(separator) for line in lines[1:] if line.strip()]
     if any(len(row) != 4 for row in cells) or '"' in "".join(lines):
