@@ -289,8 +289,14 @@ def killed_all(folder: Path, options: argparse.Namespace) -> list[dict[str, obje
             raise SystemExit(f"{name}: {(folder / 'true.log').read_text()}")
         truths[name] = contents(place), time.monotonic() - start
         rows.append({"name": name, "kills": 0, "trials": 0, "seconds": truths[name][1], "faults": []})
+    stopped: list[int] = []
+    signal.signal(
+        signal.SIGTERM, lambda number, frame: stopped.append(number)
+    )  # the table is of what was done
     turns = [row for row in rows for _ in range(commands[str(row["name"])].share)]
     while total < options.kills:
+        if stopped:
+            break
         row = rng.choice(turns)
         truth, length = truths[row["name"]]
         command = commands[str(row["name"])]
