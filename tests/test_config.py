@@ -25,6 +25,7 @@ from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import Config
+from latlas.studies import study
 
 
 def choices(section: type[BaseModel], field: str) -> set[str]:
@@ -264,3 +265,15 @@ def test_what_is_left_to_the_data_is_decided_and_said() -> None:
             override(Config(), {"likelihood.name": "bernoulli"}, "test"),
             table_dataset(np.random.default_rng(0).normal(size=(50, 6))),
         )
+
+
+def test_a_file_that_is_wrong_everywhere_is_refused_in_a_line_to_read(tmp_path: Path) -> None:
+    wrong = {f"{section}.{'x' * 300}": 1 for section in ("training", "data", "model")}
+    with pytest.raises(InputError, match="unknown key") as caught:
+        override(recipe("vae"), wrong | {f"training.wrong{i}": i for i in range(500)}, "here")
+    assert len(str(caught.value)) < 2000
+    text = "[study]\nname = 'a'\ndata = [" + "0, " * 3000 + "]\n[[runs]]\nname = 'b'\n"
+    (tmp_path / "study.toml").write_text(text)
+    with pytest.raises(InputError, match=r"study\.data\.0 = 0: expected a valid string; .*more$") as refused:
+        study.read(tmp_path / "study.toml")
+    assert len(str(refused.value)) < 2000

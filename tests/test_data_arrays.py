@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz.containers import npy, zipped
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -312,3 +313,35 @@ def test_what_three_axes_were_taken_for_is_said(tmp_path: Path) -> None:
         axes = "x".join(map(str, shape))
         expected = f"an array of {axes} read as 30 grey images of {shape[1]}x{shape[2]}"
         assert read(tmp_path / "x.npy").notes[0] == expected
+
+
+@pytest.mark.parametrize("memory", ["auto", "windows"])
+def test_an_array_of_more_than_its_header_promises_is_refused(tmp_path: Path, memory: str) -> None:
+    whole = npy(pixels(30, 8, 6))
+    lost = whole.replace(b"(30, 8, 6)", b"(20, 8, 6)")
+    for content in (whole + b"\0", lost, whole + whole):
+        (tmp_path / "x.npy").write_bytes(content)
+        with pytest.raises(InputError, match="holds more than one array, or is damaged"):
+            read(tmp_path / "x.npy", memory=memory)
+    (tmp_path / "x.npz").write_bytes(zipped([("x.npy", lost)]))
+    with pytest.raises(InputError, match=r"x\.npz: x: .*holds more than one array, or is damaged"):
+        read(tmp_path / "x.npz")
+
+
+def test_a_header_of_a_shape_that_no_machine_holds_is_refused_in_windows_too(tmp_path: Path) -> None:
+    whole = npy(pixels(30, 8, 6))
+    huge = f"(30, {2**40}, {2**40}), }}".encode()
+    content = whole.replace(b"(30, 8, 6), }" + b" " * (len(huge) - 13), huge)
+    assert len(content) == len(whole)
+    assert content != whole
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"x\.npy: .*which no machine holds"):
+        read(tmp_path / "x.npy", memory="windows")
+
+
+def test_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+    x = npy(pixels(30, 8, 6))
+    for members in ([("x.npy", x), ("x.npy", x)], [("x", b"text"), ("x.npy", x)]):
+        (tmp_path / "x.npz").write_bytes(zipped(members))
+        with pytest.raises(InputError, match="more than one entry called 'x'"):
+            read(tmp_path / "x.npz")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from io import BytesIO
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fuzz.damage import damaged
+from fuzz.originals import parquet
 from helpers import images
 from PIL import Image
 
@@ -215,3 +218,22 @@ def test_a_trained_run_takes_parquet_with_images_of_any_size(tmp_path: Path, cap
     said = capsys.readouterr().err
     assert "10 of 10 image files resized" in said
     assert "its test split, 10 items" in said
+
+
+def test_a_damaged_file_is_refused_by_name_or_read(tmp_path: Path) -> None:
+    content = parquet(compression="none", use_dictionary=False)
+    messages = set()
+    for number in range(150):
+        (tmp_path / "t.parquet").write_bytes(damaged(content, Random(number)))
+        try:
+            load(DataOptions(source=str(tmp_path / "t.parquet"), label="kind"))
+        except InputError as error:
+            messages.add(str(error).partition(" (")[0].removeprefix(f"{tmp_path}/"))
+    assert "t.parquet: cannot be read as Parquet" in messages
+
+
+def test_columns_of_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
+    columns = {"a": pa.array([1.0 * i for i in range(20)]), "b": pa.array([b"\xff\x00"] * 20)}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="'b'"):
+        load(DataOptions(source=str(tmp_path / "t.parquet")))

@@ -20,7 +20,7 @@ from fuzz.originals import Originals, table
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def started(*words: str, seconds: int = 60) -> subprocess.CompletedProcess[str]:
+def started(*words: str, seconds: int = 300) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
@@ -93,17 +93,21 @@ def test_other_values_are_seen_and_other_axes_are_not() -> None:
 
 
 @pytest.mark.slow
-def test_cases_of_every_kind_find_nothing() -> None:
-    done = started("tests.fuzz", "--cases", "300", "--seed", "1", seconds=900)
+def test_cases_of_every_kind_find_nothing(tmp_path: Path) -> None:
+    done = started(
+        "tests.fuzz", "--cases", "300", "--seed", "1", "--folder", str(tmp_path / "failed"), seconds=900
+    )
     assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.slow
-def test_hostile_folders_read_and_change_nothing_outside() -> None:
-    done = started("tests.fuzz", "--hostile", "--every", "10", seconds=1700)
+def test_hostile_folders_read_and_change_nothing_outside(tmp_path: Path) -> None:
+    done = started(
+        "tests.fuzz", "--hostile", "--every", "25", "--folder", str(tmp_path / "failed"), seconds=1700
+    )
     assert done.returncode == 0, done.stdout
 
 
-def test_a_few_hostile_folders() -> None:
-    done = started("tests.fuzz", "--hostile", "--few", seconds=120)
+def test_a_few_hostile_folders(tmp_path: Path) -> None:
+    done = started("tests.fuzz", "--hostile", "--few", "--folder", str(tmp_path / "failed"), seconds=300)
     assert done.returncode == 0, done.stdout

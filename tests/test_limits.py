@@ -25,6 +25,7 @@ from latlas.build import build, item_of, resolve
 from latlas.data import DataOptions, image_files, load, room
 from latlas.data.load import read_source
 from latlas.data.spool import spooled
+from latlas.data.sums import is_whole, seal
 from latlas.errors import InputError, LatlasError
 from latlas.limits import LIMITS
 from latlas.machine import use_threads
@@ -495,3 +496,12 @@ def test_memory_that_runs_out_is_one_line(
 def test_every_limit_has_its_reason_and_its_place_in_the_documentation() -> None:
     page = (Path(__file__).parents[1] / "docs" / "limits.md").read_text(encoding="utf-8")
     assert [limit for limit in LIMITS.values() if not limit.why or f"{limit.most:,}" not in page] == []
+
+
+def test_a_nested_record_of_sums_is_no_record(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"x")
+    seal(tmp_path / "sums.json", [tmp_path / "x"])
+    assert is_whole(tmp_path / "sums.json", [tmp_path / "x"])
+    for name in ("sums.seen", "sums.json"):
+        (tmp_path / name).write_text("[" * 100_000)
+        assert is_whole(tmp_path / "sums.json", [tmp_path / "x"]) == (name == "sums.seen")

@@ -11,6 +11,7 @@ from latlas.errors import InputError, unknown
 from latlas.text import (
     Cell,
     aligned,
+    clauses,
     count,
     counted,
     csv_cell,
@@ -179,3 +180,10 @@ def test_the_explorer_saves_the_same_cells() -> None:
     page = (Path(text.__file__).parent / "explorer" / "page" / "take.js").read_text(encoding="utf-8")
     assert f"/^{text._FORMULA.pattern}/.test(text)" in page
     assert f"/^{text._NUMBER.pattern}$/.test(text)" in page
+
+
+def test_of_many_reasons_the_first_are_said() -> None:
+    assert clauses(["a", "b"]) == "a; b"
+    assert clauses(["a" * 5, "b" * 5, "c" * 5], room=12) == "aaaaa; bbbbb; and 1 more"
+    assert clauses(["a" * 50, "b"], room=12) == "a" * 50 + "; and 1 more"
+    assert len(clauses(["x" * 90] * 50_000)) < 1300

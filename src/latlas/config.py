@@ -17,9 +17,7 @@ from latlas import reading, toml_text
 from latlas.errors import InputError, unknown
 from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
-from latlas.text import briefly, clauses
-
-LONGEST_KEY = 200  # characters of an unknown key that are shown
+from latlas.text import briefly, clauses, shortened
 
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
@@ -60,8 +58,7 @@ def _unknown_key(key: str) -> str:
     )
     hint = f"; did you mean {siblings.get(near[0], near[0])}?" if near else ""
     allowed = sorted(siblings.values()) if section and siblings else sorted(Config.model_fields)
-    shown = key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]}…"
-    return f"unknown key {shown}{hint} (known: {', '.join(allowed)})"
+    return f"unknown key {shortened(key)}{hint} (known: {', '.join(allowed)})"
 
 
 def known_keys() -> dict[str, str]:

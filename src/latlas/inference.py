@@ -31,7 +31,7 @@ from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
-from latlas.text import counted
+from latlas.text import counted, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -230,7 +230,8 @@ def read_codes(path: Path) -> np.ndarray:
             (k for k in ("x", "mean", "z") if k in arrays and (k != "x" or path.suffix == ".npy")), None
         )
         if key is None:
-            raise InputError(f"{path}: has {', '.join(arrays) or 'nothing'}; expected codes named mean or z")
+            names = shortened(", ".join(arrays)) or "nothing"
+            raise InputError(f"{path}: has {names}; expected codes named mean or z")
         return [key]
 
     loaded = next(iter(read_arrays(path, codes_of).values()))

@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -52,7 +53,7 @@ PICTURES = ("PNG", "WEBP", "GIF")  # the formats of a run's pictures: no other r
 REMOVE = "remove it"
 
 _ARRAY_ERRORS = (OSError, ValueError, EOFError, KeyError, TypeError, SyntaxError, OverflowError, MemoryError,
-                 RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)  # fmt: skip
+                 RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)  # fmt: skip
 PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, OverflowError, RuntimeError, MemoryError,
                   KeyError, IndexError, zlib.error, struct.error)  # fmt: skip
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -402,6 +403,7 @@ def picture(data: bytes, where: str) -> Image:
 
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata and of films that Pillow takes for pictures
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=PICTURES)
             if math.prod(image.size) > MOST_PIXELS or getattr(image, "n_frames", 1) > 10_000:

@@ -148,14 +148,21 @@ def briefly(value: object, most: int = 200) -> str:
     return written if len(written) <= most else f"{written[: most // 2]}… ({len(written):,} characters)"
 
 
-def clauses(reasons: Sequence[str], room: int = 1200) -> str:
-    """Reasons in one line of about so many characters, at least one of them, and how many more there are."""
+def shortened(text: str, most: int = 200) -> str:
+    """The text, or of a long one the start."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def clauses(reasons: Sequence[str], count: int | None = None, room: int = 1200) -> str:
+    """Reasons in one line of about so many characters, at least one of them, and how many more there are; `reasons`
+    may be the first ones of `count`.
+    """
     shown: list[str] = []
     for reason in reasons:
         if shown and sum(map(len, shown)) + len(reason) > room:
             break
         shown.append(reason)
-    rest = len(reasons) - len(shown)
+    rest = (count or len(reasons)) - len(shown)
     return "; ".join(shown) + (f"; and {rest:,} more" if rest else "")
 
 

@@ -211,7 +211,8 @@ def safetensors_damaged(data: bytes, rng: Random) -> bytes:
         body[start:end] = np.full((end - start) // 4, value, "<f4").tobytes().ljust(end - start, b"\0")
     else:
         header = _resized(header, name, body, rng)
-    text = as_json(header) if isinstance(header, dict | Raw) else b"{}"
+    # Without spaces, as those who write such files do: so the checksum stands where it is looked for.
+    text = as_json(header, spaced=False) if isinstance(header, dict | Raw) else b"{}"
     length = rng.choice((2**64 - 1, 2**40, 0, len(text) + 8)) if rng.random() < 0.05 else len(text)
     return length.to_bytes(8, "little") + text + bytes(body)
 

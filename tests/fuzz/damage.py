@@ -138,7 +138,7 @@ def tree_changed(tree: Any, rng: Random) -> Any:
     return tree
 
 
-def as_json(tree: Any) -> bytes:
+def as_json(tree: Any, spaced: bool = True) -> bytes:
     """JSON text of a tree in which `Raw` values stand as they are."""
     raw: list[str] = []
 
@@ -150,7 +150,7 @@ def as_json(tree: Any) -> bytes:
             return {key: marked(child) for key, child in value.items()}
         return [marked(child) for child in value] if isinstance(value, list) else value
 
-    text = json.dumps(marked(tree))
+    text = json.dumps(marked(tree), separators=None if spaced else (",", ":"))
     for number, value in enumerate(raw):
         text = text.replace(f'"@raw{number}@"', value)
     return text.encode("utf-8", "surrogatepass")

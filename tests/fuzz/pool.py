@@ -160,7 +160,8 @@ class Pool:
 
     def _replaced(self, worker: Worker) -> Worker:
         worker.pipe.close()
-        worker.process.join(5)
+        worker.process.kill()  # others may hold the other end of its pipe
+        worker.process.join()
         shutil.rmtree(worker.place, ignore_errors=True)
         fresh = self._start()
         self.workers[self.workers.index(worker)] = fresh

@@ -353,7 +353,7 @@ def _lease_case(rng: Random, originals: Originals) -> Case:
 
 _EVERY = ("load", "encode", "report", "runs", "diagnose", "evaluate", "explore", "prune", "hub", "frames",
     "resume", "further", "from",
-          "html", "compare", "log", "animate", "redraw", "sample", "score", "written")  # fmt: skip
+          "compare", "log", "animate", "redraw", "sample", "score", "written")  # fmt: skip
 
 KINDS = {
     "config": Kind(5, _file(["config.toml"], toml_damaged, _EVERY)),
@@ -361,7 +361,7 @@ KINDS = {
     "sample", "resume", "further"))),
     "run": Kind(5, _file(["run.json"], json_damaged, _EVERY)),
     "metrics": Kind(8, _file(["metrics.json"], json_damaged, ("written", "report", "runs", "diagnose", "prune",
-    "hub", "frames", "compare", "log", "html", "further", "explore"))),
+    "hub", "frames", "compare", "log", "further", "explore"))),
     "log": Kind(4, _file(["log.jsonl"], lines_damaged, ("written", "frames", "further", "resume", "log",
     "diagnose", "redraw", "load"))),
     "checkpoint": Kind(2.5, _file(["checkpoints/last.safetensors", "checkpoints/last.safetensors",

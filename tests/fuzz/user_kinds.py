@@ -140,7 +140,7 @@ def _arguments_case(rng: Random, originals: Originals) -> Case:
         for p in known.params
         if p.param_type_name == "option"
         and p.name != "help"
-        and p.name not in ("browser", "onnx", "torch")  # those take seconds
+        and p.name not in ("browser", "onnx", "torch", "plausible")  # those take seconds
     ]
     for parameter in rng.sample(options, min(len(options), rng.choice((0, 1, 1, 2, 3)))):
         words.append(parameter.opts[0])

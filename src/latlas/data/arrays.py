@@ -21,7 +21,7 @@ from latlas.data.splits import Raw, as_split, code_labels
 from latlas.data.spool import key_of, spooled
 from latlas.data.stored import RUN, A, ArrayFile, Items, Stored, each, npy_file
 from latlas.errors import InputError
-from latlas.text import counted
+from latlas.text import counted, shortened
 
 MOST_GREY_ASPECT = 4  # the longer side over the shorter, where values do not tell whether they are pixels
 MOST_VALUES = 256  # of one factor; more is a row's number or a measured value
@@ -175,9 +175,8 @@ def roles_of(arrays: Mapping[str, Any], where: str) -> Roles:
         raise InputError(f"{where}: {error}") from None
     items, labels, factors, targets = (found[role] for role in _ROLES)
     if not items:
-        raise InputError(
-            f"{where}: holds {', '.join(sorted(arrays))}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']"
-        )
+        names = shortened(", ".join(sorted(arrays)))
+        raise InputError(f"{where}: holds {names}; expected 'x'[, 'y'] or 'train'[, 'valid', 'test']")
     for part, key in (*labels.items(), *factors.items(), *targets.items()):
         if part not in items:
             raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 from latlas.data.room import refuse_array, within_memory
 from latlas.errors import InputError
 from latlas.limits import LIMITS
-from latlas.text import listed, size
+from latlas.text import listed, shortened, size
 
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -156,4 +156,4 @@ def _why(error: Exception) -> str:
     if "pickle" in str(error) or "magic string" in str(error):
         return f"holds Python objects or is no NumPy file; {_PLAIN}"
     text = getattr(error, "strerror", None) or " ".join(str(error).split())
-    return f"cannot be read ({text or type(error).__name__})"
+    return f"cannot be read ({shortened(text) or type(error).__name__})"

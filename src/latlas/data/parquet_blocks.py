@@ -25,6 +25,7 @@ from latlas.data.spool import key_of, spooled
 from latlas.data.stored import Stored
 from latlas.errors import InputError
 from latlas.progress import OnProgress
+from latlas.text import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,9 +76,8 @@ class Shards:
                 for batch in file.iter_batches(rows, columns=chosen):
                     yield pa.Table.from_batches([batch])
             except (OSError, pa.ArrowException) as error:
-                raise InputError(
-                    f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})"
-                ) from None
+                why = shortened(" ".join(str(error).split()))
+                raise InputError(f"{path}: cannot be read as Parquet ({why})") from None
 
     def columns(self, tables: Mapping[str, pa.Table]) -> Columns:
         folder = self.where if self.where.is_dir() else self.where.parent

@@ -169,7 +169,7 @@ def parse(text: str, where: str, folder: Path | None) -> Study:
         file = StudyFile.model_validate(values)
     except ValidationError as error:
         reasons = [_explain(dict(e)) for e in error.errors()[:MOST_REASONS]]
-        raise InputError(f"{where}: {clauses(reasons)}") from None
+        raise InputError(f"{where}: {clauses(reasons, error.error_count())}") from None
     entries = tuple(_entries(file, where, folder))
     names = [entry.name for entry in entries]
     duplicates = sorted(name for name, count in Counter(names).items() if count > 1)
