@@ -369,7 +369,11 @@ def test_a_long_value_is_one_short_line(value: str) -> None:
             {"model.latent": 10**6},
             r"model.latent = 1000000: a model of [\d,]+ parameters: [\d.]+ GB of memory",
         ),
-        ({"model.latent": 2**53}, "more parameters than can be counted"),
+        (
+            {"model.latent": 2**53, "network.name": "linear"},
+            "model.latent = 9007199254740992: codes of 60 items",
+        ),
+        ({"model.latent": 2 * 10**6}, "model.latent = 2000000: codes of 60 items in 2,000,000 dimensions"),
         ({"network.hidden": [10**9, 10**9]}, "a model of|more parameters than can be counted"),
         ({"network.name": "conv", "network.channels": [10**6, 10**6]}, "a model of"),
         ({"posterior.name": "full-gaussian", "model.latent": 30_000}, "a model of"),

@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter, is_lazy
 from latlas.brought import NOTHING, Brought, check_brought, named
 from latlas.config import override, parse
 from latlas.data import Dataset, Like, Scaling, room
-from latlas.data.dataset import Kind
+from latlas.data.dataset import SPLITS, Kind
 from latlas.data.order import steps_per_epoch
 from latlas.data.room import refuse_beyond_room, within_memory
 from latlas.errors import InputError
@@ -375,11 +375,13 @@ def description(config: Config, model: Model, binary: bool) -> dict[str, Any]:
 
 
 def _refuse_beyond_memory(config: Config, item: Like, own: Brought, training: bool) -> None:
-    """Raises InputError for a model that does not fit into memory, counted without making it: to train it takes its
-    weights, their gradients and the optimiser's two means.
+    """Raises InputError for a model that does not fit into memory, counted without making it.
+
+    To train it takes its weights, their gradients and the optimiser's two means, and a checkpoint holds all but the
+    gradients twice while it is written.
     """
     latent = config.model.latent or 1
-    value_bytes = (8 if config.training.precision == "float64" else 4) * (4 if training else 1)
+    value_bytes = (8 if config.training.precision == "float64" else 4) * (10 if training else 1)
     needed = value_bytes * _parameters(config, item, own, latent)
     if needed <= room.SMALL or needed <= (free := room.free_memory()):
         return
@@ -424,8 +426,14 @@ def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> Non
 
 
 def _refuse_beyond_room(config: Config, dataset: Dataset) -> None:
-    """Raises InputError for batches, and for a manifold that is to be drawn, that do not fit into memory."""
+    """Raises InputError for batches, codes, and a manifold that is to be drawn, that do not fit into memory."""
     _refuse_large_batches(config, dataset)
+    if not dataset.on_disk:  # of what stays there, a part is measured
+        count, latent = sum(len(dataset.split(name)) for name in SPLITS), config.model.latent or 1
+        refuse_beyond_room(
+            8.0 * count * latent, "", f"codes of {count:,} items in {latent:,} dimensions",
+            "fewer dimensions are needed", field="model.latent", value=latent,
+        )  # fmt: skip
     if config.pictures.draw and dataset.kind == "image" and (config.model.latent or 3) <= 2:
         check_grid(config.pictures.grid, dataset.shape, "pictures.grid")
 
