@@ -24,7 +24,7 @@ from latlas.errors import InputError, unknown
 from latlas.limits import LIMITS
 from latlas.places import MOST_BYTES, expanded
 from latlas.settings import Config
-from latlas.text import briefly, clauses, counted
+from latlas.text import briefly, clauses, counted, shortened
 
 # Settings that [settings], [[runs]] and [grid] may not have, and what decides them.
 DECIDED_BY = {
@@ -182,7 +182,7 @@ def parse(text: str, where: str, folder: Path | None) -> Study:
 
 def _explain(error: Mapping[str, Any]) -> str:
     place = [str(part) for part in error["loc"]]
-    key = ".".join(place)
+    key = shortened(".".join(place))
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "extra_forbidden":
@@ -237,7 +237,9 @@ def _settings(values: Mapping[str, Any], place: str) -> dict[str, Any]:
             near = get_close_matches(key, candidates, n=1, cutoff=0.5)
             near = near or [k for k in candidates if k.rpartition(".")[2] == key.rpartition(".")[2]][:1]
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"{place}: unknown key {key}{hint} (latlas recipes show vae lists them)")
+            raise InputError(
+                f"{place}: unknown key {shortened(key)}{hint} (latlas recipes show vae lists them)"
+            )
     return flat
 
 
