@@ -256,6 +256,8 @@ def _mixture(codes: np.ndarray, options: Options) -> Mixture:
 def _best_components(white: np.ndarray, seed: int) -> int:
     subset = white[np.random.default_rng(seed).permutation(len(white))[: MOST_CODES // 4]]
     train, held_out = _held_out_split(subset, seed)
+    if len(train) < 2:
+        return 1
     # Each Gaussian has a mean and a covariance to learn: with fewer codes than parameters it only memorises them.
     tried = [k for k in COMPONENTS if k == 1 or k * 2 * (white.shape[1] + 1) <= len(train)]
     scores = {k: _expectation_maximised(train, k, seed).score(held_out) for k in tried}

@@ -42,7 +42,9 @@ def maps_of(subject: Subject) -> list[Map]:
     if latent == 2:
         title, codes = {"title": "The two latent dimensions"}, subject.codes
         return [Map("identity", _same, _same, codes, np.arange(0), title)]
-    found = [_pca(subject), _axes(subject)]
+    found = [_axes(subject)]
+    if len(subject.codes) > 1:  # one item spreads along no component
+        found.insert(0, _pca(subject))
     if int(ANCHORS * len(subject.codes)) >= LEAST_ANCHORS:
         found.insert(0, _tsne(subject))
     return [_measured(subject, each) for each in found]

@@ -299,12 +299,18 @@ def _axis(count: int, span: tuple[float, float] | None, codes: np.ndarray | None
 def project(codes: np.ndarray, fitted_to: np.ndarray | None = None) -> tuple[np.ndarray, str]:
     """Codes (N, D) projected on two principal components, (N, 2), and a sentence on the projection.
 
-    The components are those of the codes `fitted_to` (M, D) if given, else of the codes themselves.
+    The components are those of the codes `fitted_to` (M, D) if given, else of the codes themselves. One code has none:
+    it is shown by its first two dimensions.
     """
     from sklearn.decomposition import PCA
 
+    spread = codes if fitted_to is None else fitted_to
+    if len(spread) < 2:
+        return codes[
+            :, :2
+        ], f"The first two of {counted(codes.shape[1], 'dimension')}: one item has no spread."
     with np.errstate(invalid="ignore", divide="ignore"):
-        pca = PCA(2, svd_solver="full").fit(codes if fitted_to is None else fitted_to)
+        pca = PCA(2, svd_solver="full").fit(spread)
     share = np.nan_to_num(pca.explained_variance_ratio_.sum())
     return pca.transform(
         codes
