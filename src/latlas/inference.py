@@ -234,7 +234,11 @@ def read_codes(path: Path) -> np.ndarray:
             raise InputError(f"{path}: has {names}; expected codes named mean or z")
         return [key]
 
-    loaded = next(iter(read_arrays(path, codes_of).values()))
+    loaded = next(iter(read_arrays(path, codes_of).values()), None)
+    if loaded is None:
+        raise InputError(
+            f"{path}: damaged: its codes cannot be unpacked; write them again with latlas encode"
+        )
     if loaded.ndim != 2 or not np.issubdtype(loaded.dtype, np.number) or np.iscomplexobj(loaded):
         raise InputError(
             f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"

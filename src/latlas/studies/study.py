@@ -211,7 +211,7 @@ def _base(run: Mapping[str, Any], place: str, folder: Path | None) -> tuple[str,
     """The name of a run, and the recipe or the file of settings that its own settings change."""
     for key in ("name", "recipe", "config"):
         if not isinstance(run.get(key, ""), str):
-            raise InputError(f"{place}: {key} = {run[key]!r}: expected a string")
+            raise InputError(f"{place}: {key} = {briefly(run[key])}: expected a string")
     recipe, file = run.get("recipe", ""), run.get("config", "")
     if file and folder is None:
         raise InputError(f"{place}: config = {file!r}: only a study in a file of its own names files")
