@@ -306,6 +306,16 @@ def test_an_uncompressed_tiff_of_subsampled_colours_is_refused(tmp_path: Path) -
         decode(path, None, "crop", False)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_that_lists_a_part_of_its_strips_is_refused(tmp_path: Path, order: str) -> None:
+    path = tiff(tmp_path / "a.tif", GREY, 1, order=order)
+    said = struct.pack(f"{order}HHIH", 278, 3, 1, len(GREY))  # all rows in one strip
+    assert path.read_bytes().count(said) == 1
+    path.write_bytes(path.read_bytes().replace(said, struct.pack(f"{order}HHIH", 278, 3, 1, 1)))
+    with pytest.raises(InputError, match=rf"lists 1 of its {len(GREY)} strips; it is damaged"):
+        decode(path, None, "crop", False)
+
+
 def png(x: np.ndarray, colour: int, bits: int, before: bytes = b"", after: bytes = b"") -> bytes:
     """A PNG of unfiltered rows, with chunks before and after the pixels."""
     height, width = x.shape[:2]

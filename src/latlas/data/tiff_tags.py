@@ -12,6 +12,7 @@ from latlas.data.image_source import ImageSource, opened
 _SUBFILE, _OLD_SUBFILE = 254, 255
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 256, 257, 258, 259, 262
 _FILL_ORDER, _DESCRIPTION, _SAMPLES, _PLANES, _COLORMAP = 266, 270, 277, 284, 320
+_STRIPS, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT, _TILES = 273, 278, 322, 323, 324
 _EXTRA, _FORMAT, _SUBSAMPLING = 338, 339, 530
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _UNSIGNED, _SIGNED = 1, 2
@@ -63,7 +64,7 @@ def alpha_is_a_band(image: TiffImageFile) -> bool:
 def check(image: TiffImageFile) -> None:
     """Raises ValueError for pixels that have no known range or that Pillow would read wrongly; mends a palette."""
     tags = image.tag_v2
-    wrong = _range_fault(image) or _layout_fault(image)
+    wrong = _range_fault(image) or _layout_fault(image) or _missing_fault(image)
     if wrong:
         raise ValueError(wrong)
     images = _images_of_imagej(tags.get(_DESCRIPTION))
@@ -100,6 +101,21 @@ def _layout_fault(image: TiffImageFile) -> str:
     if reversed_bits and depth > 8:
         return f"a TIFF of {depth} bits in reversed order, which Pillow reads wrongly; save it in the usual order"
     return ""
+
+
+def _missing_fault(image: TiffImageFile) -> str:
+    """Strips or tiles that cover a part of the picture only: Pillow leaves the rest as it was in memory."""
+    tags = image.tag_v2
+    width, height = stored_size(image)
+    if _TILES in tags:
+        kind, listed = "tiles", len(tags[_TILES])
+        across, down = (tags.get(tag) or 1 for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+    else:
+        kind, listed = "strips", len(tags.get(_STRIPS, ()))
+        across, down = width, tags.get(_ROWS_PER_STRIP) or height
+    planes = tags.get(_SAMPLES, 1) if tags.get(_PLANES, 1) == 2 else 1
+    due = -(-width // across) * -(-height // down) * planes
+    return f"a TIFF that lists {listed:,} of its {due:,} {kind}; it is damaged" if listed < due else ""
 
 
 def _images_of_imagej(description: object) -> int:
