@@ -62,7 +62,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     logistic = {"likelihood.name": "discretised-logistic", "likelihood.sigma": 0.01}
     for name, source, kind, settings in (
         ("images", "ramps.npz", "vae", conv | logistic),
-        ("table", "table.csv", "ae", {"network.hidden": [8]}),
+        ("table", "table.csv", "ae", {"network.name": "pca-mlp", "network.hidden": [8]}),
     ):
         settings["pictures.draw"] = False
         latlas.train(folder / source, kind, out=folder / name, settings=settings, **SMALL)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from helpers import batches, image_dataset, made, table_dataset
 from torch import nn
 
 from latlas.build import resolve
 from latlas.config import override, recipe
-from latlas.data import DataOptions, load
+from latlas.data import DataOptions, Dataset, load
 from latlas.errors import InputError
-from latlas.networks import ACTIVATIONS, NETWORKS, halvings
+from latlas.models import Model
+from latlas.networks import ACTIVATIONS, NETWORKS, Beside, halvings
 from latlas.settings import NetworkConfig
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 28, 20), (2, 17, 31), (4, 9, 8), (3, 7, 45), (1, 1, 16)]
@@ -20,7 +23,7 @@ SMALLEST = {"flowers": 8, "fashion": 7}
 
 def fits(name: str, shape: tuple[int, ...]) -> bool:
     if len(shape) == 1:
-        return name in ("linear", "mlp")
+        return name in ("linear", "mlp", "pca-mlp")
     return shape[1:] == (28, 28) if name == "kmnist" else min(shape[1:]) >= SMALLEST.get(name, 1)
 
 
@@ -71,6 +74,56 @@ def test_halvings_are_what_stride_two_convolutions_give() -> None:
     for size in halvings((45, 28), 6)[1:]:
         x = layer(x)
         assert tuple(x.shape[2:]) == size
+
+
+def plain(model: Model) -> Model:
+    """The model with nothing beside its linear maps."""
+    for network in (model.encoder, model.decoder):
+        for layer in [m.body[-1] for m in network.modules() if isinstance(m, Beside)]:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return model
+
+
+@pytest.mark.parametrize("latent", [1, 3, 40])
+def test_the_pca_mlp_starts_at_pca(latent: int) -> None:
+    """Components have mean 0 and variance 1, and what the linear maps give back is PCA's reconstruction."""
+    rows = np.random.default_rng(0).normal(size=(90, 7)) @ np.diag([9, 5, 3, 2, 1, 0.5, 0.1])
+    dataset = table_dataset(rows + 4)
+    _, model = made(dataset, network__name="pca-mlp", model__latent=latent, training__precision="float64")
+    x = batches(dataset, "train", plain(model))(np.arange(90))
+    components = model.encoder[:2](x)
+    assert torch.allclose(components.mean(0), torch.zeros(7, dtype=torch.float64), atol=1e-5)
+    covariance = components.T @ components / 90
+    assert torch.allclose(covariance, torch.eye(7, dtype=torch.float64), atol=1e-5)
+    axes = np.linalg.svd(rows - rows.mean(0))[2][:latent]
+    expected = rows.mean(0) + (rows - rows.mean(0)) @ axes.T @ axes + 4
+    back = model.decoder(model.encoder(x)[:, :latent])
+    assert np.allclose(back.detach().numpy(), expected, atol=1e-4)
+    left = np.sqrt(np.square(rows + 4 - expected).mean())
+    assert model.likelihood.sigma.item() == pytest.approx(max(left, 0.1 * (rows + 4).std()), rel=1e-3)
+
+
+def test_the_pca_mlp_starts_at_pca_where_means_are_bounded() -> None:
+    dataset = image_dataset(channels=3)
+    _, model = made(dataset, network__name="pca-mlp", model__latent=6)
+    x = batches(dataset, "train", plain(model))(np.arange(100))
+    back = model.likelihood.mean(model.decoder(model.encoder(x)[:, :6]))
+    assert (back - x).square().mean() < 0.05 * (x - x.mean(0)).square().mean()
+
+
+@pytest.mark.parametrize("dataset", [image_dataset(n=10, channels=3), table_dataset(np.ones((20, 3)))])
+def test_the_pca_mlp_takes_data_of_fewer_components_than_it_has(dataset: Dataset) -> None:
+    _, model = made(dataset, network__name="pca-mlp", model__latent=3, likelihood__name="gaussian")
+    x = batches(dataset, "train", model)(np.arange(5))
+    assert all(p.isfinite().all() for p in model.parameters())
+    assert model.decoder(model.encoder(x)[:, :3]).isfinite().all()
+
+
+def test_the_pca_mlp_has_twice_as_many_components_as_dimensions() -> None:
+    for latent, many in ((3, 64), (50, 100)):
+        encoder, decoder = NETWORKS["pca-mlp"].make((3, 8, 8), 2 * latent, latent, NetworkConfig(hidden=()))
+        assert encoder.input.out_features == decoder.output.in_features == many
 
 
 def channels(network: nn.Module, kind: type) -> list[tuple[int, int]]:

@@ -36,10 +36,14 @@ GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the 
 TABLE_STEPS = 5000
 MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
+COLOUR_IMAGE = 3 * 64 * 64  # the largest for which pca-mlp was measured beside convolutions
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 _SMALLER = "choose fewer dimensions, or fewer and narrower layers (network.hidden, network.channels)"
 _SEEDING = threading.Lock()  # two threads that build at once would draw from each other's seed
+SMALLEST_VARIANCE = 1e-6  # of a component, as a share of the largest; smaller ones are rounding
+LEAST_REST = 0.1  # share of the spread, at which a learned sigma starts where components leave less
+SLOPE_STEP = 0.2  # share of the spread, over which the slope of raw values is taken
 STATISTICS_VALUES = 2**25  # most values read for the data's mean and spread: 128 MB as floats
 
 
@@ -124,7 +128,9 @@ def _network_for(shape: tuple[int, ...]) -> tuple[str, str]:
     """The network for items (*shape) unless one is set, and why."""
     grey = len(shape) == 3 and shape[0] == 1
     small = len(shape) == 1 or (grey and math.prod(shape) <= SMALL_IMAGE)
-    return "mlp" if small else "conv", f"items of shape {'x'.join(map(str, shape))}"
+    coloured = len(shape) == 3 and shape[0] == 3 and math.prod(shape) <= COLOUR_IMAGE
+    name = "mlp" if small else "pca-mlp" if coloured else "conv"
+    return name, f"items of shape {'x'.join(map(str, shape))}"
 
 
 def _widths_for(config: Config, kind: Kind) -> tuple[tuple[int, ...], str] | None:
@@ -275,13 +281,15 @@ def build(config: Config, item: Like, about: Statistics | None = None, brought: 
         _filled(networks, (item.shape, (latent,)))
         examples = about.examples if about else None
         prior = own.prior or PRIORS[config.prior.name].from_config(latent, config.prior, item, examples)
-    spread = about.spread if about else 1.0
+    components = _components_for(networks, config, about)
+    spread = _spread(about, components, latent)
     likelihood = own.likelihood or LIKELIHOODS[config.likelihood.name].from_config(
         config.likelihood, item.kind, item.shape, spread
     )
     model = Model(item, networks, posterior, prior, likelihood)
     if about is not None and config.network.output_bias == "data":
         _start_at_mean(model, about.mean)
+        _start_at_components(model, components, about)
     if config.training.batch_size == 1 and any(isinstance(m, NORMALISING) for m in model.modules()):
         raise InputError(
             "batch normalisation needs the variance of a batch, and one item has none: take 2 items or more, or"
@@ -352,6 +360,71 @@ def _start_at_mean(model: Model, mean: np.ndarray) -> None:
             return
         # A bias for each channel: its pixels start from one mean and one sigma, so any of them stands for all.
         bias.copy_((raw if per_value else raw.flatten(1)[:, 0]).reshape(bias.shape))
+
+
+@dataclass(frozen=True)
+class Components:
+    """Principal components of examples, flat: unit `axes` (k, D), standard deviations `deviations` (k,) along them,
+    and the `total` variance over all D values.
+    """
+
+    axes: np.ndarray
+    deviations: np.ndarray
+    total: float
+
+    def rest(self, latent: int) -> float:
+        """The standard deviation of a value that the first components leave."""
+        left = self.total - float(np.square(self.deviations[:latent]).sum())
+        return math.sqrt(max(left, 0.0) / self.axes.shape[1])
+
+
+def _components(about: Statistics) -> Components:
+    """All components that the examples have, by the eigenvectors of their products (N, N)."""
+    x = about.examples.reshape(len(about.examples), -1).astype(np.float64)
+    x = (x - x.mean(0)) / math.sqrt(len(x))
+    values, vectors = np.linalg.eigh(x @ x.T)
+    kept = values > SMALLEST_VARIANCE * values[-1]
+    deviations = np.sqrt(values[kept][::-1])
+    axes = (vectors[:, kept][:, ::-1].T @ x) / deviations[:, None]
+    return Components(axes, deviations, float(np.square(x).sum()))
+
+
+def _components_for(networks: Networks, config: Config, about: Statistics | None) -> Components | None:
+    """The components at which networks start; None for networks that have no place for them."""
+    first, last = (getattr(net, name, None) for net, name in zip(networks, ("input", "output"), strict=True))
+    linear = isinstance(first, torch.nn.Linear) and isinstance(last, torch.nn.Linear)
+    if about is None or not linear or config.network.name == OWN or config.network.output_bias != "data":
+        return None
+    return _components(about)
+
+
+def _spread(about: Statistics | None, components: Components | None, latent: int) -> float:
+    """The standard deviation at which a learned sigma starts: of all values, or of what components leave of them."""
+    if about is None:
+        return 1.0
+    return about.spread if components is None else max(components.rest(latent), LEAST_REST * about.spread)
+
+
+def _start_at_components(model: Model, components: Components | None, about: Statistics) -> None:
+    """The encoder's first layer gives components of unit variance, and the decoder's last one their sum in raw values,
+    to first order about the mean.
+    """
+    if components is None or not len(components.deviations):  # which is so where all examples are equal
+        return
+    first, last = model.encoder.input, model.decoder.output
+    assert isinstance(first, torch.nn.Linear)
+    assert isinstance(last, torch.nn.Linear)
+    many = min(first.out_features, len(components.deviations))
+    axes, deviations = components.axes[:many], components.deviations[:many, None]
+    step = SLOPE_STEP * about.spread
+    with torch.no_grad():
+        around = [model.likelihood.raw(torch.from_numpy(about.mean + side)) for side in (-step, step)]
+        if around[0] is None or around[1] is None or around[0].shape != about.mean.shape:
+            return
+        slope = ((around[1] - around[0]) / (2 * step)).flatten().numpy()
+        first.weight[:many] = torch.from_numpy(axes / deviations).to(first.weight)
+        first.bias[:many] = torch.from_numpy(-(axes / deviations) @ about.mean.flatten()).to(first.bias)
+        last.weight[:, :many] = torch.from_numpy((axes * deviations * slope).T).to(last.weight)
 
 
 def item_of(dataset: Dataset) -> Like:

@@ -3,7 +3,8 @@
 A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the latent size. It
 gives (encoder, decoder): the encoder maps (B, *shape) -> (B, outputs), the decoder (B, latent) -> (B, *shape), raw,
 without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts the result per channel or
-per value. NETWORKS holds each function with the settings that it reads.
+per value. An encoder whose first layer is its `input` has principal components there, and in its decoder's `output`: a
+model starts at those of its data. NETWORKS holds each function with the settings that it reads.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from latlas.errors import InputError
 from latlas.settings import NetworkConfig
@@ -35,6 +37,7 @@ def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
 
 
 DEEP_UP_TO = 3
+COMPONENTS = 64  # of pca-mlp; twice the latent size where that is more
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
@@ -72,6 +75,44 @@ def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Netw
     encoder = nn.Sequential(nn.Flatten(), *down, nn.Linear(hidden[-1] if hidden else size, outputs))
     output = nn.Linear(hidden[0] if hidden else latent, size)
     return encoder, decoder_of(up, output, nn.Unflatten(1, shape))
+
+
+class Beside(nn.Module):
+    """A linear map plus what layers beside it give: it starts as the identity, as far as there are values for it."""
+
+    def __init__(self, inputs: int, outputs: int, latent: int, body: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.body = nn.Sequential(*body)
+        with torch.no_grad():
+            self.linear.weight.zero_()[:latent].fill_diagonal_(1.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs) -> (B, outputs)."""
+        return self.linear(x) + self.body(x)
+
+
+def pca_mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Networks:
+    """Principal components, then the layers of `mlp` with a linear map beside them; mirrored in the decoder.
+
+    It starts as probabilistic PCA does, but for the variance of its codes: steps are left for what is not linear.
+    """
+    size = math.prod(shape)
+    many = min(size, max(COMPONENTS, 2 * latent))
+    hidden = HIDDEN if options.hidden is None else options.hidden
+    down, up = (
+        [*_dense(values, widths, options.activation), nn.Linear(widths[-1] if widths else values, last)]
+        for values, widths, last in ((many, hidden, outputs), (latent, hidden[::-1], many))
+    )
+    parts = [
+        ("flat", nn.Flatten()),
+        ("input", nn.Linear(size, many)),
+        ("body", Beside(many, outputs, latent, down)),
+    ]
+    body = Beside(latent, many, many, up)
+    return nn.Sequential(OrderedDict(parts)), decoder_of(
+        [body], nn.Linear(many, size), nn.Unflatten(1, shape)
+    )
 
 
 def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]:
@@ -270,6 +311,7 @@ class Network:
 NETWORKS = {
     "linear": Network(linear),
     "mlp": Network(mlp, ("hidden", "activation")),
+    "pca-mlp": Network(pca_mlp, ("hidden", "activation")),
     "conv": Network(conv, ("channels", "activation", "batch_norm")),
     "vanilla": Network(vanilla, ("channels",)),
     "kmnist": Network(kmnist),

@@ -17,7 +17,9 @@ from latlas.durations import parse_duration
 from latlas.errors import InputError
 from latlas.limits import LIMITS
 
-NetworkName = Literal["auto", "linear", "mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"]
+NetworkName = Literal[
+    "auto", "linear", "mlp", "pca-mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"
+]
 GridSide = Annotated[int, Field(ge=1, le=LIMITS["grid"].most)]
 OWN = "own"  # the name of a part that was brought along in Python
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
@@ -70,11 +72,14 @@ class NetworkConfig(Section):
     """Encoder and decoder."""
 
     name: Annotated[
-        NetworkName, Field(description="auto: mlp for small grey images and tables, else conv")
+        NetworkName,
+        Field(
+            description="auto: mlp for small grey images and tables, pca-mlp for colour images to 64x64, else conv"
+        ),
     ] = "auto"
     hidden: Annotated[
         tuple[Positive, ...] | None,
-        Field(max_length=LIMITS["layers"].most, description="widths of mlp's hidden layers"),
+        Field(max_length=LIMITS["layers"].most, description="widths of the hidden layers of mlp and pca-mlp"),
     ] = None
     channels: Annotated[
         tuple[Positive, ...] | None,
@@ -82,7 +87,7 @@ class NetworkConfig(Section):
     ] = None
     activation: Annotated[
         Literal["silu", "relu", "leaky-relu", "gelu", "elu", "tanh", "gated"],
-        Field(description="of mlp and conv; gated, mlp alone: layers h(x) * sigmoid(g(x))"),
+        Field(description="of mlp, pca-mlp and conv; gated, not conv: layers h(x) * sigmoid(g(x))"),
     ] = "silu"
     batch_norm: Annotated[bool, Field(description="batch normalisation in conv and flowers")] = False
     output_bias: Annotated[
