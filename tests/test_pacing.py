@@ -119,6 +119,16 @@ def test_too_short_a_budget_names_the_least(items: np.ndarray, monkeypatch: pyte
         latlas.train(items, budget="10s", quiet=True)
 
 
+def test_a_budget_of_training_that_diverges_at_once_ends_as_any_such_training(
+    items: np.ndarray, tmp_path: Path
+) -> None:
+    diverging = {"optimizer.lr": 1e30, "optimizer.clip": None, "training.log_every": 1}
+    with pytest.raises(latlas.LatlasError, match="not finite, even after 3 setbacks"):
+        latlas.train(
+            items, budget="5s", quick=True, quiet=True, out=tmp_path / "run", settings={**FAST, **diverging}
+        )
+
+
 def test_only_a_run_by_itself_is_measured(items: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(latlas.InputError, match="closed form without steps"):
         latlas.train("digits", recipe="pca", budget="10s", quiet=True)
