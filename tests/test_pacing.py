@@ -76,8 +76,9 @@ def test_few_steps_are_larger_ones(steps: int, lr: float) -> None:
     assert planned.optimizer.lr == lr
     assert note == "steps" or f"optimizer.lr = {lr:g} (" in note
     assert (note == "steps") == (planned == config)
-    kept = override(config, {"optimizer.short_factor": 1.0}, "test")
-    assert pacing._hurried(kept, "steps") == (kept, "steps")
+    for given in ({"optimizer.short_factor": 1.0}, {"optimizer.lr": 1e-3}):  # what somebody sets is kept
+        kept = override(config, given, "test")
+        assert pacing._hurried(kept, "steps") == (kept, "steps")
 
 
 def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tmp_path: Path) -> None:

@@ -78,11 +78,14 @@ def known_keys() -> dict[str, str]:
 def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
     """The configuration with dotted keys (`likelihood.sigma`) set to new values.
 
-    Epochs take the place of a number of steps that was there before. Raises InputError as `parse` does.
+    Epochs take the place of a number of steps that was there before, and a learning rate is that of any length. Raises
+    InputError as `parse` does.
     """
     values = config.model_dump()
     if changes.get("training.epochs") is not None:
         changes = {"training.steps": None, **changes}
+    if "optimizer.lr" in changes:
+        changes = {"optimizer.short_factor": 1.0, **changes}
     for key, value in changes.items():
         *sections, last = key.split(".")
         target = reduce(
