@@ -421,7 +421,7 @@ def test_listings_are_what_the_commands_print(
         latlas.fetch_data("digits")
 
 
-def test_a_damaged_run_is_left_out_of_the_list(
+def test_a_damaged_run_and_a_link_are_left_out_of_the_list(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import shutil
@@ -429,8 +429,11 @@ def test_a_damaged_run_is_left_out_of_the_list(
     for name in ("vae", "ae"):
         shutil.copytree(work / name, tmp_path / name)
     (tmp_path / "ae" / "metrics.json").write_text("{")
+    (tmp_path / "elsewhere").symlink_to(work / "vae")
     assert [row["name"] for row in latlas.list_runs(tmp_path)] == ["vae"]
-    assert "left out:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("left out:") == 2
+    assert "elsewhere is a link: name the folder to which it leads" in said
 
 
 def test_reports_films_and_pages_are_written(work: Path, tmp_path: Path) -> None:

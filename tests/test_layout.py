@@ -222,7 +222,7 @@ def test_importing_latlas_is_light() -> None:
 
 
 # What an optimiser of torch imports at its first call, and what draws and compares: seconds before the first step.
-SLOW = ("torch._dynamo", "matplotlib", "scipy.stats")
+SLOW = ("torch._dynamo", "matplotlib", "scipy")
 OPTIMISERS = f"""
 import os, sys
 import latlas

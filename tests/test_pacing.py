@@ -68,6 +68,17 @@ def test_a_budget_keeps_the_snapshots_that_are_asked_for(items: np.ndarray, pace
     assert pacing._planned(config, 100, snapshots=2).training.snapshot_every == 7
 
 
+@pytest.mark.parametrize(("steps", "lr"), [(10, 9e-3), (600, 9e-3), (900, 6e-3), (1799, 3e-3), (5000, 3e-3)])
+def test_few_steps_are_larger_ones(steps: int, lr: float) -> None:
+    config = override(recipe("vae"), {"training.steps": steps}, "test")
+    planned, note = pacing._hurried(config, "steps")
+    assert planned.optimizer.lr == lr
+    assert note == "steps" or f"optimizer.lr = {lr:g} (" in note
+    assert (note == "steps") == (planned == config)
+    kept = override(config, {"optimizer.short_factor": 1.0}, "test")
+    assert pacing._hurried(kept, "steps") == (kept, "steps")
+
+
 def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tmp_path: Path) -> None:
     run = latlas.train(items, budget="4s", quick=True, quiet=True, out=tmp_path / "run", settings=FAST)
     training_ = run.config.training
@@ -93,7 +104,15 @@ def test_measuring_leaves_nothing_behind(
     monkeypatch.setattr(pacing, "measured", known)
     budgeted = latlas.train(items, budget="1h", quick=True, quiet=True, out=tmp_path / "a", settings=FAST)
     steps = budgeted.config.training.steps
-    plain = latlas.train(items, steps=steps, quick=True, quiet=True, out=tmp_path / "b", settings=FAST)
+    plain = latlas.train(
+        items,
+        steps=steps,
+        lr=budgeted.config.optimizer.lr,
+        quick=True,
+        quiet=True,
+        out=tmp_path / "b",
+        settings=FAST,
+    )
     for key, value in plain.model().state_dict().items():
         assert (budgeted.model().state_dict()[key] == value).all(), key
 

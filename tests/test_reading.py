@@ -529,6 +529,14 @@ def test_any_flipped_bit_is_noticed(saved: Run) -> None:
             weights.tensors_in(bytes(content), Path(WEIGHTS))
 
 
+def test_a_checksum_at_another_place_is_no_missing_one(saved: Run) -> None:
+    whole = (saved.path / WEIGHTS).read_bytes()
+    head = 8 + int.from_bytes(whole[:8], "little")
+    text = json.dumps(json.loads(whole[8:head])).encode()  # as another program writes it: with spaces
+    with pytest.raises(InputError, match="damaged"):
+        weights.tensors_in(len(text).to_bytes(8, "little") + text + whole[head:], Path(WEIGHTS))
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-9] ^= 4

@@ -33,6 +33,7 @@ FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and t
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
 ENDLESS = 10**9
+ENOUGH = 1800  # steps from which on a higher rate gains nothing (benchmarks/results/ablations.md)
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,19 @@ def within_budget(
             field="training.budget",
             value=config.training.budget,
         )
-    note = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
-    return planned(steps), f"training.steps = {steps} ({note})"
+    why = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
+    return _hurried(planned(steps), f"training.steps = {steps} ({why})")
+
+
+def _hurried(config: Config, note: str) -> tuple[Config, str]:
+    """The planned configuration with the learning rate for its number of steps, and the note with that."""
+    options, steps = config.optimizer, config.training.steps
+    assert steps is not None
+    lr = float(f"{options.lr * min(options.short_factor, max(1.0, ENOUGH / steps)):.2g}")
+    if lr <= options.lr:
+        return config, note
+    why = f"of few steps larger ones get further; optimizer.short_factor = 1 keeps {options.lr:g}"
+    return override(config, {"optimizer.lr": lr}, "training.budget"), f"{note}; optimizer.lr = {lr:g} ({why})"
 
 
 def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, seconds: float) -> Pace:

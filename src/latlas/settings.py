@@ -250,6 +250,14 @@ class OptimizerConfig(Section):
 
     name: Annotated[Literal["adam", "adamw"], Field(description="fused where the device allows")] = "adamw"
     lr: Annotated[float, Field(gt=0, description="learning rate; the peak of its schedule")] = 2e-3
+    short_factor: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=100,
+            description="the most by which a budget of few steps multiplies lr; 1: it leaves lr alone",
+        ),
+    ] = 1.0
     schedule: Annotated[
         Literal["constant", "cosine", "one-cycle", "stages"],
         Field(

@@ -58,8 +58,11 @@ def _digest(*parts: Any) -> bytes:
     return found.hexdigest().encode()
 
 
-def _check_digest(content: bytes) -> None:
-    """Raises ValueError where the bytes are not those that were written; a file without a checksum is left alone."""
+def _check_digest(content: bytes, named: bool) -> None:
+    """Raises ValueError where the bytes are not those that were written; a file without a checksum is left alone.
+
+    `named`: whether its metadata have one, wherever it stands.
+    """
     there = content[8 : 8 + len(_BEGINNING)]
     different = sum(a != b for a, b in zip(there, _BEGINNING, strict=False))
     if not different:
@@ -67,7 +70,7 @@ def _check_digest(content: bytes) -> None:
         whole = _digest(view[: _DIGEST.start], _ZEROS, view[_DIGEST.stop :])
         if whole == content[_DIGEST]:
             return
-    if different <= _CHANGED:
+    if named or different <= _CHANGED:
         raise ValueError("its checksum is of other bytes")
 
 
@@ -92,11 +95,11 @@ def tensors_in(content: bytes, path: Path) -> tuple[dict[str, torch.Tensor], dic
     Raises InputError, which names the `path`, if it is damaged.
     """
     try:
-        _check_digest(content)
-        # Not safe_open, which takes no path that is not UTF-8.
-        tensors = load_tensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return tensors, header.get("__metadata__", {})
+        metadata = header.get("__metadata__", {})
+        _check_digest(content, "sha256" in metadata)
+        # Not safe_open, which takes no path that is not UTF-8.
+        return load_tensors(content), metadata
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise _damaged(path, error) from None
 

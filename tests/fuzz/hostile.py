@@ -361,9 +361,12 @@ def _shown(originals: Originals) -> None:
     import latlas
 
     run = latlas.Run(Path("run"))
-    text = f"{run!r}\n{run._repr_html_()}\n{run.numbers()}\n{run.history()}"
+    for name, text in (
+        ("shown.html", run._repr_html_() or ""),
+        ("shown.txt", f"{run!r}\n{run.numbers()}\n{run.history()}"),  # no page: a script in it is only words
+    ):
+        Path("out", name).write_text(text, "utf-8", "backslashreplace")
     run.model()
-    Path("out/shown.html").write_text(text, "utf-8", "backslashreplace")
 
 
 def _line(*words: str) -> Callable[[Originals], Any]:
