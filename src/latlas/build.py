@@ -419,9 +419,8 @@ def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> Non
     most = LIMITS["grid"].most
     if max(size) > most:
         raise InputError(f"at most {most:,} rows and columns have a pixel each", field=field, value=size)
-    each = 4 * math.prod(shape) + 44 * math.prod(
-        shape[1:]
-    )  # as decoded; in three colours, clipped, and as pixels
+    pixels = math.prod(shape[1:])
+    each = 4 * shape[0] * pixels + 44 * pixels  # as decoded; in three colours, clipped, and as pixels
     what, advice = "so many decoded items", "take fewer rows and columns"
     refuse_beyond_room(math.prod(size) * each, "", what, advice, field=field, value=size)
 

@@ -19,9 +19,8 @@ from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
 from latlas.text import briefly, clauses, shortened
 
-MOST_EXPLAINED = (
-    100  # faults of a configuration, far more than a line has room for: each is compared with all keys
-)
+# Faults of a configuration, far more than a line has room for: an unknown key is compared with all keys.
+MOST_EXPLAINED = 100
 
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
