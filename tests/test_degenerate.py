@@ -68,7 +68,7 @@ TOO_FEW = ("1 images", "2 images", "3 images", "1 rows", "2 rows", "3 rows")
 # In one, two and three dimensions there are other pictures; each set of data has one of them.
 # The rest of them are much like others, and take minutes.
 ALIKE = ("5 images, each", "10 images, each", "4 images-", "real labels", "equal real", "different factors",
-         "splits of two", "6 rows", "10 rows", "rows of one", "one of another")  # fmt: skip
+         "splits of two", "6 rows", "10 rows", "rows of one", "one of another", "7 images")  # fmt: skip
 LITTLE = [
     (name, 1 + at % 3)
     for at, name in enumerate(n for n in (*ARRAYS, *TABLES) if not n.startswith((*TOO_FEW, *ALIKE)))
@@ -158,18 +158,18 @@ def test_every_command_on_little_data(tmp_path: Path, call: Call, name: str, lat
     if code:
         assert "there is nothing to learn" in text
         return
-    assert call("train", *file, *some, "--out", other, "--quick", "--quiet")[0] == 0
+    undrawn = ["--quick", "--quiet", "--set", "pictures.draw=false"]
+    assert call("train", *file, *some, "--out", other, *undrawn)[0] == 0
     for command in commands(run, other):
-        call(*command)
+        if command[0] not in ("diagnose", "report"):  # training has done both
+            call(*command)
     with Console(quiet=True) as console:
         server.live(opened_of(run, None, {"quiet": True}, console))
 
 
 @pytest.mark.slow
 @pytest.mark.measured
-@pytest.mark.parametrize(
-    "name", ["6 images, each its class", "one class", "all equal", "4 rows", "equal rows"]
-)
+@pytest.mark.parametrize("name", ["6 images, each its class", "all equal", "4 rows"])
 def test_a_study_of_little_data(tmp_path: Path, call: Call, name: str) -> None:
     source = written(tmp_path, name)[0]
     constant = "" if name in ARRAYS else '"data.constant" = "keep"\n'

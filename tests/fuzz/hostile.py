@@ -529,4 +529,4 @@ def few() -> list[str]:
         if name.partition(",")[0] in ("load", "report", "runs", "prune") and any(w in name for w in wrong)
     ]
     left_out = ("pictures", "00000015", "best", "study")
-    return [name for name in chosen if not any(word in name for word in left_out)][::7]
+    return [name for name in chosen if not any(word in name for word in left_out)][::13]
