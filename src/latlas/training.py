@@ -221,8 +221,7 @@ def train(
     length, noise = plan(config, len(data), progress.start), Noise(config, data)
     step_once = _stepper(model, objective, optimizer, config, world)
     take = yield from _taking(step_once, model, optimizer, config, data, noise, world)
-    every = yield from _spacing(length, config)
-    meter, due = Meter(), snapshot_steps(config, length)
+    meter, due, every = Meter(), snapshot_steps(config, length), (yield from _spacing(length, config))
     if progress.step == 0:
         yield SnapshotDue(0)
     while progress.step < length.steps:
