@@ -94,6 +94,30 @@ def test_other_values_are_seen_and_other_axes_are_not() -> None:
     assert "ValueError" in same_values(x, ValueError("damaged"))
 
 
+def test_tensors_that_are_changed_on_purpose_have_the_checksum_of_their_bytes() -> None:
+    from torch import zeros
+
+    from latlas.errors import InputError
+    from latlas.weights import tensors_in, to_bytes
+
+    data, messages = to_bytes({"a": zeros(2, 3), "b": zeros(4)}, {"progress": "{}"}), []
+    assert containers.resealed(data) == data
+    for number in range(100):
+        try:
+            tensors_in(containers.resealed(containers.safetensors_damaged(data, Random(number))), Path("x"))
+            messages.append("")
+        except InputError as error:
+            messages.append(str(error))
+    assert messages.count("") > 20
+    assert sum(message != "" and "checksum" not in message for message in messages) > 20
+
+
+@pytest.mark.slow
+def test_no_cases_are_no_good_news() -> None:
+    done = started("tests.fuzz", "--hostile", "--only", "no such case")
+    assert (done.returncode, "no case is so called" in done.stderr) == (2, True)
+
+
 @pytest.mark.slow
 def test_cases_of_every_kind_find_nothing(tmp_path: Path) -> None:
     done = started(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import poison
 
 import latlas
 from latlas import pacing, training
@@ -136,6 +137,15 @@ def test_too_short_a_budget_names_the_least(items: np.ndarray, monkeypatch: pyte
         latlas.InputError, match=r"budget = 10s: too short for 10 steps of 1e\+03 ms.*give \d+s"
     ):
         latlas.train(items, budget="10s", quiet=True)
+
+
+def test_a_budget_of_training_that_diverges_at_once_ends_as_any_such_training(
+    items: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, range(100))
+    settings = {**FAST, "training.log_every": 1}
+    with pytest.raises(latlas.LatlasError, match="not finite, even after 3 setbacks"):
+        latlas.train(items, budget="5s", quick=True, quiet=True, out=tmp_path / "run", settings=settings)
 
 
 def test_only_a_run_by_itself_is_measured(items: np.ndarray, tmp_path: Path) -> None:

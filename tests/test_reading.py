@@ -427,7 +427,7 @@ def bomb(shape: tuple[int, ...] = (2**14, 2**14), dtype: str = "<f4", there: int
 )
 def test_an_array_that_is_none_is_refused_before_it_is_unpacked(run: Run, content: bytes, said: str) -> None:
     (run.path / "snapshots" / "00000030.npz").write_bytes(content)
-    with pytest.raises(InputError, match=rf"0030\.npz: .*{said}|{said}.*"):
+    with pytest.raises(InputError, match=rf"0030\.npz: .*{said}"):
         run.snapshots("codes")
 
 

@@ -181,16 +181,13 @@ def data_endless(run: Path, other: Path) -> None:
 
 
 def tensors(name: str, change: Callable[[Any], Any], which: str, run: Path, other: Path) -> None:
-    """The tensors of a file whose names have `which` in them are others."""
-    from safetensors import safe_open
-    from safetensors.torch import load_file, save_file
+    """The tensors of a file whose names have `which` in them are others, and its checksum is theirs."""
+    from latlas import weights
 
-    with safe_open(run / name, "pt") as file:
-        about = file.metadata()
-    found = load_file(run / name)
-    save_file(
-        {key: change(t).contiguous() if which in key else t for key, t in found.items()}, run / name, about
-    )
+    found, about = weights.read_tensors(run, name)
+    about.pop("sha256", None)
+    changed = {key: change(t) if which in key else t for key, t in found.items()}
+    (run / name).write_bytes(weights.to_bytes(changed, about))
 
 
 def promised(name: str, run: Path, other: Path) -> None:
