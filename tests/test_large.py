@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -489,6 +490,24 @@ def test_an_address_is_read_as_its_file(tmp_path: Path) -> None:
     assert len(copies) == 1
     load(options("memory://one/a.parquet"))
     assert list((tmp_path / "cache").rglob("a.parquet")) == copies
+
+
+def test_a_server_that_lists_files_elsewhere_writes_none_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    system.pipe("/many/a.parquet", parquet(tmp_path, "fixed-size bytes")[0].read_bytes())
+    find = type(system).find
+    listed = "/many/../../../../escaped.parquet"
+    monkeypatch.setattr(type(system), "find", lambda self, path, **more: [*find(self, path, **more), listed])
+    monkeypatch.setattr(type(system), "size", lambda self, path: 1)
+    monkeypatch.setattr(type(system), "ukey", lambda self, path: path)
+    monkeypatch.setattr(type(system), "open", lambda self, path, mode: BytesIO(b"x"))
+    with pytest.raises(InputError, match=r"lists '/many/\S*escaped\.parquet', which does not lie in it"):
+        load(options("memory://many"))
+    assert not list(tmp_path.rglob("escaped.parquet"))
 
 
 @pytest.mark.parametrize(

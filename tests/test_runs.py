@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import json
 import re
@@ -398,6 +399,19 @@ def test_a_run_is_trained_by_one_process_at_a_time(source: Path, tmp_path: Path)
     run = begun(source, tmp_path / "run", 1)
     with exclusively(run.path), pytest.raises(InputError, match="another process is training"):
         latlas.resume(run.path, quiet=True)
+
+
+def test_where_a_file_system_has_no_locks_none_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    def refused(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with exclusively(tmp_path):
+        assert (tmp_path / ".lock").exists()
 
 
 def test_early_stopping_keeps_the_best_and_stays_stopped(source: Path, tmp_path: Path) -> None:

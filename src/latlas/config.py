@@ -19,6 +19,9 @@ from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
 from latlas.text import briefly, clauses, shortened
 
+# Faults of a configuration, far more than a line has room for: an unknown key is compared with all keys.
+MOST_EXPLAINED = 100
+
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
     """A configuration from nested values; `where` names their origin in errors.
@@ -29,11 +32,13 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         reasons: dict[str, list[str]] = {}
-        for place, reason in (_explain(dict(e)) for e in error.errors()):
+        faults = error.errors(include_url=False)
+        for place, reason in (_explain(dict(e)) for e in faults[:MOST_EXPLAINED]):
             said = reasons.setdefault(place, [])
             said += [reason] if reason not in said else []
         lines = [place + ", or ".join(messages) for place, messages in reasons.items()]
-        raise InputError(clauses(lines), field=where) from None
+        count = len(faults) if len(faults) > MOST_EXPLAINED else None
+        raise InputError(clauses(lines, count), field=where) from None
 
 
 def _explain(error: dict[str, Any]) -> tuple[str, str]:

@@ -23,6 +23,7 @@ Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
 
 HIDDEN = (512, 512)  # widths of an mlp's layers where nothing decides on others
+DEEP_UP_TO = 3  # latent dimensions
 
 
 def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
@@ -33,8 +34,6 @@ def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
         return 128, 128
     return (512, 256, 256) if latent <= DEEP_UP_TO else (512, 256)
 
-
-DEEP_UP_TO = 3
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
