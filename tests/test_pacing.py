@@ -11,6 +11,7 @@ from helpers import poison
 
 import latlas
 from latlas import pacing, training
+from latlas.api.learning import configure
 from latlas.config import override, recipe
 from latlas.pacing import Pace
 
@@ -76,9 +77,18 @@ def test_few_steps_are_larger_ones(steps: int, lr: float) -> None:
     assert planned.optimizer.lr == lr
     assert note == "steps" or f"optimizer.lr = {lr:g} (" in note
     assert (note == "steps") == (planned == config)
-    for given in ({"optimizer.short_factor": 1.0}, {"optimizer.lr": 1e-3}):  # what somebody sets is kept
-        kept = override(config, given, "test")
-        assert pacing._hurried(kept, "steps") == (kept, "steps")
+    kept = override(config, {"optimizer.short_factor": 1.0}, "test")
+    assert pacing._hurried(kept, "steps") == (kept, "steps")
+
+
+def test_a_rate_that_somebody_gives_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "slow.toml"
+    file.write_text("[optimizer]\nlr = 1e-3\n")
+    rate = {"optimizer.lr": 1e-3}
+    for given in ({"options": {"lr": 3e-3}}, {"settings": rate}, {"file": file}):
+        assert configure("digits", **given).optimizer.short_factor == 1  # type: ignore[arg-type]
+    assert configure("digits").optimizer.short_factor == 3
+    assert configure("digits", settings=rate | {"optimizer.short_factor": 2.0}).optimizer.short_factor == 2
 
 
 def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tmp_path: Path) -> None:

@@ -83,14 +83,11 @@ def known_keys() -> dict[str, str]:
 def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
     """The configuration with dotted keys (`likelihood.sigma`) set to new values.
 
-    Epochs take the place of a number of steps that was there before, and a learning rate is that of any length. Raises
-    InputError as `parse` does.
+    Epochs take the place of a number of steps that was there before. Raises InputError as `parse` does.
     """
     values = config.model_dump()
     if changes.get("training.epochs") is not None:
         changes = {"training.steps": None, **changes}
-    if "optimizer.lr" in changes:
-        changes = {"optimizer.short_factor": 1.0, **changes}
     for key, value in changes.items():
         *sections, last = key.split(".")
         target = reduce(
@@ -103,6 +100,11 @@ def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
                 f"unknown key {key} ({'.'.join(sections)} is a value, not a section)", field=where
             )
     return parse(values, where)
+
+
+def keeping_rate(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody asks for; a learning rate in it is kept, however few steps a budget leaves."""
+    return ({"optimizer.short_factor": 1.0} if "optimizer.lr" in changes else {}) | dict(changes)
 
 
 def assignments(pairs: Iterable[str]) -> dict[str, Any]:
@@ -147,7 +149,7 @@ def read(path: Path, base: Config | None = None) -> Config:
     # TOML has no null: a complete file, which names its recipe, leaves out the keys that were left to the data.
     if base is None or "recipe" in values:
         return parse(values, str(path))
-    return override(base, dotted(values), str(path))
+    return override(base, keeping_rate(dotted(values)), str(path))
 
 
 def read_kept(folder: Path, name: str) -> Config:
