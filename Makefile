@@ -5,8 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # As many processes as cores and one thread in each: tests are too small to share. Threads that spin while they wait
-# starve each other where something else uses the same cores.
-PYTEST := OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8
+# starve each other where something else uses the same cores. Compiled files are kept wherever PYTHONDONTWRITEBYTECODE is
+# set: processes that tests start would compile the package again and again.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 GOMP_SPINCOUNT=1000 $(BIN)/python -m pytest -n auto --maxprocesses 8
 AUDIT := build/audit
 CASES ?= 20000
 SEED ?= 0

@@ -28,11 +28,11 @@ from torch.nn import functional
 from latlas import captured, config, training
 from latlas.build import build, item_of, objective_of, resolve
 from latlas.build import statistics as statistics_of
+from latlas.checkpoints import Progress
 from latlas.data import Dataset, Scaling
 from latlas.data.batches import Batches
 from latlas.data.dataset import Split
 from latlas.distributed import World
-from latlas.runs import Progress
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MLP = {"network.name": "mlp", "network.hidden": [400], "network.activation": "relu", "model.latent": 20}

@@ -57,6 +57,14 @@ def evaluate_by_default(evaluation: EvaluationConfig) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def nothing_waits_for_the_disk() -> Iterator[None]:
+    """A run waits for dozens of files; that each is flushed before it is named is tested in processes of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_is_measured() -> None:
     """Measuring takes longer than training here; of the session, as whole files share runs that they train first."""
     evaluate_by_default(NOTHING)

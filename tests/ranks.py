@@ -26,9 +26,8 @@ from latlas.distributed import World
 from latlas.models import Pass
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["ranks"])
-# The first optimiser imports much of torch: once, in the server.
-torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
+# The first optimiser imports torch's compiler, which takes seconds: once in the server, not in all that collect tests.
+SERVER.set_forkserver_preload(["ranks", "torch._dynamo"])
 Environment = Mapping[str, str]
 
 

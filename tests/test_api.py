@@ -122,7 +122,7 @@ def test_a_file_is_written_over_and_a_folder_is_not(work: Path, tmp_path: Path) 
     calls: dict[str, Callable[[Path], object]] = {
         "a.npz": lambda out: latlas.encode(run, out=out, quiet=True),
         "b.csv": lambda out: latlas.score(run, out=out, quiet=True),
-        "c.html": lambda out: latlas.compare_runs([run], out, quiet=True),
+        "c.html": lambda out: latlas.compare_runs([run], out, pca=False, quiet=True),
         "d.webp": lambda out: latlas.animate(run, out, seconds=1, size=240, quiet=True),
         "e.gif": lambda out: latlas.morph(run, 0, 1, steps=4, out=out, quiet=True),
         "f.png": lambda out: latlas.vary(run, row=0, out=out, quiet=True),
@@ -279,15 +279,17 @@ def test_errors_speak_of_what_was_called(
         assert capsys.readouterr().err.strip().splitlines()[-1].startswith(f"error: {line}")
 
 
+@pytest.mark.measured
 def test_quick_leaves_out_numbers_and_diagnosis_but_not_what_is_asked_for(work: Path) -> None:
     few = {"steps": 2, "latent": 2, "limit": 60, "quiet": True}
-    run = latlas.train("digits", out=work / "quick", quick=True, **few)
+    undrawn = {"pictures.draw": False}
+    run = latlas.train("digits", out=work / "quick", quick=True, settings=undrawn, **few)
     assert set(run.metrics["splits"]["test"]) >= {"elbo", "distortion", "rate", "mse"}
     assert "numbers" not in run.metrics
     assert "findings" not in run.metrics
     assert (run.path / "report.html").exists()
     asked = latlas.train(
-        "digits", out=work / "asked", quick=True, settings={"evaluation.groups": ["codes"]}, **few
+        "digits", out=work / "asked", quick=True, settings=undrawn | {"evaluation.groups": ["codes"]}, **few
     )
     assert asked.metrics["numbers"]
 
@@ -368,6 +370,7 @@ def test_a_study_is_planned_and_carried_out(
     monkeypatch.chdir(tmp_path)
     Path("small.toml").write_text(
         '[study]\nname = "small"\npca = false\n[settings]\n"training.steps" = 10\n"network.hidden" = [8]\n'
+        '"pictures.draw" = false\n'
         '[[runs]]\nname = "two"\n"model.latent" = 2\n[[runs]]\nname = "three"\n"model.latent" = 3\n'
     )
     options: Any = {"out": "here", "threads": 1, "quiet": True}
@@ -421,7 +424,7 @@ def test_listings_are_what_the_commands_print(
         latlas.fetch_data("digits")
 
 
-def test_a_damaged_run_is_left_out_of_the_list(
+def test_a_damaged_run_and_a_link_are_left_out_of_the_list(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import shutil
@@ -429,8 +432,11 @@ def test_a_damaged_run_is_left_out_of_the_list(
     for name in ("vae", "ae"):
         shutil.copytree(work / name, tmp_path / name)
     (tmp_path / "ae" / "metrics.json").write_text("{")
+    (tmp_path / "elsewhere").symlink_to(work / "vae")
     assert [row["name"] for row in latlas.list_runs(tmp_path)] == ["vae"]
-    assert "left out:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.count("left out:") == 2
+    assert "elsewhere is a link: name the folder to which it leads" in said
 
 
 def test_reports_films_and_pages_are_written(work: Path, tmp_path: Path) -> None:

@@ -25,11 +25,11 @@ from latlas import captured, training
 from latlas import config as configuration
 from latlas.brought import bring
 from latlas.build import build, item_of, objective_of, resolve, statistics
+from latlas.checkpoints import Progress
 from latlas.data.batches import Batches
 from latlas.distributed import World
 from latlas.errors import InputError
 from latlas.machine import slow_precision
-from latlas.runs import Progress
 from latlas.settings import Config, TrainingConfig
 from latlas.training import Event, Logged, Noted
 

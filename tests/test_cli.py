@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -89,6 +88,14 @@ def test_training_speaks_on_standard_error_only(latlas: Latlas, work: Path, tmp_
     assert "likelihood.name = bernoulli (grey images)" in err
     assert "epoch 1/" in err
     assert "report.html" in err
+
+
+def test_a_finished_run_is_not_trained_again(latlas: Latlas, work: Path) -> None:
+    before = (work / "run-images" / "log.jsonl").read_bytes()
+    code, _, err = latlas("train", "--resume", work / "run-images")
+    assert code == 0
+    assert "finished already" in err
+    assert (work / "run-images" / "log.jsonl").read_bytes() == before
 
 
 def test_notes_name_options_where_a_command_has_them(
@@ -410,13 +417,14 @@ def test_what_is_wrong_is_said_in_one_line_and_nothing_is_left(
     assert list(tmp_path.iterdir()) == []
 
 
-def latlas_process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+def latlas_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "latlas", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_debug_shows_where_an_error_came_from() -> None:
-    plain, debug = latlas_process("train", "nonsense"), latlas_process("train", "nonsense", "--debug")
+    # Of a command that fails before it imports torch, which takes longer than all else here.
+    plain, debug = (latlas_process("recipes", "show", "nonsense", *more) for more in ((), ("--debug",)))
     assert (plain.returncode, plain.stderr.count("\n")) == (2, 1)
     assert debug.returncode != 0
     assert "Traceback" in debug.stderr

@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import images, poison
-from test_runs import QUICK, TROUBLED, Halt, Stopper, begun, killed_at_write, stopped_at, tree, without_times
+from test_runs import (
+    QUICK,
+    TROUBLED,
+    Halt,
+    Stopper,
+    begun,
+    killed_at_write,
+    later,
+    stopped_at,
+    tree,
+    without_times,
+)
 
 import latlas
 from latlas import checkpoints, cli, compare, continuing, diagnosis, experiment, runs
@@ -51,6 +62,19 @@ def everything(source: Path, tmp_path_factory: pytest.TempPathFactory) -> latlas
 def extended(finished: latlas.Run, tmp_path_factory: pytest.TempPathFactory) -> latlas.Run:
     run = copied(finished, tmp_path_factory.mktemp("runs") / "further")
     return latlas.resume(run, quiet=True, **FURTHER)
+
+
+@pytest.fixture(scope="module")
+def halted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> latlas.Run:
+    """A run whose process ended after two epochs; for copies of it."""
+    return begun(source, tmp_path_factory.mktemp("runs") / "halted", 2)
+
+
+@pytest.fixture(scope="module")
+def shortened(halted: latlas.Run, tmp_path_factory: pytest.TempPathFactory) -> latlas.Run:
+    """The same run, trained for a third epoch with another learning rate."""
+    run = copied(halted, tmp_path_factory.mktemp("runs") / "whole")
+    return latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
 
 
 def copied(run: latlas.Run, out: Path) -> latlas.Run:
@@ -140,8 +164,8 @@ def test_killed_while_it_begins_it_is_what_it_was_or_goes_on(
     assert without_times(run.log()) == without_times(extended.log())
 
 
-def test_a_stopped_run_goes_on_from_its_newest_weights(source: Path, tmp_path: Path) -> None:
-    whole, killed = (begun(source, tmp_path / name, 2) for name in ("whole", "killed"))
+def test_a_stopped_run_goes_on_from_its_newest_weights(halted: latlas.Run, tmp_path: Path) -> None:
+    whole, killed = (copied(halted, tmp_path / name) for name in ("whole", "killed"))
     latlas.resume(whole, epochs=6, quiet=True)
     part = whole.info["parts"][0]
     assert (part["step"], part["weights"], part["optimizer"]) == (12, "newest", "goes on")
@@ -154,27 +178,27 @@ def test_a_stopped_run_goes_on_from_its_newest_weights(source: Path, tmp_path: P
 
 @pytest.mark.parametrize("number", range(4, 12))
 def test_killed_at_any_write_while_it_begins_a_stopped_run_goes_on_without_being_told(
-    source: Path, tmp_path: Path, number: int
+    halted: latlas.Run, shortened: latlas.Run, tmp_path: Path, number: int
 ) -> None:
     """Or it is what it was: wherever it was killed, both are said by run.json."""
-    whole, run = begun(source, tmp_path / "whole", 2), begun(source, tmp_path / "run", 2)
-    latlas.resume(whole, epochs=3, lr=1e-4, quiet=True)
+    run = copied(halted, tmp_path / "run")
     with begin_killed_at(number), pytest.raises(Halt):
         latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
     parts = run.info.get("parts", [])
     assert bool(parts) == (number > 5)
     latlas.resume(run, quiet=True, **({} if parts else {"epochs": 3, "lr": 1e-4}))
-    assert_same(run, whole)
+    assert_same(run, shortened)
 
 
-def test_a_part_that_never_began_gives_way_to_other_settings(source: Path, tmp_path: Path) -> None:
-    whole, run = begun(source, tmp_path / "whole", 2), begun(source, tmp_path / "run", 2)
-    latlas.resume(whole, epochs=3, lr=1e-4, quiet=True)
+def test_a_part_that_never_began_gives_way_to_other_settings(
+    halted: latlas.Run, shortened: latlas.Run, tmp_path: Path
+) -> None:
+    run = copied(halted, tmp_path / "run")
     with begin_killed_at(6), pytest.raises(Halt):
         latlas.resume(run, epochs=9, lr=0.5, quiet=True)
     latlas.resume(run, epochs=3, lr=1e-4, quiet=True)
     assert len(run.info["parts"]) == 1
-    assert_same(run, whole)
+    assert_same(run, shortened)
 
 
 @contextlib.contextmanager
@@ -405,7 +429,7 @@ def test_stopped_about_a_setback_a_run_that_is_trained_further_ends_in_the_same_
     assert_same(run, recovered[1])
 
 
-@pytest.mark.parametrize("number", [1, 2, *range(6, 14), 34])
+@pytest.mark.parametrize("number", [1, *range(6, 14, 2), 34, *later(2, *range(7, 14, 2))])
 def test_killed_at_any_write_about_a_setback_a_run_that_is_trained_further_ends_in_the_same_bits(
     recovered: tuple[latlas.Run, latlas.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -417,17 +441,26 @@ def test_killed_at_any_write_about_a_setback_a_run_that_is_trained_further_ends_
     assert_same(run, recovered[1])
 
 
+@pytest.fixture(scope="module")
+def troubled(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[latlas.Run, latlas.Run]:
+    """A run that was stopped after a setback, and the same one trained further."""
+    out = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        poison(patch, FAILING, above=3e-3)
+        with stopped_at(14), pytest.raises(experiment.Interrupted):
+            trained(source, out / "stopped", **TROUBLED)
+        stopped = runs.Run(out / "stopped")
+        return stopped, latlas.resume(copied(stopped, out / "whole"), epochs=5, quiet=True)
+
+
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_killed_while_it_begins_a_run_that_was_stopped_after_a_setback_ends_in_the_same_bits(
-    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+    troubled: tuple[latlas.Run, latlas.Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     poison(monkeypatch, FAILING, above=3e-3)
-    with stopped_at(14), pytest.raises(experiment.Interrupted):
-        trained(source, tmp_path / "whole", **TROUBLED)
-    whole = runs.Run(tmp_path / "whole")
-    assert whole.progress.setbacks == 1
-    run = copied(whole, tmp_path / "run")
-    latlas.resume(whole, epochs=5, quiet=True)
+    stopped, whole = troubled
+    assert stopped.progress.setbacks == 1
+    run = copied(stopped, tmp_path / "run")
     with killed_at_write(number), pytest.raises(Halt):
         latlas.resume(run, epochs=5, quiet=True)
     latlas.resume(run, epochs=5, quiet=True)

@@ -237,3 +237,22 @@ def test_columns_of_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="'b'"):
         load(DataOptions(source=str(tmp_path / "t.parquet")))
+
+
+def test_categories_are_read_once_and_not_with_every_few_rows(tmp_path: Path) -> None:
+    from latlas.data.arrow import _whole_file
+
+    count, kinds = 20_000, [f"a category with a long name, number {i:,}" for i in range(2_000)]
+    categories = pa.DictionaryArray.from_arrays(pa.array(np.arange(count) % len(kinds)), pa.array(kinds))
+    texts = pa.array([f"row {i}" for i in range(count)])
+    columns = {"a.b": np.arange(count), "kind": categories, "name": texts, "on": np.arange(count) % 2 == 0}
+    path = tmp_path / "x.parquet"
+    pq.write_table(table := pa.table(columns), path)
+    before = pa.total_allocated_bytes()
+    whole = _whole_file(pq.ParquetFile(path), path)
+    assert pa.total_allocated_bytes() - before < 2 * table.nbytes
+    assert whole.schema == pq.ParquetFile(path).schema_arrow
+    assert whole.to_pandas().equals(table.to_pandas())
+    twice = pa.table([texts, texts], names=["name", "name"])
+    pq.write_table(twice, path)
+    assert _whole_file(pq.ParquetFile(path), path).equals(twice)

@@ -739,7 +739,7 @@ def test_a_run_whose_labels_are_mostly_missing(tmp_path: Path) -> None:
     table = pd.DataFrame(RNG.normal(size=(600, 4)) + 4 * z[:, None], columns=list("abcd"))
     table["kind"] = np.where(known, np.array(["cat", "NA", "dog"])[z], "")
     table.to_csv(tmp_path / "t.csv", index=False)
-    measured = {"evaluation.groups": ["downstream"], "evaluation.diagnose": True}
+    measured = {"evaluation.groups": ["downstream"], "evaluation.diagnose": True, "pictures.draw": False}
     run = latlas.train(
         tmp_path / "t.csv",
         label="kind",

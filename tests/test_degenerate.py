@@ -68,7 +68,7 @@ TOO_FEW = ("1 images", "2 images", "3 images", "1 rows", "2 rows", "3 rows")
 # In one, two and three dimensions there are other pictures; each set of data has one of them.
 # The rest of them are much like others, and take minutes.
 ALIKE = ("5 images, each", "10 images, each", "4 images-", "real labels", "equal real", "different factors",
-         "splits of two", "6 rows", "10 rows", "rows of one", "one of another")  # fmt: skip
+         "splits of two", "6 rows", "10 rows", "rows of one", "one of another", "7 images")  # fmt: skip
 LITTLE = [
     (name, 1 + at % 3)
     for at, name in enumerate(n for n in (*ARRAYS, *TABLES) if not n.startswith((*TOO_FEW, *ALIKE)))
@@ -103,14 +103,17 @@ def call(capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     return run
 
 
-def test_items_that_each_have_a_class_of_their_own(tmp_path: Path, call: Call) -> None:
+def test_items_that_each_have_a_class_of_their_own(
+    tmp_path: Path, call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, file = tmp_path / "run", written(tmp_path, "60 images, each its class")
     assert call("train", *file, "--latent", 2, "--steps", 2, "--out", run, "--quick", "--quiet")[0] == 0
-    code, text = call("evaluate", run, "--measure", "downstream", "--json")
-    assert code == 0
-    assert json.loads(text)["numbers"] == dict.fromkeys(json.loads(text)["numbers"])
-    notes = " ".join(json.loads(text).get("notes", []))
-    assert notes == "" or "too few items: 49 labelled training items of 49 classes" in notes
+    assert cli.run(["evaluate", str(run), "--measure", "downstream", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["numbers"] == {}
+    assert (
+        "probe_accuracy could not be measured: too few items: 49 labelled training items of 49 classes" in err
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in (*ARRAYS, *TABLES) if n.startswith(TOO_FEW)])
@@ -158,18 +161,18 @@ def test_every_command_on_little_data(tmp_path: Path, call: Call, name: str, lat
     if code:
         assert "there is nothing to learn" in text
         return
-    assert call("train", *file, *some, "--out", other, "--quick", "--quiet")[0] == 0
+    undrawn = ["--quick", "--quiet", "--set", "pictures.draw=false"]
+    assert call("train", *file, *some, "--out", other, *undrawn)[0] == 0
     for command in commands(run, other):
-        call(*command)
+        if command[0] not in ("diagnose", "report"):  # training has done both
+            call(*command)
     with Console(quiet=True) as console:
         server.live(opened_of(run, None, {"quiet": True}, console))
 
 
 @pytest.mark.slow
 @pytest.mark.measured
-@pytest.mark.parametrize(
-    "name", ["6 images, each its class", "one class", "all equal", "4 rows", "equal rows"]
-)
+@pytest.mark.parametrize("name", ["6 images, each its class", "all equal", "4 rows"])
 def test_a_study_of_little_data(tmp_path: Path, call: Call, name: str) -> None:
     source = written(tmp_path, name)[0]
     constant = "" if name in ARRAYS else '"data.constant" = "keep"\n'

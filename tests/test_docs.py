@@ -102,8 +102,15 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Place]:
 
 # Pages that everybody reads first; the blocks of the others train many runs.
 FIRST = {"README", "python-api"}
+
+
+def is_slow(block: Block) -> bool:
+    """An export of ONNX alone takes longer than the rest of those pages."""
+    return block.page.stem not in FIRST or "onnx=" in block.code
+
+
 RUN = [
-    pytest.param(block, id=block.name, marks=[pytest.mark.slow] * (page.stem not in FIRST))
+    pytest.param(block, id=block.name, marks=[pytest.mark.slow] * is_slow(block))
     for page in PAGES
     for block in BLOCKS[page]
 ]

@@ -75,9 +75,11 @@ def pictures_of(shape: tuple[int, int, int], count: int) -> dict[str, Figure]:
     }
 
 
-@pytest.mark.parametrize(("shape", "count"), [(s, 1 if i % 2 else 11) for i, s in enumerate(SHAPES)], ids=str)
-def test_pictures_of_images_take_any_shape(shape: tuple[int, int, int], count: int) -> None:
-    for name, figure in pictures_of(shape, count).items():
+@pytest.mark.parametrize("number", range(len(SHAPES)), ids=lambda number: str(SHAPES[number]))
+def test_pictures_of_images_take_any_shape(number: int) -> None:
+    """All are laid out with each shape, and each is rendered with two of them."""
+    shape, count = SHAPES[number], 1 if number % 2 else 11
+    for name, figure in list(pictures_of(shape, count).items())[number % 3 :: 3]:
         pixels = rendered(figure)
         assert pixels.shape[1] <= 1700, name
         assert pixels[:8].min() == 255, f"{name}: the margin is white"

@@ -117,13 +117,16 @@ def test_items_without_a_label_come_last_and_have_no_name(tmp_path: Path) -> Non
 
 
 def drawn(run: Path, data: Dataset, latent: int) -> set[str]:
-    """The names of the pictures of a run, each looked into."""
-    paths = draw(run, Linear(data, latent), data)
+    """The names of the pictures of a run. Those of three dimensions are rendered, and looked into."""
+    with pytest.MonkeyPatch.context() as patch:
+        if latent < 3:
+            patch.setattr("latlas.figures.style.png", lambda figure, caption: b"")
+        paths = draw(run, Linear(data, latent), data)
     assert all(path.parent == run / "figures" for path in paths)
     assert {p.name for p in (run / "figures").iterdir()} == {p.name for p in paths}, (
         "nothing half-written is left"
     )
-    for path in paths:
+    for path in paths if latent > 2 else ():
         with Image.open(path) as image:
             assert image.info["Title"]
             assert image.info["Description"].endswith(".")
@@ -179,7 +182,7 @@ def test_without_a_prior_nothing_is_sampled_and_the_manifold_follows_the_codes(
 
 @pytest.mark.parametrize("spread", [1, 50])
 def test_the_plane_follows_codes_that_lie_elsewhere_than_the_prior(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spread: float
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, spread: float, unrendered: None
 ) -> None:
     data, seen, real = digits(), [], gallery.figures.manifold
     model = Linear(data, 2)
@@ -198,7 +201,7 @@ def test_the_plane_follows_codes_that_lie_elsewhere_than_the_prior(
 
 @pytest.mark.parametrize(("count", "shown", "said"), [(9, 9, "All 9,"), (500, 64, "64 of 500,")])
 def test_pseudo_inputs_of_a_vampprior_are_a_picture(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, shown: int, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, count: int, shown: int, said: str, unrendered: None
 ) -> None:
     data, seen, real = digits(), [], gallery.figures.image_grid
     model, learned = Linear(data, 2), np.random.default_rng(0).random((count, 8, 8, 1))

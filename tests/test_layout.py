@@ -222,12 +222,13 @@ def test_importing_latlas_is_light() -> None:
 
 
 # What an optimiser of torch imports at its first call, and what draws and compares: seconds before the first step.
-SLOW = ("torch._dynamo", "matplotlib", "scipy.stats")
+SLOW = ("torch._dynamo", "matplotlib", "scipy")
 OPTIMISERS = f"""
 import os, sys
 import latlas
 latlas.train
 import torch
+from torch.optim.adamw import adamw
 from latlas import training
 from latlas.config import override, recipe
 
@@ -245,12 +246,27 @@ class Parameters:
     def __init__(self, these): self.these = these
     def parameters(self): return self.these
 
+class Functional:  # torch's AdamW without its class, which imports the compiler
+    def __init__(self, these):
+        self.these = these
+        self.kept = [[torch.zeros_like(p)] for p in these], [[torch.zeros_like(p)] for p in these]
+        self.steps = [torch.tensor(0.0) for _ in these]
+    def zero_grad(self):
+        for p in self.these: p.grad = None
+    def step(self):
+        o = config.optimizer
+        with torch.no_grad():
+            for p, first, second, step in zip(self.these, *self.kept, self.steps):
+                adamw(
+                    [p], [p.grad], first, second, [], [step], fused=True, amsgrad=False, beta1=o.betas[0],
+                    beta2=o.betas[1], lr=o.lr, weight_decay=o.weight_decay, eps=o.eps, maximize=False,
+                )
+    def state_dict(self): return {{}}
+    def load_state_dict(self, state): pass
+
 config = override(recipe("vae"), {{"optimizer.name": "adamw"}}, "test")
-ours = stepped(lambda these: training.optimizer_for(config, Parameters(these)))
+ours, theirs = (stepped(make) for make in (lambda these: training.optimizer_for(config, Parameters(these)), Functional))
 assert [m for m in {SLOW!r} if m in sys.modules] == []
-o = config.optimizer
-options = dict(lr=o.lr, betas=o.betas, eps=o.eps, weight_decay=o.weight_decay, fused=True)
-theirs = stepped(lambda these: torch.optim.AdamW(these, **options))
 assert torch.equal(ours, theirs) and (ours != torch.arange(6.0).reshape(2, 3)).any()
 print(os.environ.get("GOMP_SPINCOUNT"))
 """
@@ -268,9 +284,10 @@ def test_training_waits_for_no_import_and_no_thread(policy: dict[str, str], spin
 
 def test_help_is_light_and_quick() -> None:
     code = "sys.argv = ['latlas', '--help']; import runpy; runpy.run_module('latlas', run_name='__main__')"
-    runs = [heavy_after(code) for _ in range(3)]
-    assert runs[0][0] == []
-    assert min(seconds for _, seconds in runs) < 0.5  # CPU time: a busy machine must not fail this
+    modules, seconds = heavy_after(code)
+    assert modules == []
+    # CPU time: a busy machine must not fail this, nor what it did once.
+    assert seconds < 0.5 or min(heavy_after(code)[1] for _ in range(2)) < 0.5
 
 
 def length(function: ast.FunctionDef | ast.AsyncFunctionDef, signature: bool = True) -> int:

@@ -19,16 +19,18 @@ import pytest
 import torch
 from helpers import image_dataset, made
 from PIL import Image
+from pydantic import ValidationError
 
 from latlas import cli, config, studies, toml_text, training
-from latlas.build import build, item_of, resolve
-from latlas.data import DataOptions, image_files, load, room
+from latlas.build import build, check_grid, item_of, resolve
+from latlas.data import DataOptions, image_files, load, numpy_files, room
 from latlas.data.load import read_source
 from latlas.data.spool import spooled
 from latlas.data.sums import is_whole, seal
 from latlas.errors import InputError, LatlasError
-from latlas.limits import LIMITS
+from latlas.limits import LIMITS, Limit
 from latlas.machine import use_threads
+from latlas.settings import Config
 
 SOME = 2**25  # bytes: more than reading a small file takes, far less than what these files promise
 
@@ -107,6 +109,46 @@ def test_only_the_arrays_that_are_used_are_unpacked(tmp_path: Path) -> None:
         raw = read_source(DataOptions(source=str(packed)))
     np.testing.assert_array_equal(raw.parts["train"].x[3, :, :, 0], np.arange(64).reshape(8, 8))
     assert "arrays not used: thumbnails" in raw.notes
+
+
+def test_what_is_wanted_of_many_arrays_is_asked_once(tmp_path: Path) -> None:
+    asked = []
+    arrays = {f"a{i}.npy": npy((1,), body=b"1") for i in range(50)}
+
+    def wanted(found: object) -> list[str]:
+        asked.append(found)
+        return ["a7"]
+
+    read = numpy_files.read_arrays(npz(tmp_path / "x.npz", arrays), wanted)
+    assert len(asked) == 1
+    assert [name for name, array in read.items() if array.any()] == ["a7"]
+    names = [f"measured_at_a_place_with_a_long_name_{i}" for i in range(3000)]
+    many = npz(
+        tmp_path / "many.npz", {"x.npy": GOOD} | {f"{name}.npy": npy((1,), body=b"1") for name in names}
+    )
+    (note,) = read_source(DataOptions(source=str(many))).notes[:1]
+    assert note.startswith(f"arrays not used: {names[0]}, ")
+    assert len(note) < 300
+
+
+def test_an_archive_of_too_many_entries_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(LIMITS["entries"].most + 1):
+            archive.writestr(f"{i}.npy", b"")
+    with pytest.raises(InputError, match=r"x\.npz: 10,001 entries; expected 10,000 at most"):
+        load(DataOptions(source=str(path)))
+
+
+def test_memory_that_runs_out_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*arguments: object, **more: object) -> None:
+        raise MemoryError
+
+    np.savez(tmp_path / "x.npz", x=np.zeros((9, 2)))
+    monkeypatch.setattr(np.lib.format, "read_array", short)
+    with pytest.raises(LatlasError, match=r"^\S*x\.npz does not fit into memory") as error:
+        load(DataOptions(source=str(tmp_path / "x.npz")))
+    assert not isinstance(error.value, InputError)
 
 
 @pytest.mark.parametrize("kind", ["npz", "idx", "csv", "parquet", "parquet of texts", "npy"])
@@ -234,6 +276,18 @@ def test_a_passing_failure_is_no_fact_about_a_file(
     assert sum(map(len, (data.train, data.valid, data.test))) == 12
 
 
+def test_a_large_jpeg_is_read_at_a_reduced_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (1000, 900), "red").save(tmp_path / "a.jpg", exif=exif)
+    monkeypatch.setitem(LIMITS, "pixels", Limit(100_000, ""))
+    about = image_files.inspect(tmp_path / "a.jpg")
+    assert (about.height, about.width) == (1000, 900)
+    assert image_files.decode(tmp_path / "a.jpg", (8, 8), "crop", False).shape == (8, 8, 3)
+    with pytest.raises(InputError, match="900x1000 pixels; at most 100,000 are decoded"):
+        image_files.decode(tmp_path / "a.jpg", None, "crop", False)
+
+
 def test_pages_that_a_file_only_promises_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "f")
     frames = struct.pack(">I", 8) + b"acTL" + struct.pack(">II", 2**31, 0)
@@ -353,6 +407,24 @@ def test_a_long_file_is_no_file_of_settings(tmp_path: Path) -> None:
             read(file)
 
 
+def test_of_many_faults_of_a_configuration_the_first_are_explained() -> None:
+    with pytest.raises(InputError, match=r"x: unknown key k0\b.*; and 99,9\d\d more$") as error:
+        config.parse({f"k{i}": 1 for i in range(100_000)}, "x")  # each takes a millisecond
+    assert len(str(error.value)) < 1500
+    for key in (
+        "data.drop",
+        "data.columns",
+        "recipe.ids",
+        "own.network",
+        "evaluation.groups",
+        "network.hidden",
+    ):
+        section, _, name = key.partition(".")
+        with pytest.raises(ValidationError) as found:
+            Config.model_validate({section: {name: [None] * 10_000}})
+        assert found.value.error_count() < 10
+
+
 @pytest.mark.parametrize("value", [DIGITS, "a." * 30_000 + "a", "[" * 30_000])
 def test_a_long_value_is_one_short_line(value: str) -> None:
     with pytest.raises(InputError, match="seed = ") as error:
@@ -395,6 +467,14 @@ def test_a_model_is_counted_before_it_is_made(
 
     with taking_little(), pytest.raises(InputError, match=said):
         make()
+
+
+def test_images_of_three_colours_need_no_more_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "free_memory", lambda: 4.5e7)
+    for shape, side in (((1, 32, 32), 29), ((3, 32, 32), 28)):
+        check_grid((side - 1, side - 1), shape, "grid")
+        with pytest.raises(InputError, match=r"grid = .*so many decoded items"):
+            check_grid((side + 2, side + 2), shape, "grid")
 
 
 def test_counting_draws_nothing() -> None:

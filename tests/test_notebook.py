@@ -14,6 +14,7 @@ from helpers import images
 
 import latlas
 from latlas import console, html
+from latlas.api.exploring import Explorer
 from latlas.console import Console
 from latlas.diagnosis import Finding
 from latlas.notebook import Findings, Numbers, StudyResults
@@ -125,6 +126,14 @@ def test_a_study_shows_its_tables_also_where_an_earlier_version_wrote_it() -> No
     )
     assert "ELBO &lt;b&gt; −9.9" in standing_alone(old._repr_html_())
     assert old.to_frame()["elbo"].tolist() == [-9.87]
+
+
+def test_names_and_tables_of_others_stay_text_where_they_are_printed() -> None:
+    study = StudyResults(
+        study="s", runs=[], cuts=["c\x1b"], results={"d\x1b": {"text": "a\x1b[31m\nb\u202e"}}
+    )
+    assert repr(study) == "s: 0 runs on d\\x1b\n\nd\\x1b\na\\x1b[31m\nb\\u202e\n\nc\\x1b"
+    assert repr(Explorer("", "a\x1b")).startswith("<Explorer of a\\x1b: ")
 
 
 class Output:

@@ -45,13 +45,14 @@ def test_odd_names_go_from_training_to_report(
     for i, name in enumerate(names):
         photos(source / name, 8, i)
         (source / name / f"{name}.png").write_bytes(b"broken")
-    run = latlas.train(source, out=Path("runs") / whole, **SMALL)  # type: ignore[arg-type]
+    run = latlas.train(source, out=Path("runs") / whole, **PLAIN)  # type: ignore[arg-type]
     assert any("left out 6 broken files: " in note for note in run.info["notes"])
     assert len(set(run.info["data"]["classes"])) == 6
     (run.path / "metrics.json").unlink()  # unfinished again, as after a kill
     (run.path / "report.html").unlink()
     assert cli.run(["train", "--resume", str(run.path)]) == 0
-    assert cli.run(["report", str(run.path)]) == 0
+    assert cli.run(["report", str(run.path), "--redraw"]) == 0
+    assert (run.path / "figures" / "latent.png").exists()
     assert cli.run(["evaluate", str(run.path), str(source), "--measure", "none"]) == 0
     assert cli.run(["encode", str(run.path), str(source)]) == 0
     assert cli.run(["runs"]) == 0

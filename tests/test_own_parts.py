@@ -162,7 +162,7 @@ def run(source: Path, tmp_path_factory: pytest.TempPathFactory) -> latlas.Run:
     return latlas.train(
         source, network=networks(), objective=beta_four, likelihood=StudentT(), prior=Wide(LATENT), steps=120,
         out=tmp_path_factory.mktemp("runs") / "own", quiet=True,
-        settings={"evaluation.groups": ["likelihood"], "evaluation.diagnose": True},
+        settings={"evaluation.groups": ["likelihood"], "evaluation.diagnose": True, "pictures.draw": False},
     )  # fmt: skip
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import poison
 
 import latlas
 from latlas import pacing, training
+from latlas.api.learning import configure
 from latlas.config import override, recipe
 from latlas.pacing import Pace
 
@@ -68,6 +70,27 @@ def test_a_budget_keeps_the_snapshots_that_are_asked_for(items: np.ndarray, pace
     assert pacing._planned(config, 100, snapshots=2).training.snapshot_every == 7
 
 
+@pytest.mark.parametrize(("steps", "lr"), [(10, 9e-3), (600, 9e-3), (900, 6e-3), (1799, 3e-3), (5000, 3e-3)])
+def test_few_steps_are_larger_ones(steps: int, lr: float) -> None:
+    config = override(recipe("vae"), {"training.steps": steps}, "test")
+    planned, note = pacing._hurried(config, "steps")
+    assert planned.optimizer.lr == lr
+    assert note == "steps" or f"optimizer.lr = {lr:g} (" in note
+    assert (note == "steps") == (planned == config)
+    kept = override(config, {"optimizer.short_factor": 1.0}, "test")
+    assert pacing._hurried(kept, "steps") == (kept, "steps")
+
+
+def test_a_rate_that_somebody_gives_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "slow.toml"
+    file.write_text("[optimizer]\nlr = 1e-3\n")
+    rate = {"optimizer.lr": 1e-3}
+    for given in ({"options": {"lr": 3e-3}}, {"settings": rate}, {"file": file}):
+        assert configure("digits", **given).optimizer.short_factor == 1  # type: ignore[arg-type]
+    assert configure("digits").optimizer.short_factor == 3
+    assert configure("digits", settings=rate | {"optimizer.short_factor": 2.0}).optimizer.short_factor == 2
+
+
 def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tmp_path: Path) -> None:
     run = latlas.train(items, budget="4s", quick=True, quiet=True, out=tmp_path / "run", settings=FAST)
     training_ = run.config.training
@@ -93,7 +116,15 @@ def test_measuring_leaves_nothing_behind(
     monkeypatch.setattr(pacing, "measured", known)
     budgeted = latlas.train(items, budget="1h", quick=True, quiet=True, out=tmp_path / "a", settings=FAST)
     steps = budgeted.config.training.steps
-    plain = latlas.train(items, steps=steps, quick=True, quiet=True, out=tmp_path / "b", settings=FAST)
+    plain = latlas.train(
+        items,
+        steps=steps,
+        lr=budgeted.config.optimizer.lr,
+        quick=True,
+        quiet=True,
+        out=tmp_path / "b",
+        settings=FAST,
+    )
     for key, value in plain.model().state_dict().items():
         assert (budgeted.model().state_dict()[key] == value).all(), key
 
@@ -117,6 +148,15 @@ def test_too_short_a_budget_names_the_least(items: np.ndarray, monkeypatch: pyte
         latlas.InputError, match=r"budget = 10s: too short for 10 steps of 1e\+03 ms.*give \d+s"
     ):
         latlas.train(items, budget="10s", quiet=True)
+
+
+def test_a_budget_of_training_that_diverges_at_once_ends_as_any_such_training(
+    items: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, range(100))
+    settings = {**FAST, "training.log_every": 1}
+    with pytest.raises(latlas.LatlasError, match="not finite, even after 3 setbacks"):
+        latlas.train(items, budget="5s", quick=True, quiet=True, out=tmp_path / "run", settings=settings)
 
 
 def test_only_a_run_by_itself_is_measured(items: np.ndarray, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ ROWS = {
     "static-mnist": 4,
     "iwae-order": 5,
     "expost": 9,
+    "burda-soon": 4,
     "burda-table1": 5,
     "vamp-mnist": 3,
     "vamp-fashion": 3,

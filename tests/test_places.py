@@ -241,12 +241,14 @@ def test_numbers_that_are_not_finite_are_no_result(
         latlas.decode(work / "run", np.full((3, 2), 1e300), quiet=True)
     monkeypatch.setattr(latlas.runs.Run, "model", diverged)
     out = tmp_path / "out.npz"
-    said = {"encode": "codes", "score": "numbers", "sample": "samples", "reconstruct": "reconstruction"}
+    said = {"encode": "codes", "score": "numbers", "sample": "samples", "reconstruct": "reconstruction",
+            "neighbours": "codes"}  # fmt: skip
     for command, what in said.items():
+        items = [0] if command == "neighbours" else []
         with pytest.raises(
             LatlasError, match=rf"no finite {what} for \d+ of \d+ items?: its weights are not finite"
         ):
-            getattr(latlas, command)(work / "run", out=out, quiet=True)
-        assert cli.run([command, str(work / "run"), "--out", str(out), "--quiet"]) == 1
+            getattr(latlas, command)(work / "run", *items, out=out, quiet=True)
+        assert cli.run([command, str(work / "run"), *map(str, items), "--out", str(out), "--quiet"]) == 1
         assert f"no finite {what} for " in capsys.readouterr().err
     assert not out.exists()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import BaseModel, ValidationError
 from safetensors.torch import load_file
 
 from latlas import (
@@ -35,10 +36,12 @@ from latlas.checkpoints import BEST, LAST, STOPPED, WEIGHTS, Progress
 from latlas.config import override, recipe
 from latlas.data.dataset import Scaling
 from latlas.data.load import Like
+from latlas.data.room import LARGEST_SHARE
 from latlas.diagnosis.finding import Finding
 from latlas.errors import InputError
 from latlas.exports import hub_layout
 from latlas.files import write_json
+from latlas.limits import LIMITS
 from latlas.runs import WRITTEN, Run, described_model, find
 from latlas.studies import leases, study_json
 
@@ -160,6 +163,10 @@ def test_figures_that_are_links_are_left_out_of_the_report(run: Run, tmp_path: P
         (f'{{"a": {"1" * 5000}}}', "a number of 5,000 digits"),
         ("[1, 2]", "expected a JSON object, got a list of 2"),
         ("{", "not as JSON is written"),
+        ("[" + "[]," * 40 + '"' + '\\"' * 2**19, "Unterminated string"),  # not in the square of its length
+        ("{" + "".join(f'"{i}": 0, ' for i in range(2**16)) + '"65535": 1}', '"65535" stands there twice'),
+        ("{" + ", ".join(f'"{i}": 0' for i in range(2**17 + 1)) + "}", "an object of 131,073 keys"),
+        ("[" + "0," * 2**23 + "0]", "more than 8,388,608 entries"),
         (b"\xff\xfe", "not as JSON is written"),
         ("", "not as JSON is written"),
     ],
@@ -172,6 +179,37 @@ def test_json_that_is_none_is_refused_in_one_line(run: Run, name: str, text: str
     assert str(error.value).startswith(f"{run.path / name}: damaged: ")
     assert said in str(error.value)
     assert len(str(error.value)) < 400
+
+
+def test_a_table_of_as_many_columns_as_are_read_has_a_description_that_is_read() -> None:
+    def written(columns: int) -> str:
+        names = [f"chr1:{n}-{n + 500}" for n in range(10**8, 10**8 + columns)]
+        numbers = [1e-5 / 3] * columns
+        item = {"scaling": {"shift": numbers, "scale": numbers}, "columns": names}
+        return json.dumps({"item": item}, indent=2)
+
+    thousand, two = written(1000), written(2000)
+    thousands = LIMITS["columns"].most // 1000
+    assert thousands * (len(two) - len(thousand)) < reading.MOST[".json"]
+    assert thousands * (two.count(",") - thousand.count(",")) < reading.MOST_ENTRIES
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        (formats.Metrics, {"findings": [1] * 1000}),
+        (formats.Metrics, {"findings": [{}] * 1000}),
+        (formats.About, json.loads((OLD / "run.json").read_text()) | {"notes": [1] * 1000}),
+        (formats.ScalingOf, {"kind": "none", "shift": ["0"] * 1000, "scale": [1.0]}),
+        (formats.ScalingOf, {"kind": "none", "shift": [0.0], "scale": [0.0] * 1000}),
+        (study_json.Written, {"runs": [1] * 1000}),
+        (study_json.Written, {"cuts": [1] * 1000}),
+    ],
+)
+def test_of_many_faults_few_are_kept(shape: type[BaseModel], value: object) -> None:
+    with pytest.raises(ValidationError) as error:
+        shape.model_validate(value)
+    assert error.value.error_count() < 10
 
 
 def test_brackets_in_a_text_are_no_depth() -> None:
@@ -197,7 +235,7 @@ def test_a_configuration_that_would_take_minutes_is_refused(run: Run, text: str,
 def test_a_large_file_is_not_read(run: Run) -> None:
     with (run.path / "metrics.json").open("wb") as stream:
         stream.truncate(2**40)  # takes no room on the disk
-    with pytest.raises(InputError, match=r"metrics\.json: .*GB, and such a file has 33.6 MB at most"):
+    with pytest.raises(InputError, match=r"metrics\.json: .*GB, and such a file has 134.2 MB at most"):
         _ = run.metrics
 
 
@@ -252,6 +290,12 @@ def test_a_row_of_the_log_that_is_wrong_is_named_and_an_incomplete_last_one_left
         path.write_text("\n".join([lines[0], wrong, *lines[1:]]))
         with pytest.raises(InputError, match=r"log\.jsonl: line 2: damaged: .*; remove that line"):
             run.log()
+        path.write_text(f"{lines[0]}\n{wrong}\n")  # a killed process does not write the end of a line alone
+        with pytest.raises(InputError, match=r"log\.jsonl: line 2: damaged: .*; remove that line"):
+            run.log()
+    path.write_bytes(lines[0].encode() + b"\n" + b'{"kind": "' + b"a" * 2**21)
+    with pytest.raises(InputError, match=r"log\.jsonl: line 2: damaged"):
+        run.log()
 
 
 def leaves(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -375,7 +419,7 @@ def bomb(shape: tuple[int, ...] = (2**14, 2**14), dtype: str = "<f4", there: int
         (npz(codes=np.zeros((180, 3), "f4")), r"expected floats of shape \(N, 2\)"),
         (npz(codes=np.array(["a"])), "expected floats"),
         (npz(codes=np.array([{}], dtype=object)), "damaged, or not written by latlas"),
-        (npz(codes=np.zeros((3, 2), "f4")), "are "),
+        (npz(codes=np.zeros((3, 2), "f4")), "those of step 0 are "),
         (bomb((10**12, 2), there=100), "says that it has"),
         (bomb((1,) * 70, there=4), "damaged, or not written by latlas"),
         (b"PK\x03\x04", "damaged, or not written by latlas"),
@@ -383,7 +427,7 @@ def bomb(shape: tuple[int, ...] = (2**14, 2**14), dtype: str = "<f4", there: int
 )
 def test_an_array_that_is_none_is_refused_before_it_is_unpacked(run: Run, content: bytes, said: str) -> None:
     (run.path / "snapshots" / "00000030.npz").write_bytes(content)
-    with pytest.raises(InputError, match=rf"0030\.npz: .*{said}|{said}.*"):
+    with pytest.raises(InputError, match=rf"0030\.npz: .*{said}"):
         run.snapshots("codes")
 
 
@@ -393,6 +437,17 @@ def test_a_bomb_is_not_unpacked_and_an_array_that_is_not_asked_for_is_left_alone
     with pytest.raises(InputError, match=r"codes\.npy would unpack .* kB to 33\.6 MB"):
         run.snapshots("codes")
     assert len(run.snapshots("samples")) == 3
+
+
+def test_snapshots_without_room_are_not_unpacked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    each = run.snapshots("codes")[0][1].nbytes
+    # A share of what is free takes two of the three.
+    monkeypatch.setattr("latlas.runs.free_memory", lambda: (2 * each + 1000) / LARGEST_SHARE)
+    with pytest.raises(InputError, match=r"00000060\.npz: codes take .* kB, too much for the free memory"):
+        run.snapshots("codes")
+    monkeypatch.setattr("latlas.snapshots.free_memory", lambda: 1000.0)
+    with pytest.raises(InputError, match=r"items\.npz: index take .* kB, too much for the free memory"):
+        snapshots.rows(run)
 
 
 def test_other_names_are_no_snapshots(run: Run) -> None:
@@ -413,6 +468,23 @@ def test_codes_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(npz(z=np.array([[0.0, 1.0], [np.nan, 0.0]])))
     with pytest.raises(InputError, match="the code in row 1 is not finite"):
         inference.read_codes(tmp_path / "x.npz")
+
+
+def test_codes_are_read_wherever_they_stand_in_the_file(tmp_path: Path) -> None:
+    z = np.arange(6.0).reshape(3, 2)
+    for name, arrays in (
+        ("mean", {"std": 0 * z, "mean": z}),
+        ("z", {"images": np.ones((3, 8, 8, 1)), "z": z}),
+    ):
+        (tmp_path / f"{name}.npz").write_bytes(npz(**arrays))
+        np.testing.assert_array_equal(inference.read_codes(tmp_path / f"{name}.npz"), z)
+    np.save(tmp_path / "x.npy", z)
+    np.testing.assert_array_equal(inference.read_codes(tmp_path / "x.npy"), z)
+    (tmp_path / "none.npz").write_bytes(npz())
+    with pytest.raises(InputError, match=r"none\.npz: has nothing; expected codes named mean or z"):
+        inference.read_codes(tmp_path / "none.npz")
+    with pytest.raises(InputError, match="cannot be used as a path"):
+        inference.read_codes(Path("a" * 300 + ".npy"))
 
 
 # --- weights and checkpoints ---
@@ -457,6 +529,14 @@ def test_any_flipped_bit_is_noticed(saved: Run) -> None:
             weights.tensors_in(bytes(content), Path(WEIGHTS))
 
 
+def test_a_checksum_at_another_place_is_no_missing_one(saved: Run) -> None:
+    whole = (saved.path / WEIGHTS).read_bytes()
+    head = 8 + int.from_bytes(whole[:8], "little")
+    text = json.dumps(json.loads(whole[8:head])).encode()  # as another program writes it: with spaces
+    with pytest.raises(InputError, match="damaged"):
+        weights.tensors_in(len(text).to_bytes(8, "little") + text + whole[head:], Path(WEIGHTS))
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-9] ^= 4
@@ -474,6 +554,17 @@ def test_a_damaged_checkpoint_says_what_is_whole_and_that_way_works(saved: Run) 
     assert "at step 12" in str(error.value)
     (saved.path / LAST).unlink()
     assert restored(saved).step == 12
+
+
+def test_the_way_on_is_a_command_whatever_the_folder_is_called(saved: Run) -> None:
+    moved = Run(saved.path.rename(saved.path.parent / "my run"))
+    for damaged, command in ((LAST, "train --resume"), (WEIGHTS, "train --resume"), (BEST, "train --resume")):
+        assert f"latlas {command} '{moved.path}' " in checkpoints.whole(moved.path, damaged)
+    for name in (LAST, BEST):
+        flip(moved.path / name)
+    assert f"latlas train DATA --from '{moved.path}' starts" in checkpoints.whole(moved.path, LAST)
+    flip(moved.path / WEIGHTS)
+    assert f"--config '{moved.path / 'config.toml'}'" in checkpoints.whole(moved.path, LAST)
 
 
 def test_without_a_whole_checkpoint_the_weights_are_named(saved: Run) -> None:
@@ -575,6 +666,29 @@ def test_weights_that_are_not_finite_are_refused(saved: Run, value: float) -> No
     (saved.path / WEIGHTS).write_bytes(weights.to_bytes(tensors, {"format": "pt"}))
     with pytest.raises(InputError, match=f"damaged: {name} holds numbers that are not finite"):
         saved.model()
+
+
+def test_weights_that_are_made_infinite_are_those_of_a_mask(saved: Run) -> None:
+    model = saved.model()
+    mask = torch.full((3, 3), float("-inf")).triu(1)
+    model.register_buffer("mask", mask)
+    tensors = model.state_dict() | {"mask": mask.clone()}
+    weights.load_weights(model, tensors, saved.path / WEIGHTS)
+    with pytest.raises(InputError, match="damaged: mask holds numbers that are not finite"):
+        weights.load_weights(model, tensors | {"mask": -mask}, saved.path / WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda n: torch.empty(n, n), lambda n: torch.zeros((n, n)), lambda n: torch.full(size=(n, n), fill_value=1.0),
+     torch.eye, lambda n: torch.eye(n, n), lambda n: torch.tril_indices(n, n), lambda n: torch.randint(9, (n, n)),
+     lambda n: torch.arange(n**2), lambda n: torch.randperm(n**2)],
+)  # fmt: skip
+def test_an_allowance_counts_what_is_made(make: Callable[[int], torch.Tensor]) -> None:
+    with weights.Allowance([], "too large"), torch.device("meta"):
+        make(1000)
+        with pytest.raises(InputError, match="too large"):
+            make(1100)
 
 
 HUGE: list[tuple[str, Any]] = [

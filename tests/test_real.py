@@ -30,10 +30,9 @@ def train(name: str, out: Path, data_dir: Path, **options: Any) -> dict[str, Any
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("latent", [2, 16])
-def test_the_linear_autoencoder_reaches_pca_on_mnist(real_data: Path, tmp_path: Path, latent: int) -> None:
-    metrics = train("mnist", tmp_path / "run", real_data, recipe="linear-ae", latent=latent)
-    best = pca_error("mnist", real_data, latent)
+def test_the_linear_autoencoder_reaches_pca_on_mnist(real_data: Path, tmp_path: Path) -> None:
+    metrics = train("mnist", tmp_path / "run", real_data, recipe="linear-ae", latent=16)
+    best = pca_error("mnist", real_data, 16)
     assert best * 0.995 < metrics["splits"]["test"]["mse"] < best * 1.01
 
 

@@ -158,6 +158,15 @@ def test_pictures_come_in_reading_order_with_their_words(tmp_path: Path) -> None
     assert 'How to read "samples".' in page.text
 
 
+def test_of_many_pictures_the_first_in_reading_order_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MOST_PICTURES", 2)
+    page = read(make(tmp_path))
+    assert [i["alt"] for i in page.all("img")] == ["The reconstructions & <more>", "The samples & <more>"]
+    assert "left out: all pictures but 2 of 4" in page.text
+
+
 def test_everything_is_escaped(tmp_path: Path) -> None:
     nasty = "</pre></style><script>alert('x')</script>&amp;\"{{ 7 * 7 }}"
     words = dict.fromkeys(("data", "network", "recipe", "likelihood"), nasty)

@@ -804,7 +804,7 @@ def test_a_folder_that_an_earlier_version_began_is_continued(
 @pytest.mark.slow
 def test_killed_in_its_second_run_the_same_command_ends_alike(tmp_path: Path) -> None:
     np.savez(tmp_path / "ramps.npz", x=images(1500), y=np.arange(1500) % 3)
-    text = GOOD.replace("[0, 1]", "[0]").replace("[2, 3]", "[2, 3, 4]").replace("= 24", "= 2000")
+    text = GOOD.replace("[0, 1]", "[0]").replace("[2, 3]", "[2, 3, 4]").replace("= 24", "= 1000")
     (tmp_path / "small.toml").write_text(text)
     command = [sys.executable, "-m", "latlas", "study", "small.toml", "--out"]
     whole = subprocess.run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -234,7 +236,9 @@ def test_mlflow_gets_a_copy_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     pytest.importorskip("mlflow")
-    run = followed[0]
+    run = latlas.Run(Path(shutil.copytree(followed[0].path, tmp_path / "run")))
+    about = json.loads((run.path / "run.json").read_text()) | {"created": "by somebody else's clock"}
+    (run.path / "run.json").write_text(json.dumps(about))
     monkeypatch.chdir(tmp_path)
     uri = "store" if place == "folder" else f"sqlite:///{tmp_path / 'mlflow.db'}"
     for _ in range(2):  # a second time adds nothing

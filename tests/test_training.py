@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ import torch
 from helpers import CPU, batches, image_dataset, images, made, poison, split, table_dataset
 
 from latlas import config as configuration
-from latlas import training
+from latlas import reading, training
 from latlas.build import objective_of, resolve
 from latlas.checkpoints import Progress
 from latlas.data import Dataset
@@ -26,7 +27,7 @@ from latlas.models import Model, Pass
 from latlas.networks import NETWORKS
 from latlas.objectives import Elbo
 from latlas.settings import Config
-from latlas.training import EpochEnded, Logged, SetBack, Skipped, SnapshotDue, Stopped
+from latlas.training import EpochEnded, Logged, Noted, SetBack, Skipped, SnapshotDue, Stopped
 
 QUICK = {"model__latent": 2, "network__hidden": (16,), "training__batch_size": 32, "training__log_every": 3}
 
@@ -84,6 +85,20 @@ def test_events_come_in_order_and_cover_the_plan() -> None:
     assert [e.step for e in seen if isinstance(e, Logged)] == [3, 5, 6, 9, 10, 12]
     steps = [e.step for e in seen]
     assert steps == sorted(steps)
+
+
+def test_the_log_of_a_long_training_stays_short_enough_to_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (*training.TERMS, "elbo", "beta", "lr", "epoch", "images_per_second")
+    row = json.dumps({"kind": "step", "step": 10**15} | dict.fromkeys(names, -math.pi * 1e300))
+    assert len(row) * training.MOST_LOGGED < reading.MOST[".jsonl"]
+    assert training.Plan(training.MOST_LOGGED * 50, 100, 0).logged(50) == 50
+    monkeypatch.setattr(training, "MOST_LOGGED", 4)
+    dataset = image_dataset()
+    config, model, optimizer = begin(dataset, training__steps=12, training__log_every=1)
+    seen = list(events(dataset, config, model, optimizer))
+    assert [e.step for e in seen if isinstance(e, Logged)] == [3, 5, 6, 9, 10, 12]
+    (note,) = [e.text for e in seen if isinstance(e, Noted)]
+    assert note.startswith("the log has a row for every 3 steps, not 1: ")
 
 
 def test_epoch_means_weigh_each_batch_by_its_images() -> None:

@@ -73,7 +73,7 @@ class Work:
         with Console() as console:
             try:
                 if runs.is_run(path):
-                    run = experiment.resume(path, console, self.threads, "", "")
+                    run = experiment.resume(path, console, {"threads": self.threads})
                 else:
                     run = experiment.train(self._config(label, file, changes), path, console)
             finally:

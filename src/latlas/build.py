@@ -486,16 +486,16 @@ def _parameters(config: Config, item: Like, own: Brought, latent: int) -> float:
 
 
 def check_grid(size: tuple[int, int], shape: tuple[int, ...], field: str) -> None:
-    """Raises InputError for so many rows and columns of decoded items (*shape) that they do not fit into a page or
+    """Raises InputError for so many rows and columns of decoded images (C, H, W) that they do not fit into a page or
     into memory.
     """
     most = LIMITS["grid"].most
     if max(size) > most:
         raise InputError(f"at most {most:,} rows and columns have a pixel each", field=field, value=size)
-    needed = math.prod(size) * math.prod(shape) * 48  # as float32, in three colours, clipped, and as pixels
-    refuse_beyond_room(
-        needed, "", "so many decoded items", "take fewer rows and columns", field=field, value=size
-    )
+    pixels = math.prod(shape[1:])
+    each = 4 * shape[0] * pixels + 44 * pixels  # as decoded; in three colours, clipped, and as pixels
+    what, advice = "so many decoded items", "take fewer rows and columns"
+    refuse_beyond_room(math.prod(size) * each, "", what, advice, field=field, value=size)
 
 
 def _refuse_beyond_room(config: Config, dataset: Dataset) -> None:

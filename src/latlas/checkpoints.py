@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -15,7 +17,7 @@ import torch
 from latlas import reading
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic, write_json
-from latlas.formats import Count, Number, Text
+from latlas.formats import Count, Many, Number, Text
 from latlas.models import Model
 from latlas.weights import Damaged, load_weights, metadata, read_tensors, tensors_in, to_bytes
 
@@ -49,7 +51,7 @@ class Progress:
     best_score: float | None = None
     epochs_without_better: Count = 0
     skipped: Count = 0
-    recently_skipped: list[Count] = field(default_factory=list)
+    recently_skipped: Many[Count] = field(default_factory=list)
     setbacks: Count = 0
     earlier_setbacks: Count = 0
 
@@ -259,7 +261,8 @@ def rescuing(folder: Path, name: str) -> Iterator[None]:
 
 def whole(folder: Path, damaged: str) -> str:
     """What is whole of a run beside a damaged file, and how to go on."""
-    found = {}
+    found: dict[str, int] = {}
+    run, config = (shlex.quote(os.fspath(path)) for path in (folder, folder / "config.toml"))
     for name in (LAST, STOPPED, BEST):
         if name != damaged and (folder / name).exists():
             try:
@@ -268,12 +271,12 @@ def whole(folder: Path, damaged: str) -> str:
             except InputError:
                 continue
     if damaged == WEIGHTS and (same := with_weights(folder)) in found:
-        again = f"latlas train --resume {folder} writes it again"
+        again = f"latlas train --resume {run} writes it again"
         return f"{same} holds these weights: remove {WEIGHTS}, and {again}"
     if damaged != WEIGHTS and found:
         name, step = max(found.items(), key=lambda pair: pair[1])
         return (
-            f"{name} is whole: remove {damaged}, and latlas train --resume {folder} goes on from there, at step"
+            f"{name} is whole: remove {damaged}, and latlas train --resume {run} goes on from there, at step"
             f" {step:,}"
         )
     if damaged != WEIGHTS:
@@ -283,12 +286,10 @@ def whole(folder: Path, damaged: str) -> str:
             pass
         else:
             return (
-                f"the weights in {WEIGHTS} are whole, the optimiser's state is not: latlas train DATA --from {folder}"
+                f"the weights in {WEIGHTS} are whole, the optimiser's state is not: latlas train DATA --from {run}"
                 " starts a new run from them"
             )
-    return (
-        f"nothing else holds its weights: train it again, by latlas train --config {folder / 'config.toml'}"
-    )
+    return f"nothing else holds its weights: train it again, by latlas train --config {config}"
 
 
 def drop(folder: Path) -> None:

@@ -19,6 +19,9 @@ from latlas.limits import LIMITS
 from latlas.settings import Config, OwnConfig
 from latlas.text import briefly, clauses, shortened
 
+# Faults of a configuration, far more than a line has room for: an unknown key is compared with all keys.
+MOST_EXPLAINED = 100
+
 
 def parse(values: Mapping[str, Any], where: str) -> Config:
     """A configuration from nested values; `where` names their origin in errors.
@@ -29,11 +32,13 @@ def parse(values: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(values)
     except ValidationError as error:
         reasons: dict[str, list[str]] = {}
-        for place, reason in (_explain(dict(e)) for e in error.errors()):
+        faults = error.errors(include_url=False)
+        for place, reason in (_explain(dict(e)) for e in faults[:MOST_EXPLAINED]):
             said = reasons.setdefault(place, [])
             said += [reason] if reason not in said else []
         lines = [place + ", or ".join(messages) for place, messages in reasons.items()]
-        raise InputError(clauses(lines), field=where) from None
+        count = len(faults) if len(faults) > MOST_EXPLAINED else None
+        raise InputError(clauses(lines, count), field=where) from None
 
 
 def _explain(error: dict[str, Any]) -> tuple[str, str]:
@@ -97,6 +102,11 @@ def override(config: Config, changes: Mapping[str, Any], where: str) -> Config:
     return parse(values, where)
 
 
+def keeping_rate(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What somebody asks for; a learning rate in it is kept, however few steps a budget leaves."""
+    return ({"optimizer.short_factor": 1.0} if "optimizer.lr" in changes else {}) | dict(changes)
+
+
 def assignments(pairs: Iterable[str]) -> dict[str, Any]:
     """`KEY=VALUE` strings as dotted keys and values; a value is read as TOML, else as a string.
 
@@ -139,7 +149,7 @@ def read(path: Path, base: Config | None = None) -> Config:
     # TOML has no null: a complete file, which names its recipe, leaves out the keys that were left to the data.
     if base is None or "recipe" in values:
         return parse(values, str(path))
-    return override(base, dotted(values), str(path))
+    return override(base, keeping_rate(dotted(values)), str(path))
 
 
 def read_kept(folder: Path, name: str) -> Config:

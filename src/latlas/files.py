@@ -150,8 +150,8 @@ class Busy(InputError):
 
 @contextlib.contextmanager
 def exclusively(folder: Path) -> Iterator[None]:
-    """Holds a run folder's lock, so that one process at a time trains it; where the system has no flock, nothing
-    is held.
+    """Holds a run folder's lock, so that one process at a time trains it; where the system, or the file system, has no
+    locks, nothing is held.
 
     Raises Busy when another process holds it.
     """
@@ -169,6 +169,8 @@ def exclusively(folder: Path) -> Iterator[None]:
     with os.fdopen(handle, "r+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise Busy(f"{folder}: another process is training this run") from None
+        except OSError:
+            pass  # a file system without locks
         yield

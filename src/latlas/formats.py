@@ -6,7 +6,7 @@ are bounded and finite everywhere.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -31,7 +31,9 @@ def _without_surrogates(value: object) -> object:
 
 Text = Annotated[str, BeforeValidator(_without_surrogates), Field(max_length=100_000)]
 Scalar = bool | Annotated[int, Field(ge=-MOST_COUNT, le=MOST_COUNT)] | Number | Text | None
-Setting = Scalar | list[Scalar]
+T = TypeVar("T")
+Many = Annotated[list[T], Field(fail_fast=True)]  # one fault is said: those of millions would take gigabytes
+Setting = Scalar | Many[Scalar]
 
 
 class Stored(BaseModel):
@@ -50,7 +52,7 @@ def _holds_few_values(shape: list[int]) -> list[int]:
 
 
 ItemShape = Annotated[
-    list[Side], Field(min_length=1, max_length=MOST_SIDES), AfterValidator(_holds_few_values)
+    Many[Side], Field(min_length=1, max_length=MOST_SIDES), AfterValidator(_holds_few_values)
 ]
 
 
@@ -62,8 +64,8 @@ class Data(Stored):
     kind: Kind
     shape: ItemShape
     binary: bool = False
-    classes: list[Text] | None = None
-    columns: list[Text] | None = None
+    classes: Many[Text] | None = None
+    columns: Many[Text] | None = None
     fingerprint: Text
     train: Count
     valid: Count = 0
@@ -105,9 +107,9 @@ class About(Stored):
     processes: Annotated[int, Field(ge=1, le=MOST_COUNT)] = 1
     created: Text = ""
     data: Data
-    notes: list[Text] = []
+    notes: Many[Text] = []
     start: Start | None = None
-    parts: list[Part] = []
+    parts: Many[Part] = []
 
 
 class Split(Stored):
@@ -139,7 +141,7 @@ class Measured(Stored):
     warning: Text | None = None
     beside: dict[Text, Number] = {}
     beside_sd: dict[Text, Number] = {}
-    parts: list[Number] = []
+    parts: Many[Number] = []
 
 
 class Found(Stored):
@@ -154,10 +156,10 @@ class Found(Stored):
     remedy: Text
     settings: dict[Text, Setting] = {}
     command: Text = ""
-    commands: list[Text] = []
+    commands: Many[Text] = []
     settled: bool = False
     about: Literal["dimensions", "places"] | None = None
-    dimensions: list[Count] | None = None
+    dimensions: Many[Count] | None = None
 
 
 SplitName = Literal["test", "valid", "train"]
@@ -186,7 +188,7 @@ class Metrics(Stored):
     measured: SplitName = "test"
     splits: dict[SplitName, Split] = {}
     numbers: dict[Text, Measured] = {}
-    findings: list[Found] = []
+    findings: Many[Found] = []
     finished: bool = False
 
 
@@ -209,8 +211,8 @@ class ScalingOf(Stored):
     """The scaling of an item in model.json."""
 
     kind: ScalingKind
-    shift: list[Number]
-    scale: Annotated[list[Annotated[Number, Field(gt=0)]], Field(min_length=1)]
+    shift: Many[Number]
+    scale: Annotated[Many[Annotated[Number, Field(gt=0)]], Field(min_length=1)]
 
 
 class ItemOf(Stored):
@@ -219,8 +221,8 @@ class ItemOf(Stored):
     kind: Kind
     shape: ItemShape
     scaling: ScalingOf
-    columns: list[Text] | None
-    classes: list[Text] | None
+    columns: Many[Text] | None
+    classes: Many[Text] | None
 
     @model_validator(mode="after")
     def _fit_the_shape(self) -> ItemOf:

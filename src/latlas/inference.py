@@ -29,15 +29,14 @@ from latlas.errors import InputError, LatlasError, alternatives, check_number, u
 from latlas.files import check_folder, check_output, refuse_special, write_atomic, write_new_folder
 from latlas.metrics.samples import plausible_share
 from latlas.models import MOST_SAMPLES, Model
+from latlas.places import reachable
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run, dataset_of
 from latlas.text import counted, shortened
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 Arrays = dict[str, np.ndarray]
 MOST_VARIATIONS, MOST_SCALE = 1000, 1e6
@@ -222,23 +221,19 @@ def read_codes(path: Path) -> np.ndarray:
     Raises InputError for anything else.
     """
     refuse_special(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+    with reachable(path):
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
 
-    def codes_of(arrays: Mapping[str, Any]) -> list[str]:
-        key = next(
-            (k for k in ("x", "mean", "z") if k in arrays and (k != "x" or path.suffix == ".npy")), None
-        )
+    def codes_in(arrays: Mapping[str, Any]) -> list[str]:
+        key = next((name for name in ("mean", "z") if name in arrays), None)
         if key is None:
             names = shortened(", ".join(arrays)) or "nothing"
             raise InputError(f"{path}: has {names}; expected codes named mean or z")
         return [key]
 
-    loaded = next(iter(read_arrays(path, codes_of).values()), None)
-    if loaded is None:
-        raise InputError(
-            f"{path}: damaged: its codes cannot be unpacked; write them again with latlas encode"
-        )
+    arrays = read_arrays(path, codes_in)
+    loaded = arrays["x"] if list(arrays) == ["x"] else arrays[codes_in(arrays)[0]]  # x is that of an .npy
     if loaded.ndim != 2 or not np.issubdtype(loaded.dtype, np.number) or np.iscomplexobj(loaded):
         raise InputError(
             f"{path}: codes of shape {loaded.shape} and type {loaded.dtype}; expected real numbers (N, D)"
@@ -418,9 +413,8 @@ def vary(
 
 def check_room(n: int, model: Model, field: str, value: object = None) -> None:
     """Raises InputError for so many decoded items of a model that they do not fit into memory."""
-    needed = (
-        n * math.prod(model.item.shape) * 3 * model.dtype.itemsize
-    )  # decoded, in data units, and as they are written
+    copies = 3  # decoded, in data units, and as they are written
+    needed = copies * n * math.prod(model.item.shape) * model.dtype.itemsize
     refuse_beyond_room(needed, "", "so many decoded items", "take fewer", field=field, value=value)
 
 

@@ -20,7 +20,7 @@ def list_runs(root: str | os.PathLike[str] = "runs", *, quiet: bool = False) -> 
     """The runs in a folder, oldest first: the path, data, recipe, numbers and size in bytes of each.
 
     Numbers are of the `split` test, or of validation or training where nothing was held out for testing. Damaged runs
-    are left out, with a note unless `quiet`.
+    and links are left out, with a note unless `quiet`.
     """
     from latlas import runs
 
@@ -37,6 +37,8 @@ def list_runs(root: str | os.PathLike[str] = "runs", *, quiet: bool = False) -> 
 def _row(run: Run) -> dict[str, Any]:
     from latlas.runs import measured_numbers
 
+    if run.path.is_symlink():  # a folder from a stranger says nothing of what lies outside it
+        raise InputError(f"{run.path} is a link: name the folder to which it leads")
     metrics, settings, info = run.metrics, run.config, run.info
     split, test = measured_numbers(metrics)
     return {

@@ -130,13 +130,16 @@ def _output(*command: str) -> str:
 
 
 def keep_memory() -> None:
-    """Keeps freed memory in the process (only with glibc), to avoid page faults at every step with large batches."""
+    """Keeps freed memory in the process (only with glibc), to avoid page faults at every step with large batches.
+
+    What is larger than a step's tensors goes back: numbers of rows, or all items of a split.
+    """
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
         trim_threshold, mmap_threshold = -1, -3
-        libc.mallopt(mmap_threshold, 2**30)
+        libc.mallopt(mmap_threshold, 2**26)
         libc.mallopt(trim_threshold, 2**31 - 1)
 
 

@@ -25,6 +25,7 @@ Shape = tuple[int, ...]
 Networks = tuple[nn.Module, nn.Module]
 
 HIDDEN = (512, 512)  # widths of an mlp's layers where nothing decides on others
+DEEP_UP_TO = 3  # latent dimensions
 
 
 def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
@@ -36,9 +37,12 @@ def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
     return (512, 256, 256) if latent <= DEEP_UP_TO else (512, 256)
 
 
+<<<<<<< HEAD
 DEEP_UP_TO = 3
 COMPONENTS = 64  # of pca-mlp; twice the latent size where that is more
 
+=======
+>>>>>>> main
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,

@@ -12,7 +12,7 @@ from latlas.compare import rows, summary
 from latlas.diagnosis import Finding
 from latlas.diagnosis.wording import as_text, described
 from latlas.metrics import display
-from latlas.text import aligned, count, printable
+from latlas.text import aligned, count, printable, printable_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,8 @@ class StudyResults(dict[str, Any]):
         head = printable(f"{self.get('title') or self.get('study')}: {self._line}")
         tables = [f"{printable(data)}\n{found['text']}" for data, found in self._results.items()]
         places = [[f"{name}:", str(self[name])] for name in ("page", "table") if name in self]
-        return "\n\n".join([head, *tables, *self.get("cuts", ()), *([aligned(places)] if places else [])])
+        parts = [head, *tables, *self.get("cuts", ()), *([aligned(places)] if places else [])]
+        return printable_lines("\n\n".join(parts))
 
     def _repr_html_(self) -> str:
         # study.json of earlier versions has no columns, but the table as text.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +32,7 @@ FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and t
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
 ENDLESS = 10**9
+ENOUGH = 1800  # steps from which on a higher rate gains nothing (benchmarks/results/ablations.md)
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,24 @@ def within_budget(
             field="training.budget",
             value=config.training.budget,
         )
-    note = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
-    return planned(steps), f"training.steps = {steps} ({note})"
+    why = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
+    return _hurried(planned(steps), f"training.steps = {steps} ({why})")
+
+
+def _hurried(config: Config, note: str) -> tuple[Config, str]:
+    """The planned configuration with the learning rate for its number of steps, and the note with that."""
+    options, steps = config.optimizer, config.training.steps
+    assert steps is not None
+    lr = float(f"{options.lr * min(options.short_factor, max(1.0, ENOUGH / steps)):.2g}")
+    if lr <= options.lr:
+        return config, note
+    why = f"of few steps larger ones get further; optimizer.short_factor = 1 keeps {options.lr:g}"
+    return override(config, {"optimizer.lr": lr}, "training.budget"), f"{note}; optimizer.lr = {lr:g} ({why})"
 
 
 def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, seconds: float) -> Pace:
     """The pace of a model, which this trains for so many seconds and at least `LEAST` steps."""
-    times = [perf_counter()]
+    progress, marks = Progress(), [(perf_counter(), 0)]
     config = _planned(config, ENDLESS)
     objective = objective_of(config, dataset.shape, brought)
     data = {
@@ -91,23 +102,27 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     }
 
     # To wait for a GPU after each step would measure how long it takes to begin one.
-    cuda, taken = tried.device.type == "cuda", itertools.count(1)
+    cuda = tried.device.type == "cuda"
     every, first, least = (LOOK, 1, 2) if cuda else (1, FIRST, LEAST)
 
-    def enough() -> bool:
-        if next(taken) % every:
-            return False
+    def mark() -> None:
         if cuda:
             torch.cuda.synchronize()
-        times.append(perf_counter())
-        return len(times) > first + least and times[-1] - times[0] > seconds
+        marks.append((perf_counter(), progress.step))
+
+    def enough() -> bool:
+        if progress.step % every:
+            return False
+        mark()
+        return len(marks) > first + least and marks[-1][0] - marks[0][0] > seconds
 
     optimizer = training.optimizer_for(config, tried)
-    for _ in training.train(
-        tried, data["train"], objective, optimizer, config, Progress(), World(stop=enough)
-    ):
+    for _ in training.train(tried, data["train"], objective, optimizer, config, progress, World(stop=enough)):
         pass
-    step = (times[-1] - times[first]) / (len(times) - 1 - first) / every
+    if progress.step > marks[-1][1]:  # the first losses are not finite, and it would go back
+        mark()
+    (start, before), (end, after) = marks[min(first, len(marks) - 2)], marks[-1]
+    step = (end - start) / (after - before)
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))
     ended = training.EpochEnded(1, 1, {}, 0.0)
     with scratch() as folder:

@@ -17,6 +17,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from latlas import toml_text
 from latlas.errors import InputError
 from latlas.files import special_kind
 from latlas.limits import LIMITS
-from latlas.text import size
+from latlas.text import listed, size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 # Bytes of the largest file of each kind that is read; of others the caller says it.
 MOST = {
-    ".json": 2**25,
+    ".json": 2**27,  # a table of a million columns has a name, a mean and a deviation of each in model.json
     ".jsonl": 2**27,
     ".toml": LIMITS["toml_bytes"].most,
     ".png": 2**26,
@@ -48,6 +49,8 @@ MOST_OF_A_LINE = 2**20  # bytes of a row of a log
 MOST_PIXELS = 2**26  # of a picture
 DEEPEST = 32  # objects and lists inside each other; latlas writes no more than 8
 MOST_DIGITS = 400  # of a number: the largest float has 309
+# Of a JSON text, each in a few bytes: what they become takes far more memory, and so do the faults in them.
+MOST_ENTRIES, MOST_KEYS = 2**23, 2**17  # lists, objects and their entries; keys of one object
 UNPACKED, RATIO = 2**22, 100  # bytes that few may unpack to; more are so many times the packed ones at most
 PICTURES = ("PNG", "WEBP", "GIF")  # the formats of a run's pictures: no other reader is ever started
 REMOVE = "remove it"
@@ -135,7 +138,7 @@ def _too_large(path: Path, there: int, most: int) -> InputError:
 
 
 def text(folder: Path, name: str) -> str:
-    """The text of a file of a folder; bytes that are not UTF-8 become question marks.
+    """The text of a file of a folder; bytes that are not UTF-8 become U+FFFD, the sign for what cannot be read.
 
     Raises InputError as `content` does.
     """
@@ -167,17 +170,20 @@ def _entries(path: Path) -> Iterator[Path]:
 def parsed(data: bytes | str, where: str, finite: bool = True, remedy: str = REMOVE) -> Any:
     """The value of a JSON text; without `finite`, NaN and infinite numbers are values as well.
 
-    Raises InputError for another text, for one that is nested too deeply, says a key twice or has a number of too many
-    digits.
+    Raises InputError for another text, for one that is nested too deeply, has too many entries, says a key twice or has
+    a number of too many digits.
     """
     try:
-        shown = data.decode("utf-8") if isinstance(data, bytes) else data
-        if shown.count("[") + shown.count("{") > DEEPEST:
-            _check_depth(shown)
+        written = data.decode("utf-8") if isinstance(data, bytes) else data
+        nested = written.count("[") + written.count("{")
+        if nested + written.count(",") > MOST_ENTRIES:
+            raise ValueError(f"more than {MOST_ENTRIES:,} entries")
+        if nested > DEEPEST:
+            _check_depth(written)
         number = _finite if finite else float
         constant = _constant if finite else float
         return json.loads(
-            shown, object_pairs_hook=_once, parse_float=number, parse_int=_whole, parse_constant=constant
+            written, object_pairs_hook=_once, parse_float=number, parse_int=_whole, parse_constant=constant
         )
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: damaged: not as JSON is written ({_reason(error)}); {remedy}") from None
@@ -187,10 +193,11 @@ def _reason(error: Exception) -> str:
     return str(error) if len(str(error)) < 200 else type(error).__name__
 
 
-def _check_depth(shown: str) -> None:
+def _check_depth(written: str) -> None:
     """Raises ValueError for objects and lists that lie too deep inside each other."""
     depth = 0
-    for sign in re.finditer(r'"(?:[^"\\]++|\\.)*+"|[\[{]|[\]}]', shown, re.DOTALL):
+    # A text that never ends is one too: looked for anew from each quote, it would take the square of its length.
+    for sign in re.finditer(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', written, re.DOTALL):
         first = sign[0][0]
         depth += 1 if first in "[{" else -1 if first in "]}" else 0
         if depth > DEEPEST:
@@ -198,10 +205,12 @@ def _check_depth(shown: str) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_KEYS:
+        raise ValueError(f"an object of {len(pairs):,} keys, and {MOST_KEYS:,} are the most")
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"{shown(next(key for key in names if names.count(key) > 1))} stands there twice")
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"{shown(twice)} stands there twice")
     return found
 
 
@@ -299,20 +308,19 @@ def rows(folder: Path, name: str, shape: type[BaseModel], remedy: str) -> list[d
     found = []
     with opened(folder, name) as stream:
         check_size(stream, folder / name, MOST[".jsonl"])
-        number, line = 0, stream.readline(MOST_OF_A_LINE)
-        while line:
-            number, after = number + 1, stream.readline(MOST_OF_A_LINE)
+        number = 0
+        while line := stream.readline(MOST_OF_A_LINE):
+            number += 1
             where = f"{folder / name}: line {number}"
             if line.strip():
                 try:
                     row = parsed(line, where, remedy=remedy)
                 except InputError:
-                    if after:
+                    if line.endswith(b"\n") or len(line) == MOST_OF_A_LINE:
                         raise
                     break
                 validated(shape, row, where, remedy)
                 found.append(row)
-            line = after
     return found
 
 
@@ -338,17 +346,21 @@ class Expected:
 
 
 def arrays(
-    folder: Path, name: str, expected: Mapping[str, Expected], remedy: str = REMOVE
+    folder: Path, name: str, expected: Mapping[str, Expected], room: float, remedy: str = REMOVE
 ) -> dict[str, np.ndarray]:
     """The arrays of these names in an .npz file of a folder, those that it has; no other one is unpacked.
 
     Raises InputError where it is no such file, or one of them is no array of the shape and type that are expected, or
-    says that it is larger than it is; that is seen before it is unpacked.
+    says that it is larger than it is, or they take more bytes than there is `room`; that is seen before one is
+    unpacked.
     """
     try:
         with opened(folder, name) as stream, zipfile.ZipFile(stream) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             found = {key: members[key] for key in expected if key in members}
+            if (needed := sum(info.file_size for info in found.values())) > room:
+                more = f"{listed(list(found))} take {size(needed)}, too much for the free memory"
+                raise InputError(f"{folder / name}: {more}")
             return {key: _member(archive, info, expected[key]) for key, info in found.items()}
     except _ARRAY_ERRORS as error:
         said = f" ({error})" if isinstance(error, _Unfit) else ""

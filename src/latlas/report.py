@@ -175,9 +175,12 @@ def _value(split: Mapping[str, Any], key: str, decimals: int) -> Cell:
 
 def _pictures(folder: Path) -> tuple[list[Embedded], list[str]]:
     """The pictures of a run in reading order, and a note on each that cannot be read."""
-    files = {p.stem: p.name for p in sorted((folder / "figures").glob("*.png"))[:MOST_PICTURES]}
+    files = {p.stem: p.name for p in sorted((folder / "figures").glob("*.png"))}
     found, notes = [], []
-    for name in (*(n for n in FIGURES if n in files), *(n for n in files if n not in FIGURES)):
+    names = [*(n for n in FIGURES if n in files), *(n for n in files if n not in FIGURES)]
+    if len(names) > MOST_PICTURES:
+        notes.append(f"left out: all pictures but {MOST_PICTURES} of {len(names):,}")
+    for name in names[:MOST_PICTURES]:
         try:
             content = reading.content(folder, f"figures/{files[name]}")
             reading.picture(content, f"figures/{files[name]}").close()

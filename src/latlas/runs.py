@@ -35,7 +35,6 @@ from latlas.progress import OnProgress
 from latlas.reading import Expected
 from latlas.settings import Config, OwnConfig
 from latlas.temporaries import tidy
-from latlas.text import size
 from latlas.weights import Allowance, declared, load_weights, read_tensors
 
 ROOT = Path("runs")
@@ -174,11 +173,11 @@ class Run:
         describes it, and for one that is damaged.
         """
         found: list[tuple[int, np.ndarray]] = []
-        taken = 0
+        room = LARGEST_SHARE * free_memory()
         files = self.snapshot_files()
         expected = self._snapshot_shape(key, item) if files else Expected("", ())
         for step, path in files:
-            array = reading.arrays(self.path, f"snapshots/{path.name}", {key: expected}).get(key)
+            array = reading.arrays(self.path, f"snapshots/{path.name}", {key: expected}, room).get(key)
             if array is None:
                 continue
             if found and found[0][1].shape != array.shape:
@@ -186,11 +185,7 @@ class Run:
                     f"{key} of shape {array.shape}, and those of step {found[0][0]:,} are {found[0][1].shape}"
                 )
                 raise InputError(f"{path}: damaged: {shapes}; {reading.REMOVE}")
-            taken += array.nbytes
-            if taken > LARGEST_SHARE * free_memory():
-                raise InputError(
-                    f"{path.parent}: {key} take {size(taken)} and more, too much for the free memory"
-                )
+            room -= array.nbytes
             found.append((step, array))
         return found
 

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from latlas.data.options import DataOptions, Positive, Section
+from latlas.data.options import DataOptions, Names, Positive, Section
 from latlas.durations import parse_duration
 from latlas.errors import InputError
 from latlas.limits import LIMITS
@@ -21,6 +21,7 @@ NetworkName = Literal[
     "auto", "linear", "mlp", "pca-mlp", "conv", "vanilla", "kmnist", "flowers", "fashion", "own"
 ]
 GridSide = Annotated[int, Field(ge=1, le=LIMITS["grid"].most)]
+Widths = Annotated[tuple[Positive, ...], Field(fail_fast=True)]
 OWN = "own"  # the name of a part that was brought along in Python
 ScheduleName = Literal["constant", "linear", "sigmoid", "cyclical"]
 # Former names of groups of numbers, which are still read in configurations and in metrics.json.
@@ -58,7 +59,7 @@ class RecipeInfo(Section):
         str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="part of the run folder's name")
     ] = "vae"
     summary: Annotated[str, Field(description="one line")] = ""
-    ids: Annotated[tuple[str, ...], Field(description="the tutorial systems it reproduces")] = ()
+    ids: Annotated[Names, Field(description="the tutorial systems it reproduces")] = ()
     data: Annotated[str, Field(description="the data set that it is for; empty: any")] = ""
 
 
@@ -78,11 +79,11 @@ class NetworkConfig(Section):
         ),
     ] = "auto"
     hidden: Annotated[
-        tuple[Positive, ...] | None,
+        Widths | None,
         Field(max_length=LIMITS["layers"].most, description="widths of the hidden layers of mlp and pca-mlp"),
     ] = None
     channels: Annotated[
-        tuple[Positive, ...] | None,
+        Widths | None,
         Field(min_length=1, max_length=32, description="channels of the convolutions, outermost first"),
     ] = None
     activation: Annotated[
@@ -234,7 +235,7 @@ class OwnConfig(Section):
     It is filled in when a run begins; a person brings the parts along and does not write it.
     """
 
-    network: Annotated[tuple[str, ...], Field(description="classes of encoder and decoder")] = ()
+    network: Annotated[Names, Field(description="classes of encoder and decoder")] = ()
     posterior: Annotated[str, Field(description="class of the posterior")] = ""
     prior: Annotated[str, Field(description="class of the prior")] = ""
     likelihood: Annotated[str, Field(description="class of the likelihood")] = ""
@@ -254,6 +255,14 @@ class OptimizerConfig(Section):
 
     name: Annotated[Literal["adam", "adamw"], Field(description="fused where the device allows")] = "adamw"
     lr: Annotated[float, Field(gt=0, description="learning rate; the peak of its schedule")] = 2e-3
+    short_factor: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=100,
+            description="the most by which a budget of few steps multiplies lr; 1: it leaves lr alone",
+        ),
+    ] = 1.0
     schedule: Annotated[
         Literal["constant", "cosine", "one-cycle", "stages"],
         Field(
@@ -355,8 +364,8 @@ class EvaluationConfig(Section):
 
     groups: Annotated[
         tuple[Group, ...],
+        Field(fail_fast=True, description="groups of numbers; none: the ELBO and its terms alone"),
         BeforeValidator(_listed),
-        Field(description="groups of numbers; none: the ELBO and its terms alone"),
     ] = ("likelihood", "codes", "reconstruction", "samples", "downstream", "disentanglement")
     draws: Annotated[int, Field(ge=1, le=1_000_000, description="draws of z per item for log p(x)")] = 100
     items: Annotated[

@@ -15,6 +15,7 @@ from latlas.build import has_prior
 from latlas.data import UNLABELLED, Dataset
 from latlas.data.dataset import Split
 from latlas.data.memory import Units
+from latlas.data.room import LARGEST_SHARE, free_memory
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic
 from latlas.models import Model
@@ -108,7 +109,8 @@ def rows(run: Run) -> np.ndarray | None:
 def _shared(run: Run, name: str, expected: Expected) -> np.ndarray | None:
     if not (run.path / "snapshots" / SHARED).exists():
         return None
-    return reading.arrays(run.path, f"snapshots/{SHARED}", {name: expected}).get(name)
+    room = LARGEST_SHARE * free_memory()
+    return reading.arrays(run.path, f"snapshots/{SHARED}", {name: expected}, room).get(name)
 
 
 def _items(dataset: Dataset, latent: int) -> Split:

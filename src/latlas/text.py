@@ -53,6 +53,11 @@ def printable(text: object) -> str:
     return "".join(c if c.isprintable() or c in _HARMLESS else _escape(c) for c in str(text))
 
 
+def printable_lines(text: str) -> str:
+    """The text with its lines as they are, each of them `printable`."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def visible(text: str) -> str:
     """The text with its lines as they are, as a page shows it: what is unseen, or turns the order of what stands around
     it, becomes an escape.

@@ -37,6 +37,9 @@ from latlas.text import counted
 
 # Of few items an epoch is a step or two, and validating and saving after each would take longer than training.
 MOST_VALIDATIONS = 500
+MOST_LOGGED = (
+    200_000  # steps with a row in the log, which is read as a whole: 80 MB of the 134 MB that are read
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,10 @@ class Plan:
     def validated(self) -> int:
         """The steps between two validations: an epoch, or several where training would have more than 500 of them."""
         return self.per_epoch * -(-(self.steps - self.start) // (MOST_VALIDATIONS * self.per_epoch))
+
+    def logged(self, every: int) -> int:
+        """The steps between two rows of the log: so many, or more where the log would have too many rows."""
+        return max(every, -(-self.steps // MOST_LOGGED))
 
 
 # Training stops by itself where the score of validation has stayed below its best for so large a share of the steps, by
@@ -214,7 +221,7 @@ def train(
     length, noise = plan(config, len(data), progress.start), Noise(config, data)
     step_once = _stepper(model, objective, optimizer, config, world)
     take = yield from _taking(step_once, model, optimizer, config, data, noise, world)
-    meter, due = Meter(), snapshot_steps(config, length)
+    meter, due, every = Meter(), snapshot_steps(config, length), (yield from _spacing(length, config))
     if progress.step == 0:
         yield SnapshotDue(0)
     while progress.step < length.steps:
@@ -227,7 +234,7 @@ def train(
             progress.step += 1
             step, stopping = progress.step, world.stopping(progress.step)
             ended = step % length.validated == 0 or step == length.steps
-            logging = step % config.training.log_every == 0 or ended
+            logging = step % every == 0 or ended
             skipped = meter.flush(progress) if logging or stopping or step in due else []
             progress.seconds += time.perf_counter() - start
             if (yield from _count(skipped, progress)):
@@ -245,6 +252,16 @@ def train(
                 yield Stopped(step)
                 return
             start = time.perf_counter()  # the caller's time is not counted, and waiting for data is
+
+
+def _spacing(length: Plan, config: Config) -> Generator[Event, None, int]:
+    """The steps between two rows of the log; says where they are more than was asked for."""
+    asked = config.training.log_every
+    if (every := length.logged(asked)) > asked:
+        yield Noted(
+            f"the log has a row for every {every:,} steps, not {asked:,}: it would be too long to be read"
+        )
+    return every
 
 
 def _count(skipped: list[Skipped], progress: Progress) -> Generator[Event, None, bool]:

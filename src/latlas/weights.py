@@ -17,10 +17,9 @@ from safetensors.torch import save
 from torch.overrides import TorchFunctionMode
 
 from latlas import reading
-from latlas.data.room import free_memory
+from latlas.data.room import refuse_beyond_room
 from latlas.errors import InputError
 from latlas.models import Model
-from latlas.text import size
 
 LARGEST_HEADER = 2**24  # bytes of names and shapes
 # A header begins with the SHA-256 of the whole file, in which the places of its own digits are zeros.
@@ -59,8 +58,11 @@ def _digest(*parts: Any) -> bytes:
     return found.hexdigest().encode()
 
 
-def _check_digest(content: bytes) -> None:
-    """Raises ValueError where the bytes are not those that were written; a file without a checksum is left alone."""
+def _check_digest(content: bytes, named: bool) -> None:
+    """Raises ValueError where the bytes are not those that were written; a file without a checksum is left alone.
+
+    `named`: whether its metadata have one, wherever it stands.
+    """
     there = content[8 : 8 + len(_BEGINNING)]
     different = sum(a != b for a, b in zip(there, _BEGINNING, strict=False))
     if not different:
@@ -68,7 +70,7 @@ def _check_digest(content: bytes) -> None:
         whole = _digest(view[: _DIGEST.start], _ZEROS, view[_DIGEST.stop :])
         if whole == content[_DIGEST]:
             return
-    if different <= _CHANGED:
+    if named or different <= _CHANGED:
         raise ValueError("its checksum is of other bytes")
 
 
@@ -80,12 +82,8 @@ def read_tensors(folder: Path, name: str) -> tuple[dict[str, torch.Tensor], dict
     path = folder / name
     with reading.opened(folder, name) as stream:
         _header(stream, path)
-        there, free = reading.check_size(stream, path, reading.MOST_OF_WEIGHTS), free_memory()
-        # The file and its tensors are held side by side.
-        if 2 * there > free:
-            raise InputError(
-                f"{path}: reading {size(there)} takes twice that, and {size(free)} of memory are free"
-            )
+        there = reading.check_size(stream, path, reading.MOST_OF_WEIGHTS)
+        refuse_beyond_room(2 * there, str(path), "the file and its tensors, side by side", "free some")
         stream.seek(0)
         content = stream.read()
     return tensors_in(content, path)
@@ -97,11 +95,11 @@ def tensors_in(content: bytes, path: Path) -> tuple[dict[str, torch.Tensor], dic
     Raises InputError, which names the `path`, if it is damaged.
     """
     try:
-        _check_digest(content)
-        # Not safe_open, which takes no path that is not UTF-8.
-        tensors = load_tensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return tensors, header.get("__metadata__", {})
+        metadata = header.get("__metadata__", {})
+        _check_digest(content, "sha256" in metadata)
+        # Not safe_open, which takes no path that is not UTF-8.
+        return load_tensors(content), metadata
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise _damaged(path, error) from None
 
@@ -194,13 +192,15 @@ def _values(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
         return math.prod(sides)
     if name in ("arange", "linspace", "randperm"):
         return max(numbers, default=0)
-    return math.prod(numbers[:2] if name in _SQUARE else numbers)
+    if name in _SQUARE:  # eye(n) is of n rows and as many columns
+        return math.prod(numbers[:2] if len(numbers) > 1 else 2 * numbers)
+    return math.prod(numbers)
 
 
 def load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Gives a model the weights of a file.
 
-    Raises InputError if they do not fit it, or are not finite.
+    Raises InputError if they do not fit it, or are not finite where the model's are: masks of one's own hold -inf.
     """
     own = model.state_dict()
     if wrong := unlike(own, tensors):
@@ -210,7 +210,8 @@ def load_weights(model: Model, tensors: dict[str, torch.Tensor], path: Path) -> 
         if tensor.is_floating_point() != own[name].is_floating_point() or tensor.is_complex():
             kinds = f"{_kind(tensor)} there and {_kind(own[name])} here"
             raise InputError(f"{path}: the weights do not fit the model: {name} is {kinds}")
-        if not torch.isfinite(tensor.to(own[name].dtype)).all():
+        given = tensor.to(own[name].dtype)
+        if not (given.isfinite() | (given == own[name])).all():
             raise Damaged(f"{path}: damaged: {name} holds numbers that are not finite")
     model.load_state_dict(tensors)
 

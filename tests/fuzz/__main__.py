@@ -157,18 +157,21 @@ def main() -> int:
     elif options.kind:
         chosen = [case for case in cases if case[0] in options.kind]
         cases = chosen if options.case is None else [(kind, options.case) for kind in options.kind]
+    if not cases:
+        parser.error("no case is so called")
     shutil.rmtree(options.folder, ignore_errors=True)
     report = Report(len(cases), options.folder, options.seed)
     if options.few:  # what is imported beforehand takes longer than the cases
         pool = Pool(kinds, options.seed, 1, Originals(FOLDER, FIXTURE), warm=lambda: None)
     else:
         pool = Pool(kinds, options.seed, options.jobs, originals())
-    report.start = time.monotonic()
+    report.start, stopped = time.monotonic(), False
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         pool.carried_out(cases, report.add)
     except KeyboardInterrupt:
+        stopped = True
         print("stopped")
     finally:
         pool.close()
@@ -185,7 +188,7 @@ def main() -> int:
         print(f"files: {options.folder}")
     if options.report:
         options.report.write_text(f"{report.table()}\n\n{text or 'no faults'}\n", encoding="utf-8")
-    return int(bool(text))
+    return 1 if text else 130 if stopped else 0
 
 
 if __name__ == "__main__":

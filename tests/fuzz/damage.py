@@ -218,7 +218,7 @@ def toml_damaged(data: bytes, rng: Random) -> bytes:
         place = rng.choice(heads) if heads else 0
         lines[place] = rng.choice(("[x]", "[[x]]", "[model.network]", "", f"[{SCRIPT!r}]", "[data]"))
     else:
-        deep = ".".join("a" * 1 for _ in range(rng.choice((50, 500, 32_000))))
+        deep = ".".join("a" * rng.choice((50, 500, 32_000)))
         lines.insert(
             rng.choice((0, at)), rng.choice((f"{deep} = 1", f"[{deep}]", "x = " + "[" * 5000 + "]" * 5000))
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import resource
 import signal
 from pathlib import Path
@@ -46,7 +47,7 @@ def ends_with_parent() -> None:
 def processor_seconds(pid: int) -> float:
     """Seconds that all threads of a process have computed."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def sleeps(pid: int) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .containers import npz_damaged, png_damaged, safetensors_damaged
+from .containers import npz_damaged, png_damaged, resealed, safetensors_damaged
 from .damage import as_json, damaged, json_damaged, lines_damaged, toml_damaged, tree_changed
 from .originals import Originals
 from .trial import Case, Kind, command
@@ -20,7 +20,7 @@ from .trial import Case, Kind, command
 Act = Callable[[Originals], Any]
 
 
-def _copied(originals: Originals, rng: Random) -> Path:
+def _copied(originals: Originals) -> Path:
     return Path(shutil.copytree(originals.run, "run"))
 
 
@@ -111,6 +111,12 @@ def _from(originals: Originals) -> None:
     )
 
 
+def _compare(originals: Originals) -> None:
+    import latlas.api
+
+    latlas.api.compare_runs(["run"], None, quiet=True, pca=False)
+
+
 # What a run goes through, with how often of all times; what takes seconds comes seldom.
 ACTS: dict[str, tuple[float, Act]] = {
     "load": (6, _load), "encode": (5, _codes), "report": (5, lambda o: command("report", "run", "--quiet")),
@@ -120,33 +126,13 @@ ACTS: dict[str, tuple[float, Act]] = {
     "prune": (3, lambda o: command("prune", "run")), "hub": (1.5, _call("export", hub="hub")), "frames": (4, _frames),
     "resume": (0.6, _resumed), "further": (0.6, _further), "from": (0.3, _from), "html": (0.3, _call("export",
     html="e.html")),
-    "compare": (0.08, _call("compare", out="compare.html")), "log": (0.1, lambda o: command("log", "run",
+    "compare": (2, _compare), "log": (0.1, lambda o: command("log", "run",
     "--to", "tensorboard", "--uri", "tb", "--quiet")),
     "animate": (0.15, _call("animate", "film.gif", size=240)), "redraw": (0.05, _call("write_report", redraw=True)),
+    "written": (3, _call("write_report")),
     "sample": (1, lambda o: command("sample", "run", "-n", "2", "--out", "s.npz", "--quiet")),
-    "score": (1, _call("score")), "snapshots": (4, _snapshots),
+    "score": (1, _call("score")), "snapshots": (4, _snapshots), "weights of a snapshot": (1, _weights_of_snapshot),
 }  # fmt: skip
-
-
-def _compare(originals: Originals) -> None:
-    import latlas.api
-
-    latlas.api.compare_runs(["run"], None, quiet=True, pca=False)
-
-
-def _report(originals: Originals) -> None:
-    import latlas.api
-
-    latlas.api.write_report("run", quiet=True)
-
-
-def _redraw(originals: Originals) -> None:
-    import latlas.api
-
-    latlas.api.write_report("run", quiet=True, redraw=True)
-
-
-ACTS |= {"compare": (2, _compare), "written": (3, _report), "redraw": (0.05, _redraw)}
 
 
 def _chosen(rng: Random, names: Sequence[str]) -> str:
@@ -185,7 +171,7 @@ def _file(
     """Cases of one of these files of a run, through one of the acts; what those `compared` give must not change."""
 
     def make(rng: Random, originals: Originals) -> Case:
-        run = _copied(originals, rng)
+        run = _copied(originals)
         name = rng.choice([n for n in names if n in originals.run_files])
         content = originals.run_files[name]
         changed = damage(content, rng)
@@ -200,13 +186,9 @@ def _file(
     return make
 
 
-def _arrays_damaged(data: bytes, rng: Random) -> bytes:
-    return npz_damaged(data, rng)[0]
-
-
 def _byte_damage_of_arrays(rng: Random, originals: Originals) -> Case:
     """A snapshot, damaged; where its sums were made anew its values are others, else they are the same or refused."""
-    run = _copied(originals, rng)
+    run = _copied(originals)
     name = rng.choice([n for n in originals.run_files if n.startswith("snapshots/") and n.endswith(".npz")])
     content = originals.run_files[name]
     changed, honest = npz_damaged(content, rng)
@@ -218,16 +200,38 @@ def _byte_damage_of_arrays(rng: Random, originals: Originals) -> Case:
     return Case(f"{name} damaged, then {act}", lambda: ACTS[act][1](originals), check)
 
 
+def _of_tensors(
+    name: str, damage: Callable[[bytes, Random], bytes], acts: Sequence[str], compared: str
+) -> Callable[[Random, Originals], Case]:
+    """Cases of a file of tensors: by a disk, so that its checksum tells; or on purpose, with a checksum that is right,
+    so that what is in it has to be looked at, and other values are no fault.
+    """
+
+    def make(rng: Random, originals: Originals) -> Case:
+        if rng.random() < 0.5:
+            return _file([name], lambda d, r: resealed(damage(d, r)), acts)(rng, originals)
+        return _file([name], damage, acts, (compared,))(rng, originals)
+
+    return make
+
+
 def _weights_case(rng: Random, originals: Originals) -> Case:
     if rng.random() < 0.2:
-        run = _copied(originals, rng)
-        name = "snapshots/00000015.safetensors"
-        (run / name).write_bytes(safetensors_damaged(originals.run_files[name], rng))
-        true = _in_copy(_weights_of_snapshot, originals)
-        check = lambda found: _same(found, originals.once("of snapshot", true))  # noqa: E731
-        return Case(f"{name} damaged, then read", lambda: _weights_of_snapshot(originals), check)
-    acts = ("encode", "encode", "encode", "evaluate", "hub", "explore", "sample", "from")
-    return _file(["model.safetensors"], safetensors_damaged, acts, ("encode",))(rng, originals)
+        name, acts = "snapshots/00000015.safetensors", ("weights of a snapshot",)
+    else:
+        name, acts = (
+            "model.safetensors",
+            ("encode", "encode", "encode", "evaluate", "hub", "explore", "sample", "from"),
+        )
+    return _of_tensors(name, safetensors_damaged, acts, acts[0])(rng, originals)
+
+
+def _checkpoint_case(rng: Random, originals: Originals) -> Case:
+    name = rng.choice(("last", "last", "best"))
+    acts = ("further", "further", "resume", "prune")
+    return _of_tensors(f"checkpoints/{name}.safetensors", _checkpoint_damaged, acts, "further")(
+        rng, originals
+    )
 
 
 def _checkpoint_damaged(data: bytes, rng: Random) -> bytes:
@@ -364,8 +368,7 @@ KINDS = {
     "hub", "frames", "compare", "log", "further", "explore"))),
     "log": Kind(4, _file(["log.jsonl"], lines_damaged, ("written", "frames", "further", "resume", "log",
     "diagnose", "redraw", "load"))),
-    "checkpoint": Kind(2.5, _file(["checkpoints/last.safetensors", "checkpoints/last.safetensors",
-    "checkpoints/best.safetensors"], _checkpoint_damaged, ("further", "further", "resume", "prune"), ("further",))),
+    "checkpoint": Kind(2.5, _checkpoint_case),
     "weights": Kind(6, _weights_case),
     "snapshot": Kind(6, _byte_damage_of_arrays),
     "codes": Kind(6, _codes_case),

@@ -191,7 +191,7 @@ def _wrong_line(text: str) -> dict[str, Any]:
         return {
             "what": "output",
             "message": f"an error of {what}: {text[:300]}",
-            "place": f"error line {text[:0]}{'long' if len(text) > MOST_LINE else 'no line'}",
+            "place": f"error line {'long' if len(text) > MOST_LINE else 'no line'}",
         }
     return {}
 

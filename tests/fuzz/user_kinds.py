@@ -78,14 +78,13 @@ def _study_case(rng: Random, originals: Originals) -> Case:
     if rng.random() < 0.2:
         values = "[" + ", ".join(map(str, range(60))) + "]"
         keys = (
-            "seed_",
             "objective.beta",
             "model.latent",
             "optimizer.lr",
             "training.batch_size",
             "optimizer.weight_decay",
         )
-        grid = "\n".join(f"{key} = {values}" for key in rng.sample(keys[1:], rng.randint(1, 5)))
+        grid = "\n".join(f"{key} = {values}" for key in rng.sample(keys, rng.randint(1, 5)))
         text = text.replace('likelihood.name = ["bernoulli"]', grid)
     else:
         text = toml_damaged(text.encode(), rng).decode("utf-8", "replace")

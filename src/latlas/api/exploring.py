@@ -16,6 +16,7 @@ from latlas.errors import check_number
 from latlas.explorer import onefile, server
 from latlas.metrics import Context, context_of
 from latlas.runs import Run, dataset_of
+from latlas.text import printable
 
 Opened = Sequence[tuple[Run, Context]]
 
@@ -27,7 +28,7 @@ class Explorer:
         self.page, self.name = page, name
 
     def __repr__(self) -> str:
-        return f"<Explorer of {self.name}: shown in a notebook; latlas.export writes it to a file>"
+        return f"<Explorer of {printable(self.name)}: shown in a notebook; latlas.export writes it to a file>"
 
     def _repr_html_(self) -> str:
         # Without allow-same-origin the page can reach neither the notebook nor its server.

@@ -78,8 +78,10 @@ def configure(
         base = configuration.read(file, base)
     if parts:
         base = configuration.override(base, _replaced(parts), _sections(parts))
-    changed = configuration.override(base, settings, "settings") if settings else base
-    changes = _by_key(options)
+    changed = (
+        configuration.override(base, configuration.keeping_rate(settings), "settings") if settings else base
+    )
+    changes = configuration.keeping_rate(_by_key(options))
     if source:
         changes["data.source"] = source
     try:

@@ -137,9 +137,9 @@ def _check_manifold(run: Run, grid: tuple[int, int] | None, span: tuple[float, f
             )
     if span is not None and not span[0] < span[1]:
         raise InputError("expected the lower end first, as (-4, 4)", field="span", value=span)
-    if grid is not None and min(grid) < 1:
-        raise InputError("expected at least one row and one column", field="grid", value=grid)
     if grid is not None:
+        if min(grid) < 1:
+            raise InputError("expected at least one row and one column", field="grid", value=grid)
         check_grid(grid, tuple(run.info["data"]["shape"]), "grid")
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from latlas.text import printable
+from latlas.text import printable_lines
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, or its name under runs/.")]
 OtherRun = Annotated[
@@ -90,8 +90,7 @@ def names_of(given: list[str] | None) -> list[str] | None:
 
 def show(value: Any, as_json: bool, text: str) -> None:
     """Prints the result on standard output, as JSON or as text, whose names are `printable`."""
-    lines = (printable(line) for line in text.split("\n"))
-    print(as_ascii(value) if as_json else "\n".join(lines))
+    print(as_ascii(value) if as_json else printable_lines(text))
     sys.stdout.flush()
 
 

@@ -62,7 +62,7 @@ def prepare() -> None:
             os.fstat(number)
         except (
             OSError
-        ):  # closed: the next file that is opened would stand in its place, and get what is printed
+        ):  # closed: the next file to be opened would stand in its place, and get what is printed
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     register()
     sys.stdout = _prepared(sys.stdout, 1)

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.special import stdtr
-
 # Where a variation comes from: the seeds of both rows, the seeds of one of them, the test items.
 Source = Literal["seeds", "seed", "items"]
 LEVEL = 0.05  # of the two-sided test
@@ -38,6 +36,8 @@ def variation_that_covers(one: Estimate, other: Estimate) -> Source | None:
 
     T follows Student's t. None where the rows are distinguishable, and where no variation is known.
     """
+    from scipy.special import stdtr
+
     variation = standard_error(one, other)
     if variation is None:
         return None

@@ -158,7 +158,7 @@ def _notes(roles: Roles, arrays: Mapping[str, Items]) -> tuple[str, ...]:
         )
         notes.append("arrays: " + ", ".join(read))
     if roles.others:
-        notes.append(f"arrays not used: {', '.join(roles.others)}")
+        notes.append(f"arrays not used: {shortened(', '.join(roles.others))}")
     return tuple(notes)
 
 

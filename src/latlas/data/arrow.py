@@ -208,20 +208,28 @@ def _whole_file(file: pq.ParquetFile, path: Path) -> pa.Table:
 
     rows, groups = file.metadata.num_rows, range(file.metadata.num_row_groups)
     declared = sum(file.metadata.row_group(i).total_byte_size for i in groups)
-    kinds = [f.type for f in file.schema_arrow]
-    fixed = sum(kind.bit_width // 8 for kind in kinds if types.is_primitive(kind))
-    what = f"{counted(rows, 'row')} of {counted(len(kinds), 'column')}"
-    refuse_array(max(declared, rows * fixed), str(path), what)
-    if all(types.is_primitive(kind) for kind in kinds):
+    schema = file.schema_arrow
+    # Read a few rows at a time, categories would come again with each of them.
+    widths = {
+        f.name: f.type.bit_width for f in schema if types.is_primitive(f.type) or types.is_dictionary(f.type)
+    }
+    what = f"{counted(rows, 'row')} of {counted(len(schema), 'column')}"
+    refuse_array(max(declared, rows * sum(widths.values()) / 8), str(path), what)
+    texts = [name for name in schema.names if name not in widths]
+    if not texts:
         return file.read()
     batches, read = list[pa.RecordBatch](), 0
-    for batch in file.iter_batches(ROWS_AT_ONCE):
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=texts):
         batches.append(batch)
         read += batch.nbytes
         refuse_beyond_room(
             max(0, read - declared), str(path), f"the first {sum(map(len, batches)):,} rows", AS_NPY
         )
-    return pa.Table.from_batches(batches, file.schema_arrow) if batches else file.read()
+    if not batches or len(set(schema.names)) < len(schema):
+        return file.read()
+    own, others = pa.Table.from_batches(batches), file.read(columns=list(widths))
+    columns = [(others if name in widths else own).column(name) for name in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def refuse_other_columns(names: Sequence[str], first: Sequence[str], where: str) -> None:

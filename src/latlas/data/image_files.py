@@ -209,11 +209,13 @@ def reason(error: Exception, file: ImageSource) -> str:
 
 
 def _orientation(image: ImageFile, file: ImageSource) -> int:
-    if image.format == "PNG" and "exif" not in image.info and not _has_late_chunks(file):
-        # Pillow would decode the whole picture to look for EXIF behind it.
-        return Image.Image.getexif(image).get(_ORIENTATION, 1)
-    with _room_for(image, is_deep(image)):
-        return image.getexif().get(_ORIENTATION, 1)
+    if image.format == "PNG" and "exif" not in image.info:
+        # Pillow decodes the whole picture to look for EXIF behind it.
+        if not _has_late_chunks(file):
+            return Image.Image.getexif(image).get(_ORIENTATION, 1)
+        with _room_for(image, is_deep(image)):
+            return image.getexif().get(_ORIENTATION, 1)
+    return image.getexif().get(_ORIENTATION, 1)
 
 
 def _has_late_chunks(source: ImageSource) -> bool:

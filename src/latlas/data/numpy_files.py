@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,11 @@ from typing import IO, Any
 import numpy as np
 
 from latlas.data.room import refuse_array, within_memory
-from latlas.errors import InputError
+from latlas.data.stored import HEADERS
+from latlas.errors import InputError, LatlasError
 from latlas.limits import LIMITS
 from latlas.text import listed, shortened, size
 
-_READERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 _PLAIN = "save plain numbers with numpy.save or numpy.savez"
 
 
@@ -60,7 +58,7 @@ def read_arrays(path: Path, wanted: Wanted | None = None) -> dict[str, np.ndarra
             refuse_array(header.nbytes, str(path), f"an array of {_form(header)}")
             file.seek(0)
             return {"x": np.lib.format.read_array(file, allow_pickle=False)}
-    except InputError:
+    except LatlasError:
         raise
     except Exception as error:  # on damaged bytes, the readers of zip, zlib and NumPy's header raise anything
         raise InputError(f"{path}: {_why(error)}") from None
@@ -79,14 +77,13 @@ def check_file(path: Path) -> None:
 
 def _unpacked(file: IO[bytes], path: Path, wanted: Wanted | None) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
-        entries = {about.filename.removesuffix(".npy"): about for about in archive.infolist()}
         names = [about.filename.removesuffix(".npy") for about in archive.infolist()]
-        if twice := next(
-            (name for name in entries if len(names) > len(entries) and names.count(name) > 1), ""
-        ):
+        if len(names) > (most := LIMITS["entries"].most):
+            raise InputError(f"{path}: {len(names):,} entries; expected {most:,} at most")
+        entries = dict(zip(names, archive.infolist(), strict=True))
+        if len(entries) < len(names):
+            twice, _ = Counter(names).most_common(1)[0]
             raise InputError(f"{path}: more than one entry called {twice!r}; write it anew with numpy.savez")
-        if len(entries) > (most := LIMITS["entries"].most):
-            raise InputError(f"{path}: {len(entries):,} entries; expected {most:,} at most")
         headers: dict[str, Header | str] = {}
         for name, about in entries.items():
             with archive.open(about) as entry:
@@ -100,7 +97,8 @@ def _unpacked(file: IO[bytes], path: Path, wanted: Wanted | None) -> dict[str, n
         shown = {
             name: h.stand_in() if isinstance(h, Header) else np.zeros(0, "S1") for name, h in headers.items()
         }
-        chosen = list(shown) if wanted is None else [name for name in shown if name in wanted(shown)]
+        asked = shown if wanted is None else wanted(shown)
+        chosen = [name for name in shown if name in asked]
         found = [(name, headers[name]) for name in chosen]
         if wrong := next((h for _, h in found if isinstance(h, str)), ""):
             raise InputError(wrong)
@@ -117,7 +115,7 @@ def _header(file: IO[bytes]) -> Header:
 
     Raises ValueError for what is none, and for Python objects.
     """
-    read = _READERS.get(np.lib.format.read_magic(file))
+    read = HEADERS.get(np.lib.format.read_magic(file))
     if read is None:
         raise ValueError("a version of the format that cannot be read")
     shape, _, dtype = read(file)

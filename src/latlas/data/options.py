@@ -17,6 +17,9 @@ from latlas.places import expanded
 
 MEMORY = "data in memory"  # the source of data that no file holds
 Positive = Annotated[int, Field(ge=1)]
+Names = Annotated[
+    tuple[str, ...], Field(fail_fast=True)
+]  # one fault is said: those of millions would take gigabytes
 Side = Annotated[int, Field(ge=1, le=LIMITS["side"].most)]
 Layout = Literal["auto", "NHWC", "NCHW", "NHW", "NCL", "NLC", "NL", "NCDHW", "NDHWC", "NDHW", "ND"]
 KindOption = Literal["auto", "image", "signal", "volume", "vector", "table"]
@@ -64,9 +67,9 @@ class DataOptions(Section):
         Literal["auto", "yes", "no"],
         Field(description="whether a text table's first row names the columns; auto: by evidence"),
     ] = "auto"
-    drop: Annotated[tuple[str, ...], Field(description="columns of a table that are left out")] = ()
+    drop: Annotated[Names, Field(description="columns of a table that are left out")] = ()
     columns: Annotated[
-        tuple[str, ...], Field(description="the columns of a table that are trained on; empty: all others")
+        Names, Field(description="the columns of a table that are trained on; empty: all others")
     ] = ()
     separator: Annotated[
         str, Field(description="between a text table's values: a character, tab or space; empty: by evidence")

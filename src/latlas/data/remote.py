@@ -44,7 +44,7 @@ def fetched(address: str, progress: OnProgress | None = None) -> Path:
         with temporary(folder.parent, folder=True) as new:
             done = 0
             for file in sizes:
-                local = new / name if file == path else new / name / file[len(path) :].lstrip("/")
+                local = new / name if file == path else new / name / _below(path, file)
                 local.parent.mkdir(parents=True, exist_ok=True)
                 done = _copy(system, file, local, (done, needed), progress)
             shutil.rmtree(folder, ignore_errors=True)
@@ -54,6 +54,17 @@ def fetched(address: str, progress: OnProgress | None = None) -> Path:
     except Exception as error:  # file systems of others raise anything
         raise LatlasError(f"{address}: cannot be copied to {folder.parent}: {_said(error)}") from None
     return folder / name
+
+
+def _below(path: str, file: str) -> PurePosixPath:
+    """Where a file lies in a folder.
+
+    Raises InputError for one that does not: a server names its files as it likes.
+    """
+    below = PurePosixPath(file[len(path) :].lstrip("/"))
+    if ".." in below.parts:
+        raise InputError(f"{path}: lists {file!r}, which does not lie in it")
+    return below
 
 
 def _looked_up(address: str) -> tuple[Any, str, dict[str, int], list[str]]:

@@ -22,7 +22,6 @@ from latlas.errors import InputError
 from latlas.text import counted, printable
 
 MOST_CLASSES = 256  # kinds of whole numbers that are classes; more are values
-_MASKED = 1 << 20  # rows of a mask that are looked at at once
 _TEST, _VALID = 1, 2  # streams of the seed: whether one is held out must not change the other
 
 
@@ -385,19 +384,12 @@ def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where
             f"{where}: {counted(len(pool), 'item')} {'is' if len(pool) == 1 else 'are'} too few to hold {count} out"
             f" for {what} and train on at least 2"
         )
+    drawn = np.arange(len(pool), dtype=np.int32 if len(pool) < 2**31 else np.int64)
+    np.random.default_rng(seed).shuffle(drawn)
     out = np.zeros(len(pool), bool)
-    out[np.random.default_rng(seed).permutation(len(pool))[:count]] = True
-    return pool.part(_places(~out)), pool.part(_places(out))
-
-
-def _places(chosen: np.ndarray) -> np.ndarray:
-    """Where a mask is true, in numbers as small as they may be."""
-    kind = np.int32 if len(chosen) < 2**31 else np.int64
-    parts = [
-        (np.flatnonzero(chosen[start : start + _MASKED]) + start).astype(kind)
-        for start in range(0, len(chosen), _MASKED)
-    ]
-    return np.concatenate(parts)
+    out[drawn[:count]] = True
+    del drawn  # of many items it takes as much as their rows
+    return pool.part(~out), pool.part(out)
 
 
 def fingerprint(parts: Mapping[str, Split]) -> str:

@@ -25,6 +25,13 @@ RUN = 4 * 2**20  # bytes that are read at once
 PIECE = 1 << 21  # values that are worked on at once
 
 
+# By the version of NumPy's format; what is plain numbers is of none of the others.
+HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
 @dataclass(frozen=True)
 class ArrayFile:
     """Rows of one size, one after the other, in a file, from byte `offset` on: (`count`, *`shape`) of `dtype`.
@@ -207,11 +214,7 @@ def npy_file(path: Path) -> ArrayFile | None:
     Raises OSError and ValueError for a file that cannot be read or is none.
     """
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
+        read = HEADERS.get(np.lib.format.read_magic(file))
         if read is None:
             return None
         shape, fortran, dtype = read(file)

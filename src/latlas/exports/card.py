@@ -29,11 +29,11 @@ def card(run: Run, model: Model, pictures: Mapping[str, Embedded]) -> str:
     tables = display.tables(metrics.get("numbers", {}))
     return html.render(
         "card.md.j2",
-        name=run.name,
+        name=printable(run.name),
         title=escaped(run.name),
         tags=_tags(run),
         task="image-feature-extraction" if item.kind == "image" else "feature-extraction",
-        data=info["data"]["name"],
+        data=printable(info["data"]["name"]),
         split=split,
         measures=_measures(metrics, numbers, item.kind),
         headline=escaped(display.headline(metrics, ())),

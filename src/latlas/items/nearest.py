@@ -12,6 +12,7 @@ import torch
 from latlas.data import Split
 from latlas.data.batches import Batches
 from latlas.errors import InputError
+from latlas.inference import refuse_not_finite
 from latlas.items.records import Columns, about, joined
 from latlas.models import Model, evaluating
 from latlas.posteriors import joined as joined_posteriors
@@ -82,7 +83,8 @@ def nearest_items(
 
     Columns are `space` (codes, and values too if asked), `place` from 1, `distance`, and name, row and label. By codes
     it is the distance of `CodeSpace`, by values the root mean squared difference on the model's scale. `own` is the row
-    of the item itself, which is left out. Raises InputError for an `n` out of range.
+    of the item itself, which is left out. Raises InputError for an `n` out of range, LatlasError for codes that are not
+    finite.
     """
     if not 1 <= n <= MOST_NEIGHBOURS:
         raise InputError(f"at least 1 is needed, and at most {MOST_NEIGHBOURS:,}", field="n", value=n)
@@ -104,13 +106,18 @@ def nearest_items(
 
 
 def _posterior(model: Model, items: Split) -> tuple[np.ndarray, np.ndarray | None]:
-    """Means and standard deviations (N, D) of the posteriors of items."""
+    """Means and standard deviations (N, D) of the posteriors of items.
+
+    Raises LatlasError for codes that are not finite.
+    """
     data = Batches(items, model.item.scaling, model.device, model.dtype)
     with torch.no_grad(), evaluating(model):
         q = joined_posteriors(
             [model.infer(data(np.arange(r.start, r.stop))) for r in model.chunks(len(items))]
         )
-        return q.mean.cpu().numpy(), None if q.stddev is None else q.stddev.cpu().numpy()
+        mean, std = q.mean.cpu().numpy(), None if q.stddev is None else q.stddev.cpu().numpy()
+    refuse_not_finite(model, "codes", *(part for part in (mean, std) if part is not None))
+    return mean, std
 
 
 def _differences(model: Model, item: Split, train: Split, observer: Observer) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import ndtri
 from torch import Tensor
 
 from latlas.data import Split
@@ -143,7 +142,7 @@ def even_noise(count: int, latent: int, seed: int) -> Tensor:
         return torch.randn((count, 1, latent), generator=generator, dtype=torch.float64)
     engine = torch.quasirandom.SobolEngine(latent, scramble=True, seed=seed)
     uniform = engine.draw(count, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-    return torch.from_numpy(ndtri(uniform.numpy()))[:, None]
+    return torch.special.ndtri(uniform)[:, None]
 
 
 def measured(

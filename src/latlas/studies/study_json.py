@@ -10,7 +10,7 @@ from pydantic import Field
 from latlas import reading
 from latlas.errors import InputError, LatlasError
 from latlas.files import write_json
-from latlas.formats import Count, Number, Stored, Text
+from latlas.formats import Count, Many, Number, Stored, Text
 
 NAME = "study.json"
 PLANNED_ANEW = "take it away, and the study is planned anew"
@@ -48,10 +48,10 @@ class Written(Stored):
     baseline_seconds: Seconds = 0.0
     budget: Budget | None = None
     asked_seeds: Count | None = None
-    runs: list[Row] = Field(default_factory=list)
+    runs: Many[Row] = Field(default_factory=list)
     created: Text = ""
     title: Text = ""
-    cuts: list[Text] = Field(default_factory=list)
+    cuts: Many[Text] = Field(default_factory=list)
     results: dict[Text, Result] | None = None
 
 

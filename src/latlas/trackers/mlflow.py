@@ -47,8 +47,8 @@ class MLflow:
         if self.run:  # training goes back: MLflow keeps what came of later steps beside what comes now
             self.known = info["step"]
             return
-        # By what stays the same when the folder is moved.
-        identity = f"{info['created']} {info['data']['fingerprint'][:16]}"
+        # By what stays the same when the folder is moved. MLflow's filters have no sign for a quote in a text.
+        identity = printable(f"{info['created']} {info['data']['fingerprint'][:16]}").replace("'", "")
         found = self.client.get_experiment_by_name(self.experiment)
         place = found.experiment_id if found else self.client.create_experiment(self.experiment)
         runs = self.client.search_runs([place], f"tags.`latlas.id` = '{identity}'", max_results=1)
