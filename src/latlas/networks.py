@@ -37,12 +37,8 @@ def hidden_for(kind: str, latent: int) -> tuple[int, ...]:
     return (512, 256, 256) if latent <= DEEP_UP_TO else (512, 256)
 
 
-<<<<<<< HEAD
-DEEP_UP_TO = 3
 COMPONENTS = 64  # of pca-mlp; twice the latent size where that is more
 
-=======
->>>>>>> main
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "relu": nn.ReLU,
