@@ -255,10 +255,8 @@ def test_what_is_left_to_the_data_is_decided_and_said() -> None:
     assert (grey.likelihood.name, grey.network.name, grey.model.latent) == ("bernoulli", "mlp", 16)
     assert any("cross-entropy, not a normalised likelihood" in n for n in notes)
     rgb, notes = resolve(Config(), image_dataset(channels=3))
-    assert (rgb.likelihood.name, rgb.likelihood.sigma, rgb.network.name) == ("gaussian", "learned", "pca-mlp")
+    assert (rgb.likelihood.name, rgb.likelihood.sigma, rgb.network.name) == ("gaussian", "learned", "conv")
     assert any(n.startswith("likelihood.name = gaussian") for n in notes)
-    large, _ = resolve(Config(), image_dataset(n=10, height=65, width=64, channels=3))
-    assert large.network.name == "conv"
     table, _ = resolve(Config(), table_dataset(np.random.default_rng(0).normal(size=(50, 6))))
     assert (table.likelihood.name, table.likelihood.output) == ("gaussian", "identity")
     assert (table.network.name, table.model.latent) == ("mlp", 3)

@@ -36,7 +36,6 @@ GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the 
 TABLE_STEPS = 5000
 MOST_EPOCHS = 200  # of small sets, which are known by heart by then
 SMALL_IMAGE = 32 * 32
-COLOUR_IMAGE = 3 * 64 * 64  # the largest for which pca-mlp was measured beside convolutions
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 _SMALLER = "choose fewer dimensions, or fewer and narrower layers (network.hidden, network.channels)"
@@ -128,9 +127,7 @@ def _network_for(shape: tuple[int, ...]) -> tuple[str, str]:
     """The network for items (*shape) unless one is set, and why."""
     grey = len(shape) == 3 and shape[0] == 1
     small = len(shape) == 1 or (grey and math.prod(shape) <= SMALL_IMAGE)
-    coloured = len(shape) == 3 and shape[0] == 3 and math.prod(shape) <= COLOUR_IMAGE
-    name = "mlp" if small else "pca-mlp" if coloured else "conv"
-    return name, f"items of shape {'x'.join(map(str, shape))}"
+    return "mlp" if small else "conv", f"items of shape {'x'.join(map(str, shape))}"
 
 
 def _widths_for(config: Config, kind: Kind) -> tuple[tuple[int, ...], str] | None:

@@ -73,10 +73,7 @@ class NetworkConfig(Section):
     """Encoder and decoder."""
 
     name: Annotated[
-        NetworkName,
-        Field(
-            description="auto: mlp for small grey images and tables, pca-mlp for colour images to 64x64, else conv"
-        ),
+        NetworkName, Field(description="auto: mlp for small grey images and tables, else conv")
     ] = "auto"
     hidden: Annotated[
         Widths | None,
