@@ -490,6 +490,11 @@ def test_an_address_is_read_as_its_file(tmp_path: Path) -> None:
     assert len(copies) == 1
     load(options("memory://one/a.parquet"))
     assert list((tmp_path / "cache").rglob("a.parquet")) == copies
+    for copy in ("a.parquet", "train-1-of-2.parquet"):  # damaged since: copied again
+        (damaged,) = (tmp_path / "cache").rglob(copy)
+        damaged.write_bytes(damaged.read_bytes()[:-9] + b"123456789")
+    same(load(options("memory://one/a.parquet")), local)
+    same(load(options("memory://many")), many)
 
 
 def test_a_server_that_lists_files_elsewhere_writes_none_there(

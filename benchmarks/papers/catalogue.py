@@ -49,12 +49,12 @@ EXPERIMENTS = {
         measured=e.expost,
     ),
     "burda-soon": Experiment(
-        title="The VAE of Burda et al. in half an hour",
+        title="The VAE of Burda et al., in a sixth of the epochs",
         paper="Burda et al. 2016, table 1, one stochastic layer",
         setup="784-200-200 tanh each way, 50 latents, dynamically binarised MNIST: 250,000 steps of batch 128, Adam"
         " with one cosine from 2e-3, 533 epochs instead of 3,280.",
-        differs="Batches, rate and length; all 60,000 training images, where the authors' code takes 59,600; 10,000"
-        " test images, binarised once.",
+        differs="Batches, rate and length; beside other work on the same cores; all 60,000 training images, where the"
+        " authors' code takes 59,600; 10,000 test images, binarised once.",
         measured=e.burda_soon,
     ),
     "burda-table1": Experiment(

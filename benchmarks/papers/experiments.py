@@ -116,7 +116,7 @@ def burda(
 
 
 def burda_soon(work: Work) -> list[Row]:
-    """The VAE of the paper's table 1 in half an hour of a processor: larger batches, a higher rate, one cosine."""
+    """The VAE of the paper's table 1 in a sixth of the epochs: larger batches, a higher rate, one cosine."""
     sooner = {
         "training.epochs": None,
         "training.steps": 250_000,

@@ -8,12 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latlas.data.catalogue import cache_home
+from latlas.data.sums import is_whole, seal
 from latlas.errors import InputError, LatlasError
 from latlas.progress import SILENT, OnProgress
 from latlas.temporaries import temporary
 from latlas.text import size
 
 _BLOCK = 4 * 2**20  # bytes that are copied at once
+_SUMS = ".sums.json"  # beside the copy: the checksums of its files
 _FOLDER = (".parquet", ".pq")  # the files of a folder that are taken
 
 
@@ -24,7 +26,7 @@ def is_address(source: str) -> bool:
 
 
 def fetched(address: str, progress: OnProgress | None = None) -> Path:
-    """The copy of a file, or of a folder of Parquet files, from the cache where that copy is up to date.
+    """The copy of a file, or of a folder of Parquet files, from the cache where that copy is up to date and undamaged.
 
     Raises InputError for an address that cannot be read, LatlasError where the copy cannot be written.
     """
@@ -32,7 +34,7 @@ def fetched(address: str, progress: OnProgress | None = None) -> Path:
     key = hashlib.sha256(repr((address, sizes, marks)).encode()).hexdigest()[:32]
     folder = cache_home() / "remote" / key
     name = PurePosixPath(path.rstrip("/")).name or "data"
-    if (folder / name).exists():
+    if is_whole(folder / _SUMS, _files(folder / name)):
         return folder / name
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,6 +49,7 @@ def fetched(address: str, progress: OnProgress | None = None) -> Path:
                 local = new / name if file == path else new / name / _below(path, file)
                 local.parent.mkdir(parents=True, exist_ok=True)
                 done = _copy(system, file, local, (done, needed), progress)
+            seal(new / _SUMS, _files(new / name))
             shutil.rmtree(folder, ignore_errors=True)
             new.rename(folder)
     except LatlasError:
@@ -54,6 +57,11 @@ def fetched(address: str, progress: OnProgress | None = None) -> Path:
     except Exception as error:  # file systems of others raise anything
         raise LatlasError(f"{address}: cannot be copied to {folder.parent}: {_said(error)}") from None
     return folder / name
+
+
+def _files(copy: Path) -> list[Path]:
+    """The files of a copy, which is one or a folder of them."""
+    return [copy] if copy.is_file() else sorted(path for path in copy.rglob("*") if path.is_file())
 
 
 def _below(path: str, file: str) -> PurePosixPath:

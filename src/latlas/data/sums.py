@@ -13,8 +13,8 @@ _SETTLED = 2_000_000_000  # nanoseconds: a file may change twice within what a f
 
 
 def seal(record: Path, files: Sequence[Path]) -> None:
-    """Writes down the checksums of files that are complete, in a file beside them."""
-    record.write_text(json.dumps({file.name: _sum(file) for file in files}), encoding="utf-8")
+    """Writes down the checksums of files that are complete, in a file beside them or their folder."""
+    record.write_text(json.dumps({_name(record, file): _sum(file) for file in files}), encoding="utf-8")
 
 
 def is_whole(record: Path, files: Sequence[Path]) -> bool:
@@ -27,12 +27,12 @@ def is_whole(record: Path, files: Sequence[Path]) -> bool:
     try:
         sums = json.loads(record.read_bytes())
         now = [_identity(file) for file in (*files, record)]
-        if set(sums) != {file.name for file in files}:
+        if set(sums) != {_name(record, file) for file in files}:
             return False
         with contextlib.suppress(OSError, ValueError, RecursionError):
             if json.loads(seen.read_bytes()) == now:
                 return True
-        if any(_sum(file) != sums[file.name] for file in files):
+        if any(_sum(file) != sums[_name(record, file)] for file in files):
             return False
     except (OSError, ValueError, TypeError, RecursionError):
         return False
@@ -40,6 +40,10 @@ def is_whole(record: Path, files: Sequence[Path]) -> bool:
         with contextlib.suppress(OSError):
             seen.write_text(json.dumps(now), encoding="utf-8")
     return True
+
+
+def _name(record: Path, file: Path) -> str:
+    return file.relative_to(record.parent).as_posix()
 
 
 def _sum(file: Path) -> str:
