@@ -79,7 +79,7 @@ class Training:
 
     def __init__(self, effort: Effort, dataset: Dataset, recipe: str = "vae", **settings: Any) -> None:
         logging = {"training.log_every": min(50, effort.steps // 2)}  # 50 is the default
-        length = {"training.steps": 10**7, "training.snapshot_every": 10**7} | logging
+        length = {"training.steps": 10**6, "training.snapshot_every": 10**6} | logging
         chosen = config.override(config.recipe(recipe), {**length, **settings}, "benchmark")
         self.effort, self.dataset = effort, dataset
         self.config, _ = resolve(chosen, dataset)
