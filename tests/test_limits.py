@@ -22,6 +22,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from latlas import cli, config, studies, toml_text, training
+from latlas.api.learning import configure
 from latlas.build import build, check_grid, item_of, resolve
 from latlas.data import DataOptions, image_files, load, numpy_files, room
 from latlas.data.load import read_source
@@ -396,6 +397,13 @@ def test_texts_and_comments_in_toml_may_have_dots_and_brackets() -> None:
     dots = ".".join("a" * 100)
     text = f'# {dots}\na = \'{dots}\'\nb = "\\"{dots}[[["\nc = \'\'\'\n{dots}\n\'\'\'\nd = """{dots}\\""""\n'
     assert toml_text.parsed(text) == {"a": dots, "b": f'"{dots}[[[', "c": f"{dots}\n", "d": f'{dots}"'}
+
+
+def test_a_source_and_names_that_can_be_none_are_one_short_line() -> None:
+    with pytest.raises(InputError, match=r"^'x+… \(100,002 characters\): not a path \(File name too long\)$"):
+        load(DataOptions(source="x" * 100_000))
+    with pytest.raises(InputError, match="expected names with commas between them, in one line"):
+        configure("digits", settings={"data.columns": "a\rb"})
 
 
 def test_a_long_file_is_no_file_of_settings(tmp_path: Path) -> None:

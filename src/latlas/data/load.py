@@ -40,7 +40,7 @@ from latlas.errors import InputError
 from latlas.files import refuse_special
 from latlas.places import expanded
 from latlas.progress import SILENT, Observer, OnProgress
-from latlas.text import counted, printable
+from latlas.text import briefly, counted, printable
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,9 @@ def find(source: str) -> Path:
         path = expanded(path_of(source)).absolute()
         there = bool(source) and path.exists()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{source!r}: not a path ({getattr(error, 'strerror', None) or error})") from None
+        raise InputError(
+            f"{briefly(source)}: not a path ({getattr(error, 'strerror', None) or error})"
+        ) from None
     if there:
         refuse_special(path)
         if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):

@@ -164,7 +164,10 @@ class DataOptions(Section):
     @classmethod
     def _names(cls, names: object, info: ValidationInfo) -> object:
         if isinstance(names, str) and info.field_name == "columns":
-            names = next(csv.reader([names], skipinitialspace=True), [])
+            try:
+                names = next(csv.reader([names], skipinitialspace=True), [])
+            except csv.Error:
+                raise ValueError("expected names with commas between them, in one line") from None
         if isinstance(names, str | int):
             names = [names]
         return (
