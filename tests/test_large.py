@@ -473,6 +473,15 @@ def test_a_run_on_disk_can_be_used(kind: str, tmp_path: Path, monkeypatch: pytes
 # Elsewhere
 
 
+def test_a_header_that_is_damaged_is_refused_in_windows_as_in_memory(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((100, 8, 8), np.uint8))
+    path.write_bytes(path.read_bytes().replace(b"}", b"(", 1))
+    for memory in ("windows", "resident"):
+        with pytest.raises(InputError, match=r"x\.npy"):
+            load(options(path, memory=memory))
+
+
 def test_an_address_is_read_as_its_file(tmp_path: Path) -> None:
     import fsspec
 

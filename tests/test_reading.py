@@ -262,6 +262,15 @@ def test_the_field_that_is_wrong_is_named(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("spoil", [lambda test: test.pop("rate"), lambda test: test.update(mse=-1e308)])
+def test_numbers_of_a_split_are_whole_and_of_a_size_that_is_drawn(run: Run, spoil: Any) -> None:
+    values = json.loads((run.path / "metrics.json").read_text())
+    spoil(values["splits"]["test"])
+    (run.path / "metrics.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"metrics\.json: damaged: splits\.test"):
+        report.fragment(run)
+
+
 def test_what_a_finding_says_is_text(run: Run) -> None:
     values = json.loads((run.path / "metrics.json").read_text())
     evil = "</pre><script>alert(1)</script>"
@@ -286,6 +295,7 @@ def test_a_row_of_the_log_that_is_wrong_is_named_and_an_incomplete_last_one_left
         "[1]",
         "rubbish",
         '{"kind": "step", "step": NaN}',
+        '{"kind": "step", "step": 9, "loss": -1e308}',
     ):
         path.write_text("\n".join([lines[0], wrong, *lines[1:]]))
         with pytest.raises(InputError, match=r"log\.jsonl: line 2: damaged: .*; remove that line"):

@@ -6,7 +6,7 @@ are bounded and finite everywhere.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -19,7 +19,8 @@ MOST_SIDES = (
 MOST_VALUES = 2**31  # of an item
 MOST_THREADS = 4096
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+# Nothing that was measured is near the largest float: pictures of what is would overflow.
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
 Count = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Side = Annotated[int, Field(ge=1, le=MOST_VALUES)]
 
@@ -121,6 +122,12 @@ class Split(Stored):
     distortion: Number
     rate: Number | None = None
     mse: Number
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.elbo is not None and self.rate is None:
+            raise ValueError("an elbo has a rate beside it")
+        return self
 
 
 class Measured(Stored):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import tokenize
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -217,7 +218,10 @@ def npy_file(path: Path) -> ArrayFile | None:
         read = HEADERS.get(np.lib.format.read_magic(file))
         if read is None:
             return None
-        shape, fortran, dtype = read(file)
+        try:
+            shape, fortran, dtype = read(file)
+        except tokenize.TokenError:  # numpy takes a broken header for one that Python 2 wrote
+            raise ValueError("its header is damaged") from None
         if dtype.hasobject or dtype.kind not in "buif" or len(shape) < 2 or (fortran and len(shape) > 1):
             return None
         found = ArrayFile(path, file.tell(), shape[0], tuple(shape[1:]), dtype)
