@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import shutil
 import struct
@@ -567,6 +568,14 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-9] ^= 4
     path.write_bytes(content)
+
+
+def test_sums_that_are_infinite_do_not_keep_checkpoints_from_being_pruned(saved: Run) -> None:
+    model = saved.model().train()
+    odd = Progress(step=24, best_step=24, best_score=math.inf, epoch_sums={"loss": math.inf})
+    checkpoints.save(saved.path, model, training.optimizer_for(saved.config, model), odd)
+    checkpoints.drop(saved.path)
+    assert checkpoints.newest(saved.path)[1] == Progress(step=24, best_step=24)
 
 
 def test_a_damaged_checkpoint_says_what_is_whole_and_that_way_works(saved: Run) -> None:
