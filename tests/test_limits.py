@@ -402,6 +402,7 @@ def test_texts_and_comments_in_toml_may_have_dots_and_brackets() -> None:
 def test_a_source_and_names_that_can_be_none_are_one_short_line() -> None:
     with pytest.raises(InputError, match=r"^'x+… \(100,002 characters\): not a path \(File name too long\)$"):
         load(DataOptions(source="x" * 100_000))
+    assert len(str(InputError("wrong", field="data.layer", value="x\n" * 1000))) < 400
     with pytest.raises(InputError, match="expected names with commas between them, in one line"):
         configure("digits", settings={"data.columns": "a\rb"})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import shutil
 import struct
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 from latlas import (
     checkpoints,
     formats,
+    frames,
     html,
     inference,
     listing,
@@ -269,6 +271,21 @@ def test_numbers_of_a_split_are_whole_and_of_a_size_that_is_drawn(run: Run, spoi
     (run.path / "metrics.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match=r"metrics\.json: damaged: splits\.test"):
         report.fragment(run)
+
+
+def test_texts_of_numbers_stand_in_frames_whatever_they_hold(run: Run) -> None:
+    values = json.loads((run.path / "metrics.json").read_text())
+    values["numbers"] = {"au": {"title": "\ud800", "unit": "\x1b[2J", "why": "", "value": 1.0, "items": 3}}
+    (run.path / "metrics.json").write_text(json.dumps(values))
+    (line,) = (row for row in frames.numbers(run).to_dict("records") if row["name"] == "au")
+    assert (line["title"], line["unit"]) == ("\\ud800", "\\x1b[2J")
+
+
+def test_a_run_without_a_date_is_listed(run: Run) -> None:
+    values = json.loads((run.path / "run.json").read_text())
+    del values["created"]
+    (run.path / "run.json").write_text(json.dumps(values))
+    assert [row["created"] for row in listing.list_runs(run.path.parent)] == [""]
 
 
 def test_what_a_finding_says_is_text(run: Run) -> None:
@@ -551,6 +568,14 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-9] ^= 4
     path.write_bytes(content)
+
+
+def test_sums_that_are_infinite_do_not_keep_checkpoints_from_being_pruned(saved: Run) -> None:
+    model = saved.model().train()
+    odd = Progress(step=24, best_step=24, best_score=math.inf, epoch_sums={"loss": math.inf})
+    checkpoints.save(saved.path, model, training.optimizer_for(saved.config, model), odd)
+    checkpoints.drop(saved.path)
+    assert checkpoints.newest(saved.path)[1] == Progress(step=24, best_step=24)
 
 
 def test_a_damaged_checkpoint_says_what_is_whole_and_that_way_works(saved: Run) -> None:

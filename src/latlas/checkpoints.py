@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -300,7 +301,10 @@ def drop(folder: Path) -> None:
     place, progress = (folder / END).parent, newest(folder)[1]
     if not place.is_dir() or place.is_symlink() or progress.best_step is None:
         return
-    write_json(folder / END, vars(progress))
+    score = progress.best_score
+    finite = score if score is not None and math.isfinite(score) else None
+    # Of an epoch that is over there are no sums, and one from elsewhere may say that they are infinite.
+    write_json(folder / END, vars(progress) | {"epoch_sums": {}, "log_sums": {}, "best_score": finite})
     for path in place.iterdir():
         if path.name != Path(END).name and path.is_file():
             path.unlink()

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from latlas.text import printable
 
 MOST_NAMES = 24  # that are listed beside a hint
+MOST_OF_VALUE = 500  # characters of a wrong value that are said
 
 
 class LatlasError(Exception):
@@ -50,9 +51,13 @@ class InputError(LatlasError):
         """The error's line, with the field called by that name, and the settings that mend it in these words."""
         value = self.value
         if value is not None:
-            name += equals + (f"{value:g}" if isinstance(value, float) else printable(value))
+            name += equals + (f"{value:g}" if isinstance(value, float) else _begun(printable(value)))
         line = f"{name}: {self.message}" if name else self.message
         return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
+
+
+def _begun(text: str) -> str:
+    return text if len(text) <= MOST_OF_VALUE else f"{text[: MOST_OF_VALUE // 2]}… ({len(text):,} characters)"
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:

@@ -9,6 +9,7 @@ from latlas.build import unit_of
 from latlas.errors import unknown
 from latlas.metrics import METRICS, OF_SPLITS, OLD_NAMES, display
 from latlas.runs import Run, values_of
+from latlas.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +114,11 @@ def _names(rows: list[dict[str, Any]]) -> Iterator[str]:
 def _frame(rows: list[dict[str, Any]], columns: Any) -> pd.DataFrame:
     import pandas as pd
 
-    frame = pd.DataFrame(rows, columns=list(columns))
+    shown = [
+        {key: printable(value) if isinstance(value, str) else value for key, value in row.items()}
+        for row in rows
+    ]
+    frame = pd.DataFrame(shown, columns=list(columns))
     for name in ("value", "stderr", "items", "draws"):
         if name in frame:
             frame[name] = frame[name].astype("float64")

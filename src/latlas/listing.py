@@ -53,7 +53,7 @@ def _row(run: Run) -> dict[str, Any]:
         "distortion": test.get("distortion"),
         "rate": test.get("rate"),
         "mse": test.get("mse"),
-        "created": info["created"],
+        "created": info.get("created", ""),
         "finished": run.finished,
         "bytes": run.bytes,
     }
