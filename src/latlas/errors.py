@@ -6,10 +6,10 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
-from latlas.text import printable
+from latlas.text import printable, shortened
 
 MOST_NAMES = 24  # that are listed beside a hint
-MOST_OF_VALUE = 500  # characters of a wrong value that are said
+MOST_OF_VALUE = 300  # characters of a wrong value that are said
 
 
 class LatlasError(Exception):
@@ -51,13 +51,11 @@ class InputError(LatlasError):
         """The error's line, with the field called by that name, and the settings that mend it in these words."""
         value = self.value
         if value is not None:
-            name += equals + (f"{value:g}" if isinstance(value, float) else _begun(printable(value)))
+            name += equals + (
+                f"{value:g}" if isinstance(value, float) else shortened(printable(value), MOST_OF_VALUE)
+            )
         line = f"{name}: {self.message}" if name else self.message
         return line + (f" with {', or '.join(map(words, self.remedy))}" if self.remedy else "")
-
-
-def _begun(text: str) -> str:
-    return text if len(text) <= MOST_OF_VALUE else f"{text[: MOST_OF_VALUE // 2]}… ({len(text):,} characters)"
 
 
 def unknown(what: str, value: object, known: Iterable[str]) -> InputError:

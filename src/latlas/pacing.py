@@ -32,7 +32,7 @@ FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and t
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
 ENDLESS = 10**9
-ENOUGH = 1800  # steps from which on a higher rate gains nothing (benchmarks/results/ablations.md)
+ENOUGH = 1800  # steps from which on a higher rate gains a nat at most (benchmarks/results/ablations.md)
 
 
 @dataclass(frozen=True)
