@@ -248,6 +248,25 @@ def test_unknown_recipes_get_a_hint() -> None:
         recipe("fashon-vae")
 
 
+@pytest.mark.parametrize("given", [{"network.channels": [4]}, {"network.batch_norm": True}, {}])
+def test_photographs_get_convolutions_where_settings_are_theirs_or_images_are_many(
+    given: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = image_dataset(channels=3)
+    if not given:
+        monkeypatch.setattr("latlas.build.MOST_BY_COMPONENTS", len(dataset.train) - 1)
+    assert resolve(override(Config(), given, "test"), dataset)[0].network.name == "conv"
+
+
+@pytest.mark.parametrize(
+    ("given", "epochs"), [({}, 16), ({"augment.flip": True}, 32), ({"network.name": "conv"}, 200)]
+)
+def test_photographs_are_trained_for_as_long_as_their_network_gains(
+    given: dict[str, object], epochs: int
+) -> None:
+    assert resolve(override(Config(), given, "test"), image_dataset(channels=3))[0].training.epochs == epochs
+
+
 def test_what_is_left_to_the_data_is_decided_and_said() -> None:
     import numpy as np
 
@@ -255,7 +274,7 @@ def test_what_is_left_to_the_data_is_decided_and_said() -> None:
     assert (grey.likelihood.name, grey.network.name, grey.model.latent) == ("bernoulli", "mlp", 16)
     assert any("cross-entropy, not a normalised likelihood" in n for n in notes)
     rgb, notes = resolve(Config(), image_dataset(channels=3))
-    assert (rgb.likelihood.name, rgb.likelihood.sigma, rgb.network.name) == ("gaussian", "learned", "conv")
+    assert (rgb.likelihood.name, rgb.likelihood.sigma, rgb.network.name) == ("gaussian", "learned", "pca-mlp")
     assert any(n.startswith("likelihood.name = gaussian") for n in notes)
     table, _ = resolve(Config(), table_dataset(np.random.default_rng(0).normal(size=(50, 6))))
     assert (table.likelihood.name, table.likelihood.output) == ("gaussian", "identity")

@@ -412,6 +412,12 @@ def test_a_score_that_still_falls_is_underfitting() -> None:
     assert training_rules.underfits(replace(logged(slow, 10), finished=False)) is None
 
 
+def test_few_steps_of_a_network_that_needs_no_more_are_no_underfitting() -> None:
+    brief = replace(logged(LEVEL[:1]), kind="image", plan=training.Plan(100, 5, 0))
+    assert finding(brief, training_rules.underfits).title == "Training ended too early"
+    assert training_rules.underfits(changed(brief, network__name="pca-mlp")) is None
+
+
 def test_learning_rates_are_told_from_the_log() -> None:
     low = logged(STRAIGHT, lr=1e-6)
     assert training_curves.bend(low) == pytest.approx(1, abs=0.05)

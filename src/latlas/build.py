@@ -23,19 +23,20 @@ from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.limits import LIMITS
 from latlas.models import Model, evaluating
-from latlas.networks import NETWORKS, Networks, hidden_for
+from latlas.networks import NETWORKS, Gentle, Network, Networks, hidden_for
 from latlas.objectives import OBJECTIVES, Objective, OwnObjective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
-from latlas.settings import OWN, AugmentConfig, Config
+from latlas.settings import OWN, AugmentConfig, Config, NetworkConfig
 from latlas.text import counted
 
 GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the default schedule
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
 # most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
-MOST_EPOCHS = 200  # of small sets, which are known by heart by then
+MOST_EPOCHS = Network.epochs  # of small sets, which most networks know by heart by then
 SMALL_IMAGE = 32 * 32
+MOST_BY_COMPONENTS = 10_000  # training images; convolutions need more of them, and minutes
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 _SMALLER = "choose fewer dimensions, or fewer and narrower layers (network.hidden, network.channels)"
@@ -83,13 +84,13 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if config.likelihood.output == "auto" and brought.likelihood is None:
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
-        choose("network.name", *_network_for(dataset.shape))
+        choose("network.name", *_network_for(config.network, dataset))
     if config.model.latent is None:
         choose("model.latent", *_latent_for(config, dataset, brought))
     if widths := _widths_for(override(config, changes, "configuration"), dataset.kind):
         choose("network.hidden", *widths)
     if config.training.epochs is None and config.training.steps is None and not config.training.budget:
-        epochs = good_epochs(dataset.kind, len(dataset.train), config.training.batch_size)
+        epochs = good_epochs(override(config, changes, "configuration"), dataset.kind, len(dataset.train))
         choose("training.epochs", epochs, counted(len(dataset.train), f"training {items(dataset.kind)[:-1]}"))
         if not config.training.patience and dataset.valid and ranks_epochs(config, dataset.shape, brought):
             choose("training.patience", "clearly-worse", "validation says when longer training only overfits")
@@ -123,11 +124,19 @@ def check_augment(options: AugmentConfig, shape: tuple[int, ...]) -> None:
         )
 
 
-def _network_for(shape: tuple[int, ...]) -> tuple[str, str]:
-    """The network for items (*shape) unless one is set, and why."""
-    grey = len(shape) == 3 and shape[0] == 1
-    small = len(shape) == 1 or (grey and math.prod(shape) <= SMALL_IMAGE)
-    return "mlp" if small else "conv", f"items of shape {'x'.join(map(str, shape))}"
+def _network_for(options: NetworkConfig, dataset: Dataset) -> tuple[str, str]:
+    """The network that suits the data and reads the settings that are given, unless one is set, and why."""
+    shape = dataset.shape
+    reason = f"items of shape {'x'.join(map(str, shape))}"
+    if len(shape) == 1 or (len(shape) == 3 and shape[0] == 1 and math.prod(shape) <= SMALL_IMAGE):
+        return "mlp", reason
+    if (
+        len(shape) == 3
+        and len(dataset.train) <= MOST_BY_COMPONENTS
+        and not (options.channels or options.batch_norm)
+    ):
+        return "pca-mlp", f"{reason}, {len(dataset.train):,} of them"
+    return "conv", reason
 
 
 def _widths_for(config: Config, kind: Kind) -> tuple[tuple[int, ...], str] | None:
@@ -178,12 +187,19 @@ def _outputs_of(encoder: torch.nn.Module, shape: tuple[int, ...]) -> int:
     return codes.shape[1]
 
 
-def good_epochs(kind: str, n: int, batch_size: int) -> int:
+def good_epochs(config: Config, kind: str, n: int) -> int:
     """The epochs after which a model of n training items of this kind improves slowly."""
-    per_epoch = steps_per_epoch(n, batch_size)
+    per_epoch = steps_per_epoch(n, config.training.batch_size)
     if kind == "table":
         return max(6, round(TABLE_STEPS / per_epoch))
-    return min(MOST_EPOCHS, max(6, round(GOOD_STEPS / per_epoch)))
+    return min(most_epochs(config, kind), max(6, round(GOOD_STEPS / per_epoch)))
+
+
+def most_epochs(config: Config, kind: str) -> int:
+    """The epochs after which the network knows a small set by heart; twice as many where it sees changed items."""
+    name = config.network.name
+    epochs = NETWORKS[name].epochs if name in NETWORKS and kind == "image" else MOST_EPOCHS
+    return epochs if config.augment == AugmentConfig() else 2 * epochs
 
 
 def ranks_epochs(config: Config, shape: tuple[int, ...], brought: Brought = NOTHING) -> bool:
@@ -389,8 +405,8 @@ def _components(about: Statistics) -> Components:
 def _components_for(networks: Networks, config: Config, about: Statistics | None) -> Components | None:
     """The components at which networks start; None for networks that have no place for them."""
     first, last = (getattr(net, name, None) for net, name in zip(networks, ("input", "output"), strict=True))
-    linear = isinstance(first, torch.nn.Linear) and isinstance(last, torch.nn.Linear)
-    if about is None or not linear or config.network.name == OWN or config.network.output_bias != "data":
+    fits = isinstance(first, Gentle) and isinstance(last, Gentle)
+    if about is None or not fits or config.network.output_bias != "data":
         return None
     return _components(about)
 
@@ -409,8 +425,8 @@ def _start_at_components(model: Model, components: Components | None, about: Sta
     if components is None or not len(components.deviations):  # which is so where all examples are equal
         return
     first, last = model.encoder.input, model.decoder.output
-    assert isinstance(first, torch.nn.Linear)
-    assert isinstance(last, torch.nn.Linear)
+    assert isinstance(first, Gentle)
+    assert isinstance(last, Gentle)
     many = min(first.out_features, len(components.deviations))
     axes, deviations = components.axes[:many], components.deviations[:many, None]
     step = SLOPE_STEP * about.spread
@@ -419,9 +435,9 @@ def _start_at_components(model: Model, components: Components | None, about: Sta
         if around[0] is None or around[1] is None or around[0].shape != about.mean.shape:
             return
         slope = ((around[1] - around[0]) / (2 * step)).flatten().numpy()
-        first.weight[:many] = torch.from_numpy(axes / deviations).to(first.weight)
+        first.weight[:many] = torch.from_numpy(axes / deviations / first.share).to(first.weight)
         first.bias[:many] = torch.from_numpy(-(axes / deviations) @ about.mean.flatten()).to(first.bias)
-        last.weight[:, :many] = torch.from_numpy((axes * deviations * slope).T).to(last.weight)
+        last.weight[:, :many] = torch.from_numpy((axes * deviations * slope).T / last.share).to(last.weight)
 
 
 def item_of(dataset: Dataset) -> Like:

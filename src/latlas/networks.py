@@ -77,6 +77,20 @@ def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Netw
     return encoder, decoder_of(up, output, nn.Unflatten(1, shape))
 
 
+class Gentle(nn.Linear):
+    """An affine map of which a step moves a tenth as much: W (x / 10) + b.
+
+    Adam moves each weight by about the rate. Those of principal components are small, and at the full rate the first
+    steps would undo where they start.
+    """
+
+    share = 0.1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs) -> (B, outputs)."""
+        return nn.functional.linear(self.share * x, self.weight, self.bias)
+
+
 class Beside(nn.Module):
     """A linear map plus what layers beside it give: it starts as the identity, as far as there are values for it."""
 
@@ -106,13 +120,11 @@ def pca_mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> 
     )
     parts = [
         ("flat", nn.Flatten()),
-        ("input", nn.Linear(size, many)),
+        ("input", Gentle(size, many)),
         ("body", Beside(many, outputs, latent, down)),
     ]
     body = Beside(latent, many, many, up)
-    return nn.Sequential(OrderedDict(parts)), decoder_of(
-        [body], nn.Linear(many, size), nn.Unflatten(1, shape)
-    )
+    return nn.Sequential(OrderedDict(parts)), decoder_of([body], Gentle(many, size), nn.Unflatten(1, shape))
 
 
 def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]:
@@ -302,16 +314,19 @@ def fashion(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> 
 
 @dataclass(frozen=True)
 class Network:
-    """A network function, and the settings of `NetworkConfig` that it `reads`."""
+    """A network function, the settings of `NetworkConfig` that it `reads`, and the `epochs` after which it knows small
+    sets by heart.
+    """
 
     make: Callable[[Shape, int, int, NetworkConfig], Networks]
     reads: tuple[str, ...] = ()
+    epochs: int = 200
 
 
 NETWORKS = {
     "linear": Network(linear),
     "mlp": Network(mlp, ("hidden", "activation")),
-    "pca-mlp": Network(pca_mlp, ("hidden", "activation")),
+    "pca-mlp": Network(pca_mlp, ("hidden", "activation"), 16),
     "conv": Network(conv, ("channels", "activation", "batch_norm")),
     "vanilla": Network(vanilla, ("channels",)),
     "kmnist": Network(kmnist),

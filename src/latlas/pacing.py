@@ -12,11 +12,12 @@ import torch
 
 from latlas import snapshots, training
 from latlas.brought import Brought
-from latlas.build import objective_of
+from latlas.build import MOST_EPOCHS, most_epochs, objective_of
 from latlas.checkpoints import Progress
 from latlas.config import override
 from latlas.data import Dataset
 from latlas.data.batches import Batches
+from latlas.data.order import steps_per_epoch
 from latlas.distributed import LOOK, World
 from latlas.durations import duration_text, parse_duration
 from latlas.errors import InputError
@@ -77,6 +78,11 @@ def within_budget(
             value=config.training.budget,
         )
     why = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
+    most = most_epochs(config, dataset.kind)
+    enough = most * steps_per_epoch(images, config.training.batch_size)
+    if most < MOST_EPOCHS and enough < steps:
+        why = f"{config.network.name} knows {images:,} images by heart after {most} epochs, before the budget ends"
+        return planned(enough), f"training.steps = {enough} ({why})"
     return _hurried(planned(steps), f"training.steps = {steps} ({why})")
 
 

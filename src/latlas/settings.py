@@ -73,7 +73,8 @@ class NetworkConfig(Section):
     """Encoder and decoder."""
 
     name: Annotated[
-        NetworkName, Field(description="auto: mlp for small grey images and tables, else conv")
+        NetworkName,
+        Field(description="auto: mlp for small grey images and tables, pca-mlp for few others, else conv"),
     ] = "auto"
     hidden: Annotated[
         Widths | None,

@@ -112,7 +112,7 @@ def _configured(
     changed = {"training.capture": "off"} | fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
     if config.training.epochs is None and config.training.steps is None:
-        epochs = good_epochs(model.item.kind, n, config.training.batch_size)
+        epochs = good_epochs(config, model.item.kind, n)
         config = configuration.override(config, {"training.epochs": epochs}, "epochs")
     return brought, config
 

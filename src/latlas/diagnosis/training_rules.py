@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from latlas.build import GOOD_STEPS
+from latlas.build import GOOD_STEPS, most_epochs
 from latlas.diagnosis import training_curves
 from latlas.diagnosis.evidence import Evidence
 from latlas.diagnosis.finding import Finding, rounded, short
@@ -173,9 +173,9 @@ def underfits(e: Evidence) -> Finding | None:
     """Training was too short to have an effect, or the score was still improving at its end."""
     if not e.gradient or not e.finished:
         return None
-    if e.trained_steps < FEW_STEPS or (e.trained_steps < SOME_STEPS and gained(e)):
-        return _few_steps(e)
-    if e.trained_steps < SHORT_STEPS and not moved(e):
+    brief = _passes(e) < most_epochs(e.config, e.kind)
+    few = e.trained_steps < FEW_STEPS or (e.trained_steps < SOME_STEPS and gained(e))
+    if (brief and few) or (e.trained_steps < SHORT_STEPS and not moved(e)):
         return _few_steps(e)
     by_epoch, items = training_curves.validation(e), e.scores["valid"].items if "valid" in e.scores else 0
     curve, split = (
@@ -184,7 +184,7 @@ def underfits(e: Evidence) -> Finding | None:
         else (training_curves.training(e), "train")
     )
     if len(curve) < FEW_ROWS:
-        return _few_steps(e) if e.trained_steps < SHORT_STEPS and gained(e) else None
+        return _few_steps(e) if brief and e.trained_steps < SHORT_STEPS and gained(e) else None
     share = curve.late(training_curves.baseline(e, split))
     if share < FALLING or not gained(e) or curve.late_nats() < SIGNIFICANT * np.sqrt(2) * curve.noise:
         return None

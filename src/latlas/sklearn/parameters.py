@@ -208,12 +208,14 @@ def configured(given: Mapping[str, Any], base: str, n: int, kind: str) -> Config
     if size is None:
         size = min(MOST_BATCH, max(LEAST_BATCH, n // SHARE_OF_BATCH))
     changes["training.batch_size"] = plain(size)
-    if given["epochs"] is None and given["steps"] is None:
-        trained = n - round(share * n) if stop else n
-        changes["training.epochs"] = min(MOST_EPOCHS, good_epochs(kind, trained, size))
     if isinstance(changes["network.hidden"], int):
         changes["network.hidden"] = (changes["network.hidden"],)
     config = override(recipe(base), changes | dict(given["settings"] or {}), "parameters")
+    if (
+        given["epochs"] is None and given["steps"] is None and kind != "image"
+    ):  # the network of images decides on theirs
+        epochs = good_epochs(config, kind, n - round(share * n) if stop else n)
+        config = override(config, {"training.epochs": min(MOST_EPOCHS, epochs)}, "epochs")
     if stop and config.training.patience is None and ranks_epochs(config, (1,)):
         config = override(config, {"training.patience": "clearly-worse"}, "early_stopping")
     return config
