@@ -3,8 +3,8 @@
 A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the latent size. It
 gives (encoder, decoder): the encoder maps (B, *shape) -> (B, outputs), the decoder (B, latent) -> (B, *shape), raw,
 without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts the result per channel or
-per value. An encoder whose first layer is its `input` has principal components there, and in its decoder's `output`: a
-model starts at those of its data. NETWORKS holds each function with the settings that it reads.
+per value. An encoder with a Gentle layer `input` has principal components there, and in its decoder's `output`: a model
+starts at those of its data. NETWORKS holds each function with the settings that it reads.
 """
 
 from __future__ import annotations
