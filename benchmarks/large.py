@@ -3,7 +3,7 @@
 python benchmarks/large.py [--items 10000000] [--folder DIR] [--parts reader memory speed]
 
 Generates items on disk (784 bytes each, removed at the end) and writes results/large.md. Nothing else should run; what
-does is said there, as the load of the machine. The reader's memory is limited by a control group, which root may make.
+does is said there, as the load of the machine. The reader's memory is limited by a control group, which only root can make.
 """
 
 from __future__ import annotations
@@ -57,11 +57,13 @@ def generate(path: Path, shape: tuple[int, ...], dtype: str = "u1") -> None:
 
 @contextmanager
 def limited(path: Path) -> Iterator[None]:
-    """LIMIT bytes for what this process takes from here on, the file's pages among it: a group of its own, which root
-    may make.
+    """At most LIMIT bytes for what this process takes from here on, the file's pages among it: a control group of its
+    own, which only root can make.
     """
     old = Path("/sys/fs/cgroup/memory")
     root, name = (old, "memory.limit_in_bytes") if old.is_dir() else (Path("/sys/fs/cgroup"), "memory.max")
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    before = next(where for _, kinds, where in lines if "memory" in kinds.split(",") or not kinds)
     group = root / f"latlas-{os.getpid()}"
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -71,7 +73,7 @@ def limited(path: Path) -> Iterator[None]:
         (group / "cgroup.procs").write_text(str(os.getpid()))
         yield
     finally:
-        (root / "cgroup.procs").write_text(str(os.getpid()))
+        (root / before.lstrip("/") / "cgroup.procs").write_text(str(os.getpid()))
         group.rmdir()
 
 
@@ -120,11 +122,11 @@ def reader(folder: Path) -> list[str]:
         "windows, read-ahead thread": by_windows, "memory map, random rows": by_memmap,
     }  # fmt: skip
     for name, way in ways.items():
-        speeds = []
-        for state in (kept, limited):
+        speeds: list[str] = []
+        for state in (kept, limited) if os.geteuid() == 0 else (kept,):
             with state(path):
-                speeds.append(rate(way(path)))
-        rows.append(f"| {name} | {speeds[0]:,.0f} | {speeds[1]:,.0f} |")
+                speeds.append(f"{rate(way(path)):,.0f}")
+        rows.append(f"| {name} | {speeds[0]} | {speeds[1] if speeds[1:] else 'not root'} |")
     path.unlink()
     return [f"## Reader: {READER_ITEMS:,} images of 28x28, batches of {BATCH}, images/s", "", *rows, ""]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -248,14 +249,22 @@ def test_unknown_recipes_get_a_hint() -> None:
         recipe("fashon-vae")
 
 
-@pytest.mark.parametrize("given", [{"network.channels": [4]}, {"network.batch_norm": True}, {}])
-def test_photographs_get_convolutions_where_settings_are_theirs_or_images_are_many(
-    given: dict[str, object], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "given", [{"network.channels": [4]}, {"network.batch_norm": True}, {"network.output_bias": "default"}]
+)
+def test_photographs_get_convolutions_where_settings_are_theirs(given: dict[str, object]) -> None:
+    assert resolve(override(Config(), given, "test"), image_dataset(channels=3))[0].network.name == "conv"
+
+
+@pytest.mark.parametrize("bound", ["MOST_BY_COMPONENTS", "LARGEST_BY_COMPONENTS"])
+def test_photographs_get_convolutions_where_they_are_many_or_large(
+    bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = image_dataset(channels=3)
-    if not given:
-        monkeypatch.setattr("latlas.build.MOST_BY_COMPONENTS", len(dataset.train) - 1)
-    assert resolve(override(Config(), given, "test"), dataset)[0].network.name == "conv"
+    assert resolve(Config(), dataset)[0].network.name == "pca-mlp"
+    size = len(dataset.train) if bound == "MOST_BY_COMPONENTS" else math.prod(dataset.shape)
+    monkeypatch.setattr(f"latlas.build.{bound}", size - 1)
+    assert resolve(Config(), dataset)[0].network.name == "conv"
 
 
 @pytest.mark.parametrize(

@@ -416,6 +416,8 @@ def test_few_steps_of_a_network_that_needs_no_more_are_no_underfitting() -> None
     brief = replace(logged(LEVEL[:1]), kind="image", plan=training.Plan(100, 5, 0))
     assert finding(brief, training_rules.underfits).title == "Training ended too early"
     assert training_rules.underfits(changed(brief, network__name="pca-mlp")) is None
+    one = replace(changed(brief, network__name="pca-mlp"), plan=training.Plan(100, 100, 0))
+    assert finding(one, training_rules.underfits).settings["training.epochs"] == 16
 
 
 def test_learning_rates_are_told_from_the_log() -> None:
@@ -771,3 +773,14 @@ def test_findings_of_numbers_that_are_not_finite_are_left_out() -> None:
     assert not replace(good, settings={"optimizer.lr": math.nan}).finite
     assert not replace(good, evidence="rises by nan ± inf nats").finite
     assert not replace(good, weight=math.nan).finite
+
+
+def test_every_layer_that_reads_the_codes_counts_in_the_reach_of_a_dimension() -> None:
+    _, model = made(image_dataset(channels=3), network__name="pca-mlp", model__latent=4)
+    beside = model.decoder.body[0]
+    with torch.no_grad():
+        beside.linear.weight[:, 1] = 0
+        beside.linear.weight[:, 2] = beside.body[0].weight[:, 2] = 0
+    found = measurements.reach(model, torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
+    assert found.max() == 1
+    assert found[1] > 0.01 > found[2] == 0

@@ -13,7 +13,7 @@ from latlas.config import override, recipe
 from latlas.data import DataOptions, Dataset, load
 from latlas.errors import InputError
 from latlas.models import Model
-from latlas.networks import ACTIVATIONS, NETWORKS, Beside, Gentle, halvings
+from latlas.networks import ACTIVATIONS, NETWORKS, Beside, ScaledLinear, halvings
 from latlas.settings import NetworkConfig
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 28, 20), (2, 17, 31), (4, 9, 8), (3, 7, 45), (1, 1, 16)]
@@ -86,7 +86,7 @@ def plain(model: Model) -> Model:
 
 
 def test_a_step_moves_a_gentle_map_a_tenth_as_far() -> None:
-    layer, moved = Gentle(3, 2, bias=False), nn.Linear(3, 2, bias=False)
+    layer, moved = ScaledLinear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
     one = torch.eye(3)
     for network in (layer, moved):
         before = network(one).detach()

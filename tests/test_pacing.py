@@ -70,13 +70,15 @@ def test_a_budget_keeps_the_snapshots_that_are_asked_for(items: np.ndarray, pace
     assert pacing._planned(config, 100, snapshots=2).training.snapshot_every == 7
 
 
-@pytest.mark.parametrize(("flip", "steps"), [(False, 16 * 3), (True, 32 * 3)])
-def test_a_network_that_knows_images_by_heart_ends_before_the_budget(
-    paced: Pace, flip: bool, steps: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("flip", "budget", "steps"), [(False, "1m", 16 * 3), (True, "1m", 32 * 3), (False, "2s", 21)]
+)
+def test_a_network_that_starts_near_its_best_ends_before_the_budget_and_keeps_its_rate(
+    paced: Pace, flip: bool, budget: str, steps: int, tmp_path: Path
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (400, 12, 12, 3), dtype=np.uint8)
     settings = {"augment.flip": flip, "training.batch_size": 120}
-    run = latlas.train(images, budget="1m", quick=True, quiet=True, out=tmp_path / "run", settings=settings)
+    run = latlas.train(images, budget=budget, quick=True, quiet=True, out=tmp_path / "run", settings=settings)
     assert (run.config.network.name, run.config.training.steps, run.config.optimizer.lr) == (
         "pca-mlp",
         steps,

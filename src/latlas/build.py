@@ -23,7 +23,7 @@ from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.limits import LIMITS
 from latlas.models import Model, evaluating
-from latlas.networks import NETWORKS, Gentle, Network, Networks, hidden_for
+from latlas.networks import NETWORKS, Network, Networks, ScaledLinear, hidden_for
 from latlas.objectives import OBJECTIVES, Objective, OwnObjective
 from latlas.posteriors import POSTERIORS
 from latlas.priors import PRIORS
@@ -34,9 +34,10 @@ GOOD_STEPS = 2500  # steps after which small data sets improve slowly, with the 
 # A table's sigma starts at 1 and falls to the noise of its columns, its logarithm by the learning rate in a step at
 # most: by 7.5 over so many steps of a cosine to 3e-3. They are short steps.
 TABLE_STEPS = 5000
-MOST_EPOCHS = Network.epochs  # of small sets, which most networks know by heart by then
+MOST_EPOCHS = Network.epochs  # of small sets, which most networks overfit by then
 SMALL_IMAGE = 32 * 32
-MOST_BY_COMPONENTS = 10_000  # training images; convolutions need more of them, and minutes
+MOST_BY_COMPONENTS = 10_000  # training images; of more, convolutions gain more in minutes
+LARGEST_BY_COMPONENTS = 3 * 128 * 128  # values of an image; layers of components grow with them
 MOST_EXAMPLES = 1000
 NORMALISING = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 _SMALLER = "choose fewer dimensions, or fewer and narrower layers (network.hidden, network.channels)"
@@ -130,11 +131,9 @@ def _network_for(options: NetworkConfig, dataset: Dataset) -> tuple[str, str]:
     reason = f"items of shape {'x'.join(map(str, shape))}"
     if len(shape) == 1 or (len(shape) == 3 and shape[0] == 1 and math.prod(shape) <= SMALL_IMAGE):
         return "mlp", reason
-    if (
-        len(shape) == 3
-        and len(dataset.train) <= MOST_BY_COMPONENTS
-        and not (options.channels or options.batch_norm)
-    ):
+    few = len(dataset.train) <= MOST_BY_COMPONENTS and math.prod(shape) <= LARGEST_BY_COMPONENTS
+    unread = options.channels or options.batch_norm or options.output_bias != "data"
+    if len(shape) == 3 and few and not unread:
         return "pca-mlp", f"{reason}, {len(dataset.train):,} of them"
     return "conv", reason
 
@@ -196,10 +195,10 @@ def good_epochs(config: Config, kind: str, n: int) -> int:
 
 
 def most_epochs(config: Config, kind: str) -> int:
-    """The epochs after which the network knows a small set by heart; twice as many where it sees changed items."""
-    name = config.network.name
+    """The epochs after which the network overfits a small set; where items are augmented, it takes twice as many."""
+    name, augmented = config.network.name, config.augment != AugmentConfig() or config.own.augment
     epochs = NETWORKS[name].epochs if name in NETWORKS and kind == "image" else MOST_EPOCHS
-    return epochs if config.augment == AugmentConfig() else 2 * epochs
+    return min(MOST_EPOCHS, 2 * epochs if augmented else epochs)
 
 
 def ranks_epochs(config: Config, shape: tuple[int, ...], brought: Brought = NOTHING) -> bool:
@@ -405,7 +404,7 @@ def _components(about: Statistics) -> Components:
 def _components_for(networks: Networks, config: Config, about: Statistics | None) -> Components | None:
     """The components at which networks start; None for networks that have no place for them."""
     first, last = (getattr(net, name, None) for net, name in zip(networks, ("input", "output"), strict=True))
-    fits = isinstance(first, Gentle) and isinstance(last, Gentle)
+    fits = isinstance(first, ScaledLinear) and isinstance(last, ScaledLinear)
     if about is None or not fits or config.network.output_bias != "data":
         return None
     return _components(about)
@@ -425,8 +424,8 @@ def _start_at_components(model: Model, components: Components | None, about: Sta
     if components is None or not len(components.deviations):  # which is so where all examples are equal
         return
     first, last = model.encoder.input, model.decoder.output
-    assert isinstance(first, Gentle)
-    assert isinstance(last, Gentle)
+    assert isinstance(first, ScaledLinear)
+    assert isinstance(last, ScaledLinear)
     many = min(first.out_features, len(components.deviations))
     axes, deviations = components.axes[:many], components.deviations[:many, None]
     step = SLOPE_STEP * about.spread
@@ -435,9 +434,11 @@ def _start_at_components(model: Model, components: Components | None, about: Sta
         if around[0] is None or around[1] is None or around[0].shape != about.mean.shape:
             return
         slope = ((around[1] - around[0]) / (2 * step)).flatten().numpy()
-        first.weight[:many] = torch.from_numpy(axes / deviations / first.share).to(first.weight)
+        first.weight[:many] = torch.from_numpy(axes / deviations / first.scale.item()).to(first.weight)
         first.bias[:many] = torch.from_numpy(-(axes / deviations) @ about.mean.flatten()).to(first.bias)
-        last.weight[:, :many] = torch.from_numpy((axes * deviations * slope).T / last.share).to(last.weight)
+        last.weight[:, :many] = torch.from_numpy((axes * deviations * slope).T / last.scale.item()).to(
+            last.weight
+        )
 
 
 def item_of(dataset: Dataset) -> Like:

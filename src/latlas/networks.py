@@ -3,8 +3,8 @@
 A network function takes the shape of one item, (C, H, W) or (D,), the number of encoder outputs and the latent size. It
 gives (encoder, decoder): the encoder maps (B, *shape) -> (B, outputs), the decoder (B, latent) -> (B, *shape), raw,
 without a final nonlinearity. Each decoder is a Sequential whose `output` layer's bias shifts the result per channel or
-per value. An encoder with a Gentle layer `input` has principal components there, and in its decoder's `output`: a model
-starts at those of its data. NETWORKS holds each function with the settings that it reads.
+per value. An encoder with a ScaledLinear layer `input` has principal components there, and in its decoder's `output`: a
+model starts at those of its data. NETWORKS holds each function with the settings that it reads.
 """
 
 from __future__ import annotations
@@ -77,18 +77,21 @@ def mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> Netw
     return encoder, decoder_of(up, output, nn.Unflatten(1, shape))
 
 
-class Gentle(nn.Linear):
+class ScaledLinear(nn.Linear):
     """An affine map of which a step moves a tenth as much: W (x / 10) + b.
 
     Adam moves each weight by about the rate. Those of principal components are small, and at the full rate the first
     steps would undo where they start.
     """
 
-    share = 0.1
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.register_buffer("scale", torch.tensor(0.1))
+        self.scale: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs) -> (B, outputs)."""
-        return nn.functional.linear(self.share * x, self.weight, self.bias)
+        return nn.functional.linear(self.scale * x, self.weight, self.bias)
 
 
 class Beside(nn.Module):
@@ -120,11 +123,13 @@ def pca_mlp(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> 
     )
     parts = [
         ("flat", nn.Flatten()),
-        ("input", Gentle(size, many)),
+        ("input", ScaledLinear(size, many)),
         ("body", Beside(many, outputs, latent, down)),
     ]
     body = Beside(latent, many, many, up)
-    return nn.Sequential(OrderedDict(parts)), decoder_of([body], Gentle(many, size), nn.Unflatten(1, shape))
+    return nn.Sequential(OrderedDict(parts)), decoder_of(
+        [body], ScaledLinear(many, size), nn.Unflatten(1, shape)
+    )
 
 
 def _dense(size: int, widths: Sequence[int], activation: str) -> list[nn.Module]:
@@ -314,8 +319,8 @@ def fashion(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> 
 
 @dataclass(frozen=True)
 class Network:
-    """A network function, the settings of `NetworkConfig` that it `reads`, and the `epochs` after which it knows small
-    sets by heart.
+    """A network function, the settings of `NetworkConfig` that it `reads`, and the `epochs` after which it overfits
+    small sets.
     """
 
     make: Callable[[Shape, int, int, NetworkConfig], Networks]

@@ -79,10 +79,16 @@ def within_budget(
         )
     why = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
     most = most_epochs(config, dataset.kind)
-    enough = most * steps_per_epoch(images, config.training.batch_size)
-    if most < MOST_EPOCHS and enough < steps:
-        why = f"{config.network.name} knows {images:,} images by heart after {most} epochs, before the budget ends"
-        return planned(enough), f"training.steps = {enough} ({why})"
+    if (
+        most < MOST_EPOCHS
+    ):  # a network that starts near its best: neither more steps nor larger ones bring it further
+        enough = most * steps_per_epoch(images, config.training.batch_size)
+        if enough < steps:
+            steps, why = (
+                enough,
+                f"{config.network.name} overfits {images:,} images in more than {most} epochs",
+            )
+        return planned(steps), f"training.steps = {steps} ({why})"
     return _hurried(planned(steps), f"training.steps = {steps} ({why})")
 
 

@@ -74,7 +74,9 @@ class NetworkConfig(Section):
 
     name: Annotated[
         NetworkName,
-        Field(description="auto: mlp for small grey images and tables, pca-mlp for few others, else conv"),
+        Field(
+            description="auto: mlp for small grey images and tables, pca-mlp for up to 10,000 others, else conv"
+        ),
     ] = "auto"
     hidden: Annotated[
         Widths | None,

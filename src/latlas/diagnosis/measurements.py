@@ -265,15 +265,35 @@ def shuffled_distortion(model: Model, x: Tensor, z: Tensor) -> Tensor:
     return torch.cat(parts).cpu().double()
 
 
+def _reading_codes(model: Model, z: Tensor) -> list[nn.Linear]:
+    """The linear layers of the decoder that are given the codes z (1, D) themselves."""
+    found: list[nn.Linear] = []
+
+    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        if isinstance(layer, nn.Linear) and given[0] is codes:
+            found.append(layer)
+
+    codes = z.to(model.device, model.dtype)
+    hooks = [m.register_forward_pre_hook(look) for m in model.decoder.modules() if isinstance(m, nn.Linear)]
+    try:
+        with torch.no_grad(), evaluating(model):
+            model.decoder(codes)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return found
+
+
 def reach(model: Model, z: Tensor) -> np.ndarray:
     """The effect of each latent dimension on the decoder, as a share of the largest: (D,).
 
-    It is the standard deviation of the draws z (N, D) times the norm of the decoder's first weights on that dimension.
+    It is the standard deviation of the draws z (N, D) times the norm of the decoder's first weights on that
+    dimension.
     """
-    first = next((m for m in model.decoder.modules() if isinstance(m, nn.Linear)), None)
-    norms = torch.ones(model.latent) if first is None else first.weight.detach().norm(dim=0).cpu()
-    if len(norms) != model.latent:
+    layers = _reading_codes(model, z[:1])
+    if not layers:
         return np.ones(model.latent)
+    norms = torch.cat([layer.weight.detach() for layer in layers]).norm(dim=0).cpu()
     effect = (z.std(0) * norms).numpy()
     return effect / max(effect.max(), np.finfo(float).tiny)
 

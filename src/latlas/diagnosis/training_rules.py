@@ -175,7 +175,7 @@ def underfits(e: Evidence) -> Finding | None:
         return None
     brief = _passes(e) < most_epochs(e.config, e.kind)
     few = e.trained_steps < FEW_STEPS or (e.trained_steps < SOME_STEPS and gained(e))
-    if (brief and few) or (e.trained_steps < SHORT_STEPS and not moved(e)):
+    if brief and (few or (e.trained_steps < SHORT_STEPS and not moved(e))):
         return _few_steps(e)
     by_epoch, items = training_curves.validation(e), e.scores["valid"].items if "valid" in e.scores else 0
     curve, split = (
@@ -213,6 +213,7 @@ def moved(e: Evidence) -> bool:
 
 def _few_steps(e: Evidence) -> Finding:
     none = e.trained_steps < FEW_STEPS
+    epochs = max(2 * e.plan.epochs, round(GOOD_STEPS / e.plan.per_epoch))
     return Finding(
         "underfitting",
         "This is hardly any training" if none else "Training ended too early",
@@ -223,7 +224,7 @@ def _few_steps(e: Evidence) -> Finding:
         f"With the default learning rate, small data sets need about {GOOD_STEPS:,} steps before the score levels off."
         " Until then codes, reconstructions and samples say nothing about the settings.",
         "Train for longer.",
-        {"training.epochs": max(2 * e.plan.epochs, round(GOOD_STEPS / e.plan.per_epoch))},
+        {"training.epochs": min(most_epochs(e.config, e.kind), epochs)},
     )
 
 

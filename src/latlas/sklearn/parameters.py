@@ -23,9 +23,9 @@ from latlas.settings import Config
 PARAMETERS = """\
     hidden : int or sequence of int, default=None
         Widths of the hidden layers, mirrored in the decoder; None: (128, 128) for tables; for
-        vectors (512, 256), and (512, 256, 256) with up to 3 latent dimensions.
+        vectors and images (512, 256), and (512, 256, 256) with up to 3 latent dimensions.
     network : str, default="auto"
-        "linear", "mlp" or, with `image_shape`, "conv"; "auto": by the data.
+        "linear", "mlp", "pca-mlp" or, with `image_shape`, "conv"; "auto": by the data.
     likelihood : str, default="auto"
         p(x | z): "gaussian", "laplace", "bernoulli", "continuous-bernoulli" or "discretised-logistic"; "auto": by the
         data. Scores of different likelihoods do not rank beside each other.
@@ -211,9 +211,8 @@ def configured(given: Mapping[str, Any], base: str, n: int, kind: str) -> Config
     if isinstance(changes["network.hidden"], int):
         changes["network.hidden"] = (changes["network.hidden"],)
     config = override(recipe(base), changes | dict(given["settings"] or {}), "parameters")
-    if (
-        given["epochs"] is None and given["steps"] is None and kind != "image"
-    ):  # the network of images decides on theirs
+    # Images are trained for as long as suits the network that they get.
+    if given["epochs"] is None and given["steps"] is None and kind != "image":
         epochs = good_epochs(config, kind, n - round(share * n) if stop else n)
         config = override(config, {"training.epochs": min(MOST_EPOCHS, epochs)}, "epochs")
     if stop and config.training.patience is None and ranks_epochs(config, (1,)):
