@@ -85,7 +85,7 @@ def plain(model: Model) -> Model:
     return model
 
 
-def test_a_step_moves_a_gentle_map_a_tenth_as_far() -> None:
+def test_a_step_moves_a_scaled_layer_a_tenth_as_far() -> None:
     layer, moved = ScaledLinear(3, 2, bias=False), nn.Linear(3, 2, bias=False)
     one = torch.eye(3)
     for network in (layer, moved):
