@@ -3,8 +3,8 @@
 python benchmarks/large.py [--items 10000000] [--folder DIR] [--parts reader memory speed]
 
 Generates items on disk (784 bytes each, removed at the end) and writes results/large.md. Nothing else should run; what
-does is said there, as the load of the machine. The reader's memory is limited by a control group,
-which only root can make.
+does is said there, as the load of the machine. The reader's memory is limited by a control
+group, which only root can make.
 """
 
 from __future__ import annotations

@@ -784,3 +784,23 @@ def test_every_layer_that_reads_the_codes_counts_in_the_reach_of_a_dimension() -
     found = measurements.reach(model, torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
     assert found.max() == 1
     assert found[1] > 0.01 > found[2] == 0
+
+
+class Named(nn.Module):
+    """A decoder that calls its layers by keyword, as code of one's own may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3 * 8 * 8)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        return self.layer(input=z).unflatten(1, (3, 8, 8))
+
+
+def test_layers_that_are_called_by_keyword_have_a_reach() -> None:
+    _, model = made(image_dataset(channels=3), network__name="pca-mlp", model__latent=4)
+    model.decoder = Named()
+    with torch.no_grad():
+        model.decoder.layer.weight[:, 2] = 0
+    found = measurements.reach(model, torch.randn(50, 4, generator=torch.Generator().manual_seed(0)))
+    assert found.max() == 1 > found[2] == 0

@@ -79,15 +79,12 @@ def within_budget(
         )
     why = f"a budget of {config.training.budget}, {1000 * pace.step:.3g} ms a step as measured here"
     most = most_epochs(config, dataset.kind)
-    if (
-        most < MOST_EPOCHS
-    ):  # a network that starts near its best: neither more steps nor larger ones bring it further
+    # A network that starts near its best: neither more steps nor larger ones bring it further.
+    if most < MOST_EPOCHS:
         enough = most * steps_per_epoch(images, config.training.batch_size)
         if enough < steps:
-            steps, why = (
-                enough,
-                f"{config.network.name} overfits {images:,} images in more than {most} epochs",
-            )
+            why = f"{config.network.name} overfits {images:,} images in more than {most} epochs"
+        steps = min(enough, steps)
         return planned(steps), f"training.steps = {steps} ({why})"
     return _hurried(planned(steps), f"training.steps = {steps} ({why})")
 

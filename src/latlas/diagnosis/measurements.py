@@ -269,12 +269,13 @@ def _reading_codes(model: Model, z: Tensor) -> list[nn.Linear]:
     """The linear layers of the decoder that are given the codes z (1, D) themselves."""
     found: list[nn.Linear] = []
 
-    def look(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if isinstance(layer, nn.Linear) and given[0] is codes:
+    def look(layer: nn.Module, given: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        if isinstance(layer, nn.Linear) and any(value is codes for value in (*given, *named.values())):
             found.append(layer)
 
     codes = z.to(model.device, model.dtype)
-    hooks = [m.register_forward_pre_hook(look) for m in model.decoder.modules() if isinstance(m, nn.Linear)]
+    linear = [module for module in model.decoder.modules() if isinstance(module, nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(look, with_kwargs=True) for layer in linear]
     try:
         with torch.no_grad(), evaluating(model):
             model.decoder(codes)
