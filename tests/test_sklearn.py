@@ -166,6 +166,12 @@ class TestData:
         floats = quick(image_shape=(3, 8, 8)).fit(images.reshape(20, -1).astype(float))
         np.testing.assert_array_equal(floats.transform(images.reshape(20, -1)), codes)
 
+    def test_images_are_trained_for_as_long_as_their_network_gains(self) -> None:
+        images = np.random.default_rng(0).integers(0, 256, (20, 192)).astype(np.uint8)
+        options = {"image_shape": (8, 8, 3), "steps": None, "early_stopping": False}
+        assert quick(**options).fit(images).n_iter_ == 16
+        assert quick(**options, network="mlp").fit(images).n_iter_ == 200
+
     def test_single_precision_stays(self, vae: VAE) -> None:
         for dtype, expected in ((np.float32, np.float32), (np.float64, np.float64), (np.int32, np.float64)):
             codes = vae.transform(X.astype(dtype))
