@@ -32,6 +32,7 @@ SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
 FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and the fewest measured after them
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
+VALIDATED = 500  # validation items, spread over all of them, by which validating all is timed
 ENDLESS = 10**9
 ENOUGH = 1800  # steps from which on a higher rate gains a nat at most (benchmarks/results/ablations.md)
 
@@ -105,10 +106,12 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     progress, marks = Progress(), [(perf_counter(), 0)]
     config = _planned(config, ENDLESS)
     objective = objective_of(config, dataset.shape, brought)
-    data = {
-        name: Batches(dataset.split(name), dataset.scaling, tried.device, tried.dtype, augment)
-        for name, augment in (("train", brought.augment), ("valid", None))
-    }
+    valid = dataset.valid.some
+    part = valid.evenly(VALIDATED)
+    train, few = (
+        Batches(items, dataset.scaling, tried.device, tried.dtype, augment)
+        for items, augment in ((dataset.train, brought.augment), (part, None))
+    )
 
     # To wait for a GPU after each step would measure how long it takes to begin one.
     cuda = tried.device.type == "cuda"
@@ -126,7 +129,7 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
         return len(marks) > first + least and marks[-1][0] - marks[0][0] > seconds
 
     optimizer = training.optimizer_for(config, tried)
-    for _ in training.train(tried, data["train"], objective, optimizer, config, progress, World(stop=enough)):
+    for _ in training.train(tried, train, objective, optimizer, config, progress, World(stop=enough)):
         pass
     if progress.step > marks[-1][1]:  # the first losses are not finite, and it would go back
         mark()
@@ -135,18 +138,20 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))
     ended = training.EpochEnded(1, 1, {}, 0.0)
     with scratch() as folder:
-        validation = _seconds(lambda: selection.judge(tried, data["valid"], ended, Progress()), seconds)
+        validation = _seconds(lambda: selection.judge(tried, few, ended, Progress()), seconds)
         snapshot = _seconds(lambda: snapshots.keep(Run(folder), config, tried, dataset, 0), seconds)
-    return Pace(step, validation, snapshot)
+    return Pace(step, validation * len(valid) / max(1, len(part)), snapshot)
 
 
 def _seconds(work: Callable[[], object], most: float) -> float:
-    """How long the work takes the second time; the first one warms up, and counts where it takes more than `most`."""
+    """How long the work takes the second time; the first one warms up, and counts where it takes more than `most` and a
+    second, so that nothing long is done twice.
+    """
     for _ in range(2):
         began = perf_counter()
         work()
         took = perf_counter() - began
-        if took > most:
+        if took > max(most, 1.0):
             break
     return took
 

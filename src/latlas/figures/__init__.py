@@ -27,8 +27,9 @@ if TYPE_CHECKING:
         traversals,
         variations,
     )
-    from latlas.figures.latents import Grid, latent_histogram, latent_scatter, manifold_codes, project
+    from latlas.figures.latents import latent_histogram, latent_scatter, project
     from latlas.figures.panels import Dots, Panel, Sheet, film
+    from latlas.figures.plane import Grid, manifold_codes
     from latlas.figures.style import evenly_spaced, png, save
 
 __all__ = [
@@ -67,7 +68,7 @@ __all__ = [
     "variations",
 ]
 
-_ROOMS = ("columns", "curves", "panels", "images", "latents", "style")
+_ROOMS = ("plane", "columns", "curves", "panels", "images", "latents", "style")
 
 
 def __getattr__(name: str) -> Any:

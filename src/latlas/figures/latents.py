@@ -1,9 +1,8 @@
-"""Pictures of codes in latent space, by class, and grids and projections of codes."""
+"""Pictures of codes in latent space, by class, and projections of codes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +11,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from scipy.special import ndtri
 
 from latlas.data.dataset import UNLABELLED, is_labelled
 from latlas.errors import InputError
@@ -254,46 +252,6 @@ def _name_clusters(axes: Axes, codes: np.ndarray, labels: np.ndarray, handles: l
     for name, place in zip(names, axes.transData.inverted().transform(places), strict=True):
         halo = [withStroke(linewidth=4, foreground="white")]
         write(axes, tuple(place), name, 9.0, color=INK, fontweight="bold", path_effects=halo)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Codes (R, C, D) on a grid: the first dimension is `across` (C,), the second `up` (R,) from the top row down."""
-
-    codes: np.ndarray
-    across: np.ndarray
-    up: np.ndarray
-
-
-def manifold_codes(
-    size: tuple[int, int] = (20, 20),
-    span: tuple[float, float] | None = None,
-    codes: np.ndarray | None = None,
-    latent: int = 2,
-) -> Grid:
-    """A grid of codes with `size` (rows, columns) over two latent dimensions; over one, a single row without `up`.
-
-    Codes are evenly spaced over `span`, both ends included. Without a span they are the quantiles (i + 1/2) / n of the
-    standard normal prior, or of `codes` (N, latent) if given.
-
-    Raises InputError for a size below 1 or an empty span.
-    """
-    if min(size) < 1:
-        raise InputError("expected at least one row and one column", field="grid", value=size)
-    if span is not None and not span[0] < span[1]:
-        raise InputError("expected the lower end first, as (-4, 4)", field="span", value=span)
-    across = _axis(size[1], span, None if codes is None else codes[:, 0])
-    if latent == 1:
-        return Grid(across[None, :, None], across, np.zeros(0))
-    up = _axis(size[0], span, None if codes is None else codes[:, 1])[::-1]
-    return Grid(np.stack(np.meshgrid(across, up), axis=-1), across, up)
-
-
-def _axis(count: int, span: tuple[float, float] | None, codes: np.ndarray | None) -> np.ndarray:
-    if span is not None:
-        return np.linspace(*span, count) if count > 1 else np.array([sum(span) / 2])
-    shares = (np.arange(count) + 0.5) / count
-    return ndtri(shares) if codes is None else np.quantile(codes, shares)
 
 
 def project(codes: np.ndarray, fitted_to: np.ndarray | None = None) -> tuple[np.ndarray, str]:
