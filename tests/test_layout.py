@@ -227,9 +227,10 @@ OPTIMISERS = f"""
 import os, sys
 import latlas
 latlas.train
+import numpy as np
 import torch
 from torch.optim.adamw import adamw
-from latlas import training
+from latlas import gallery, training
 from latlas.config import override, recipe
 
 def stepped(make):
@@ -266,6 +267,8 @@ class Functional:  # torch's AdamW without its class, which imports the compiler
 
 config = override(recipe("vae"), {{"optimizer.name": "adamw"}}, "test")
 ours, theirs = (stepped(make) for make in (lambda these: training.optimizer_for(config, Parameters(these)), Functional))
+grid, _ = gallery.manifold_grid(gallery.settings_of(config), np.zeros((1, 2)))  # as a snapshot has it
+assert abs(grid.across[0] + 1.959963984540054) < 1e-12
 assert [m for m in {SLOW!r} if m in sys.modules] == []
 assert torch.equal(ours, theirs) and (ours != torch.arange(6.0).reshape(2, 3)).any()
 print(os.environ.get("GOMP_SPINCOUNT"))
