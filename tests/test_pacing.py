@@ -77,7 +77,7 @@ def test_a_network_that_starts_near_its_best_ends_before_the_budget_and_keeps_it
     paced: Pace, flip: bool, budget: str, steps: int, tmp_path: Path
 ) -> None:
     images = np.random.default_rng(0).integers(0, 256, (400, 12, 12, 3), dtype=np.uint8)
-    settings = {"augment.flip": flip, "training.batch_size": 120}
+    settings = FAST | {"augment.flip": flip, "training.batch_size": 120}
     run = latlas.train(images, budget=budget, quick=True, quiet=True, out=tmp_path / "run", settings=settings)
     assert (run.config.network.name, run.config.training.steps, run.config.optimizer.lr) == (
         "pca-mlp",

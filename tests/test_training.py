@@ -522,7 +522,7 @@ def test_the_linear_vae_reaches_probabilistic_pca() -> None:
     x = correlated()
     dataset = table_dataset(x)
     config, model, optimizer = begin(
-        dataset, network__name="linear", model__latent=2, training__precision="float64", training__steps=2500,
+        dataset, network__name="linear", model__latent=2, training__precision="float64", training__steps=700,
         training__batch_size=512, objective__samples=4, optimizer__lr=0.03, optimizer__weight_decay=0.0,
     )  # fmt: skip
     for _ in events(dataset, config, model, optimizer):
@@ -547,7 +547,7 @@ def test_a_mode_collapses_exactly_when_beta_sigma_squared_exceeds_its_variance(
     variance = np.sort(np.linalg.eigvalsh(np.cov(x.T, bias=True)))[::-1][0]
     dataset = table_dataset(x)
     config, model, optimizer = begin(
-        dataset, network__name="linear", model__latent=1, training__precision="float64", training__steps=1200,
+        dataset, network__name="linear", model__latent=1, training__precision="float64", training__steps=500,
         training__batch_size=512, objective__samples=4, optimizer__lr=0.03, optimizer__weight_decay=0.0,
         likelihood__sigma=1.0, objective__beta=factor * variance,
     )  # fmt: skip
@@ -563,7 +563,7 @@ def test_the_linear_autoencoder_reaches_pcas_error() -> None:
     x = correlated()
     dataset = table_dataset(x)
     config, model, optimizer = begin(
-        dataset, network__name="linear", model__latent=2, training__precision="float64", training__steps=1500,
+        dataset, network__name="linear", model__latent=2, training__precision="float64", training__steps=400,
         training__batch_size=512, posterior__name="point", objective__name="reconstruction",
         likelihood__sigma=math.sqrt(0.5), optimizer__lr=0.03, optimizer__weight_decay=0.0,
     )  # fmt: skip
