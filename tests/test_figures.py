@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.stats import norm
+from sklearn.decomposition import PCA
 
 from latlas import figures
 from latlas.errors import InputError, LatlasError
@@ -280,6 +281,15 @@ def test_manifolds_that_are_empty_are_refused(
         figures.manifold_codes(size, span)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (200, 8), (20, 50)])
+def test_projection_is_that_of_principal_components(shape: tuple[int, int]) -> None:
+    codes, others = np.random.default_rng(0).normal(3, np.linspace(1, 2, shape[1]), (2, *shape))
+    known = PCA(2, svd_solver="full").fit(codes)
+    plane, how = figures.project(others, codes)
+    assert plane == pytest.approx(known.transform(others), abs=1e-12)
+    assert f"({known.explained_variance_ratio_.sum():.0%} of the variance)" in how
+
+
 def test_projection_says_how_much_it_shows() -> None:
     rng = np.random.default_rng(0)
     codes = rng.standard_normal((5000, 4)) * [3, 1, 0.1, 0.1]
@@ -504,19 +514,21 @@ def test_a_picture_that_cannot_be_saved_says_so(tmp_path: Path) -> None:
         figures.save(figures.image_grid(noise(1, 4, 4, 1), "One"), tmp_path / "file" / "a.png")
 
 
-def test_drawing_leaves_matplotlib_as_it_was() -> None:
+def test_drawing_leaves_matplotlib_as_it_was_and_imports_nothing_slow() -> None:
     script = """
 import json, sys
 import numpy as np, matplotlib
 before = dict(matplotlib.rcParams)
 from latlas import figures
-figures.png(figures.latent_scatter(np.random.default_rng(0).random((9, 2)), np.arange(9) % 3))
-print(json.dumps([dict(matplotlib.rcParams) == before, "matplotlib.pyplot" in sys.modules]))
+plane, _ = figures.project(np.random.default_rng(0).random((9, 3)))
+figures.png(figures.latent_scatter(plane, np.arange(9) % 3))
+slow = ("matplotlib.pyplot", "sklearn", "scipy")  # the last two take as long to import as all pictures to draw
+print(json.dumps([dict(matplotlib.rcParams) == before, *(name in sys.modules for name in slow)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
-    assert json.loads(done.stdout) == [True, False]
+    assert json.loads(done.stdout) == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
