@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model
 from latlas.objectives import OBJECTIVES
-from latlas.posteriors import POSTERIORS
+from latlas.posteriors import POSTERIORS, log_normal_pairs, log_pairs
 
 AUTOENCODER = {"posterior__name": "point", "objective__name": "reconstruction"}
 
@@ -28,8 +29,8 @@ def x(model: Model) -> torch.Tensor:
     return model.to_tensor(images(16, seed=1))
 
 
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def test_the_bound_is_minus_distortion_minus_rate(model: Model, x: torch.Tensor) -> None:
@@ -256,6 +257,43 @@ def test_losses_and_gradients_are_finite_however_far_out_an_item_is(
             assert loss.isfinite(), (encoder, decoder, options)
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
             assert all(g.isfinite().all() for g in gradients), (encoder, decoder, options)
+
+
+@pytest.mark.parametrize("name", [name for name, family in POSTERIORS.items() if family.has_density])
+def test_each_code_under_each_posterior_is_what_each_pair_is_by_itself(name: str) -> None:
+    family, rng = POSTERIORS[name](3), generator()
+    q = family(torch.randn(5, family.outputs, generator=rng))
+    z = torch.randn(7, 3, generator=rng)
+    pairs = torch.stack([q.log_prob(code.expand(1, 5, -1))[0] for code in z])
+    torch.testing.assert_close(log_pairs(q, z, 5), pairs, rtol=1e-5, atol=1e-5)
+
+
+def test_densities_of_all_pairs_and_their_gradients_are_exact() -> None:
+    z, mean = (torch.randn(n, 4, generator=generator(n), dtype=torch.float64) for n in (6, 5))
+    log_std = 0.5 * torch.randn(5, 4, generator=generator(), dtype=torch.float64)
+    given = [t.requires_grad_() for t in (z, mean, log_std)]
+    known = torch.distributions.Normal(mean, log_std.exp()).log_prob(z[:, None]).sum(-1)
+    torch.testing.assert_close(log_normal_pairs(*given), known, rtol=0, atol=1e-12)
+    weights = torch.linspace(-1, 1, 30, dtype=torch.float64).view(6, 5)
+    for ours, theirs in zip(
+        torch.autograd.grad((weights * log_normal_pairs(*given)).sum(), given),
+        torch.autograd.grad((weights * known).sum(), given),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("std", [1.0, 1e-2, 1e-4, 1e-5])
+def test_densities_of_narrow_posteriors_far_out_are_exact_in_single_precision(std: float) -> None:
+    """As exact as the codes are themselves: what is lost is less than the square of their rounding, in deviations."""
+    mean = 30 + torch.randn(20, 8, generator=generator())
+    z = mean + std * torch.randn(20, 8, generator=generator(1))
+    log_std = torch.full((20, 8), math.log(std))
+    found = log_normal_pairs(z, mean, log_std).diagonal()
+    scaled = (z.double() - mean.double()) / log_std.double().exp()
+    known = torch.distributions.Normal(0.0, 1.0).log_prob(scaled).sum(1) - log_std.double().sum(1)
+    rounding = torch.finfo(torch.float32).eps * 30 / std
+    torch.testing.assert_close(found.double(), known, rtol=1e-6, atol=rounding**2)
 
 
 def test_a_network_without_memory_for_it_is_refused() -> None:

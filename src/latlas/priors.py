@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from latlas.data import Like
 from latlas.likelihoods import LOG_2PI
-from latlas.posteriors import PosteriorValue
+from latlas.posteriors import PosteriorValue, log_normal_pairs, log_pairs
 from latlas.scales import log_deviation
 from latlas.settings import PriorConfig
 
@@ -136,10 +136,8 @@ class Mixture(Prior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: z (K, B, D) -> (K, B)."""
-        log_stds = log_deviation(self.log_stds)
-        scaled = (z[..., None, :] - self.means) * torch.exp(-log_stds)
-        each = -(0.5 * (scaled.square() + LOG_2PI) + log_stds).sum(-1)
-        return torch.logsumexp(each + self.logits.log_softmax(0), -1)
+        each = log_normal_pairs(z.flatten(0, 1), self.means, log_deviation(self.log_stds))
+        return torch.logsumexp(each + self.logits.log_softmax(0), -1).unflatten(0, z.shape[:2])
 
 
 class Vamp(Prior):
@@ -204,9 +202,7 @@ class VampValue:
         return torch.cat(parts).unflatten(0, z.shape[:2])
 
     def _mean_density(self, z: Tensor) -> Tensor:
-        each = self.posterior.log_prob(z[:, None].expand(-1, self.components, -1))
-        assert each is not None  # a point posterior has no density, and the configuration refuses it
-        return torch.logsumexp(each, -1) - math.log(self.components)
+        return torch.logsumexp(log_pairs(self.posterior, z, self.components), -1) - math.log(self.components)
 
     def kl(self, posterior: PosteriorValue) -> None:
         return None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latlas.metrics.context import Context
 from latlas.models import evaluating
-from latlas.posteriors import PosteriorValue, selected
+from latlas.posteriors import PosteriorValue, log_pairs, selected
 from latlas.priors import PriorValue
 
 MOST_ITEMS = 2000
@@ -54,9 +54,7 @@ def _block(q: PosteriorValue, z: Tensor, start: int, stop: int) -> Tensor:
     """Log q(z_i | x_i), log sum_j q(z_i | x_j) and that without j = i, for i from start to stop: (3, K)."""
     rows = torch.arange(start, stop, device=z.device)
     with torch.no_grad():
-        log_q = q.log_prob(z[start:stop, None].expand(-1, len(z), -1))
-    assert log_q is not None  # `aggregate` returns None for a point posterior
-    pairs = log_q.double()
+        pairs = log_pairs(q, z[start:stop], len(z)).double()
     own = pairs[rows - start, rows]
     mixture = pairs.logsumexp(1)
     pairs[rows - start, rows] = -math.inf
