@@ -252,6 +252,19 @@ def test_scales_are_the_numbers_themselves_to_the_bit_and_bent_beyond_their_boun
     torch.testing.assert_close(slope, (1 / (1 + beyond)).square(), atol=0, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_logarithm_of_a_sum_and_its_slope_are_those_of_torch(dtype: torch.dtype) -> None:
+    rng = torch.Generator().manual_seed(0)
+    spread = torch.tensor([1e-3, 1.0, 50.0, 1e4], dtype=dtype)[:, None]
+    x = (1e3 + spread * torch.randn(4, 30, generator=rng, dtype=dtype)).requires_grad_()
+    known = x.logsumexp(-1)
+    torch.testing.assert_close(scales.log_sum_exp(x), known)
+    ours, theirs = (torch.autograd.grad(y.sum(), x)[0] for y in (scales.log_sum_exp(x), known))
+    torch.testing.assert_close(ours, theirs)
+    some = torch.tensor([[0.0, -math.inf], [-math.inf, -math.inf]], dtype=dtype)
+    assert scales.log_sum_exp(some).tolist() == [0.0, torch.finfo(dtype).min]
+
+
 def test_the_variance_of_an_item_far_out_grows_along_a_straight_line() -> None:
     """At log-variances of 12, 110 and 344, the last of an item seen in training: e^344 has no place in float32."""
     raw = torch.tensor([[0.0, 12.0], [0.0, 110.0], [0.0, 344.58]], requires_grad=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from latlas.data import Like
 from latlas.likelihoods import LOG_2PI
 from latlas.posteriors import PosteriorValue, log_normal_pairs, log_pairs
-from latlas.scales import log_deviation
+from latlas.scales import log_deviation, log_sum_exp
 from latlas.settings import PriorConfig
 
 Infer = Callable[[Tensor], PosteriorValue]
@@ -137,7 +137,7 @@ class Mixture(Prior):
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) in nats: z (K, B, D) -> (K, B)."""
         each = log_normal_pairs(z.flatten(0, 1), self.means, log_deviation(self.log_stds))
-        return torch.logsumexp(each + self.logits.log_softmax(0), -1).unflatten(0, z.shape[:2])
+        return log_sum_exp(each + self.logits.log_softmax(0)).unflatten(0, z.shape[:2])
 
 
 class Vamp(Prior):
@@ -202,7 +202,7 @@ class VampValue:
         return torch.cat(parts).unflatten(0, z.shape[:2])
 
     def _mean_density(self, z: Tensor) -> Tensor:
-        return torch.logsumexp(log_pairs(self.posterior, z, self.components), -1) - math.log(self.components)
+        return log_sum_exp(log_pairs(self.posterior, z, self.components)) - math.log(self.components)
 
     def kl(self, posterior: PosteriorValue) -> None:
         return None

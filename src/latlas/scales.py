@@ -1,4 +1,4 @@
-"""Logarithms of scales from unbounded numbers, such that no scale overflows or vanishes."""
+"""Logarithms of scales from unbounded numbers, such that no scale overflows or vanishes; and logarithms of sums."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def log_scale(raw: Tensor, least: float = LEAST, most: float = MOST) -> Tensor:
 def log_deviation(raw: Tensor) -> Tensor:
     """The logarithm of the standard deviation that an unbounded `raw` stands for: half of the log-variance of 2 raw."""
     return 0.5 * log_scale(2 * raw)
+
+
+def log_sum_exp(x: Tensor) -> Tensor:
+    """log sum_i exp(x_i) over the last dimension: x (..., N) -> (...), the lowest finite number where all are -inf.
+
+    As torch.logsumexp, but that terms below e^-80 of the largest, which no precision shows, are that: where they
+    underflow, a processor takes 30 times as long for each.
+    """
+    largest = x.detach().amax(-1, keepdim=True).clamp(min=torch.finfo(x.dtype).min)
+    return (x - largest).clamp(min=-80.0).exp().sum(-1).log() + largest[..., 0]

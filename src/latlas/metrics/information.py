@@ -13,6 +13,7 @@ from latlas.metrics.context import Context
 from latlas.models import evaluating
 from latlas.posteriors import PosteriorValue, log_pairs, selected
 from latlas.priors import PriorValue
+from latlas.scales import log_sum_exp
 
 MOST_ITEMS = 2000
 MOST_WORK = 2**27  # pairs of items times values per density: bounds the time
@@ -56,9 +57,9 @@ def _block(q: PosteriorValue, z: Tensor, start: int, stop: int) -> Tensor:
     with torch.no_grad():
         pairs = log_pairs(q, z[start:stop], len(z)).double()
     own = pairs[rows - start, rows]
-    mixture = pairs.logsumexp(1)
+    mixture = log_sum_exp(pairs)
     pairs[rows - start, rows] = -math.inf
-    return torch.stack([own, mixture, pairs.logsumexp(1)])
+    return torch.stack([own, mixture, log_sum_exp(pairs)])
 
 
 def log_prior(prior: PriorValue, z: Tensor) -> np.ndarray:
