@@ -29,7 +29,8 @@ from latlas.settings import Config
 from latlas.temporaries import scratch
 
 SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
-FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and the fewest measured after them
+FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and the fewest that are worth a run
+SLOW = 4  # steps of which the last two are measured, where they take longer than there is for measuring
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
 VALIDATED = 500  # validation items, spread over all of them, by which validating all is timed
@@ -102,7 +103,7 @@ def _hurried(config: Config, note: str) -> tuple[Config, str]:
 
 
 def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, seconds: float) -> Pace:
-    """The pace of a model, which this trains for so many seconds and at least `LEAST` steps."""
+    """The pace of a model, which this trains for so many seconds and at least `SLOW` steps."""
     progress, marks = Progress(), [(perf_counter(), 0)]
     config = _planned(config, ENDLESS)
     objective = objective_of(config, dataset.shape, brought)
@@ -115,7 +116,7 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
 
     # To wait for a GPU after each step would measure how long it takes to begin one.
     cuda = tried.device.type == "cuda"
-    every, first, least = (LOOK, 1, 2) if cuda else (1, FIRST, LEAST)
+    every = LOOK if cuda else 1
 
     def mark() -> None:
         if cuda:
@@ -126,14 +127,14 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
         if progress.step % every:
             return False
         mark()
-        return len(marks) > first + least and marks[-1][0] - marks[0][0] > seconds
+        return len(marks) > SLOW and marks[-1][0] - marks[0][0] > seconds
 
     optimizer = training.optimizer_for(config, tried)
     for _ in training.train(tried, train, objective, optimizer, config, progress, World(stop=enough)):
         pass
     if progress.step > marks[-1][1]:  # the first losses are not finite, and it would go back
         mark()
-    (start, before), (end, after) = marks[min(first, len(marks) - 2)], marks[-1]
+    (start, before), (end, after) = marks[min(FIRST, (len(marks) - 1) // 2)], marks[-1]
     step = (end - start) / (after - before)
     selection = Selection(config, objective, training.plan(config, len(dataset.train)))
     ended = training.EpochEnded(1, 1, {}, 0.0)
