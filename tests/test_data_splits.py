@@ -44,7 +44,13 @@ def test_a_pool_is_split_whole_and_disjoint(n: int, validation: float | None, te
     assert len(parts["test"]) == max(1, round(test * n))
     rest = n - len(parts["test"])
     share = 0.1 if validation is None else validation
-    assert len(parts["valid"]) == (0 if validation == 0 else max(1, round(share * rest)))
+    count = 0 if validation == 0 else max(1, round(share * rest))
+    # One draw of all, one of the rest: runs of any version have the same splits.
+    drawn = np.random.default_rng((seed, 1)).permutation(n)[: len(parts["test"])]
+    np.testing.assert_array_equal(parts["test"].index, np.sort(drawn))
+    left = np.setdiff1d(np.arange(n), drawn)
+    drawn = left[np.random.default_rng((seed, 2)).permutation(rest)[:count]]
+    np.testing.assert_array_equal(parts["valid"].index, np.sort(drawn))
     assert notes
     for split in parts.values():
         np.testing.assert_array_equal(split.x[:, 0], split.index)

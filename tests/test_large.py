@@ -21,7 +21,7 @@ from latlas.data import DataOptions, Dataset, Scaling, load, order, room, stored
 from latlas.data.batches import Batches
 from latlas.data.order import WindowOrder, epoch_rows, steps_per_epoch
 from latlas.data.splits import as_split
-from latlas.data.stored import ArrayFile, Stored, npy_file
+from latlas.data.stored import All, ArrayFile, Stored, npy_file
 from latlas.distributed import World
 from latlas.errors import InputError, LatlasError
 from latlas.experiment import Interrupted
@@ -49,6 +49,22 @@ def on_disk(path: Path) -> Stored:
     file = npy_file(path)
     assert file is not None
     return Stored(file)
+
+
+def test_all_places_are_an_array_that_is_made_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored, "PIECE", 7)
+    places, known, rng = All(40), np.arange(40, dtype=np.int32), np.random.default_rng(0)
+    for rows in (
+        slice(3, None, 2),
+        slice(None),
+        slice(-5, 99),
+        rng.permutation(40)[:9],
+        rng.random(40) < 0.3,
+    ):
+        assert places[rows].dtype == np.int32
+        np.testing.assert_array_equal(places[rows], known[rows])
+    np.testing.assert_array_equal(np.asarray(places), known)
+    assert len(places) == 40
 
 
 def in_windows(x: Stored) -> Batches:

@@ -43,7 +43,7 @@ from latlas.diagnosis.wording import described
 from latlas.distributed import Lost, World
 from latlas.errors import InputError
 from latlas.files import write_atomic, write_json
-from latlas.machine import environment, interruptible, prepare, slow_precision
+from latlas.machine import environment, give_back, interruptible, prepare, slow_precision
 from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
@@ -268,6 +268,7 @@ def resume(
 def _on_device(
     model: Model, config: Config, device: torch.device, world: World
 ) -> tuple[Model, torch.optim.Optimizer]:
+    give_back()
     moved = world.normalising_together(model.to(device))
     return moved, training.optimizer_for(config, moved)
 

@@ -134,13 +134,26 @@ def keep_memory() -> None:
 
     What is larger than a step's tensors goes back: numbers of rows, or all items of a split.
     """
-    if not sys.platform.startswith("linux"):
-        return
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
+    if (libc := _glibc()) is not None:
         trim_threshold, mmap_threshold = -1, -3
         libc.mallopt(mmap_threshold, 2**26)
         libc.mallopt(trim_threshold, 2**31 - 1)
+
+
+def give_back() -> None:
+    """Gives freed memory back to the system (only with glibc): what reading has left is not needed for training."""
+    if (libc := _glibc()) is not None:
+        libc.malloc_trim(0)
+
+
+def _glibc() -> Any:
+    """The C library, None where it is another one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    with contextlib.suppress(OSError):
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if hasattr(libc, "malloc_trim") else None
+    return None
 
 
 _ASKED: ContextVar[Callable[[], bool]] = ContextVar("asked", default=lambda: False)

@@ -117,8 +117,7 @@ def _items(dataset: Dataset, latent: int) -> Split:
     """Random test items, the same at every call; fewer if items are large or codes are long."""
     most = min(ITEMS, CODE_VALUES // latent, ITEM_VALUES // math.prod(dataset.shape))
     measured = dataset.split(dataset.measured)
-    rows = np.random.default_rng(0).permutation(len(measured))[: max(1, most)]
-    return measured.take(np.sort(rows))
+    return measured.take(np.sort(measured.drawn_rows(max(1, most))))
 
 
 def _stored(x: np.ndarray, dataset: Dataset) -> np.ndarray:

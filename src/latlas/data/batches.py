@@ -78,7 +78,7 @@ class Batches:
     @cached_property
     def _order(self) -> WindowOrder:
         assert isinstance(self.stored, Stored)
-        return WindowOrder(self.stored.rows, self.stored.file.row_bytes, self.stored.shuffled)
+        return WindowOrder(np.asarray(self.stored.rows), self.stored.file.row_bytes, self.stored.shuffled)
 
     def __call__(self, rows: Rows) -> torch.Tensor:
         """The given rows, in the given order."""

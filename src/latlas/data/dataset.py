@@ -153,7 +153,9 @@ class Split:
 
     def drawn_rows(self, most: int, seed: int = 0) -> np.ndarray:
         """At most so many rows drawn by the seed, in a random order; fewer are the first of more."""
-        return np.random.default_rng(seed).permutation(len(self))[:most]
+        order = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
+        np.random.default_rng(seed).shuffle(order)
+        return order[:most].astype(np.int64)
 
     @property
     def has_classes(self) -> bool:

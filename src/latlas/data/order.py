@@ -45,7 +45,7 @@ class WindowOrder:
     """
 
     def __init__(self, places: np.ndarray, row_bytes: int, shuffled: bool = False) -> None:
-        self.by_place = None if bool((places[1:] > places[:-1]).all()) else np.argsort(places)
+        self.by_place = None if _ascending(places) else np.argsort(places)
         ordered = places if self.by_place is None else places[self.by_place]
         size = max(1, row_bytes)
         self.chunk_rows = max(1, (SHUFFLED_CHUNK if shuffled else CHUNK) // size)
@@ -75,3 +75,10 @@ class WindowOrder:
         ends = np.cumsum(counts)
         at = np.arange(ends[-1]) + np.repeat(self.starts[chunks] - (ends - counts), counts)
         return at if self.by_place is None else self.by_place[at]
+
+
+def _ascending(places: np.ndarray) -> bool:
+    """Whether each place is above the one before; by parts, which bounds memory."""
+    size = 2**20
+    parts = (places[start : start + size + 1] for start in range(0, len(places), size))
+    return all(bool((part[1:] > part[:-1]).all()) for part in parts)

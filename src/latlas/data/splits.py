@@ -332,26 +332,28 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
 
     Raises InputError where there are too few items.
     """
-    train, notes = raw.parts["train"], []
+    pool, notes = raw.parts["train"], []
+    held = np.zeros(len(pool), np.uint8)  # of each item: whether and for what it is held out
     test = raw.parts.get("test")
-    if test is None and options.test == 0:
-        test = train.take(slice(0, 0))
-        notes.append(f"test: nothing is held out; {_measured_instead(options)}")
-    elif test is not None and options.test == 0:
+    if test is not None and options.test == 0:
         notes.append(
             f"test: the source's own {counted(len(test), 'item')}; they stay out whatever data.test is"
         )
+    elif test is None and options.test == 0:
+        notes.append(f"test: nothing is held out; {_measured_instead(options)}")
     elif test is None:
-        train, test = _hold_out(train, options.test, (options.seed, _TEST), "test", raw.source)
-        notes.append(f"test: {counted(len(test), 'item')} held out by seed {options.seed}")
+        count = _hold_out(held, options.test, (options.seed, _TEST), "test", raw.source)
+        notes.append(f"test: {counted(count, 'item')} held out by seed {options.seed}")
     valid = raw.parts.get("valid") if options.validation is None else None
     if valid is None and options.validation == 0:
-        valid = train.take(slice(0, 0))
         notes.append("validation: none; the whole training set is trained on")
     elif valid is None:
         share = 0.1 if options.validation is None else options.validation
-        train, valid = _hold_out(train, share, (options.seed, _VALID), "validation", raw.source)
-        notes.append(f"validation: {counted(len(valid), 'training item')} held out by seed {options.seed}")
+        count = _hold_out(held, share, (options.seed, _VALID), "validation", raw.source)
+        notes.append(f"validation: {counted(count, 'training item')} held out by seed {options.seed}")
+    train = pool.part(held == 0) if held.any() else pool
+    test = pool.part(held == _TEST) if test is None else test
+    valid = pool.part(held == _VALID) if valid is None else valid
     if options.limit is not None:
         notes.append(
             f"training on the first {min(options.limit, len(train)):,} of {counted(len(train), 'item')}"
@@ -376,20 +378,22 @@ def _measured_instead(options: DataOptions) -> str:
     return "numbers and pictures are of the validation items, which chose the epoch that is kept"
 
 
-def _hold_out(pool: Split, share: float, seed: tuple[int, int], what: str, where: str) -> tuple[Split, Split]:
-    """The items that stay and those that are held out, both in the pool's order."""
-    count = max(1, round(share * len(pool)))
-    if len(pool) - count < 2:
+def _hold_out(held: np.ndarray, share: float, seed: tuple[int, int], what: str, where: str) -> int:
+    """Marks a share of the items (N,) that are not held out yet by the stream of the seed, and gives their number."""
+    left = len(held) - int(np.count_nonzero(held))
+    count = max(1, round(share * left))
+    if left - count < 2:
         raise InputError(
-            f"{where}: {counted(len(pool), 'item')} {'is' if len(pool) == 1 else 'are'} too few to hold {count} out"
+            f"{where}: {counted(left, 'item')} {'is' if left == 1 else 'are'} too few to hold {count} out"
             f" for {what} and train on at least 2"
         )
-    drawn = np.arange(len(pool), dtype=np.int32 if len(pool) < 2**31 else np.int64)
+    drawn = np.arange(left, dtype=np.int32 if left < 2**31 else np.int64)
     np.random.default_rng(seed).shuffle(drawn)
-    out = np.zeros(len(pool), bool)
-    out[drawn[:count]] = True
-    del drawn  # of many items it takes as much as their rows
-    return pool.part(~out), pool.part(out)
+    marks = np.zeros(left, np.uint8)
+    marks[drawn[:count]] = seed[1]
+    del drawn  # of many items it takes more than all that stays of the splits
+    np.place(held, held == 0, marks)
+    return count
 
 
 def fingerprint(parts: Mapping[str, Split]) -> str:

@@ -124,6 +124,34 @@ class ArrayFile:
             )
 
 
+class All:
+    """The places 0, 1, ... of all rows of a file, as an array that is made where it is needed: of many rows it
+    takes as much memory as everything else.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count, self.dtype = count, np.dtype(np.int32 if count < 2**31 else np.int64)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The places at a slice, at integers (B,), or where bools (N,) are true."""
+        if isinstance(rows, slice):
+            return np.arange(*rows.indices(self.count), dtype=self.dtype)
+        if rows.dtype != bool:
+            return np.asarray(rows).astype(self.dtype)
+        found, done = np.empty(np.count_nonzero(rows), self.dtype), 0
+        for start in range(0, self.count, PIECE):
+            places = np.flatnonzero(rows[start : start + PIECE])
+            found[done : done + len(places)] = places + start
+            done += len(places)
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.arange(self.count, dtype=dtype or self.dtype)
+
+
 class Stored:
     """Items (N, ...) of a file, at the places `rows` in it, in that order; None for all of it.
 
@@ -134,13 +162,15 @@ class Stored:
     def __init__(
         self,
         file: ArrayFile,
-        rows: np.ndarray | None = None,
+        rows: np.ndarray | All | None = None,
         changes: tuple[Change, ...] = (),
         shuffled: bool = False,
     ) -> None:
-        kind = np.int32 if file.count < 2**31 else np.int64
+        every = All(file.count)
         self.file, self.changes, self.shuffled = file, changes, shuffled
-        self.rows = np.arange(file.count, dtype=kind) if rows is None else rows.astype(kind, copy=False)
+        self.rows = cast(np.ndarray, every if rows is None else rows)
+        if isinstance(rows, np.ndarray):
+            self.rows = rows.astype(every.dtype, copy=False)
         none = self.finished(np.empty((0, *file.shape), file.dtype))
         self.dtype, self.shape = none.dtype, (len(self.rows), *none.shape[1:])
 
@@ -173,7 +203,7 @@ class Stored:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         whole, start = np.empty(self.shape, self.dtype), 0
-        order = np.argsort(self.rows, kind="stable")
+        order = np.argsort(np.asarray(self.rows), kind="stable")
         for piece in self.part(order).pieces():
             whole[order[start : start + len(piece)]] = piece
             start += len(piece)
@@ -195,7 +225,7 @@ class Stored:
     @cached_property
     def limits(self) -> tuple[float, float]:
         """Least and greatest value."""
-        ordered = self.part(np.argsort(self.rows)) if self.shuffled else self
+        ordered = self.part(np.argsort(np.asarray(self.rows))) if self.shuffled else self
         pairs = [(piece.min(), piece.max()) for piece in ordered.pieces()]
         return float(min(p[0] for p in pairs)), float(max(p[1] for p in pairs))
 
