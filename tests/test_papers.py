@@ -59,8 +59,10 @@ ROWS = {
     "iwae-order": 5,
     "expost": 9,
     "burda-soon": 4,
+    "iwae-soon": 4,
     "burda-table1": 5,
     "vamp-mnist": 3,
+    "vamp-fashion-soon": 2,
     "vamp-fashion": 3,
 }
 

@@ -31,7 +31,6 @@ class Experiment:
     setup: str
     differs: str
     measured: Callable[[Work], list[Row]]
-    gpu: bool = False
 
 
 def ppca(work: Work) -> list[Row]:
@@ -115,25 +114,42 @@ def burda(
     return [*rows, Row("gain of the IWAE (nats)", gain, a - b, error, source, "IWAE above VAE", held)]
 
 
+def sooner(steps: int, batch: int, **more: Any) -> dict[str, Any]:
+    """Settings of a shorter training than the paper's: larger batches, a higher rate, one cosine."""
+    optimizer = {"optimizer.lr": 2e-3, "optimizer.eps": 1e-8, "optimizer.schedule": "cosine"}
+    length = {"training.epochs": None, "training.steps": steps, "training.batch_size": batch}
+    return length | optimizer | {"training.snapshot_epochs": None} | more
+
+
 def burda_soon(work: Work) -> list[Row]:
-    """The VAE of the paper's table 1 in a sixth of the epochs: larger batches, a higher rate, one cosine."""
-    sooner = {
-        "training.epochs": None,
-        "training.steps": 250_000,
-        "training.batch_size": 128,
-        "training.snapshot_epochs": None,
-        "optimizer.lr": 2e-3,
-        "optimizer.eps": 1e-8,
-        "optimizer.schedule": "cosine",
-    }
-    run = work.trained("vae", "burda.toml", sooner)
+    """The VAE of the paper's table 1 in a sixth of the epochs."""
+    return burda_sooner(work, "vae", sooner(250_000, 128), {"published": -86.76, "reproduced": -86.35}, 19)
+
+
+def iwae_soon(work: Work) -> list[Row]:
+    """The IWAE of the paper's table 1, k = 50, in a fraction of the epochs."""
+    objective = {"objective.name": "iwae", "objective.samples": 50, "training.precision": "bfloat16"}
+    published = {"published": -84.78, "reproduced": -84.6}
+    return burda_sooner(work, "iwae50", sooner(30_000, 128, **objective), published, 25)
+
+
+def burda_sooner(
+    work: Work, label: str, changes: dict[str, Any], known: dict[str, float], active: int
+) -> list[Row]:
+    run = work.trained(label, "burda.toml", changes)
     found = work.log_likelihood(run, 10_000, 1000, PARTS)
     what, table = "test log p(x), 1,000 draws, 10,000 images", "Burda et al. 2016, table 1, 3,280 epochs"
     return [
-        Row(what, found["log_px"], -86.76, found["stderr"], table),
-        Row(what, found["log_px"], -86.35, found["stderr"], "the best reproduction of it that we know"),
+        Row(what, found["log_px"], known["published"], found["stderr"], table),
+        Row(
+            what,
+            found["log_px"],
+            known["reproduced"],
+            found["stderr"],
+            "the best reproduction of it that we know",
+        ),
         Row("test ELBO, 10,000 images", found["elbo"]),
-        Row("active units of 50", active_units(run, work), 19, source=table, digits=0),
+        Row("active units of 50", active_units(run, work), active, source=table, digits=0),
     ]
 
 
@@ -177,6 +193,19 @@ def vamp(work: Work, data: str, published: dict[str, float]) -> list[Row]:
 def vamp_mnist(work: Work) -> list[Row]:
     """On MNIST."""
     return vamp(work, "mnist", {"standard-normal": 84.45, "vamp": 82.43})
+
+
+def vamp_fashion_soon(work: Work) -> list[Row]:
+    """The VampPrior on Fashion-MNIST in a fraction of the epochs."""
+    more = {"data.source": "fashion-mnist", "prior.name": "vamp", "objective.warmup": None}
+    more |= {"training.patience": None, "training.precision": "bfloat16"}
+    run = work.trained("vamp", "vamp.toml", sooner(60_000, 200, **more))
+    found = work.log_likelihood(run, 10_000, 5000, PARTS)
+    what, source = "vamp: test log p(x), 5,000 draws", "Norouzi et al. 2020, table 1"
+    return [
+        Row(what, found["log_px"], -227.35, found["stderr"], source),
+        Row("test ELBO, 10,000 images", found["elbo"]),
+    ]
 
 
 def vamp_fashion(work: Work) -> list[Row]:

@@ -39,7 +39,7 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         f"- `{n}`: {x.title}. {x.paper}. {x.setup}" for n, x in EXPERIMENTS.items() if n not in results
     ]
     if waiting:
-        what = "## Ready, not run yet\n\nLong runs for a GPU; tests take a few steps of each."
+        what = "## Ready, not run yet\n\nLong runs; tests take a few steps of each."
         parts.append(what + "\n\n" + "\n".join(waiting) + "\n")
     return "\n".join(parts)
 
