@@ -65,6 +65,19 @@ def test_all_places_are_an_array_that_is_made_where_it_is_needed(monkeypatch: py
         np.testing.assert_array_equal(places[rows], known[rows])
     np.testing.assert_array_equal(np.asarray(places), known)
     assert len(places) == 40
+    for wrong in (np.array([40]), np.array([-1]), np.ones(39, bool)):
+        with pytest.raises(IndexError):
+            places[wrong]
+
+
+def test_rows_of_all_items_on_disk_go_out_as_an_array(tmp_path: Path) -> None:
+    given = {"memory": "windows", "test": 0, "validation": 0, "kind": "image", "layout": "NHW"}
+    settings = {f"data.{key}": value for key, value in given.items()} | {"pictures.draw": False}
+    run = latlas.train(written(tmp_path, 300), steps=2, latent=2, quick=True, quiet=True, settings=settings,
+                       out=tmp_path / "run")  # fmt: skip
+    index = latlas.reconstruct(run, split="train", quiet=True).arrays["index"]
+    assert isinstance(index, np.ndarray)
+    assert index[:3].tolist() == [0, 1, 2]
 
 
 def in_windows(x: Stored) -> Batches:

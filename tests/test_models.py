@@ -14,7 +14,7 @@ from latlas.errors import InputError
 from latlas.likelihoods import LIKELIHOODS
 from latlas.models import Model
 from latlas.objectives import OBJECTIVES
-from latlas.posteriors import POSTERIORS, log_normal_pairs, log_pairs
+from latlas.posteriors import POSTERIORS, GaussianPosterior, log_normal_pairs, log_pairs
 
 AUTOENCODER = {"posterior__name": "point", "objective__name": "reconstruction"}
 
@@ -268,6 +268,14 @@ def test_each_code_under_each_posterior_is_what_each_pair_is_by_itself(name: str
     torch.testing.assert_close(log_pairs(q, z, 5), pairs, rtol=1e-5, atol=1e-5)
 
 
+def test_a_posterior_that_derives_from_a_gaussian_has_its_own_density() -> None:
+    class Flat(GaussianPosterior):
+        def log_prob(self, z: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(z.shape[:2])
+
+    assert not log_pairs(Flat(torch.zeros(5, 3), torch.zeros(5, 3)), torch.ones(7, 3), 5).any()
+
+
 def test_densities_of_all_pairs_and_their_gradients_are_exact() -> None:
     z, mean = (torch.randn(n, 4, generator=generator(n), dtype=torch.float64) for n in (6, 5))
     log_std = 0.5 * torch.randn(5, 4, generator=generator(), dtype=torch.float64)
@@ -293,7 +301,22 @@ def test_densities_of_narrow_posteriors_far_out_are_exact_in_single_precision(st
     scaled = (z.double() - mean.double()) / log_std.double().exp()
     known = torch.distributions.Normal(0.0, 1.0).log_prob(scaled).sum(1) - log_std.double().sum(1)
     rounding = torch.finfo(torch.float32).eps * 30 / std
+    assert (found <= 8 * -math.log(std * math.sqrt(2 * math.pi)) + 1e-3).all()
     torch.testing.assert_close(found.double(), known, rtol=1e-6, atol=rounding**2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [1e3, 1e5, 1e6])
+def test_no_density_is_above_its_peak_however_far_out(far: float, dtype: torch.dtype) -> None:
+    """In double precision it is exact there as well: codes have lost nothing."""
+    mean = far * torch.randn(20, 8, generator=generator(), dtype=dtype)
+    log_std = torch.full((20, 8), -12.0, dtype=dtype)
+    z = mean + log_std.exp() * torch.randn(20, 8, generator=generator(1), dtype=dtype)
+    found, peak = log_normal_pairs(z, mean, log_std), 8 * (12 - 0.5 * math.log(2 * math.pi))
+    assert (found <= peak + 1e-3).all()
+    if dtype == torch.float64:
+        known = GaussianPosterior(mean, log_std).log_prob(z[None])[0]
+        torch.testing.assert_close(found.diagonal(), known, rtol=0, atol=1e-9)
 
 
 def test_a_network_without_memory_for_it_is_refused() -> None:

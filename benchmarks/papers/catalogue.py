@@ -82,7 +82,7 @@ EXPERIMENTS = {
         measured=e.vamp_mnist,
     ),
     "vamp-fashion-soon": Experiment(
-        title="VampPrior on Fashion-MNIST, in half an hour",
+        title="VampPrior on Fashion-MNIST, in fewer steps",
         paper="Norouzi et al. 2020, Exemplar VAE",
         setup="784-300-300 gated each way, 40 latents, 500 pseudo-inputs, dynamically binarised Fashion-MNIST: 60,000"
         " steps of batch 200, Adam with one cosine from 2e-3, 240 epochs; encoder and decoder in bfloat16.",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.optim import Optimizer
 
 from latlas import (
     checkpoints,
@@ -75,7 +76,7 @@ class Session:
     config: Config
     dataset: Dataset
     model: Model
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     observer: Observer
     device: torch.device
     progress: Progress = field(default_factory=Progress)
@@ -265,9 +266,7 @@ def resume(
     return _run(session, tracker, further is not None or waiting)
 
 
-def _on_device(
-    model: Model, config: Config, device: torch.device, world: World
-) -> tuple[Model, torch.optim.Optimizer]:
+def _on_device(model: Model, config: Config, device: torch.device, world: World) -> tuple[Model, Optimizer]:
     give_back()
     moved = world.normalising_together(model.to(device))
     return moved, training.optimizer_for(config, moved)

@@ -202,7 +202,7 @@ def _codes(model: Model, items: Split, split: str) -> Arrays:
     refuse_not_finite(model, "codes", *arrays.values())
     if items.labels is not None:
         arrays["labels"] = items.labels
-    arrays["index"] = items.index
+    arrays["index"] = np.asarray(items.index)
     if items.names is not None:
         arrays["names"] = items.names.astype(str)
     return arrays | ({"split": np.full(len(items), split)} if split else {})
@@ -212,7 +212,11 @@ def reconstruct(model: Model, items: Split) -> Arrays:
     """`original` and `reconstruction` at the posterior's mean: (N, H, W, C) or (N, D), both in data units."""
     reconstruction = model.reconstruct(items)
     refuse_not_finite(model, "reconstruction", reconstruction)
-    return {"original": np.asarray(items.x), "reconstruction": reconstruction, "index": items.index}
+    return {
+        "original": np.asarray(items.x),
+        "reconstruction": reconstruction,
+        "index": np.asarray(items.index),
+    }
 
 
 def read_codes(path: Path) -> np.ndarray:

@@ -30,10 +30,10 @@ from latlas.temporaries import scratch
 
 SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
 FIRST, LEAST = 5, 10  # steps at first, which take longer than later ones; and the fewest that are worth a run
-SLOW = 4  # steps of which the last two are measured, where they take longer than there is for measuring
+SLOW = 4  # steps of which the last two are measured, where they take longer than there is time for measuring
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
-VALIDATED = 500  # validation items, spread over all of them, by which validating all is timed
+VALIDATED = 1000  # validation items, spread over all of them, by which validating all is timed
 ENDLESS = 10**9
 ENOUGH = 1800  # steps from which on a higher rate gains a nat at most (benchmarks/results/ablations.md)
 
@@ -103,12 +103,11 @@ def _hurried(config: Config, note: str) -> tuple[Config, str]:
 
 
 def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, seconds: float) -> Pace:
-    """The pace of a model, which this trains for so many seconds and at least `SLOW` steps."""
+    """The pace of a model, which this trains for so many seconds and a few steps at the least."""
     progress, marks = Progress(), [(perf_counter(), 0)]
     config = _planned(config, ENDLESS)
     objective = objective_of(config, dataset.shape, brought)
-    valid = dataset.valid.some
-    part = valid.evenly(VALIDATED)
+    part = dataset.valid.evenly(VALIDATED)
     train, few = (
         Batches(items, dataset.scaling, tried.device, tried.dtype, augment)
         for items, augment in ((dataset.train, brought.augment), (part, None))
@@ -116,7 +115,7 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
 
     # To wait for a GPU after each step would measure how long it takes to begin one.
     cuda = tried.device.type == "cuda"
-    every = LOOK if cuda else 1
+    every, least = (LOOK, 3) if cuda else (1, SLOW)
 
     def mark() -> None:
         if cuda:
@@ -127,7 +126,7 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
         if progress.step % every:
             return False
         mark()
-        return len(marks) > SLOW and marks[-1][0] - marks[0][0] > seconds
+        return len(marks) > least and marks[-1][0] - marks[0][0] > seconds
 
     optimizer = training.optimizer_for(config, tried)
     for _ in training.train(tried, train, objective, optimizer, config, progress, World(stop=enough)):
@@ -141,18 +140,18 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
     with scratch() as folder:
         validation = _seconds(lambda: selection.judge(tried, few, ended, Progress()), seconds)
         snapshot = _seconds(lambda: snapshots.keep(Run(folder), config, tried, dataset, 0), seconds)
-    return Pace(step, validation * len(valid) / max(1, len(part)), snapshot)
+    return Pace(step, validation * dataset.valid.held / max(1, len(part)), snapshot)
 
 
 def _seconds(work: Callable[[], object], most: float) -> float:
-    """How long the work takes the second time; the first one warms up, and counts where it takes more than `most` and a
-    second, so that nothing long is done twice.
+    """How long the work takes the second time; the first one warms up, and counts where it takes more than `most` and
+    .3 s, so that nothing long is done twice.
     """
     for _ in range(2):
         began = perf_counter()
         work()
         took = perf_counter() - began
-        if took > max(most, 1.0):
+        if took > max(most, 0.3):
             break
     return took
 

@@ -2,9 +2,9 @@
 
 Each family is a small module. `latent` is the size of a code, `outputs` the number of encoder outputs that it needs;
 its call maps them (B, outputs) to a value with `mean` and `stddev` (B, D), `rsample(noise)`, `log_prob(z)`,
-`kl_standard_normal()` and `density_work`, the cost of one log-density in values of time and memory. A value may have
-`log_pairs(z)`, a faster way to the log-density of each code under each posterior. Quantities without a closed form are
-None. `has_density` says whether family and value have a density; without one, log-density and KL are None.
+`kl_standard_normal()` and `density_work`, the cost of one log-density in values of time and memory. Quantities without
+a closed form are None. `has_density` says whether family and value have a density; without one, log-density and KL are
+None.
 """
 
 from __future__ import annotations
@@ -76,10 +76,6 @@ class GaussianPosterior:
         scaled = (z - self.mean) * torch.exp(-self.log_std)
         return -(0.5 * (scaled.square() + LOG_2PI) + self.log_std).sum(-1)
 
-    def log_pairs(self, z: Tensor) -> Tensor:
-        """log q(z_n | x_b) in nats of each code under each posterior: z (N, D) -> (N, B)."""
-        return log_normal_pairs(z, self.mean, self.log_std)
-
     def kl_standard_normal(self) -> Tensor:
         """KL(q, N(0, I)) per dimension (B, D), in nats."""
         return divergences.kl_standard_normal(self.mean, self.log_std)
@@ -89,21 +85,22 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """log N(z_n; m_c, diag(s_c^2)) in nats: z (N, D), mean and log_std (C, D) -> (N, C), in the precision of z.
 
     By products of matrices, |(z - m) / s|^2 = z^2 / s^2 - 2 z m / s^2 + m^2 / s^2, many times as fast as differences of
-    each pair. In double precision it loses less than codes have lost by being single ones.
+    each pair. In double precision they lose less than numbers in single precision have lost before.
     """
-    if z.device.type == "mps":  # has no double precision
+    # Numbers in double precision have lost nothing that would hide it, and Apple's devices have none.
+    if z.dtype == torch.float64 or z.device.type == "mps":
         scaled = (z[:, None] - mean) * torch.exp(-log_std)
         return -(0.5 * (scaled.square() + LOG_2PI) + log_std).sum(-1)
     z, mean, log_std, kind = z.double(), mean.double(), log_std.double(), z.dtype
     precision = torch.exp(-2 * log_std)
     squared = z.square() @ precision.T - 2 * (z @ (mean * precision).T) + (mean.square() * precision).sum(1)
-    return (-0.5 * (squared + LOG_2PI * z.shape[1]) - log_std.sum(1)).to(kind)
+    return (-0.5 * (squared.clamp(min=0) + LOG_2PI * z.shape[1]) - log_std.sum(1)).to(kind)
 
 
 def log_pairs(q: PosteriorValue, z: Tensor, count: int) -> Tensor:
     """log q(z_n | x_b) in nats of each code under each of `count` posteriors: z (N, D) -> (N, count)."""
-    if (own := getattr(q, "log_pairs", None)) is not None:
-        return own(z)
+    if type(q) is GaussianPosterior:  # not one that derives from it, whose density may be another
+        return log_normal_pairs(z, q.mean, q.log_std)
     found = q.log_prob(z[:, None].expand(-1, count, -1))
     assert found is not None  # a point posterior has no density, and nobody asks for it
     return found

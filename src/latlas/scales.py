@@ -29,10 +29,12 @@ def log_deviation(raw: Tensor) -> Tensor:
 
 
 def log_sum_exp(x: Tensor) -> Tensor:
-    """log sum_i exp(x_i) over the last dimension: x (..., N) -> (...), the lowest finite number where all are -inf.
+    """log sum_i exp(x_i) over the last dimension: x (..., N) -> (...), as torch.logsumexp.
 
-    As torch.logsumexp, but that terms below e^-80 of the largest, which no precision shows, are that: where they
-    underflow, a processor takes 30 times as long for each.
+    Terms below e^-80 of the largest, which no precision shows, are taken for that: where they underflow, a processor
+    takes 30 times as long for each.
     """
-    largest = x.detach().amax(-1, keepdim=True).clamp(min=torch.finfo(x.dtype).min)
-    return (x - largest).clamp(min=-80.0).exp().sum(-1).log() + largest[..., 0]
+    largest, most = x.detach().amax(-1, keepdim=True), torch.finfo(x.dtype).max
+    shift = largest.clamp(-most, most)
+    found = (x - shift).clamp(min=-80.0).exp().sum(-1).log() + shift[..., 0]
+    return torch.where(largest[..., 0].isinf(), largest[..., 0], found)

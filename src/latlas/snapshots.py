@@ -59,7 +59,7 @@ def keep(run: Run, config: Config, model: Model, dataset: Dataset, step: int) ->
         raise LatlasError(f"{folder}: cannot be made: {error.strerror}") from None
     if not (folder / SHARED).exists():
         labels = {} if items.labels is None else {"labels": items.labels}
-        write_atomic(folder / SHARED, _npz({"index": items.index} | labels))
+        write_atomic(folder / SHARED, _npz({"index": np.asarray(items.index)} | labels))
     if config.training.snapshot_weights:
         write_atomic(folder / f"{step:08d}{WEIGHTS}", to_bytes(model.state_dict(), {"format": "pt"}))
     write_atomic(folder / f"{step:08d}.npz", _npz(arrays))

@@ -144,7 +144,7 @@ def neighbours(
         train = inference.items(
             call.run, call.model, "train", "", call.data_dir, call.observer, finder.dataset
         )
-        own = int(np.flatnonzero(train.index == one.index[0])[0]) if split == "train" else -1
+        own = int(np.flatnonzero(np.asarray(train.index) == one.index[0])[0]) if split == "train" else -1
         columns, rows = items.nearest_items(call.model, one, train, n, values, own, call.observer)
         pictures = {"item": one, "images": train.take(rows)} if images else {}
         arrays = {key: np.asarray(part.x) for key, part in pictures.items()}

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from latlas.data.stored import Items, Stored
+from latlas.data.stored import All, Items, Stored
 from latlas.errors import InputError
 
 Kind = Literal["image", "signal", "volume", "vector", "table"]
@@ -90,7 +90,7 @@ class Split:
 
     x: Items
     labels: np.ndarray | None
-    index: np.ndarray
+    index: np.ndarray | All
     factors: np.ndarray | None = None
     names: np.ndarray | None = None
     target: np.ndarray | None = None
@@ -115,7 +115,7 @@ class Split:
         # Of many items the numbers of rows take memory as well: where both are the same they are one array.
         return replace(self._beside(rows, x.rows if self.index is self.x.rows else None), x=x)
 
-    def _beside(self, rows: np.ndarray | slice, index: np.ndarray | None = None) -> Split:
+    def _beside(self, rows: np.ndarray | slice, index: np.ndarray | All | None = None) -> Split:
         """All but the items of the given rows, whose numbers are the `index`, if they are known already."""
         optional = (self.labels, self.factors, self.names, self.target)
         labels, factors, names, target = (None if a is None else a[rows] for a in optional)

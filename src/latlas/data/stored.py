@@ -136,11 +136,16 @@ class All:
         return self.count
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """The places at a slice, at integers (B,), or where bools (N,) are true."""
+        """The places at a slice, at integers from 0 on, or where bools (N,) are true. Raises IndexError for others."""
         if isinstance(rows, slice):
             return np.arange(*rows.indices(self.count), dtype=self.dtype)
+        rows = np.asarray(rows)
         if rows.dtype != bool:
-            return np.asarray(rows).astype(self.dtype)
+            if rows.size and not 0 <= rows.min() <= rows.max() < self.count:
+                raise IndexError(f"places from {rows.min()} to {rows.max()} of {self.count}")
+            return rows.astype(self.dtype)
+        if rows.shape != (self.count,):
+            raise IndexError(f"bools {rows.shape} for {self.count} places")
         found, done = np.empty(np.count_nonzero(rows), self.dtype), 0
         for start in range(0, self.count, PIECE):
             places = np.flatnonzero(rows[start : start + PIECE])
@@ -168,7 +173,7 @@ class Stored:
     ) -> None:
         every = All(file.count)
         self.file, self.changes, self.shuffled = file, changes, shuffled
-        self.rows = cast(np.ndarray, every if rows is None else rows)
+        self.rows: np.ndarray | All = every if rows is None else rows
         if isinstance(rows, np.ndarray):
             self.rows = rows.astype(every.dtype, copy=False)
         none = self.finished(np.empty((0, *file.shape), file.dtype))

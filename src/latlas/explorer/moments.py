@@ -146,7 +146,7 @@ def _stored(subject: Subject) -> tuple[np.ndarray, dict[int, np.ndarray]] | None
     index = rows(subject.run)
     if index is None:
         return None
-    at = {row: i for i, row in enumerate(subject.items.index.tolist())}
+    at = {row: i for i, row in enumerate(np.asarray(subject.items.index).tolist())}
     inside = [i for i, row in enumerate(index.tolist()) if row in at]
     shape = (len(index), subject.model.latent)
     kept = {step: codes[inside] for step, codes in subject.run.snapshots("codes") if codes.shape == shape}

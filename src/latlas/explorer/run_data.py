@@ -135,7 +135,7 @@ def _items(subject: Subject, store: Store, name: str) -> dict[str, Any]:
     if items.names is not None:
         found["names"] = [str(each) for each in items.names]
     if not np.array_equal(items.index, np.arange(len(items))):
-        found["rows"] = store.put(f"{name}-rows", items.index.astype(np.int32), first=True)
+        found["rows"] = store.put(f"{name}-rows", np.asarray(items.index).astype(np.int32), first=True)
     numbers = {
         "elbo": terms.elbo,
         "distortion": terms.distortion,

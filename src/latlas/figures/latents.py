@@ -268,9 +268,9 @@ def project(codes: np.ndarray, fitted_to: np.ndarray | None = None) -> tuple[np.
     # By NumPy: to import scikit-learn for two components would take two seconds of the end of a run.
     middle = spread.mean(0, dtype=np.float64)
     _, lengths, axes = np.linalg.svd(spread - middle, full_matrices=False)
-    largest = axes[
-        np.arange(len(axes)), np.abs(axes).argmax(1)
-    ]  # is made positive: no picture is a mirror image
+    lengths = lengths / max(lengths.max(), np.finfo(float).tiny)  # whose squares might not be finite
     share = (lengths[:2] ** 2).sum() / max((lengths**2).sum(), np.finfo(float).tiny)
     what = f"PCA of {counted(codes.shape[1], 'dimension')} ({share:.0%} of the variance)."
-    return (codes - middle) @ (np.where(largest < 0, -1, 1)[:, None] * axes)[:2].T, what
+    # The largest entry of each axis is made positive: no picture is another one's mirror image.
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], 1)
+    return (codes - middle) @ np.where(largest < 0, -axes, axes)[:2].T, what

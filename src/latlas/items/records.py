@@ -26,7 +26,7 @@ def about(items: Split, split: str = "", classes: Sequence[str] | None = None) -
     Labels with `classes` are the names of these, others are numbers.
     """
     columns: Columns = {} if items.names is None else {"name": items.names}
-    columns["row"] = items.index
+    columns["row"] = np.asarray(items.index)
     if items.labels is not None:
         columns["label"] = items.labels if classes is None else class_names(items.labels, classes)
     return columns | ({"split": np.full(len(items), split, object)} if split else {})
