@@ -32,9 +32,9 @@ demo: $(INSTALLED)  ## train on the embedded images and say where the report and
 	@run=$$(ls -td runs/fashion-mini-*/ | head -n 1); $(BIN)/latlas export $$run --html $${run}atlas.html && \
 	  echo "Open in a browser: $${run}report.html and, to walk through latent space, $${run}atlas.html"
 
-test: $(INSTALLED)  ## run the tests, without the slow ones (about 6 minutes on 2 cores)
-	@# A file's tests run in one process: its runs are trained once.
-	$(PYTEST) --dist loadfile -m "not slow"
+test: $(INSTALLED)  ## run the tests, without the slow ones (about 5 minutes on 2 cores)
+	@# Each process begins with files of its own, whose runs are trained once; what is left at the end is shared.
+	$(PYTEST) --dist worksteal -m "not slow"
 
 test-slow: $(INSTALLED)  ## run the slow tests only
 	$(PYTEST) --dist worksteal -m slow
