@@ -120,6 +120,42 @@ def test_the_run_keeps_the_steps_and_says_why(items: np.ndarray, paced: Pace, tm
 FAST = {"pictures.draw": False, "network.hidden": [8], "training.snapshot_every": 10**6}
 
 
+def test_a_pace_is_measured_by_a_part_of_validation_and_by_few_steps_that_are_slow(
+    items: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock on which each step takes a second, and each item of validation a tenth."""
+    now, tried, found = [0.0], [0], {}
+
+    def steps(*given: Any) -> Any:
+        step = taken(*given)
+
+        def one(*args: Any) -> Any:
+            now[0], tried[0] = now[0] + 1, tried[0] + 1
+            return step(*args)
+
+        return one
+
+    def judged(selection: Any, model: Any, valid: Any, *rest: Any) -> Any:
+        now[0] += len(valid) / 10
+        return judge(selection, model, valid, *rest)
+
+    def measured(*given: Any) -> Pace:
+        found["pace"], found["steps"] = real(*given), tried[0]
+        raise KeyboardInterrupt
+
+    taken, judge, real = training._stepper, pacing.Selection.judge, pacing.measured
+    monkeypatch.setattr(training, "_stepper", steps)
+    monkeypatch.setattr(pacing.Selection, "judge", judged)
+    monkeypatch.setattr(pacing, "measured", measured)
+    monkeypatch.setattr(pacing, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(pacing, "VALIDATED", 9)
+    with pytest.raises(KeyboardInterrupt):
+        latlas.train(items, budget="10s", quiet=True, out=tmp_path / "run", settings=FAST)
+    assert (found["pace"].step, found["steps"]) == (1.0, pacing.SLOW)
+    assert found["pace"].validation == pytest.approx(36 / 10)  # of 36 items, of which 9 are judged twice
+    assert now[0] < 1 * pacing.SLOW + 2 * 9 / 10 + 1e-6
+
+
 @pytest.mark.slow
 def test_measuring_leaves_nothing_behind(
     items: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

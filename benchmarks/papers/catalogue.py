@@ -62,8 +62,8 @@ EXPERIMENTS = {
         paper="Burda et al. 2016, table 1, one stochastic layer",
         setup="As above with 50 draws: 30,000 steps of batch 128, Adam with one cosine from 2e-3, 64 epochs instead of"
         " 3,280; encoder and decoder in bfloat16.",
-        differs="Batches, rate, length and precision; beside other work on the same cores; all 60,000 training images,"
-        " where the authors' code takes 59,600; 10,000 test images, binarised once.",
+        differs="Batches, rate, length and precision; all 60,000 training images, where the authors' code takes"
+        " 59,600; 10,000 test images, binarised once.",
         measured=e.iwae_soon,
     ),
     "burda-table1": Experiment(

@@ -89,8 +89,7 @@ def log_normal_pairs(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     """
     # Numbers in double precision have lost nothing that would hide it, and Apple's devices have none.
     if z.dtype == torch.float64 or z.device.type == "mps":
-        scaled = (z[:, None] - mean) * torch.exp(-log_std)
-        return -(0.5 * (scaled.square() + LOG_2PI) + log_std).sum(-1)
+        return GaussianPosterior(mean, log_std).log_prob(z[:, None])
     z, mean, log_std, kind = z.double(), mean.double(), log_std.double(), z.dtype
     precision = torch.exp(-2 * log_std)
     squared = z.square() @ precision.T - 2 * (z @ (mean * precision).T) + (mean.square() * precision).sum(1)

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from latlas.data.stored import All, Items, Stored
+from latlas.data.stored import All, Items, Stored, shuffled
 from latlas.errors import InputError
 
 Kind = Literal["image", "signal", "volume", "vector", "table"]
@@ -153,9 +153,7 @@ class Split:
 
     def drawn_rows(self, most: int, seed: int = 0) -> np.ndarray:
         """At most so many rows drawn by the seed, in a random order; fewer are the first of more."""
-        order = np.arange(len(self), dtype=np.int32 if len(self) < 2**31 else np.int64)
-        np.random.default_rng(seed).shuffle(order)
-        return order[:most].astype(np.int64)
+        return shuffled(len(self), seed)[:most].astype(np.int64)
 
     @property
     def has_classes(self) -> bool:

@@ -17,7 +17,7 @@ from latlas.data.idx import shape_text
 from latlas.data.options import DataOptions
 from latlas.data.parts import ORDER
 from latlas.data.ranges import Range, beyond_note, blocks, check_numeric, convert, decide, native
-from latlas.data.stored import Items, Stored
+from latlas.data.stored import Items, Stored, shuffled
 from latlas.errors import InputError
 from latlas.text import counted, printable
 
@@ -335,12 +335,12 @@ def split_parts(raw: Raw, options: DataOptions) -> tuple[dict[str, Split], list[
     pool, notes = raw.parts["train"], []
     held = np.zeros(len(pool), np.uint8)  # of each item: whether and for what it is held out
     test = raw.parts.get("test")
-    if test is not None and options.test == 0:
+    if test is None and options.test == 0:
+        notes.append(f"test: nothing is held out; {_measured_instead(options)}")
+    elif test is not None and options.test == 0:
         notes.append(
             f"test: the source's own {counted(len(test), 'item')}; they stay out whatever data.test is"
         )
-    elif test is None and options.test == 0:
-        notes.append(f"test: nothing is held out; {_measured_instead(options)}")
     elif test is None:
         count = _hold_out(held, options.test, (options.seed, _TEST), "test", raw.source)
         notes.append(f"test: {counted(count, 'item')} held out by seed {options.seed}")
@@ -387,11 +387,8 @@ def _hold_out(held: np.ndarray, share: float, seed: tuple[int, int], what: str, 
             f"{where}: {counted(left, 'item')} {'is' if left == 1 else 'are'} too few to hold {count} out"
             f" for {what} and train on at least 2"
         )
-    drawn = np.arange(left, dtype=np.int32 if left < 2**31 else np.int64)
-    np.random.default_rng(seed).shuffle(drawn)
     marks = np.zeros(left, np.uint8)
-    marks[drawn[:count]] = seed[1]
-    del drawn  # of many items it takes more than all that stays of the splits
+    marks[shuffled(left, seed)[:count]] = seed[1]
     np.place(held, held == 0, marks)
     return count
 

@@ -157,6 +157,13 @@ class All:
         return np.arange(self.count, dtype=dtype or self.dtype)
 
 
+def shuffled(count: int, seed: int | tuple[int, ...]) -> np.ndarray:
+    """The places 0, 1, ..., count - 1 in the order that NumPy's `permutation` draws, in half of its memory."""
+    places = np.asarray(All(count))
+    np.random.default_rng(seed).shuffle(places)
+    return places
+
+
 class Stored:
     """Items (N, ...) of a file, at the places `rows` in it, in that order; None for all of it.
 
