@@ -29,7 +29,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from latlas import config as configuration
-from latlas import densities, diagnosis, training
+from latlas import densities, diagnosis, optimizers, training
 from latlas.build import build, has_prior, item_of, objective_of, resolve, statistics
 from latlas.checkpoints import Progress
 from latlas.data import DataOptions, Dataset, Scaling, Split, load
@@ -163,7 +163,7 @@ def learn(model: Model, config: Config, dataset: Dataset) -> list[dict[str, Any]
     train, valid = (
         Batches(s, dataset.scaling, model.device, model.dtype) for s in (dataset.train, dataset.valid)
     )
-    objective, optimizer = objective_of(config, dataset.shape), training.optimizer_for(config, model)
+    objective, optimizer = objective_of(config, dataset.shape), optimizers.optimizer_for(config, model)
     warmup = training.plan(config, len(train)).warmup
     rows: list[dict[str, Any]] = []
     best, kept, validated = -np.inf, model.state_dict(), -BETWEEN

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from latlas import captured, config, training
+from latlas import captured, config, optimizers, training
 from latlas.build import build, item_of, objective_of, resolve
 from latlas.build import statistics as statistics_of
 from latlas.checkpoints import Progress
@@ -87,7 +87,7 @@ class Training:
         self.data = Batches(dataset.train, dataset.scaling, effort.device)
         if self.data.resident is None:
             self.data.reside()
-        self.optimizer = training.optimizer_for(self.config, self.model)
+        self.optimizer = optimizers.optimizer_for(self.config, self.model)
         self.progress = Progress()
 
     def until(self, stop: Callable[[], bool]) -> list[float]:

@@ -36,7 +36,7 @@ def measure_here(task: str, seconds: float) -> None:
     """Trains for so long as one of the processes of the environment; the first one prints images per second."""
     import torch
 
-    from latlas import config, distributed, training
+    from latlas import config, distributed, optimizers, training
     from latlas.build import build, item_of, objective_of, resolve, statistics
     from latlas.checkpoints import Progress
     from latlas.data import DataOptions, load
@@ -61,7 +61,7 @@ def measure_here(task: str, seconds: float) -> None:
             return bool(begun) and time.perf_counter() - begun[0] > seconds
 
         world.stop = over
-        optimizer = training.optimizer_for(resolved, model)
+        optimizer = optimizers.optimizer_for(resolved, model)
         for _ in training.train(model, batches, objective, optimizer, resolved, progress, world):
             pass
         speed = (progress.step - WARM_UP) * batch / (time.perf_counter() - begun[0])

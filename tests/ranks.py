@@ -15,7 +15,7 @@ import torch
 from helpers import image_dataset
 from torch import Tensor
 
-from latlas import cli, distributed, training
+from latlas import cli, distributed, optimizers, training
 from latlas import config as configuration
 from latlas.brought import bring
 from latlas.build import build, item_of, objective_of, resolve, statistics
@@ -125,7 +125,9 @@ def trained(name: str, world: World, steps: int = 9) -> dict[str, Any]:
     objective = objective_of(config, dataset.shape, brought)
     progress = Progress()
     events = list(
-        training.train(model, data, objective, training.optimizer_for(config, model), config, progress, world)
+        training.train(
+            model, data, objective, optimizers.optimizer_for(config, model), config, progress, world
+        )
     )
     logged = [event.values for event in events if isinstance(event, training.Logged)]
     return {"weights": model.state_dict(), "logged": logged, "events": [type(e).__name__ for e in events]}

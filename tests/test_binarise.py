@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from latlas import config as configuration
-from latlas import experiment, inference, pca, runs, training
+from latlas import experiment, inference, optimizers, pca, runs, training
 from latlas.build import objective_of, resolve
 from latlas.checkpoints import Progress
 from latlas.data import DataOptions, Dataset, load
@@ -147,7 +147,7 @@ def test_the_target_is_the_drawn_item_and_the_corruption_comes_after_it() -> Non
 
     model.forward = watched  # type: ignore[method-assign]
     data = Batches(dataset.train, dataset.scaling, CPU)
-    optimizer = training.optimizer_for(config, model)
+    optimizer = optimizers.optimizer_for(config, model)
     objective = objective_of(config, (48,))
     list(training.train(model, data, objective, optimizer, config, Progress()))
     assert set(seen[0]["target"].unique().tolist()) == {0.0, 1.0}
@@ -229,7 +229,7 @@ def test_a_stage_reaches_the_optimiser() -> None:
         dataset, model__latent=2, optimizer__schedule="stages", optimizer__eps=1e-4, optimizer__name="adam",
         training__epochs=5, training__batch_size=16, training__log_every=1, optimizer__lr=1e-3,
     )  # fmt: skip
-    data, optimizer = Batches(dataset.train, dataset.scaling, CPU), training.optimizer_for(config, model)
+    data, optimizer = Batches(dataset.train, dataset.scaling, CPU), optimizers.optimizer_for(config, model)
     assert optimizer.param_groups[0]["eps"] == 1e-4
     objective = objective_of(config, (48,))
     events = training.train(model, data, objective, optimizer, config, Progress())

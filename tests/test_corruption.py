@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 import latlas
-from latlas import compare, figures, gallery, pca, studies, training
+from latlas import compare, figures, gallery, optimizers, pca, studies, training
 from latlas.build import objective_of
 from latlas.checkpoints import Progress
 from latlas.cli import run as command
@@ -130,7 +130,7 @@ def test_a_description_says_what_was_done() -> None:
 def begin(dataset: Dataset, **settings: Any) -> tuple[Config, Model, torch.optim.Optimizer]:
     quick = {"training__batch_size": 32, "training__log_every": 1, "training__precision": "float64"}
     config, model = made(dataset, **(POINT | quick | settings))
-    return config, model, training.optimizer_for(config, model)
+    return config, model, optimizers.optimizer_for(config, model)
 
 
 def loop(

@@ -17,7 +17,7 @@ import torch
 from helpers import batches, image_dataset, made, split
 from torch import nn
 
-from latlas import cli, densities, diagnosis, pca, training
+from latlas import cli, densities, diagnosis, optimizers, pca, training
 from latlas.build import GOOD_STEPS, has_prior, objective_of
 from latlas.checkpoints import Progress
 from latlas.config import override
@@ -75,7 +75,7 @@ def table(n: int = 600, shift: float = 0.0, held_out: int = 300, seed: int = 0) 
 def trained(dataset: Dataset, **settings: Any) -> tuple[Config, Model, list[dict[str, Any]]]:
     """A model trained by the loop, with the log rows that a run would have."""
     config, model = made(dataset, **(QUICK | settings))
-    optimizer = training.optimizer_for(config, model)
+    optimizer = optimizers.optimizer_for(config, model)
     objective = objective_of(config, dataset.shape)
     rows: list[dict[str, Any]] = []
     data, held = batches(dataset, "train", model), batches(dataset, "valid", model)

@@ -57,6 +57,7 @@ LAYERS = {
     "checkpoints": "how far training is, with weights and the optimiser, and what is whole of damaged ones",
     "runs": "the run folder: configuration, log, snapshots",
     "captured": "a training step that is recorded once and replayed",
+    "optimizers": "the optimiser of a run, and one step of it",
     "training": "the only training loop; draws and prints nothing",
     "continuing": "runs that are trained further, or start from the weights of another",
     "metrics": "numbers of a model on items: ELBO, log p(x), codes, reconstruction, samples, beside PCA",
@@ -230,7 +231,7 @@ latlas.train
 import numpy as np
 import torch
 from torch.optim.adamw import adamw
-from latlas import gallery, training
+from latlas import gallery, optimizers, training
 from latlas.config import override, recipe
 
 def stepped(make):
@@ -266,7 +267,8 @@ class Functional:  # torch's AdamW without its class, which imports the compiler
     def load_state_dict(self, state): pass
 
 config = override(recipe("vae"), {{"optimizer.name": "adamw"}}, "test")
-ours, theirs = (stepped(make) for make in (lambda these: training.optimizer_for(config, Parameters(these)), Functional))
+of_config = lambda these: optimizers.optimizer_for(config, Parameters(these))
+ours, theirs = (stepped(make) for make in (of_config, Functional))
 grid, _ = gallery.manifold_grid(gallery.settings_of(config), np.zeros((1, 2)))  # as a snapshot has it
 assert abs(grid.across[0] + 1.959963984540054) < 1e-12
 assert [m for m in {SLOW!r} if m in sys.modules] == []

@@ -27,10 +27,10 @@ from latlas import (
     html,
     inference,
     listing,
+    optimizers,
     reading,
     report,
     snapshots,
-    training,
     weights,
 )
 from latlas.build import build, description
@@ -521,7 +521,7 @@ def test_codes_are_read_wherever_they_stand_in_the_file(tmp_path: Path) -> None:
 def saved(run: Run) -> Run:
     """A run with checkpoints `last` and `best` after a step, and weights, all with their checksums."""
     model = run.model().train()
-    optimizer = training.optimizer_for(run.config, model)
+    optimizer = optimizers.optimizer_for(run.config, model)
     model.encoder(torch.rand(4, 1, 8, 8)).square().sum().backward()
     optimizer.step()
     for step in (12, 24):
@@ -532,7 +532,7 @@ def saved(run: Run) -> Run:
 
 def restored(run: Run) -> Progress:
     model = run.model().train()
-    return checkpoints.restore(run.path, model, training.optimizer_for(run.config, model))
+    return checkpoints.restore(run.path, model, optimizers.optimizer_for(run.config, model))
 
 
 def test_weights_with_a_checksum_are_plain_safetensors(saved: Run) -> None:
@@ -573,7 +573,7 @@ def flip(path: Path) -> None:
 def test_sums_that_are_infinite_do_not_keep_checkpoints_from_being_pruned(saved: Run) -> None:
     model = saved.model().train()
     odd = Progress(step=24, best_step=24, best_score=math.inf, epoch_sums={"loss": math.inf})
-    checkpoints.save(saved.path, model, training.optimizer_for(saved.config, model), odd)
+    checkpoints.save(saved.path, model, optimizers.optimizer_for(saved.config, model), odd)
     checkpoints.drop(saved.path)
     assert checkpoints.newest(saved.path)[1] == Progress(step=24, best_step=24)
 
@@ -689,7 +689,7 @@ def test_progress_that_is_none_is_refused(saved: Run, progress: str) -> None:
 def test_sums_of_an_epoch_may_be_infinite(saved: Run) -> None:
     model = saved.model()
     progress = Progress(step=30, log_sums={"rate": float("inf"), "loss": float("nan")})
-    checkpoints.save(saved.path, model, training.optimizer_for(saved.config, model), progress)
+    checkpoints.save(saved.path, model, optimizers.optimizer_for(saved.config, model), progress)
     assert saved.progress.log_sums["rate"] == float("inf")
 
 

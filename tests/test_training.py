@@ -14,7 +14,7 @@ import torch
 from helpers import CPU, batches, image_dataset, images, made, poison, split, table_dataset
 
 from latlas import config as configuration
-from latlas import reading, training
+from latlas import optimizers, reading, training
 from latlas.build import objective_of, resolve
 from latlas.checkpoints import Progress
 from latlas.data import Dataset
@@ -34,7 +34,7 @@ QUICK = {"model__latent": 2, "network__hidden": (16,), "training__batch_size": 3
 
 def begin(dataset: Dataset, **settings: Any) -> tuple[Config, Model, torch.optim.Optimizer]:
     config, model = made(dataset, **(QUICK | settings))
-    return config, model, training.optimizer_for(config, model)
+    return config, model, optimizers.optimizer_for(config, model)
 
 
 def events(

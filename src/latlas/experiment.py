@@ -49,6 +49,7 @@ from latlas.metrics import Context, display
 from latlas.metrics.elbo import Evaluation
 from latlas.models import Model
 from latlas.objectives import Objective
+from latlas.optimizers import optimizer_for
 from latlas.progress import SILENT, Observer
 from latlas.runs import Run
 from latlas.selection import Selection
@@ -268,8 +269,7 @@ def resume(
 
 def _on_device(model: Model, config: Config, device: torch.device, world: World) -> tuple[Model, Optimizer]:
     give_back()
-    moved = world.normalising_together(model.to(device))
-    return moved, training.optimizer_for(config, moved)
+    return (moved := world.normalising_together(model.to(device))), optimizer_for(config, moved)
 
 
 def _run(session: Session, tracker: Sequence[Tracker], further: bool = False) -> Run:

@@ -10,7 +10,7 @@ from time import perf_counter
 
 import torch
 
-from latlas import snapshots, training
+from latlas import optimizers, snapshots, training
 from latlas.brought import Brought
 from latlas.build import MOST_EPOCHS, most_epochs, objective_of
 from latlas.checkpoints import Progress
@@ -131,7 +131,7 @@ def measured(config: Config, dataset: Dataset, tried: Model, brought: Brought, s
         mark()
         return len(marks) > least and marks[-1][0] - marks[0][0] > seconds
 
-    optimizer = training.optimizer_for(config, tried)
+    optimizer = optimizers.optimizer_for(config, tried)
     for _ in training.train(tried, train, objective, optimizer, config, progress, World(stop=enough)):
         pass
     if progress.step > marks[-1][1]:  # the first losses are not finite, and it would go back

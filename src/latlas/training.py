@@ -5,12 +5,11 @@ Batch order and noise are pure functions of seed and step, so a run resumes from
 
 from __future__ import annotations
 
-import inspect
 import math
-import sys
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -31,6 +30,7 @@ from latlas.draws import Draws, Share, bernoulli
 from latlas.errors import InputError, LatlasError
 from latlas.models import Model, Pass, mixed
 from latlas.objectives import Objective
+from latlas.optimizers import update
 from latlas.schedules import BETA_SCHEDULES, LR_SCHEDULES
 from latlas.settings import OWN, AugmentConfig, Config
 from latlas.text import counted
@@ -160,9 +160,8 @@ class Noted:
 
 Event = Logged | EpochEnded | SnapshotDue | Skipped | SetBack | Stopped | Noted
 
-ASKED = (
-    "cpu",
-)  # kinds of devices that may be asked for a number: there it costs less than a pass over the gradients
+UNCHANGED = AugmentConfig()
+SEEDS = 64  # steps whose seeds are made together: one by one each would take ten times as long
 REPEATED, WITHIN = 3, 100  # so many skipped steps within so many steps are a setback
 SETBACKS = 3  # after so many, the next one ends training
 
@@ -175,29 +174,6 @@ def plan(config: Config, images: int, start: int = 0) -> Plan:
     if warmup is None:
         warmup = max(1, steps // 4) if config.objective.schedule == "cyclical" else min(500, steps // 4)
     return Plan(steps, per_epoch, warmup, start)
-
-
-def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
-    """The optimiser of the configuration, fused: one kernel per step instead of several per parameter."""
-    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    options = config.optimizer
-    return _uncompiled(kinds[options.name])(
-        model.parameters(), lr=options.lr, betas=options.betas, eps=options.eps,
-        weight_decay=options.weight_decay, fused=True,
-    )  # fmt: skip
-
-
-def _uncompiled(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
-    """The optimiser without the import of torch's compiler at its first call, which takes seconds.
-
-    torch.optim tells the compiler there what to leave alone; nothing is compiled here unless it is imported already.
-    """
-    if "torch._dynamo" in sys.modules:
-        return kind
-    names = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    own: dict[str, Any] = {name: inspect.unwrap(getattr(kind, name)) for name in names}
-    own["step"] = torch.no_grad()(inspect.unwrap(kind.step))
-    return type(kind.__name__, (kind,), own)
 
 
 def train(
@@ -346,46 +322,18 @@ def _stepper(
             p = model(inputs, target=x if target is None else target, generator=generator, **options)
         seen = p if share is None or not across else _whole(p, across, share, world)
         loss = objective.loss(seen, beta, capacity)  # type: ignore[arg-type]  # a tensor does where it is captured
-        optimizer.zero_grad()
+        for parameter in parameters:
+            parameter.grad = None
         # The gradients of shares add up to the batch's: those of a mean have the weight of their items.
         (loss if share is None or across else share.weight * loss).backward()
         means = _means(loss, p)
         if share is not None:
             means = world.add_up(parameters, share.weight * means)
         norm = torch.nn.utils.get_total_norm([q.grad for q in parameters if q.grad is not None])
-        _update(optimizer, parameters, clip, means[0], norm, list(zip(buffers, before, strict=True)))
+        update(optimizer, parameters, clip, means[0], norm, list(zip(buffers, before, strict=True)))
         return torch.cat([means[:1], norm.reshape(1), means[1:]])
 
     return step
-
-
-@torch.no_grad()
-def _update(
-    optimizer: torch.optim.Optimizer,
-    parameters: list[torch.nn.Parameter],
-    clip: float | None,
-    loss: Tensor,
-    norm: Tensor,
-    buffers: list[tuple[Tensor, Tensor]],
-) -> None:
-    """Takes the optimiser's step where loss and norm of the gradient are finite; else buffers get their old values."""
-    if norm.device.type in ASKED:
-        if not math.isfinite(0 * loss.item() + 0 * norm.item()):
-            for buffer, old in buffers:
-                buffer.copy_(old)
-            return
-        if clip is not None and norm.item() + 1e-6 > clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-        optimizer.step()
-        return
-    # Decided on the device, as gradient scalers do: to ask here would make every step wait.
-    if clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-    bad = 0 * loss + 0 * norm != 0  # NaN where one of them is not finite
-    optimizer.found_inf = bad.float()  # type: ignore[attr-defined]
-    optimizer.step()
-    for buffer, old in buffers:
-        buffer.copy_(torch.where(bad, old, buffer))
 
 
 @torch.no_grad()
@@ -481,7 +429,13 @@ _NOISE, _PIXELS, _AUGMENT = 1, 2, 3  # streams of a seed; stream 0 is the order 
 
 def step_seed(seed: int, step: int, stream: int = _NOISE) -> int:
     """The seed of a step's noise; it has 32 bits, because torch's CPU generator uses no more."""
-    return int(np.random.SeedSequence([seed, stream, step]).generate_state(1)[0])
+    return _seeds(seed, stream, step // SEEDS)[step % SEEDS]
+
+
+@lru_cache(16)
+def _seeds(seed: int, stream: int, block: int) -> list[int]:
+    steps = range(block * SEEDS, (block + 1) * SEEDS)
+    return [int(np.random.SeedSequence([seed, stream, step]).generate_state(1)[0]) for step in steps]
 
 
 class Noise:
@@ -497,7 +451,7 @@ class Noise:
         self._seeds = [(self.own, config.seed, _NOISE)]
         if config.data.binarise == "dynamic":  # by a seed of the data, not that of weights and noise
             self._seeds.append((self.pixels, config.data.binarise_seed, _PIXELS))
-        if data.augment is not None or config.augment != AugmentConfig():
+        if data.augment is not None or config.augment != UNCHANGED:
             self._seeds += [(moves, config.seed, _AUGMENT) for moves in (self.moves, self.same_moves)]
 
     def begin(self, step: int, share: Share | None = None) -> None:
@@ -528,7 +482,7 @@ def batch_of(data: Batches, rows: Rows, config: Config, noise: Noise) -> tuple[T
         return x[share.rows], None if target is None else target[share.rows]
     rows = rows if share is None else rows[share.rows]
     x, target = binarised(data(rows), config.data, noise.pixels), data.targets_of(rows)
-    if data.augment is not None or config.augment != AugmentConfig():
+    if data.augment is not None or config.augment != UNCHANGED:
         x = augmented(x, config.augment, data.augment, noise.moves)
         if target is not None:
             target = augmented(target, config.augment, data.augment, noise.same_moves)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from latlas import config as configuration
-from latlas import probing, training
+from latlas import optimizers, probing, training
 from latlas.brought import Brought, bring
 from latlas.build import check_augment, good_epochs, objective_of
 from latlas.build import item_of as described
@@ -82,7 +82,7 @@ def fit(
     if brought.augment is not None:
         probing.probe_augment(brought.augment, rows, config.augment)
     objective = probing.probe(model, objective_of(config, model.item.shape, brought), rows)
-    optimizer = training.optimizer_for(config, model)
+    optimizer = optimizers.optimizer_for(config, model)
     events = training.train(
         model, data, objective, optimizer, config, Progress(), World(stop=stop or (lambda: False))
     )

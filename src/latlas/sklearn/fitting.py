@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latlas import experiment, pca, training
+from latlas import experiment, optimizers, pca, training
 from latlas.brought import Brought
 from latlas.build import build, description, item_of, objective_of, resolve, statistics
 from latlas.checkpoints import Progress
@@ -124,7 +124,7 @@ def _optimise(session: _Session) -> None:
     data, valid = session.batches("train"), session.batches("valid")
     objective, length = objective_of(config, session.dataset.shape), training.plan(config, len(data))
     selection = Selection(config, objective, length)
-    optimizer = training.optimizer_for(config, model)
+    optimizer = optimizers.optimizer_for(config, model)
     last = _keep(model, optimizer, session.progress)
     best = last.weights
     over = False
@@ -159,7 +159,7 @@ def _go_back(session: _Session, last: _Kept) -> torch.optim.Optimizer:
     """Goes back to the end of the last whole epoch, or to the start, with half the learning rate."""
     session.progress = training.after_setback(copy.deepcopy(last.progress), session.progress)
     session.model.load_state_dict(last.weights)
-    optimizer = training.optimizer_for(session.config, session.model)
+    optimizer = optimizers.optimizer_for(session.config, session.model)
     optimizer.load_state_dict(copy.deepcopy(dict(last.optimizer)))
     return optimizer
 
