@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from latlas.data import DataOptions, load
-from latlas.data.idx import idx_files, read_idx, read_idx_folder
+from latlas.data import DataOptions, idx, load
+from latlas.data.idx import idx_files, read_idx, read_idx_folder, unpack_ahead
 from latlas.errors import InputError
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -86,6 +86,44 @@ def test_a_gz_that_is_none_and_a_missing_file(tmp_path: Path) -> None:
         read_idx(tmp_path / "x-idx.gz")
     with pytest.raises(InputError, match="No such file"):
         read_idx(tmp_path / "none-idx")
+
+
+def test_what_was_unpacked_ahead_is_read_once(tmp_path: Path) -> None:
+    x, path = np.arange(12, dtype=np.uint8).reshape(3, 4), tmp_path / "x-idx.gz"
+    path.write_bytes(gzip.compress(idx_bytes(x)))
+    unpack_ahead({path: len(idx_bytes(x))})
+    assert idx._AHEAD[path].result() == idx_bytes(x)
+    path.write_bytes(b"another file by now")
+    np.testing.assert_array_equal(read_idx(path), x)
+    with pytest.raises(InputError, match="damaged"):
+        read_idx(path)
+
+
+@pytest.mark.parametrize("size", [19, 21, 0])
+def test_ahead_files_of_another_size_are_read_as_ever(tmp_path: Path, size: int) -> None:
+    x, path = np.arange(12, dtype=np.uint8).reshape(3, 4), tmp_path / "x-idx.gz"
+    path.write_bytes(gzip.compress(idx_bytes(x)))
+    unpack_ahead({path: size, tmp_path / "none-idx.gz": 20, tmp_path / "plain-idx": 20})
+    assert set(idx._AHEAD) >= {path, tmp_path / "none-idx.gz"}
+    assert idx._AHEAD[path].result() is None
+    np.testing.assert_array_equal(read_idx(path), x)
+    with pytest.raises(InputError, match="No such file"):
+        read_idx(tmp_path / "none-idx.gz")
+
+
+def test_damage_is_named_where_files_were_unpacked_ahead(tmp_path: Path) -> None:
+    data = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    packed, path = gzip.compress(data), tmp_path / "x-idx.gz"
+    checksum = packed[:-6] + bytes((packed[-6] ^ 1,)) + packed[-5:]
+    for content in (*(packed[:cut] for cut in range(len(packed))), checksum):
+        path.write_bytes(content)
+        unpack_ahead({path: len(data)})
+        with pytest.raises(InputError, match=r"cut short|not an IDX"):
+            read_idx(path)
+    path.write_bytes(packed + packed)  # gzip reads both members
+    unpack_ahead({path: len(data)})
+    with pytest.raises(InputError, match="more bytes"):
+        read_idx(path)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from test_data_idx import write_set
 
-from latlas.data import DataOptions, cache_home, catalogue, data_home, load, source_info, sources
+from latlas import cli
+from latlas.data import DataOptions, cache_home, catalogue, data_home, idx, load, source_info, sources
 from latlas.data.catalogue import NAMED, Named
-from latlas.data.named import EMBEDDED, READERS
+from latlas.data.named import EMBEDDED, READERS, read_ahead
 from latlas.errors import InputError
 
 FASHION = "T-shirt/top Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot".replace(
@@ -119,8 +120,9 @@ def test_each_reader_that_the_catalogue_may_name_exists() -> None:
     assert set(get_args(Named.model_fields["reader"].annotation)) == set(READERS)
 
 
-def test_the_catalogue_alone_adds_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_set(tmp_path / "Small" / "raw")
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A named set of 20 and 8 images of 5x4 values, of which the catalogue alone knows."""
     table = (
         CATALOGUE.read_text(encoding="utf-8").replace("[kmnist", "[small").replace("KMNIST/raw", "Small/raw")
     )
@@ -129,11 +131,36 @@ def test_the_catalogue_alone_adds_a_set(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "catalogue.toml"
     path.write_text(table, encoding="utf-8")
     monkeypatch.setitem(NAMED, "small", catalogue.read(path)["small"])
+
+
+def test_the_catalogue_alone_adds_a_set(tmp_path: Path, small: None) -> None:
+    write_set(tmp_path / "Small" / "raw")
     assert "small" in sources()
     assert source_info("small", str(tmp_path))["present"]
     dataset = load(DataOptions(source="small", data_dir=str(tmp_path), validation=0))
     assert (dataset.shape, len(dataset.train), len(dataset.test)) == ((1, 5, 4), 20, 8)
     assert dataset.classes == NAMED["kmnist"].classes
+
+
+def test_training_unpacks_a_set_while_it_starts(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = write_set(tmp_path / "Small" / "raw", suffix=".gz")
+    # The setting is read after that.
+    assert cli.run(["train", "small", "--data-dir", str(tmp_path), "--set", "no.such=1"]) == 2
+    unpacked = [path for path in idx._AHEAD if path.is_relative_to(tmp_path)]
+    assert len(unpacked) == 4
+    monkeypatch.setattr(idx.gzip, "GzipFile", None)
+    dataset = load(DataOptions(source="small", data_dir=str(tmp_path), validation=0))
+    np.testing.assert_array_equal(dataset.train.x[..., 0], arrays["train-images-idx3-ubyte"])
+    np.testing.assert_array_equal(dataset.test.labels, arrays["t10k-labels-idx1-ubyte"])
+    assert not set(unpacked) & set(idx._AHEAD)
+
+
+@pytest.mark.parametrize("source", ["digits", "flowers102", "small", "no-such-set", "./folder"])
+def test_what_cannot_be_unpacked_ahead_is_left_alone(tmp_path: Path, small: None, source: str) -> None:
+    read_ahead(source, str(tmp_path))
+    assert not [path for path in idx._AHEAD if path.is_relative_to(tmp_path)]
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ def test_importing_latlas_is_light() -> None:
 
 
 # What an optimiser of torch imports at its first call, and what draws and compares: seconds before the first step.
-SLOW = ("torch._dynamo", "matplotlib", "scipy")
+SLOW = ("torch._dynamo", "matplotlib", "scipy", "tensorboard")
 OPTIMISERS = f"""
 import os, sys
 import latlas
@@ -233,6 +233,7 @@ import torch
 from torch.optim.adamw import adamw
 from latlas import gallery, optimizers, training
 from latlas.config import override, recipe
+from latlas.trackers.tensorboard import TensorBoard
 
 def stepped(make):
     weight = torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
@@ -270,6 +271,7 @@ config = override(recipe("vae"), {{"optimizer.name": "adamw"}}, "test")
 of_config = lambda these: optimizers.optimizer_for(config, Parameters(these))
 ours, theirs = (stepped(make) for make in (of_config, Functional))
 grid, _ = gallery.manifold_grid(gallery.settings_of(config), np.zeros((1, 2)))  # as a snapshot has it
+TensorBoard().start({{}}, {{"run": "nowhere", "step": 0, "name": "run"}})
 assert abs(grid.across[0] + 1.959963984540054) < 1e-12
 assert [m for m in {SLOW!r} if m in sys.modules] == []
 assert torch.equal(ours, theirs) and (ours != torch.arange(6.0).reshape(2, 3)).any()

@@ -146,6 +146,10 @@ def train(
         os.environ.get("WORLD_SIZE", "1") != "1"
     ):  # torch writes pages on standard error where a process is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if source:
+        from latlas.data import named
+
+        named.read_ahead(source, data_dir)  # beside the import of PyTorch, which comes with the next line
     from latlas import api
     from latlas.config import assignments
     from latlas.distributed import leads

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import re
+import threading
 import zlib
-from collections.abc import Sequence
-from io import BufferedIOBase
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,33 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _PARTS = {"train": "train", "t10k": "test", "test": "test", "valid": "valid", "val": "valid"}
 _NAME = re.compile(r"(?:^|[-_.])(train|t10k|test|valid|val)[-_.]?(images|labels)[-_.]idx\d[-_]\w+(?:\.gz)?$")
 _MAX_DEFLATE = 1040  # deflate cannot pack more than about 1,032 bytes into one
+_AHEAD: dict[Path, Future[bytes | None]] = {}  # files that a thread unpacks
+
+
+def unpack_ahead(files: Mapping[Path, int]) -> None:
+    """Unpacks gzipped files of so many bytes each in a thread, for `read_idx` to find; plain ones are left alone.
+
+    Each file is one call, which keeps nothing else from running. What is not of that size, `read_idx` reads itself.
+    """
+    promised = {path: Future[bytes | None]() for path in files if path.suffix == ".gz"}
+    _AHEAD.update(promised)
+
+    def unpack() -> None:
+        for path, future in promised.items():
+            future.set_result(_unpacked(path, files[path]))
+
+    threading.Thread(target=unpack, name="unpack", daemon=True).start()
+
+
+def _unpacked(path: Path, size: int) -> bytes | None:
+    """The content of a gzipped file of so many bytes; None where it is not whole, or of another size."""
+    with contextlib.suppress(OSError, zlib.error, MemoryError), path.open("rb") as file:
+        unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        packed = file.read(size + 2**16)  # nothing that deflate packs grows by more
+        content = unpacker.decompress(packed, size + 1)
+        if unpacker.eof and not unpacker.unused_data and len(content) == size:
+            return content
+    return None
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -27,7 +57,10 @@ def read_idx(path: Path) -> np.ndarray:
 
     Raises InputError for a file that is no IDX file, is cut short, has bytes left over or does not unpack.
     """
+    ahead = _AHEAD.pop(path, None)
     try:
+        if ahead is not None and (content := ahead.result()) is not None:
+            return _read(BytesIO(content), path)
         with path.open("rb") as plain:
             if path.suffix != ".gz":
                 return _read(plain, path)

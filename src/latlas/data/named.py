@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 from latlas.data.cache import decode_files
 from latlas.data.catalogue import EMBEDDED, NAMED, Named, data_home, named
 from latlas.data.dataset import Split
-from latlas.data.idx import idx_files, read_idx, shape_text
+from latlas.data.idx import idx_files, read_idx, shape_text, unpack_ahead
 from latlas.data.image_list import file_names, refuse_broken
 from latlas.data.image_plan import ImageFormat
 from latlas.data.options import DataOptions
@@ -36,6 +38,24 @@ def read_named(options: DataOptions, progress: OnProgress | None = None) -> Raw:
             f"{entry.name}: images are {size}; image_size is for folders, {resizable} and flat vectors"
         )
     return READERS[entry.reader](entry, options, progress)
+
+
+def read_ahead(source: str, data_dir: str = "") -> None:
+    """Begins to unpack the files of a named set while something else is done, such as importing PyTorch.
+
+    Whatever is wrong with them is for `read_named` to say.
+    """
+    entry = NAMED.get(source)
+    if entry is None or entry.reader != "idx":
+        return
+    with contextlib.suppress(LatlasError, OSError):
+        sizes: dict[Path, int] = {}
+        for part, roles in idx_files(data_home(data_dir) / entry.folder).items():
+            count = entry.items[2 if part == "test" else 0]
+            pixels = count * math.prod(entry.shape[1:])
+            heads = {"images": 16 + pixels, "labels": 8 + count}
+            sizes |= {path: heads[role] for role, path in roles.items()}
+        unpack_ahead(sizes)
 
 
 def _raw(entry: Named, parts: dict[str, Split], **about: Any) -> Raw:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,23 +25,33 @@ class TensorBoard:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder, self.figures = folder, folder is not None
-        self.writer: Any = None
+        self.opened: Any = None
+        self.place: tuple[Path, int] | None = None
         self.last, self.config = 0, ""
 
     def start(self, config: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self._close()
         _say_errors_once()
         folder = Path(info["run"]) / FOLDER if self.folder is None else self.folder / printable(info["name"])
+        self.place = folder, info["step"]
         self.last, self.config = (
             info["step"],
             "".join(f"    {key} = {printable(value)}\n" for key, value in config.items()),
         )
-        # TensorBoard takes no path that is not UTF-8.
-        with contextlib.suppress(UnicodeEncodeError):
-            # purge_step hides events that an interrupted process wrote after the checkpoint.
-            self.writer = SummaryWriter(str(folder), purge_step=info["step"] + 1)
+
+    @property
+    def writer(self) -> Any:
+        """What writes the files, from the first event on: its import would keep training waiting."""
+        if self.place is not None and self.opened is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            folder, step = self.place
+            try:
+                # purge_step hides events that an interrupted process wrote after the checkpoint.
+                self.opened = SummaryWriter(str(folder), purge_step=step + 1)
+            except UnicodeEncodeError:  # TensorBoard takes no path that is not UTF-8
+                self.place = None
+        return self.opened
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         self._scalars(
@@ -72,9 +81,9 @@ class TensorBoard:
                 self.writer.add_scalar(name, value, step)
 
     def _close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        if self.opened is not None:
+            self.opened.close()
+        self.opened = self.place = None
 
 
 def _say_errors_once() -> None:
