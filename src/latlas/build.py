@@ -73,10 +73,9 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         changes[key] = value
         notes.append(f"{key} = {value} ({reason})")
 
-    name: str = config.likelihood.name
-    if name == "auto":
-        name, reason = _likelihood_for(config, dataset)
-        choose("likelihood.name", name, reason)
+    if config.likelihood.name == "auto":
+        choose("likelihood.name", *_likelihood_for(config, dataset))
+    name: str = changes.get("likelihood.name", config.likelihood.name)
     likelihood = LIKELIHOODS[name] if brought.likelihood is None else brought.likelihood
     if not likelihood.has_sigma and config.likelihood.sigma != "learned":
         notes.append(
@@ -86,6 +85,8 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
         changes["likelihood.output"] = likelihood.default_output(dataset.kind)
     if config.network.name == "auto":
         choose("network.name", *_network_for(config.network, dataset))
+    if config.optimizer.name == "auto":
+        choose("optimizer.name", optimizer_of(override(config, changes, "configuration")), "by the network")
     if config.model.latent is None:
         choose("model.latent", *_latent_for(config, dataset, brought))
     if widths := _widths_for(override(config, changes, "configuration"), dataset.kind):
@@ -192,6 +193,11 @@ def good_epochs(config: Config, kind: str, n: int) -> int:
     if kind == "table":
         return max(6, round(TABLE_STEPS / per_epoch))
     return min(most_epochs(config, kind), max(6, round(GOOD_STEPS / per_epoch)))
+
+
+def optimizer_of(config: Config) -> str:
+    """The optimiser that trains the network best; one's own gets that of most."""
+    return NETWORKS.get(config.network.name, Network).optimizer
 
 
 def most_epochs(config: Config, kind: str) -> int:

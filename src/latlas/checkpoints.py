@@ -20,6 +20,7 @@ from latlas.errors import InputError, LatlasError
 from latlas.files import write_atomic, write_json
 from latlas.formats import Count, Many, Number, Text
 from latlas.models import Model
+from latlas.optimizers import state_of
 from latlas.weights import Damaged, load_weights, metadata, read_tensors, tensors_in, to_bytes
 
 WEIGHTS = "model.safetensors"
@@ -27,7 +28,6 @@ LAST, BEST = "checkpoints/last.safetensors", "checkpoints/best.safetensors"
 STOPPED = "checkpoints/stopped.safetensors"  # of a run that was stopped inside an epoch
 END = "checkpoints/end.json"  # what is kept of the last checkpoint of a finished run, whose weights are the best ones
 NEWEST = (LAST, STOPPED)
-MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, each as its parameter is
 Seconds = Annotated[Number, pydantic.Field(ge=0)]
 
 
@@ -182,18 +182,16 @@ def _states(
 
     Raises InputError where it is not of that parameter's shape and type: fused Adam would read and write beyond it.
     """
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    expected = state_of(optimizer)
     states: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         if not name.startswith("optimizer."):
             continue
         _, index, key = (*name.split(".", 2), "", "")[:3]
-        if not (index.isascii() and index.isdecimal() and len(index) < 9 and int(index) < len(parameters)):
+        if not (index.isascii() and index.isdecimal() and len(index) < 9 and int(index) < len(expected)):
             raise Damaged(f"{path}: does not fit the model: {reading.shown(name)} is of no parameter of it")
-        like = parameters[int(index)]
-        shape = tuple(like.shape) if key in MOMENTS else ()
-        dtype = like.dtype if key in MOMENTS else torch.float32
-        fits = key in (*MOMENTS, "step") and tuple(tensor.shape) == shape and tensor.dtype == dtype
+        shape, dtype = expected[int(index)].get(key, ((), torch.float32))
+        fits = key in expected[int(index)] and tuple(tensor.shape) == shape and tensor.dtype == dtype
         if not fits or (key == "step" and not 0 <= float(tensor) < float("inf")):
             raise Damaged(
                 f"{path}: damaged: {reading.shown(name)} is {tensor.dtype} of shape {tuple(tensor.shape)}; expected"
@@ -201,7 +199,7 @@ def _states(
             )
         states.setdefault(int(index), {})[key] = tensor
     for index_, state in states.items():
-        if missing := {*MOMENTS, "step"} - set(state):
+        if missing := set(expected[index_]) - set(state):
             raise Damaged(f"{path}: damaged: optimizer.{index_}.{sorted(missing)[0]} is missing")
     return states
 

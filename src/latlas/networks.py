@@ -319,19 +319,20 @@ def fashion(shape: Shape, outputs: int, latent: int, options: NetworkConfig) -> 
 
 @dataclass(frozen=True)
 class Network:
-    """A network function, the settings of `NetworkConfig` that it `reads`, and the `epochs` after which it overfits
-    small sets.
+    """A network function, the settings of `NetworkConfig` that it `reads`, the `epochs` after which it overfits small
+    sets, and the `optimizer` that trains it best.
     """
 
     make: Callable[[Shape, int, int, NetworkConfig], Networks]
     reads: tuple[str, ...] = ()
     epochs: int = 200
+    optimizer: str = "muon"
 
 
 NETWORKS = {
-    "linear": Network(linear),
+    "linear": Network(linear, optimizer="adamw"),
     "mlp": Network(mlp, ("hidden", "activation")),
-    "pca-mlp": Network(pca_mlp, ("hidden", "activation"), 16),
+    "pca-mlp": Network(pca_mlp, ("hidden", "activation"), 16, "adamw"),
     "conv": Network(conv, ("channels", "activation", "batch_norm")),
     "vanilla": Network(vanilla, ("channels",)),
     "kmnist": Network(kmnist),

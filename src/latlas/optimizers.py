@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 import sys
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from latlas.models import Model
 from latlas.settings import Config
@@ -20,12 +22,29 @@ ASKED = (
 
 def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
     """The optimiser of the configuration, fused: one kernel per step instead of several per parameter."""
-    kinds: dict[str, type[torch.optim.Adam]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    options = config.optimizer
-    return _uncompiled(kinds[options.name])(
-        model.parameters(), lr=options.lr, betas=options.betas, eps=options.eps,
-        weight_decay=options.weight_decay, fused=True,
-    )  # fmt: skip
+    options, parameters = config.optimizer, list(model.parameters())
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if options.name == "muon":
+        turned = matrices(model)
+        known = {id(one) for one in turned}
+        groups = [{"params": turned}, {"params": [one for one in parameters if id(one) not in known]}]
+    return _uncompiled(KINDS[options.name])(
+        groups,
+        lr=options.lr,
+        betas=options.betas,
+        eps=options.eps,
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
+
+
+def matrices(model: Model) -> list[Parameter]:
+    """The weights of encoder and decoder that Muon turns: matrices, and those of convolutions, whose smaller side has
+    at most WIDEST numbers; beyond it a turn takes longer than the step.
+    """
+    found = {id(one): one for network in (model.encoder, model.decoder) for one in network.parameters()}
+    sides = {key: min(len(one), one[0].numel()) for key, one in found.items() if one.ndim > 1}
+    return [found[key] for key, side in sides.items() if 1 < side <= WIDEST]
 
 
 def _uncompiled(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
@@ -41,6 +60,115 @@ def _uncompiled(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
     own["step"] = torch.no_grad()(inspect.unwrap(kind.step))
     own["step"].hooked = True
     return type(kind.__name__, (kind,), own)
+
+
+WIDEST = 256
+MOMENTUM = 0.95  # of Muon
+SIZE = 0.45  # of a turned step: the root mean square of its values, in learning rates
+EVERY = 8  # steps on a CPU with the same factor: it changes slowly, and takes as long as all else
+QUINTIC = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # a x + b x^3 + c x^5, which brings numbers in (0, 1] to about 1 in TIMES steps
+TIMES = 3
+_ADAMS = inspect.unwrap(torch.optim.Adam.step)
+
+
+class Muon(torch.optim.AdamW):
+    """AdamW where the weights W of the first group, which are matrices, take steps of a turned momentum (Jordan et al.
+    2024, Muon; the size of a step as in Liu et al. 2025):
+
+        M <- mu M + (1 - mu) G,  U = mu M + (1 - mu) G,  O = (U U^T)^(-1/2) U,  W <- (1 - lr decay) W - lr s O / rms(O)
+
+    All directions of O are of about equal length, so that those with small gradients move as well. The weights of a
+    convolution are a matrix with a row for each item of the first axis. The factor (U U^T)^(-1/2), or that of the other
+    side where it is smaller, comes from steps of Newton and Schulz.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # nobody gives a closure
+        turned, others = self.param_groups
+        self.param_groups = [others]
+        try:
+            _ADAMS(self)
+        finally:
+            self.param_groups = [turned, others]
+        bad: Tensor | None = getattr(self, "found_inf", None)
+        for parameter in turned["params"]:
+            if parameter.grad is None:
+                continue
+            state = self.state[parameter]
+            state |= {} if state else _begun(parameter)
+            kept = [] if bad is None else [(one, one.clone()) for one in (parameter, *state.values())]
+            _turn(parameter, state, turned["lr"], turned["weight_decay"])
+            for one, old in kept:
+                one.copy_(torch.where(bad == 0, one, old))  # type: ignore[arg-type]  # there is one
+
+
+def _begun(parameter: Parameter) -> dict[str, Tensor]:
+    """The state of a matrix before its first step."""
+    side = min(len(parameter), parameter[0].numel())
+    step, factor = torch.zeros((), device=parameter.device), parameter.new_zeros(side, side)
+    return {"step": step, "momentum": torch.zeros_like(parameter), "factor": factor}
+
+
+@cache
+def _quick(device: str, dtype: torch.dtype) -> torch.dtype:
+    """The precision of a turn, which need not be exact: that in which the device multiplies matrices fastest."""
+    half = device == "cuda" or (device == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False))
+    return torch.bfloat16 if half and dtype == torch.float32 else dtype
+
+
+def _turn(parameter: Parameter, state: dict[str, Tensor], lr: float | Tensor, decay: float) -> None:
+    grad, momentum, factor = parameter.grad, state["momentum"], state["factor"]
+    assert grad is not None
+    quick = _quick(parameter.device.type, parameter.dtype)
+    wanted = grad.lerp(momentum.lerp_(grad, 1 - MOMENTUM), MOMENTUM).flatten(1).to(quick)
+    wide = wanted.shape[0] <= wanted.shape[1]
+    # To ask for the number of the step would make other devices wait, and there the factor takes no time.
+    if parameter.device.type not in ASKED or state["step"].item() % EVERY == 0:
+        factor.copy_(_inverse_root(wanted if wide else wanted.mT))
+    factor = factor.to(quick)
+    turned = (factor @ wanted if wide else wanted @ factor).to(parameter.dtype)
+    size = SIZE * math.sqrt(turned.numel()) / turned.norm().clamp(min=torch.finfo(turned.dtype).tiny)
+    size *= lr.to(size.dtype) if isinstance(lr, Tensor) else lr
+    parameter.mul_(1 - lr * decay).addcmul_(turned.view_as(parameter), size, value=-1)
+    state["step"] += 1
+
+
+def _inverse_root(x: Tensor) -> Tensor:
+    """About (x x^T)^(-1/2), up to a factor, for x (rows, columns): (rows, rows)."""
+    a, b, c = QUINTIC
+    x = x / x.norm().clamp(min=torch.finfo(x.dtype).tiny)
+    squared, found = x @ x.mT, torch.eye(len(x), dtype=x.dtype, device=x.device)
+    for _ in range(TIMES):
+        by = torch.addmm(squared, squared, squared, beta=b, alpha=c)
+        by.diagonal().add_(a)
+        found, squared = by @ found, by @ (squared @ by)
+    return found
+
+
+KINDS: dict[str, type[torch.optim.Adam]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "muon": Muon,
+}
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> list[dict[str, tuple[tuple[int, ...], torch.dtype]]]:
+    """The shapes and types of what an optimiser keeps of each of its parameters, by name, in the order of its state."""
+    number = ((), torch.float32)
+    found: list[dict[str, tuple[tuple[int, ...], torch.dtype]]] = []
+    for at, group in enumerate(optimizer.param_groups):
+        for one in group["params"]:
+            like = tuple(one.shape), one.dtype
+            if isinstance(optimizer, Muon) and at == 0:
+                kept = {key: (tuple(value.shape), value.dtype) for key, value in _begun(one).items()}
+            else:
+                kept = {"exp_avg": like, "exp_avg_sq": like, "step": number}
+            found.append(kept)
+    return found
 
 
 @torch.no_grad()

@@ -253,7 +253,12 @@ class OwnConfig(Section):
 class OptimizerConfig(Section):
     """The optimiser of the parameters."""
 
-    name: Annotated[Literal["adam", "adamw"], Field(description="fused where the device allows")] = "adamw"
+    name: Annotated[
+        Literal["auto", "adam", "adamw", "muon"],
+        Field(
+            description="muon: all directions of a matrix move alike, the rest as with adamw; auto: by the network"
+        ),
+    ] = "adamw"
     lr: Annotated[float, Field(gt=0, description="learning rate; the peak of its schedule")] = 2e-3
     short_factor: Annotated[
         float,

@@ -11,7 +11,7 @@ import numpy as np
 from latlas import config as configuration
 from latlas import optimizers, probing, training
 from latlas.brought import Brought, bring
-from latlas.build import check_augment, good_epochs, objective_of
+from latlas.build import check_augment, good_epochs, objective_of, optimizer_of
 from latlas.build import item_of as described
 from latlas.checkpoints import Progress
 from latlas.data import DataOptions, as_source
@@ -111,6 +111,8 @@ def _configured(
     # Nobody knows here what the model's parts do in Python, which a graph of kernels would do once.
     changed = {"training.capture": "off"} | fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
+    if config.optimizer.name == "auto":
+        config = configuration.override(config, {"optimizer.name": optimizer_of(config)}, "optimizer")
     if config.training.epochs is None and config.training.steps is None:
         epochs = good_epochs(config, model.item.kind, n)
         config = configuration.override(config, {"training.epochs": epochs}, "epochs")
