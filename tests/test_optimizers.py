@@ -66,6 +66,15 @@ def test_a_step_of_a_transposed_matrix_is_the_transposed_step() -> None:
     torch.testing.assert_close(wide.T, tall, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-45, 1e-38, 1e-30, 1e-20, 1e-16, 1e-14, 1e15])
+def test_small_and_large_gradients_are_turned_in_single_precision(scale: float) -> None:
+    weight = Parameter(torch.ones(64, 96))
+    optimizer = Muon([{"params": [weight]}, {"params": []}], lr=LR, weight_decay=0.0, fused=True)
+    moved = stepped(optimizer, scale * random(64, 96).float()).double().square().mean().sqrt().item()
+    least = SIZE * LR if scale > 1e-16 else 0.0
+    assert 0.99 * least <= moved <= 1.01 * SIZE * LR
+
+
 def test_weights_decay_and_nothing_moves_without_a_gradient() -> None:
     optimizer = muon([torch.ones(3, 4)], decay=0.1)
     moved = stepped(optimizer, torch.zeros(3, 4))

@@ -15,9 +15,15 @@ from torch.nn import Parameter
 from latlas.models import Model
 from latlas.settings import Config
 
-ASKED = (
-    "cpu",
-)  # kinds of devices that may be asked for a number: there it costs less than a pass over the gradients
+# Kinds of devices that may be asked for a number: there it costs less than a pass over the gradients.
+ASKED = ("cpu",)
+
+# Of Muon: the largest smaller side of a matrix that is turned, the momentum, the root mean square of a step's values in
+# learning rates, and the norm below which a gradient counts as none.
+WIDEST, MOMENTUM, SIZE, NOTHING = 256, 0.95, 0.45, 1e-15
+EVERY = 8  # steps on a CPU with the same factor: it changes slowly, and takes as long as all else
+# a x + b x^3 + c x^5, which brings numbers in (0, 1] to about 1 in TIMES steps
+QUINTIC, TIMES = (3.4445, -4.7750, 2.0315), 3
 
 
 def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
@@ -62,16 +68,6 @@ def _uncompiled(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
     return type(kind.__name__, (kind,), own)
 
 
-WIDEST = 256
-MOMENTUM = 0.95  # of Muon
-SIZE = 0.45  # of a turned step: the root mean square of its values, in learning rates
-EVERY = 8  # steps on a CPU with the same factor: it changes slowly, and takes as long as all else
-QUINTIC = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # a x + b x^3 + c x^5, which brings numbers in (0, 1] to about 1 in TIMES steps
-TIMES = 3
 _ADAMS = inspect.unwrap(torch.optim.Adam.step)
 
 
@@ -124,23 +120,23 @@ def _turn(parameter: Parameter, state: dict[str, Tensor], lr: float | Tensor, de
     grad, momentum, factor = parameter.grad, state["momentum"], state["factor"]
     assert grad is not None
     quick = _quick(parameter.device.type, parameter.dtype)
-    wanted = grad.lerp(momentum.lerp_(grad, 1 - MOMENTUM), MOMENTUM).flatten(1).to(quick)
+    wanted = grad.lerp(momentum.lerp_(grad, 1 - MOMENTUM), MOMENTUM).flatten(1)
+    wanted = (wanted / wanted.norm().clamp(min=NOTHING)).to(quick)
     wide = wanted.shape[0] <= wanted.shape[1]
     # To ask for the number of the step would make other devices wait, and there the factor takes no time.
     if parameter.device.type not in ASKED or state["step"].item() % EVERY == 0:
         factor.copy_(_inverse_root(wanted if wide else wanted.mT))
     factor = factor.to(quick)
     turned = (factor @ wanted if wide else wanted @ factor).to(parameter.dtype)
-    size = SIZE * math.sqrt(turned.numel()) / turned.norm().clamp(min=torch.finfo(turned.dtype).tiny)
+    size = SIZE * math.sqrt(turned.numel()) / turned.norm().clamp(min=1e-6)
     size *= lr.to(size.dtype) if isinstance(lr, Tensor) else lr
     parameter.mul_(1 - lr * decay).addcmul_(turned.view_as(parameter), size, value=-1)
     state["step"] += 1
 
 
 def _inverse_root(x: Tensor) -> Tensor:
-    """About (x x^T)^(-1/2), up to a factor, for x (rows, columns): (rows, rows)."""
+    """About (x x^T)^(-1/2) for x (rows, columns) of norm 1 at most: (rows, rows)."""
     a, b, c = QUINTIC
-    x = x / x.norm().clamp(min=torch.finfo(x.dtype).tiny)
     squared, found = x @ x.mT, torch.eye(len(x), dtype=x.dtype, device=x.device)
     for _ in range(TIMES):
         by = torch.addmm(squared, squared, squared, beta=b, alpha=c)
