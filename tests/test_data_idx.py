@@ -111,6 +111,22 @@ def test_ahead_files_of_another_size_are_read_as_ever(tmp_path: Path, size: int)
         read_idx(tmp_path / "none-idx.gz")
 
 
+@pytest.mark.parametrize("fault", ["start", "unpack"])
+def test_a_thread_that_fails_leaves_the_file_to_be_read(
+    tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, path = np.arange(12, dtype=np.uint8).reshape(3, 4), tmp_path / "x-idx.gz"
+    path.write_bytes(gzip.compress(idx_bytes(x)))
+
+    def fail(*_: object) -> None:
+        raise {"start": RuntimeError, "unpack": OverflowError}[fault]("no")
+
+    monkeypatch.setattr(*((idx.threading.Thread, "start") if fault == "start" else (idx, "_unpacked")), fail)
+    monkeypatch.setattr(idx.threading, "excepthook", lambda _: None)
+    unpack_ahead({path: len(idx_bytes(x))})
+    np.testing.assert_array_equal(read_idx(path), x)
+
+
 def test_damage_is_named_where_files_were_unpacked_ahead(tmp_path: Path) -> None:
     data = idx_bytes(np.arange(12, dtype=np.uint8).reshape(3, 4))
     packed, path = gzip.compress(data), tmp_path / "x-idx.gz"

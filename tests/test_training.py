@@ -201,10 +201,11 @@ class Steep(Elbo):
 
 
 @pytest.mark.parametrize("term", ["loss", "gradient"])
-@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
 @pytest.mark.parametrize("network", ["mlp", "conv"])
+@pytest.mark.parametrize("asked", [True, False])
 def test_a_step_that_is_not_finite_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, network: str, name: str, term: str
+    monkeypatch: pytest.MonkeyPatch, network: str, name: str, term: str, asked: bool
 ) -> None:
     """Neither weights nor moments nor the averages of batch normalisation; the next step takes its own batch."""
     dataset = image_dataset(height=8, width=8)
@@ -212,6 +213,8 @@ def test_a_step_that_is_not_finite_changes_nothing(
                 "optimizer__name": name, "training__steps": 7, "training__log_every": 1}  # fmt: skip
     config, model, optimizer = begin(dataset, **settings)
     data, steep = batches(dataset, "train", model), [Elbo(), Steep()][term == "gradient"]
+    if not asked:
+        monkeypatch.setattr(optimizers, "ASKED", ())
     if term == "loss":
         poison(monkeypatch, {4})
     progress, states, seen = Progress(), {}, []
@@ -230,6 +233,8 @@ def test_a_step_that_is_not_finite_changes_nothing(
     assert [e.step for e in seen if isinstance(e, Logged)] == [1, 2, 3, 5, 6, 7]
     # Batches, noise and schedules are those of the steps, as if the fourth had taken no time.
     monkeypatch.undo()
+    if not asked:
+        monkeypatch.setattr(optimizers, "ASKED", ())
     config, other, optimizer = begin(dataset, **settings)
     progress = Progress()
     world = World(stop=lambda: progress.step >= 3)
@@ -419,14 +424,14 @@ def test_the_capacity_rises_with_the_steps_and_stays() -> None:
     assert [training.scheduled(config, length, step)[2] for step in range(5)] == [2.0, 4.0, 6.0, 6.0, 6.0]
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "muon"])
 def test_the_optimiser_is_the_one_named(name: str) -> None:
     _, _, optimizer = begin(
         image_dataset(), optimizer__name=name, optimizer__betas=(0.8, 0.95), optimizer__weight_decay=0.03
     )
     assert type(optimizer).__name__.lower() == name
-    assert optimizer.param_groups[0]["betas"] == (0.8, 0.95)
-    assert optimizer.param_groups[0]["weight_decay"] == 0.03
+    assert all(group["betas"] == (0.8, 0.95) for group in optimizer.param_groups)
+    assert all(group["weight_decay"] == 0.03 for group in optimizer.param_groups)
 
 
 def test_every_step_and_seed_has_its_own_noise() -> None:

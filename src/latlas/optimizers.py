@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
+from torch.nn import Linear, Parameter
+from torch.nn.modules.conv import _ConvNd
 
 from latlas.models import Model
 from latlas.settings import Config
@@ -18,11 +19,15 @@ from latlas.settings import Config
 # Kinds of devices that may be asked for a number: there it costs less than a pass over the gradients.
 ASKED = ("cpu",)
 
-# Of Muon: the largest smaller side of a matrix that is turned, the momentum, the root mean square of a step's values in
-# learning rates, and the norm below which a gradient counts as none.
-WIDEST, MOMENTUM, SIZE, NOTHING = 256, 0.95, 0.45, 1e-15
+# Of Muon: the largest smaller side of a matrix that is turned, the momentum, and the root mean square of a step's
+# values in learning rates.
+WIDEST, MOMENTUM, SIZE = 256, 0.95, 0.45
+# Where a matrix's gradient vanishes, its steps fade once the momentum's norm is below a quarter of the largest one of
+# late, which falls by a hundredth in a step. Else a momentum, however small, would be followed for hundreds of steps.
+FADING, FORGOTTEN = 4.0, 0.99
+SMALLEST = 1e-15  # norm of a momentum that counts
 EVERY = 8  # steps on a CPU with the same factor: it changes slowly, and takes as long as all else
-# a x + b x^3 + c x^5, which brings numbers in (0, 1] to about 1 in TIMES steps
+# a x + b x^3 + c x^5: TIMES steps of it bring numbers from .02 to 1 to between .7 and 1.2
 QUINTIC, TIMES = (3.4445, -4.7750, 2.0315), 3
 
 
@@ -45,12 +50,18 @@ def optimizer_for(config: Config, model: Model) -> torch.optim.Optimizer:
 
 
 def matrices(model: Model) -> list[Parameter]:
-    """The weights of encoder and decoder that Muon turns: matrices, and those of convolutions, whose smaller side has
-    at most WIDEST numbers; beyond it a turn takes longer than the step.
+    """The weights that Muon turns: those of dense layers and convolutions of encoder and decoder whose smaller side has
+    at most WIDEST numbers; beyond it a turn takes longer than the step. Checkpoints keep their order.
     """
-    found = {id(one): one for network in (model.encoder, model.decoder) for one in network.parameters()}
-    sides = {key: min(len(one), one[0].numel()) for key, one in found.items() if one.ndim > 1}
-    return [found[key] for key, side in sides.items() if 1 < side <= WIDEST]
+    modules = (module for network in (model.encoder, model.decoder) for module in network.modules())
+    weights = (module.weight for module in modules if isinstance(module, Linear | _ConvNd))
+    found = {id(one): one for one in weights if isinstance(one, Parameter) and one.numel()}
+    return [one for one in found.values() if 1 < _side(one) <= WIDEST]
+
+
+def _side(weight: Tensor) -> int:
+    """The smaller side of the matrix with a row for each item of the first axis."""
+    return min(len(weight), weight.numel() // len(weight))
 
 
 def _uncompiled(kind: type[torch.optim.Adam]) -> type[torch.optim.Adam]:
@@ -73,13 +84,13 @@ _ADAMS = inspect.unwrap(torch.optim.Adam.step)
 
 class Muon(torch.optim.AdamW):
     """AdamW where the weights W of the first group, which are matrices, take steps of a turned momentum (Jordan et al.
-    2024, Muon; the size of a step as in Liu et al. 2025):
+    2024, Muon; that a step's size is that of AdamW's is due to Liu et al. 2025):
 
         M <- mu M + (1 - mu) G,  U = mu M + (1 - mu) G,  O = (U U^T)^(-1/2) U,  W <- (1 - lr decay) W - lr s O / rms(O)
 
-    All directions of O are of about equal length, so that those with small gradients move as well. The weights of a
-    convolution are a matrix with a row for each item of the first axis. The factor (U U^T)^(-1/2), or that of the other
-    side where it is smaller, comes from steps of Newton and Schulz.
+    The directions of O are of about equal length, but for those in which U is below a fiftieth of its norm: small
+    gradients count as well. s is SIZE, and less where the gradient vanishes. The factor (U U^T)^(-1/2), or that of
+    the other side where it is smaller, comes from steps of Newton and Schulz.
     """
 
     @torch.no_grad()
@@ -96,6 +107,7 @@ class Muon(torch.optim.AdamW):
                 continue
             state = self.state[parameter]
             state |= {} if state else _begun(parameter)
+            # The loop's own skip is left to the device, which is not to be waited for.
             kept = [] if bad is None else [(one, one.clone()) for one in (parameter, *state.values())]
             _turn(parameter, state, turned["lr"], turned["weight_decay"])
             for one, old in kept:
@@ -104,9 +116,9 @@ class Muon(torch.optim.AdamW):
 
 def _begun(parameter: Parameter) -> dict[str, Tensor]:
     """The state of a matrix before its first step."""
-    side = min(len(parameter), parameter[0].numel())
-    step, factor = torch.zeros((), device=parameter.device), parameter.new_zeros(side, side)
-    return {"step": step, "momentum": torch.zeros_like(parameter), "factor": factor}
+    side, step = _side(parameter), torch.zeros((), device=parameter.device)
+    largest, factor = parameter.new_zeros(()), parameter.new_zeros(side, side)
+    return {"step": step, "largest": largest, "momentum": torch.zeros_like(parameter), "factor": factor}
 
 
 @cache
@@ -121,7 +133,9 @@ def _turn(parameter: Parameter, state: dict[str, Tensor], lr: float | Tensor, de
     assert grad is not None
     quick = _quick(parameter.device.type, parameter.dtype)
     wanted = grad.lerp(momentum.lerp_(grad, 1 - MOMENTUM), MOMENTUM).flatten(1)
-    wanted = (wanted / wanted.norm().clamp(min=NOTHING)).to(quick)
+    norm = wanted.norm()
+    largest = state["largest"].mul_(FORGOTTEN).copy_(torch.maximum(state["largest"], norm))
+    wanted = (wanted / norm.clamp(min=SMALLEST)).to(quick)
     wide = wanted.shape[0] <= wanted.shape[1]
     # To ask for the number of the step would make other devices wait, and there the factor takes no time.
     if parameter.device.type not in ASKED or state["step"].item() % EVERY == 0:
@@ -129,6 +143,7 @@ def _turn(parameter: Parameter, state: dict[str, Tensor], lr: float | Tensor, de
     factor = factor.to(quick)
     turned = (factor @ wanted if wide else wanted @ factor).to(parameter.dtype)
     size = SIZE * math.sqrt(turned.numel()) / turned.norm().clamp(min=1e-6)
+    size *= (FADING * norm / largest.clamp(min=SMALLEST)).clamp(max=1.0)
     size *= lr.to(size.dtype) if isinstance(lr, Tensor) else lr
     parameter.mul_(1 - lr * decay).addcmul_(turned.view_as(parameter), size, value=-1)
     state["step"] += 1
@@ -160,7 +175,8 @@ def state_of(optimizer: torch.optim.Optimizer) -> list[dict[str, tuple[tuple[int
         for one in group["params"]:
             like = tuple(one.shape), one.dtype
             if isinstance(optimizer, Muon) and at == 0:
-                kept = {key: (tuple(value.shape), value.dtype) for key, value in _begun(one).items()}
+                square = (_side(one), _side(one)), one.dtype
+                kept = {"momentum": like, "factor": square, "step": number, "largest": ((), one.dtype)}
             else:
                 kept = {"exp_avg": like, "exp_avg_sq": like, "step": number}
             found.append(kept)

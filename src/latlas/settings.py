@@ -280,7 +280,7 @@ class OptimizerConfig(Section):
     ] = (0.9, 0.99)
     eps: Annotated[float, Field(gt=0, description="in the denominator of Adam's step")] = 1e-8
     weight_decay: Annotated[
-        float, Field(ge=0, description="adamw: decoupled; adam: added to the gradient")
+        float, Field(ge=0, description="adamw and muon: decoupled; adam: added to the gradient")
     ] = 0.01
     clip: Annotated[
         float | None, Field(gt=0, description="largest gradient norm; none given: not clipped")

@@ -11,7 +11,7 @@ import numpy as np
 from latlas import config as configuration
 from latlas import optimizers, probing, training
 from latlas.brought import Brought, bring
-from latlas.build import check_augment, good_epochs, objective_of, optimizer_of
+from latlas.build import check_augment, good_epochs, objective_of
 from latlas.build import item_of as described
 from latlas.checkpoints import Progress
 from latlas.data import DataOptions, as_source
@@ -24,6 +24,7 @@ from latlas.data.splits import as_split, assemble
 from latlas.distributed import World
 from latlas.errors import InputError
 from latlas.models import Model
+from latlas.networks import Network
 from latlas.settings import Config
 
 # What may be said of the training of a model that is there; the rest of a configuration says what it is, or how a run
@@ -62,8 +63,8 @@ def fit(
     ends it earlier. `x` are items as `Model.encode` takes them. `options` are `objective`, a function of a Pass, an
     Objective or a name (by default the ELBO, and for a point posterior the distortion), `augment`, and steps, epochs,
     batch_size, lr, beta, seed and log_every; `settings` takes keys of training, optimizer, objective, corruption and
-    augment. Nothing is written, validated or stopped early. Raises InputError for anything wrong with the call, the
-    data or the model, before anything changes.
+    augment; the optimiser is Muon unless `optimizer.name` says. Nothing is written, validated or stopped early. Raises
+    InputError for anything wrong with the call, the data or the model, before anything changes.
     """
     if not isinstance(model, Model):
         raise InputError(f"expected a latlas.Model, got {type(model).__name__}", field="model")
@@ -112,7 +113,7 @@ def _configured(
     changed = {"training.capture": "off"} | fresh | settings | changes
     config = configuration.override(configuration.recipe("vae"), changed, ", ".join(changes) or "objective")
     if config.optimizer.name == "auto":
-        config = configuration.override(config, {"optimizer.name": optimizer_of(config)}, "optimizer")
+        config = configuration.override(config, {"optimizer.name": Network.optimizer}, "optimizer")
     if config.training.epochs is None and config.training.steps is None:
         epochs = good_epochs(config, model.item.kind, n)
         config = configuration.override(config, {"training.epochs": epochs}, "epochs")

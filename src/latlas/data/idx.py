@@ -32,13 +32,18 @@ def unpack_ahead(files: Mapping[Path, int]) -> None:
     Each file is one call, which keeps nothing else from running. What is not of that size, `read_idx` reads itself.
     """
     promised = {path: Future[bytes | None]() for path in files if path.suffix == ".gz"}
-    _AHEAD.update(promised)
 
     def unpack() -> None:
         for path, future in promised.items():
-            future.set_result(_unpacked(path, files[path]))
+            content = None
+            try:
+                content = _unpacked(path, files[path])
+            finally:
+                future.set_result(content)
 
-    threading.Thread(target=unpack, name="unpack", daemon=True).start()
+    with contextlib.suppress(RuntimeError):  # a process that may have no more threads
+        threading.Thread(target=unpack, name="unpack", daemon=True).start()
+        _AHEAD.update(promised)
 
 
 def _unpacked(path: Path, size: int) -> bytes | None:

@@ -135,7 +135,7 @@ def baseline(e: Evidence, split: str = "train") -> float:
 
 
 def travel(e: Evidence) -> float:
-    """The sum of the learning rates of all steps: about the largest distance that Adam can move a weight."""
+    """The sum of the learning rates of all steps: about the largest distance that a weight can move."""
     widths = np.diff([row["step"] for row in e.steps], prepend=0)
     return float(sum(row["lr"] * width for row, width in zip(e.steps, widths, strict=True)))
 

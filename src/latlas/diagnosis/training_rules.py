@@ -312,8 +312,8 @@ def rate_too_low(e: Evidence) -> Finding | None:
     travel, bend = training_curves.travel(e), training_curves.bend(e)
     if travel < TRAVEL:
         evidence = (
-            f"In {e.plan.steps:,} steps a weight could move by about {short(travel)} at most: Adam moves it by no more"
-            " than the learning rate in a step. The initial weights of networks are about as large, or larger."
+            f"In {e.plan.steps:,} steps a weight could move by about {short(travel)} at most: it moves by no more"
+            " than about the learning rate in a step. The initial weights of networks are about as large, or larger."
         )
     elif _straight(e, bend):
         evidence = (

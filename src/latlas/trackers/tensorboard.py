@@ -70,7 +70,7 @@ class TensorBoard:
 
     def end(self, numbers: Mapping[str, float]) -> None:
         self._scalars({f"numbers/{name}": value for name, value in numbers.items()}, self.last)
-        if self.writer is not None and numbers:
+        if numbers and self.writer is not None:
             self.writer.add_text("configuration", self.config, self.last)
         self._close()
 
