@@ -103,8 +103,7 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
         raise InputError(refusal)
     if not likelihood.normalised(dataset.binary):
-        own = brought.likelihood is not None
-        what = "does not say that it is" if own else "on grey values is a cross-entropy, not"
+        what = "does not say that it is" if brought.likelihood is not None else "on grey values is a cross-entropy, not"
         unranked = "no bits per dimension, and no ranking against Gaussians"
         notes.append(f"{likelihood.title} {what} a normalised likelihood: {unranked}")
     return resolved, notes
