@@ -60,6 +60,9 @@ class Statistics:
     examples: np.ndarray
 
 
+UNRANKED = "no bits per dimension, and no ranking against Gaussians"
+
+
 def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tuple[Config, list[str]]:
     """The configuration with every setting that was left to the data decided, and a note on each decision.
 
@@ -103,9 +106,9 @@ def resolve(config: Config, dataset: Dataset, brought: Brought = NOTHING) -> tup
     if refusal := likelihood.refusal(resolved.likelihood, dataset):
         raise InputError(refusal)
     if not likelihood.normalised(dataset.binary):
-        what = "does not say that it is" if brought.likelihood is not None else "on grey values is a cross-entropy, not"
-        unranked = "no bits per dimension, and no ranking against Gaussians"
-        notes.append(f"{likelihood.title} {what} a normalised likelihood: {unranked}")
+        own = brought.likelihood is not None
+        what = "does not say that it is" if own else "on grey values is a cross-entropy, not"
+        notes.append(f"{likelihood.title} {what} a normalised likelihood: {UNRANKED}")
     return resolved, notes
 
 
