@@ -126,6 +126,12 @@ def burda_soon(work: Work) -> list[Row]:
     return burda_sooner(work, "vae", sooner(250_000, 128), {"published": -86.76, "reproduced": -86.35}, 19)
 
 
+def burda_muon(work: Work) -> list[Row]:
+    """The VAE of the paper's table 1 in a thirteenth of the epochs, by Muon."""
+    changes = sooner(120_000, 128, **{"optimizer.name": "muon"})
+    return burda_sooner(work, "vae", changes, {"published": -86.76, "reproduced": -86.35}, 19)
+
+
 def iwae_soon(work: Work) -> list[Row]:
     """The IWAE of the paper's table 1, k = 50, in a fraction of the epochs."""
     objective = {"objective.name": "iwae", "objective.samples": 50, "training.precision": "bfloat16"}
