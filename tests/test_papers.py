@@ -59,6 +59,7 @@ ROWS = {
     "iwae-order": 5,
     "expost": 9,
     "burda-soon": 4,
+    "burda-muon": 4,
     "iwae-soon": 4,
     "burda-table1": 5,
     "vamp-mnist": 3,
