@@ -114,7 +114,7 @@ class Muon(torch.optim.AdamW):
                 one.copy_(torch.where(bad == 0, one, old))  # type: ignore[arg-type]  # there is one
 
 
-def _begun(parameter: Parameter) -> dict[str, Tensor]:
+def _begun(parameter: Tensor) -> dict[str, Tensor]:
     """The state of a matrix before its first step."""
     side, step = _side(parameter), torch.zeros((), device=parameter.device)
     largest, factor = parameter.new_zeros(()), parameter.new_zeros(side, side)
@@ -175,8 +175,8 @@ def state_of(optimizer: torch.optim.Optimizer) -> list[dict[str, tuple[tuple[int
         for one in group["params"]:
             like = tuple(one.shape), one.dtype
             if isinstance(optimizer, Muon) and at == 0:
-                square = (_side(one), _side(one)), one.dtype
-                kept = {"momentum": like, "factor": square, "step": number, "largest": ((), one.dtype)}
+                begun = _begun(one.to("meta"))  # where tensors take no memory
+                kept = {key: (tuple(value.shape), value.dtype) for key, value in begun.items()}
             else:
                 kept = {"exp_avg": like, "exp_avg_sq": like, "step": number}
             found.append(kept)

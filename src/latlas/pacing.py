@@ -29,10 +29,8 @@ from latlas.settings import Config
 from latlas.temporaries import scratch
 
 SHARE, MOST_SECONDS = 0.05, 5.0  # of the budget, which the clock is tried for
-FIRST, LEAST = (
-    5,
-    10,
-)  # looks at the clock while steps take longer than later; and the fewest steps that are worth a run
+# Looks at the clock while steps take longer than later, and the fewest steps that are worth a run.
+FIRST, LEAST = 5, 10
 SLOW = 4  # steps of which the last two are measured, where they take longer than there is time for measuring
 SNAPSHOTS = 0.1  # the share of what is left that snapshots may take, where nobody said how many there are
 MARGIN = 0.97  # the share of what is left that the plan takes; the next minute may be slower than this one
