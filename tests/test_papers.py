@@ -64,6 +64,7 @@ ROWS = {
     "burda-table1": 5,
     "vamp-mnist": 3,
     "vamp-fashion-soon": 2,
+    "vamp-fashion-muon": 2,
     "vamp-fashion": 3,
 }
 

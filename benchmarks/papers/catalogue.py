@@ -100,6 +100,13 @@ EXPERIMENTS = {
         " training images; beside other work on the same cores; 10,000 test images, binarised once.",
         measured=e.vamp_fashion_soon,
     ),
+    "vamp-fashion-muon": Experiment(
+        title="VampPrior on Fashion-MNIST, in fewer steps, by Muon",
+        paper="Norouzi et al. 2020, Exemplar VAE",
+        setup="As above, but for the optimiser.",
+        differs="As above, and the optimiser.",
+        measured=e.vamp_fashion_muon,
+    ),
     "vamp-fashion": Experiment(
         title="VampPrior on Fashion-MNIST",
         paper="Norouzi et al. 2020, Exemplar VAE",

@@ -201,17 +201,22 @@ def vamp_mnist(work: Work) -> list[Row]:
     return vamp(work, "mnist", {"standard-normal": 84.45, "vamp": 82.43})
 
 
-def vamp_fashion_soon(work: Work) -> list[Row]:
+def vamp_fashion_soon(work: Work, **changes: Any) -> list[Row]:
     """The VampPrior on Fashion-MNIST in a fraction of the epochs."""
     more = {"data.source": "fashion-mnist", "prior.name": "vamp", "objective.warmup": None}
     more |= {"training.patience": None, "training.precision": "bfloat16"}
-    run = work.trained("vamp", "vamp.toml", sooner(60_000, 200, **more))
+    run = work.trained("vamp", "vamp.toml", sooner(60_000, 200, **more, **changes))
     found = work.log_likelihood(run, 10_000, 5000, PARTS)
     what, source = "vamp: test log p(x), 5,000 draws", "Norouzi et al. 2020, table 1"
     return [
         Row(what, found["log_px"], -227.35, found["stderr"], source),
         Row("test ELBO, 10,000 images", found["elbo"]),
     ]
+
+
+def vamp_fashion_muon(work: Work) -> list[Row]:
+    """The same by Muon."""
+    return vamp_fashion_soon(work, **{"optimizer.name": "muon"})
 
 
 def vamp_fashion(work: Work) -> list[Row]:
