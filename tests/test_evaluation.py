@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import CPU, batches, image_dataset, made, split, table_dataset
 
+import latlas
+from latlas import cli
+from latlas.cli.train import summary
 from latlas.data import Dataset
 from latlas.data.batches import Batches
 from latlas.errors import InputError, LatlasError
 from latlas.metrics import elbo, importance
+from latlas.metrics.display import headline
 from latlas.metrics.importance import Importance, log_likelihood
 from latlas.models import Model
 
@@ -180,3 +186,45 @@ def test_limited_items_are_spread_over_the_split() -> None:
     items = image_dataset().train
     assert items.evenly(3).index.tolist() == [0, 80, 159]
     assert items.evenly(1000) is items
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_one_item_that_weighs_more_than_all_noise_is_named(
+    tmp_path: Path, named: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The row far out is found, the mean without it is that of all others, and every place says so."""
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.standard_normal((400, 3)), columns=["a", "b", "c"])
+    if named:
+        rows["who"] = [f"cell {number}" for number in range(len(rows))]
+    rows.to_csv(tmp_path / "plain.csv", index=False)
+    settings = {
+        "evaluation.groups": [],
+        "evaluation.diagnose": False,
+        "pictures.draw": False,
+        "data.test": 0.25,
+    }
+    drop = {"drop": "who"} if named else {}
+    given = {"latent": 2, "steps": 20, "quiet": True, "settings": settings, **drop}
+    run = latlas.train(tmp_path / "plain.csv", out=tmp_path / "plain", **given)
+    assert "outlier" not in run.metrics["splits"]["test"]
+    frame = latlas.score(run, split="test", quiet=True).frame
+    row = int(frame["row"][7])
+    rows.loc[row, ["a", "b", "c"]] = 300.0
+    rows.to_csv(tmp_path / "far.csv", index=False)
+    run = latlas.train(tmp_path / "far.csv", out=tmp_path / "far", **given)
+    numbers = run.metrics["splits"]["test"]
+    found, frame = numbers["outlier"], latlas.score(run, split="test", quiet=True).frame
+    assert (found["row"], found["name"]) == (row, f"cell {row}" if named else None)
+    others = frame["elbo"][frame["row"] != row]
+    assert len(others) == numbers["images"] - 1
+    # Scores take more draws of z than the mean of a split does.
+    assert found["elbo"] == pytest.approx(others.mean(), abs=5 * found["stderr"])
+    assert found["elbo"] - found["cost"] == pytest.approx(numbers["elbo"])
+    assert found["stderr"] < numbers["elbo_stderr"] / 10
+    said = f"{f'The row cell {row}' if named else f'Row {row}'} alone costs "
+    assert said in headline(run.metrics, run.log())
+    assert said in summary(run.path, run.metrics)
+    assert said in (run.path / "report.html").read_text()
+    assert cli.run(["evaluate", str(run.path), "--measure", "none", "--quiet"]) == 0
+    assert said in capsys.readouterr().out

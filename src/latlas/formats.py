@@ -113,6 +113,16 @@ class About(Stored):
     parts: Many[Part] = []
 
 
+class Outlier(Stored):
+    """The item of a split that costs the mean ELBO more than its noise."""
+
+    row: Count
+    name: Text | None = None
+    cost: Number
+    elbo: Number
+    stderr: Number
+
+
 class Split(Stored):
     """The numbers of a split in metrics.json."""
 
@@ -122,6 +132,7 @@ class Split(Stored):
     distortion: Number
     rate: Number | None = None
     mse: Number
+    outlier: Outlier | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -101,7 +101,7 @@ def evaluate(
 
 
 def _text(values: dict[str, Any]) -> str:
-    from latlas.metrics.display import on_sign
+    from latlas.metrics.display import on_outlier, on_sign
     from latlas.metrics.display import text as numbers_text
 
     what = printable(values["source"] or values["split"])
@@ -117,4 +117,5 @@ def _text(values: dict[str, Any]) -> str:
         )
     numbers = values.get("numbers", {})
     sign = on_sign(values | {name: about.get("value") for name, about in numbers.items()})
-    return "\n\n".join(filter(None, [text, sign, numbers_text(numbers)]))
+    lone = on_outlier(values, (values["unit"] or "item").rpartition(" ")[2])
+    return "\n\n".join(filter(None, [text, lone, sign, numbers_text(numbers)]))

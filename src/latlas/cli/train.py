@@ -223,9 +223,11 @@ def result(path: Path, metrics: dict[str, Any]) -> dict[str, Any]:
 
 def summary(path: Path, metrics: dict[str, Any]) -> str:
     """The same as text."""
+    from latlas.metrics.display import on_outlier
     from latlas.runs import measured_numbers
 
     split, test = measured_numbers(metrics)
+    lone = on_outlier(test, metrics["unit"].rpartition(" ")[2])
     stderr = "" if test.get("elbo_stderr") is None else f" ± {number(test['elbo_stderr'])}"
     elbo = "" if test["elbo"] is None else f"ELBO {number(test['elbo'])}{stderr} = -(distortion + rate), "
     rate = "" if test["rate"] is None else f", rate {number(test['rate'])}"
@@ -235,5 +237,6 @@ def summary(path: Path, metrics: dict[str, Any]) -> str:
     return (
         f"{split}: {elbo}distortion {number(test['distortion'])}{rate} {metrics['unit']}, "
         f"mse {test['mse']:.5f}{restored}\n"
-        f"report: {printable(path / 'report.html')}"
+        + (f"{lone}\n" if lone else "")
+        + f"report: {printable(path / 'report.html')}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from latlas.build import has_prior
@@ -17,7 +17,7 @@ from latlas.metrics.codes import CODES
 from latlas.metrics.context import Annealing, Context, Effort
 from latlas.metrics.disentanglement import DISENTANGLEMENT
 from latlas.metrics.downstream import DOWNSTREAM
-from latlas.metrics.elbo import ELBO, terms_of_items
+from latlas.metrics.elbo import ELBO, outlier, terms_of_items
 from latlas.metrics.likelihood import LIKELIHOOD
 from latlas.metrics.metric import GROUPS, Metric, Value
 from latlas.metrics.reconstruction import RECONSTRUCTION, restoration_of
@@ -176,14 +176,21 @@ def of_unseen(names: Sequence[str], split: str) -> tuple[str, ...]:
 
 
 def of_split(context: Context) -> dict[str, Any]:
-    """The numbers that metrics.json has for each split, of a context's test items: the ELBO and its terms, and the
-    errors of restored items where inputs are corrupted.
+    """The numbers that metrics.json has for each split, of a context's test items: the ELBO and its terms, the
+    `outlier` where a single item weighs more than their noise, and the errors of restored items where inputs are
+    corrupted.
 
     Raises LatlasError where they are not finite.
     """
-    restoration = context.once(restoration_of)
-    return context.once(terms_of_items).summary.to_dict() | (
-        {} if restoration is None else restoration.to_dict()
+    found, restoration, lone = (
+        context.once(terms_of_items).summary,
+        context.once(restoration_of),
+        outlier(context),
+    )
+    return (
+        found.to_dict()
+        | ({} if lone is None else {"outlier": asdict(lone)})
+        | ({} if restoration is None else restoration.to_dict())
     )
 
 

@@ -31,6 +31,21 @@ def on_sign(numbers: Mapping[str, Any]) -> str:
     return OF_DENSITY if positive or known.get("distortion", 0.0) < 0 else ""
 
 
+def on_outlier(numbers: Mapping[str, Any], unit: str) -> str:
+    """A sentence on the `unit`, an image or a row, that alone costs the mean ELBO more than its noise; "" where none
+    does.
+    """
+    found = numbers.get("outlier")
+    if not found:
+        return ""
+    name = found["name"]
+    what = f"{unit.capitalize()} {found['row']:,}" if name is None else f"The {unit} {printable(name)}"
+    return (
+        f"{what} alone costs {rounded(found['cost'], 1)} nats of this mean: without it the ELBO is"
+        f" {rounded(found['elbo'], 1)} ± {error(found['stderr'])}."
+    )
+
+
 def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> str:
     """The result of a run in one sentence; for an unfinished run, how far it came."""
     split, test = measured_numbers(metrics)
@@ -45,7 +60,8 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
         best = f" Best validation ELBO so far: {rounded(max(valid_elbos), 1)}." if valid_elbos else ""
         return f"Unfinished: the log ends at step {last['step']:,}, epoch {last.get('epoch', 0):.3g}.{best}"
     unit = str(metrics.get("unit", "nats per image"))
-    items = counted(test["images"], unit.rpartition(" ")[2])
+    item = unit.rpartition(" ")[2]
+    items = counted(test["images"], item)
     if test.get("elbo") is None:
         value = rounded(test["distortion"], 1)
         result = (
@@ -58,7 +74,7 @@ def headline(metrics: Mapping[str, Any], log: Iterable[Mapping[str, Any]]) -> st
     result = (
         f"{split.capitalize()} ELBO {elbo} {unit} ({spread}{items}): distortion {distortion} + rate {rate}."
     )
-    return " ".join(filter(None, [result, on_sign(test)]))
+    return " ".join(filter(None, [result, on_outlier(test, item), on_sign(test)]))
 
 
 def skipped(metrics: Mapping[str, Any]) -> list[str]:

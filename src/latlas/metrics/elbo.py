@@ -21,6 +21,7 @@ from latlas.posteriors import PosteriorValue, selected
 from latlas.text import counted
 
 DRAWS = 100  # of z for one item at once: bounds memory
+ALONE = 3.0  # standard errors of the mean of all others that one item has to cost until it is named
 
 Progress = Callable[[int, int], None]
 
@@ -81,6 +82,36 @@ class Terms:
             rate=None if self.rate is None else self.rate.mean().item(),
             mse=self.squared.mean().item(),
         )
+
+
+@dataclass(frozen=True)
+class Outlier:
+    """The one item that costs the mean ELBO of a split `cost` nats: the mean of all others is `elbo`, with the standard
+    error `stderr`. `row` is its row in the source, `name` its name where items have one.
+    """
+
+    row: int
+    name: str | None
+    cost: float
+    elbo: float
+    stderr: float
+
+
+def outlier(context: Context) -> Outlier | None:
+    """The item of the context's test items whose ELBO is the lowest, where it alone costs the mean more than ALONE
+    standard errors; None elsewhere.
+    """
+    elbo, items = context.once(terms_of_items).elbo, context.test
+    if elbo is None or len(elbo) < 3:
+        return None
+    values = elbo.numpy()
+    at = int(values.argmin())
+    others = np.delete(values, at)
+    cost, stderr = float(others.mean() - values.mean()), standard_error(others)
+    if stderr is None or not cost > ALONE * stderr:
+        return None
+    name = None if items.names is None else str(items.names[at])
+    return Outlier(int(items.index[at : at + 1][0]), name, cost, float(others.mean()), stderr)
 
 
 def evaluate(
