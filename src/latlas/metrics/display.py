@@ -38,7 +38,7 @@ def on_outlier(numbers: Mapping[str, Any], unit: str) -> str:
     found = numbers.get("outlier")
     if not found:
         return ""
-    name = found["name"]
+    name = found.get("name")
     what = f"{unit.capitalize()} {found['row']:,}" if name is None else f"The {unit} {printable(name)}"
     return (
         f"{what} alone costs {rounded(found['cost'], 1)} nats of this mean: without it the ELBO is"
