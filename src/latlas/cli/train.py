@@ -146,7 +146,7 @@ def train(
         os.environ.get("WORLD_SIZE", "1") != "1"
     ):  # torch writes pages on standard error where a process is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    if source:
+    if source and not config:  # which may name another folder
         from latlas.data import named
 
         named.read_ahead(source, data_dir)  # beside the import of PyTorch, which comes with the next line
