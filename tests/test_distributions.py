@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -250,6 +251,26 @@ def test_scales_are_the_numbers_themselves_to_the_bit_and_bent_beyond_their_boun
     torch.testing.assert_close(scales.log_scale(below), scales.LEAST - 1 + 1 / (1 + beyond))
     (slope,) = torch.autograd.grad(scales.log_scale(below).sum(), below)
     torch.testing.assert_close(slope, (1 / (1 + beyond)).square(), atol=0, rtol=1e-5)
+
+
+def test_scales_are_bent_where_they_are_recorded_inside_their_bounds_vectorised_or_on_another_device() -> (
+    None
+):
+    class Scale(torch.nn.Module):
+        def forward(self, raw: torch.Tensor) -> torch.Tensor:
+            return scales.log_scale(raw)
+
+    inside, far = torch.zeros(2, 3), torch.tensor([[100.0, 0.0, -100.0]]).repeat(2, 1)
+    bent = scales.log_scale(far)
+    assert bent[0].abs().max() < 30
+    exported = torch.export.export(Scale(), (inside,))
+    assert torch.equal(exported.module()(far), bent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is on its way out, and people still have it
+        assert torch.equal(torch.jit.trace(Scale(), (inside,))(far), bent)
+    assert torch.equal(torch.func.vmap(scales.log_scale)(far), bent)
+    assert scales.log_scale(inside.to("meta")).shape == inside.shape
+    assert scales.log_scale(torch.tensor([math.nan, 0.0])).isnan().tolist() == [True, False]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
