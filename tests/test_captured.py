@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from latlas import captured, optimizers, training
+from latlas import captured, optimizers, scales, training
 from latlas import config as configuration
 from latlas.brought import bring
 from latlas.build import build, item_of, objective_of, resolve, statistics
@@ -190,7 +190,7 @@ def as_on_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(captured, "DEVICES", ("cpu",))
-    monkeypatch.setattr(optimizers, "ASKED", ())
+    monkeypatch.setattr(scales, "ASKED", ())
     monkeypatch.setattr(captured, "_is_gpu", lambda device: True)
     monkeypatch.setattr(Graph, "made", [])
     return said
@@ -332,7 +332,7 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", CAPTURED)
 def test_no_step_waits_for_the_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimizers, "ASKED", ())
+    monkeypatch.setattr(scales, "ASKED", ())
     run = Training(name)
     noise = training.Noise(run.config, run.data)
     step = training._stepper(run.model, run.objective, run.optimizer, run.config)

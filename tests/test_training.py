@@ -14,7 +14,7 @@ import torch
 from helpers import CPU, batches, image_dataset, images, made, poison, split, table_dataset
 
 from latlas import config as configuration
-from latlas import optimizers, reading, training
+from latlas import optimizers, reading, scales, training
 from latlas.build import objective_of, resolve
 from latlas.checkpoints import Progress
 from latlas.data import Dataset
@@ -214,7 +214,7 @@ def test_a_step_that_is_not_finite_changes_nothing(
     config, model, optimizer = begin(dataset, **settings)
     data, steep = batches(dataset, "train", model), [Elbo(), Steep()][term == "gradient"]
     if not asked:
-        monkeypatch.setattr(optimizers, "ASKED", ())
+        monkeypatch.setattr(scales, "ASKED", ())
     if term == "loss":
         poison(monkeypatch, {4})
     progress, states, seen = Progress(), {}, []
@@ -234,7 +234,7 @@ def test_a_step_that_is_not_finite_changes_nothing(
     # Batches, noise and schedules are those of the steps, as if the fourth had taken no time.
     monkeypatch.undo()
     if not asked:
-        monkeypatch.setattr(optimizers, "ASKED", ())
+        monkeypatch.setattr(scales, "ASKED", ())
     config, other, optimizer = begin(dataset, **settings)
     progress = Progress()
     world = World(stop=lambda: progress.step >= 3)

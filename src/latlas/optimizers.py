@@ -13,11 +13,9 @@ from torch import Tensor
 from torch.nn import Linear, Parameter
 from torch.nn.modules.conv import _ConvNd
 
+from latlas import scales
 from latlas.models import Model
 from latlas.settings import Config
-
-# Kinds of devices that may be asked for a number: there it costs less than a pass over the gradients.
-ASKED = ("cpu",)
 
 # Of Muon: the largest smaller side of a matrix that is turned, the momentum, and the root mean square of a step's
 # values in learning rates.
@@ -138,7 +136,7 @@ def _turn(parameter: Parameter, state: dict[str, Tensor], lr: float | Tensor, de
     wanted = (wanted / norm.clamp(min=SMALLEST)).to(quick)
     wide = wanted.shape[0] <= wanted.shape[1]
     # To ask for the number of the step would make other devices wait, and there the factor takes no time.
-    if parameter.device.type not in ASKED or state["step"].item() % EVERY == 0:
+    if parameter.device.type not in scales.ASKED or state["step"].item() % EVERY == 0:
         factor.copy_(_inverse_root(wanted if wide else wanted.mT))
     factor = factor.to(quick)
     turned = (factor @ wanted if wide else wanted @ factor).to(parameter.dtype)
@@ -193,7 +191,7 @@ def update(
     buffers: list[tuple[Tensor, Tensor]],
 ) -> None:
     """Takes the optimiser's step where loss and norm of the gradient are finite; else buffers get their old values."""
-    if norm.device.type in ASKED:
+    if norm.device.type in scales.ASKED:
         if not math.isfinite(0 * loss.item() + 0 * norm.item()):
             for buffer, old in buffers:
                 buffer.copy_(old)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Kinds of devices that a step may ask for a number: there it costs less than it saves, and others would have to wait.
+ASKED = ("cpu",)
 # Log-variances of codes: standard deviations from 6e-6, where float32 begins to lose a draw beside its mean, to 7.4,
 # where a dimension costs 27 nats and tells nothing. With a bound of 10 one such item cost its batch a thousand nats.
 LEAST, MOST = -24.0, 4.0
@@ -26,11 +28,11 @@ def log_scale(raw: Tensor, least: float = LEAST, most: float = MOST) -> Tensor:
 
 
 def _within(raw: Tensor, least: float, most: float) -> bool:
-    """Whether no number is beyond the bounds; False where that must not be asked: other devices than a CPU would wait,
-    and a recorded graph would keep the answer.
+    """Whether no number is beyond the bounds; False where that must not be asked, as a recorded graph would keep the
+    answer.
     """
     recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]  # public all the same
-    if raw.device.type != "cpu" or not raw.numel() or recorded:
+    if raw.device.type not in ASKED or not raw.numel() or recorded:
         return False
     try:
         low, high = raw.detach().aminmax()
