@@ -94,7 +94,10 @@ def measure(task: str, seconds: float, processes: int, apart: bool = False) -> d
         )
         for rank in range(processes)
     ]
-    printed = [json.loads(out.splitlines()[-1]) for process in started if (out := process.communicate()[0])]
+    outs = [process.communicate()[0] for process in started]
+    assert all(process.returncode == 0 for process in started)
+    printed = [json.loads(out.splitlines()[-1]) for out in outs if out]
+    assert len(printed) == share
     speed = sum(one["speed"] for one in printed)
     kind = f"{processes} apart" if apart else str(processes)
     print(f"{task:12} {kind:8} {speed:10,.0f} images/s", file=sys.stderr, flush=True)
@@ -164,7 +167,7 @@ def markdown(about: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"{about['date']}; {about['processor']}, {about['cores']} cores, load {about['load']:.1f} at the end; torch"
         f" {about['torch']}, one thread a process, gloo; {about['repetitions']} repetitions in turns; medians, and the"
         f" range of the ratios. Wanted: at least {about['goal']}. Two trainings apart tell each other nothing:"
-        " that is the most that sharing a batch could reach."
+        " about the most that sharing a batch could reach."
     )
     head = "# Two processes against one\n\nImages per second on Fashion-MNIST, the same batch shared by the processes."
     return "\n".join([head, "", *lines, "", facts, ""])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -228,3 +229,21 @@ def test_one_item_that_weighs_more_than_all_noise_is_named(
     assert said in (run.path / "report.html").read_text()
     assert cli.run(["evaluate", str(run.path), "--measure", "none", "--quiet"]) == 0
     assert said in capsys.readouterr().out
+
+
+def test_no_item_is_named_of_few_of_equal_ones_or_for_less_than_anyone_reads() -> None:
+    def named(values: np.ndarray) -> int | None:
+        terms = SimpleNamespace(elbo=torch.from_numpy(values))
+        items = SimpleNamespace(index=10 + np.arange(len(values)), names=None)
+        found = elbo.outlier(SimpleNamespace(once=lambda _: terms, test=items))  # type: ignore[arg-type]
+        return None if found is None else found.row
+
+    rng = np.random.default_rng(0)
+    assert not any(named(rng.standard_normal(size)) for size in (1, 2, 3, 5, 20) for _ in range(200))
+    assert not any(named(rng.standard_normal(size)) for size in (21, 30, 100) for _ in range(200))
+    assert named(np.full(400, -123.456789)) is None
+    quiet = -1.0 + 1e-5 * rng.standard_normal(400)
+    quiet[7] -= 1.0  # costs .0025 nats of the mean, 5,000 of its standard errors
+    assert named(quiet) is None
+    quiet[7] -= 10.0
+    assert named(quiet) == 17

@@ -103,8 +103,8 @@ EXPERIMENTS = {
     "vamp-fashion-muon": Experiment(
         title="VampPrior on Fashion-MNIST, in fewer steps, by Muon",
         paper="Norouzi et al. 2020, Exemplar VAE",
-        setup="As above, but for the optimiser.",
-        differs="As above, and the optimiser.",
+        setup="As vamp-fashion-soon, by Muon.",
+        differs="As there, and the optimiser.",
         measured=e.vamp_fashion_muon,
     ),
     "vamp-fashion": Experiment(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,19 +43,19 @@ class Pass:
     q: PosteriorValue | None = None
     prior_draws: Tensor | None = None
 
-    @cached_property
+    @property
     def distortion(self) -> Tensor:
         """-E_q log p(x | z), estimated by the mean over the draws: (B,)."""
         return -self.log_px.mean(0)
 
-    @cached_property
+    @property
     def sampled_rate(self) -> Tensor | None:
         """E_q [log q(z | x) - log p(z)], estimated by the mean over the draws: (B,); it can be negative."""
         if self.log_qz is None or self.log_pz is None:
             return None
         return (self.log_qz - self.log_pz).mean(0)
 
-    @cached_property
+    @property
     def rate(self) -> Tensor | None:
         """KL(q(z | x), p(z)), in closed form or else from the draws: (B,); None for a point posterior."""
         return self.sampled_rate if self.kl is None else self.kl.sum(-1)

@@ -18,10 +18,10 @@ def log_scale(raw: Tensor, least: float = LEAST, most: float = MOST) -> Tensor:
 
     So the scale grows along a straight line where exp(raw) would overflow, in float32 at 88, and keeps away from 0: one
     item far out brings a large gradient, not an infinite one. The function rises everywhere and its slope has no jumps,
-    so that gradients always point the right way.
+    so that gradients always point the right way. The result may be `raw` itself: it is not to be changed in place.
     """
     if _within(raw, least, most):
-        return raw  # what the line below gives, to the bit, without its twenty operations forward and back
+        return raw  # what follows gives the same numbers and slopes, by twenty operations forward and back
     inside = raw.clamp(least, most)
     above, below = torch.relu(raw - inside), torch.relu(inside - raw)
     return inside + torch.log1p(above) + (1 / (1 + below) - 1)

@@ -40,9 +40,10 @@ def on_outlier(numbers: Mapping[str, Any], unit: str) -> str:
         return ""
     name = found.get("name")
     what = f"{unit.capitalize()} {found['row']:,}" if name is None else f"The {unit} {printable(name)}"
+    decimals = 2 if found["stderr"] < 1 else 1
     return (
-        f"{what} alone costs {rounded(found['cost'], 1)} nats of this mean: without it the ELBO is"
-        f" {rounded(found['elbo'], 1)} ± {error(found['stderr'])}."
+        f"{what} alone costs {error(found['cost'])} nats of this mean: without it the ELBO is"
+        f" {rounded(found['elbo'], decimals)} ± {error(found['stderr'])}."
     )
 
 

@@ -21,7 +21,9 @@ from latlas.posteriors import PosteriorValue, selected
 from latlas.text import counted
 
 DRAWS = 100  # of z for one item at once: bounds memory
-ALONE = 3.0  # standard errors of the mean of all others that one item has to cost until it is named
+# What one item has to cost the mean until it is named, in standard errors of the mean of all others and in nats; of how
+# few others a standard error says nothing.
+ALONE, LEAST, FEW = 3.0, 0.01, 20
 
 Progress = Callable[[int, int], None]
 
@@ -99,16 +101,17 @@ class Outlier:
 
 def outlier(context: Context) -> Outlier | None:
     """The item of the context's test items whose ELBO is the lowest, where it alone costs the mean more than ALONE
-    standard errors; None elsewhere.
+    standard errors and LEAST nats; None elsewhere, and of so FEW items.
     """
     elbo, items = context.once(terms_of_items).elbo, context.test
-    if elbo is None or len(elbo) < 3:
+    if elbo is None or len(elbo) <= FEW:
         return None
     values = elbo.numpy()
     at = int(values.argmin())
     others = np.delete(values, at)
     cost, stderr = float(others.mean() - values.mean()), standard_error(others)
-    if stderr is None or not cost > ALONE * stderr:
+    assert stderr is not None
+    if not cost > max(LEAST, ALONE * stderr):
         return None
     name = None if items.names is None else str(items.names[at])
     return Outlier(int(items.index[at : at + 1][0]), name, cost, float(others.mean()), stderr)
