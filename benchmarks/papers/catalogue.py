@@ -104,7 +104,7 @@ EXPERIMENTS = {
         title="VampPrior on Fashion-MNIST, in fewer steps, by Muon",
         paper="Norouzi et al. 2020, Exemplar VAE",
         setup="As vamp-fashion-soon, by Muon.",
-        differs="As there, and the optimiser.",
+        differs="As there, and the optimiser, beside three other trainings.",
         measured=e.vamp_fashion_muon,
     ),
     "vamp-fashion": Experiment(
