@@ -146,9 +146,7 @@ def train(
         os.environ.get("WORLD_SIZE", "1") != "1"
     ):  # torch writes pages on standard error where a process is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    elsewhere = config or any(
-        one.startswith("data.") for one in settings or ()
-    )  # they may name another folder
+    elsewhere = config or any(one.startswith("data.") for one in settings or ())
     if source and not elsewhere:
         from latlas.data import named
 
