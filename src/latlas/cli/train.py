@@ -146,8 +146,7 @@ def train(
         os.environ.get("WORLD_SIZE", "1") != "1"
     ):  # torch writes pages on standard error where a process is lost
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    elsewhere = config or any(one.startswith("data.") for one in settings or ())
-    if source and not elsewhere:
+    if source and not (config or any(one.startswith("data.") for one in settings or ())):
         from latlas.data import named
 
         named.read_ahead(source, data_dir)  # beside the import of PyTorch, which comes with the next line
