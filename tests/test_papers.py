@@ -61,6 +61,7 @@ ROWS = {
     "burda-soon": 4,
     "burda-muon": 4,
     "iwae-soon": 4,
+    "iwae-muon": 4,
     "burda-table1": 5,
     "vamp-mnist": 3,
     "vamp-fashion-soon": 2,
