@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
@@ -22,6 +21,7 @@ LAYERS = {
     "errors": "what everything may raise",
     "limits": "the most of what may be asked for, with reasons",
     "stopping": "the signals that ask a process to stop",
+    "waiting": "how OpenMP's threads wait for each other",
     "durations": "lengths of time as people write and read them",
     "places": "paths as people write them, and names of files made of other names",
     "temporaries": "what a process writes before it is whole, and what killed ones left",
@@ -225,7 +225,7 @@ def test_importing_latlas_is_light() -> None:
 # What an optimiser of torch imports at its first call, and what draws and compares: seconds before the first step.
 SLOW = ("torch._dynamo", "matplotlib", "scipy", "tensorboard")
 OPTIMISERS = f"""
-import os, sys
+import sys
 import latlas
 latlas.train
 import numpy as np
@@ -275,18 +275,12 @@ TensorBoard().start({{}}, {{"run": "nowhere", "step": 0, "name": "run"}})
 assert abs(grid.across[0] + 1.959963984540054) < 1e-12
 assert [m for m in {SLOW!r} if m in sys.modules] == []
 assert torch.equal(ours, theirs) and (ours != torch.arange(6.0).reshape(2, 3)).any()
-print(os.environ.get("GOMP_SPINCOUNT"))
 """
 
 
-@pytest.mark.parametrize(("policy", "spins"), [({}, "1000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")])
-def test_training_waits_for_no_import_and_no_thread(policy: dict[str, str], spins: str) -> None:
-    free = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    code = OPTIMISERS if not policy else "import os, latlas; print(os.environ.get('GOMP_SPINCOUNT'))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=free | policy, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, spins), done.stderr
+def test_training_waits_for_no_import() -> None:
+    done = subprocess.run([sys.executable, "-c", OPTIMISERS], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_help_is_light_and_quick() -> None:

@@ -1,14 +1,8 @@
 """latlas: learn, measure and show the latent space of your data."""
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from latlas._version import __version__
-
-# OpenMP's threads spin while they wait for each other. Where another process is busy on the same cores, they spin away
-# the time that the slowest of them needs. OpenMP reads this when torch is imported.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
     from latlas.api import (

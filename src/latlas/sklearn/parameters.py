@@ -12,6 +12,7 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
 
+from latlas import waiting
 from latlas.build import MOST_EPOCHS, good_epochs, ranks_epochs
 from latlas.config import override, recipe
 from latlas.data import DataOptions
@@ -131,12 +132,11 @@ def in_parameters(text: str) -> str:
 
 @contextmanager
 def threads(n_jobs: int | None) -> Iterator[None]:
-    """Inside the block torch computes with so many threads; None changes nothing."""
-    if n_jobs is None:
-        yield
-        return
+    """Inside the block torch computes with so many threads; with None, with as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(effective_n_jobs(n_jobs))
+    if n_jobs is not None:
+        torch.set_num_threads(effective_n_jobs(n_jobs))
+    waiting.watch()
     try:
         yield
     finally:
