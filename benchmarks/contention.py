@@ -41,8 +41,8 @@ BUSY = "import torch\nx = torch.randn(700, 700)\nwhile True:\n    x = (x @ x).ta
 HEAD = """# Training beside another busy process
 
 Images a second of `latlas train fashion-mnist --threads 2`, medians: alone, and beside a process that multiplies
-matrices on every core. A thread of GNU's OpenMP that waits spins so many times and sleeps then. latlas leaves OpenMP its own
-number, and has it take a small one as long as other work needs the cores.
+matrices on every core. A thread of GNU's OpenMP that waits spins so many times and sleeps then. latlas leaves
+OpenMP its own number, and has it take a small one as long as other work needs the cores.
 """
 
 
