@@ -19,9 +19,11 @@ class Teams:
 
     def __init__(self) -> None:
         self.events: list[threading.Event] = []
+        self.sizes: list[int] = []
 
-    def Thread(self, target: object, args: tuple[threading.Event], **_: object) -> "Teams":
-        self.events.append(args[0])
+    def Thread(self, target: object, args: tuple[int, threading.Event], **_: object) -> "Teams":
+        self.sizes.append(args[0])
+        self.events.append(args[1])
         return self
 
     def start(self) -> None:
@@ -39,7 +41,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> tuple[waiting.Watch, Teams]:
     return waiting.Watch(), teams
 
 
-def test_threads_sleep_from_the_first_look_at_other_work_until_it_is_over(watched) -> None:
+def test_threads_sleep_from_the_first_look_at_other_work_until_it_is_over(
+    watched: tuple[waiting.Watch, Teams],
+) -> None:
     watch, teams = watched
     for share, there in ((0.0, 0), (0.1, 0), (0.6, 1), (0.6, 1), (0.1, 1), (0.0, 1)):
         watch.look(share * 0.5, 0.5)
@@ -51,7 +55,7 @@ def test_threads_sleep_from_the_first_look_at_other_work_until_it_is_over(watche
     assert looks == waiting.SHORTEST / 0.5
 
 
-def test_a_look_at_little_work_begins_the_quiet_time_anew(watched) -> None:
+def test_a_look_at_little_work_begins_the_quiet_time_anew(watched: tuple[waiting.Watch, Teams]) -> None:
     watch, teams = watched
     watch.look(0.5, 0.5)
     for _ in range(20):
@@ -60,7 +64,9 @@ def test_a_look_at_little_work_begins_the_quiet_time_anew(watched) -> None:
     assert teams.there == 1
 
 
-def test_other_work_that_comes_back_is_waited_for_longer_each_time_up_to_a_bound(watched) -> None:
+def test_other_work_that_comes_back_is_waited_for_longer_each_time_up_to_a_bound(
+    watched: tuple[waiting.Watch, Teams],
+) -> None:
     watch, teams = watched
     times = []
     for _ in range(8):
@@ -117,18 +123,28 @@ def test_beside_a_process_on_every_core_threads_sleep_soon() -> None:
             hog.wait()
 
 
-def test_a_team_that_does_nothing_is_one_more_than_the_cores_and_ends() -> None:
+@pytest.mark.parametrize(("cores", "threads", "size"), [(2, 2, 2), (16, 16, 2), (16, 4, 14), (2, 8, 2)])
+def test_a_team_and_those_that_compute_are_more_threads_than_cores(
+    watched: tuple[waiting.Watch, Teams], monkeypatch: pytest.MonkeyPatch, cores: int, threads: int, size: int
+) -> None:
+    watch, teams = watched
+    monkeypatch.setattr(waiting.os, "sched_getaffinity", lambda _: set(range(cores)))
+    watch.threads = threads
+    watch.look(1.0, 1.0)
+    assert teams.sizes == [size]
+    assert threads + size - 1 > cores
+
+
+def test_a_team_is_there_until_its_end() -> None:
     code = """
 import os, threading, time, torch
 from latlas import waiting
 
-torch.set_num_threads(2)
-torch.randn(300, 300) @ torch.randn(300, 300)
 count = lambda: len(os.listdir("/proc/self/task"))
 before, end = count(), threading.Event()
-team = threading.Thread(target=waiting._idle, args=(end,))
+team = threading.Thread(target=waiting._idle, args=(3, end))
 team.start()
-while count() != before + 1 + len(os.sched_getaffinity(0)):  # the thread itself is one of its team
+while count() != before + 3:
     time.sleep(0.01)
 end.set()
 team.join()

@@ -30,15 +30,19 @@ def watch() -> None:
     Does nothing with one thread, where the environment says how threads wait, and where the system does not say for how
     long they were kept from running.
     """
-    if torch.get_num_threads() > 1:
-        _begin()
+    threads = torch.get_num_threads()
+    if threads > 1 and (watching := _begun()) is not None:
+        watching.threads = threads
 
 
 @cache
-def _begin() -> None:
-    if not any(name in os.environ for name in OWN) and kept() is not None:
-        with contextlib.suppress(RuntimeError):  # no more threads may be started
-            threading.Thread(target=Watch().go_on, name="waiting", daemon=True).start()
+def _begun() -> Watch | None:
+    if any(name in os.environ for name in OWN) or kept() is None:
+        return None
+    watching = Watch()
+    with contextlib.suppress(RuntimeError):  # no more threads may be started
+        threading.Thread(target=watching.go_on, name="waiting", daemon=True).start()
+    return watching
 
 
 def kept() -> float | None:
@@ -52,9 +56,10 @@ def kept() -> float | None:
 
 
 class Watch:
-    """Decides how threads wait, by how long they were kept from running since the last look."""
+    """Decides how the `threads` of an operation wait, by how long they were kept from running since the last look."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 2) -> None:
+        self.threads = threads
         self.quiet, self.wanted = 0.0, SHORTEST / 2
         self.team: threading.Event | None = None  # set: it ends
 
@@ -64,7 +69,8 @@ class Watch:
         while True:
             time.sleep(PAUSE)
             now, total = time.monotonic(), kept() or 0.0
-            self.look(total - before, now - then)
+            with contextlib.suppress(RuntimeError):  # no more threads may be started
+                self.look(total - before, now - then)
             then, before = now, total
 
     def look(self, kept: float, seconds: float) -> None:
@@ -73,20 +79,21 @@ class Watch:
         if self.team is None and kept > BUSY * seconds:
             # Threads of this process may be what the others wait for; then trying again soon would cost more.
             self.wanted = min(LONGEST, 2 * self.wanted)
-            self.team = threading.Event()
-            threading.Thread(target=_idle, args=(self.team,), name="waiting team", daemon=True).start()
+            # One more than there are cores, with those that compute; the thread that starts it is no new one.
+            size, end = max(2, len(os.sched_getaffinity(0)) - self.threads + 2), threading.Event()
+            threading.Thread(target=_idle, args=(size, end), name="waiting team", daemon=True).start()
+            self.team = end
         elif self.team is not None and self.quiet >= self.wanted:
             self.team.set()
             self.team = None
 
 
-def _idle(end: threading.Event) -> None:
-    """Keeps a team of one thread more than there are cores, in each of GNU's OpenMPs, until `end`."""
+def _idle(size: int, end: threading.Event) -> None:
+    """Keeps a team of so many threads, this one among them, in each of GNU's OpenMPs, until `end`."""
     from threadpoolctl import threadpool_info
 
-    several = len(os.sched_getaffinity(0)) + 1
     nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL): each thread's part
     for library in threadpool_info():
         if library["prefix"] == "libgomp":
-            ctypes.CDLL(library["filepath"]).GOMP_parallel(nothing, None, several, 0)
+            ctypes.CDLL(library["filepath"]).GOMP_parallel(nothing, None, size, 0)
     end.wait()
