@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from latlas import stopping, waiting
+from latlas import stopping
 from latlas.errors import InputError
 from latlas.limits import LIMITS
 from latlas.settings import TrainingConfig
@@ -40,16 +40,16 @@ def prepare(training: TrainingConfig) -> torch.device:
 
 
 def use_threads(count: int | None) -> None:
-    """Sets the number of CPU threads of this process, and sees to how they wait for each other; None leaves the number.
+    """Sets the number of CPU threads of this process; None changes nothing.
 
     Raises InputError for less than one.
     """
-    if count is not None:
-        if not 1 <= count <= (most := LIMITS["threads"].most):
-            why = "at least 1 is needed" if count < 1 else f"at most {most:,} are started"
-            raise InputError(why, field="threads", value=count)
-        torch.set_num_threads(count)
-    waiting.watch()
+    if count is None:
+        return
+    if not 1 <= count <= (most := LIMITS["threads"].most):
+        why = "at least 1 is needed" if count < 1 else f"at most {most:,} are started"
+        raise InputError(why, field="threads", value=count)
+    torch.set_num_threads(count)
 
 
 def choose_device(name: str) -> torch.device:

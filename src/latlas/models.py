@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latlas import posteriors
+from latlas import posteriors, waiting
 from latlas.data import Like
 from latlas.data.memory import Given, Units, as_codes, as_items, check_units
 from latlas.data.ranges import native
@@ -125,6 +125,7 @@ class Model(nn.Module):
             raise InputError(
                 f"of {self.prior.latent} dimensions, and the posterior is of {self.latent}", field="prior"
             )
+        waiting.watch()  # whoever has a model computes with it
 
     def infer(self, x: Tensor) -> PosteriorValue:
         """q(z | x), differentiable: x (B, *shape)."""

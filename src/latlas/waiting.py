@@ -18,82 +18,102 @@ from pathlib import Path
 import torch
 
 PAUSE = 0.5  # seconds between two looks
-BUSY, IDLE = 0.15, 0.05  # kept from running, summed over threads, as a share of the time
+BUSY, IDLE = (
+    0.15,
+    0.05,
+)  # kept from running, summed over threads, as a share of the time; measured with two threads
 SHORTEST, LONGEST = 2.0, 60.0  # seconds without other work, after which threads wait busily again
 OWN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # of the environment: somebody's own choice
-TASKS = Path("/proc/self/task")
+TASKS, MAPS = Path("/proc/self/task"), Path("/proc/self/maps")
 
 
 def watch() -> None:
-    """Lets OpenMP's threads sleep soon as long as other work needs their cores, from now on in this process.
+    """Lets threads of GNU's OpenMP sleep soon as long as other work needs their cores, from now on in this process.
 
-    Does nothing with one thread, where the environment says how threads wait, and where the system does not say for how
-    long they were kept from running.
+    Models begin it. Does nothing with one thread, where the environment says how threads wait, and where the system does
+    not say for how long they were kept from running.
     """
-    threads = torch.get_num_threads()
-    if threads > 1 and (watching := _begun()) is not None:
-        watching.threads = threads
+    if torch.get_num_threads() > 1:
+        _begin()
 
 
 @cache
-def _begun() -> Watch | None:
-    if any(name in os.environ for name in OWN) or kept() is None:
-        return None
-    watching = Watch()
-    with contextlib.suppress(RuntimeError):  # no more threads may be started
-        threading.Thread(target=watching.go_on, name="waiting", daemon=True).start()
-    return watching
+def _begin() -> None:
+    if not any(name in os.environ for name in OWN) and waited() is not None:
+        with contextlib.suppress(RuntimeError):  # no more threads may be started
+            threading.Thread(target=Watch().go_on, name="waiting", daemon=True).start()
 
 
-def kept() -> float | None:
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin.cache_clear)  # a child has none of these threads
+
+
+def waited() -> float | None:
     """The seconds for which this process's threads could have run and had no core, summed; None where it is unknown."""
-    total = None
-    with contextlib.suppress(OSError, ValueError, IndexError):
+    ran = waited = 0
+    with contextlib.suppress(OSError, ValueError):
         for task in TASKS.iterdir():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-                total = (total or 0.0) + int((task / "schedstat").read_text().split()[1]) / 1e9
-    return total
+                times = (task / "schedstat").read_text().split()  # nanoseconds
+                ran, waited = ran + int(times[0]), waited + int(times[1])
+    return waited / 1e9 if ran else None
 
 
 class Watch:
-    """Decides how the `threads` of an operation wait, by how long they were kept from running since the last look."""
+    """Decides how threads wait, by how long they were kept from running since the last look."""
 
-    def __init__(self, threads: int = 2) -> None:
-        self.threads = threads
+    def __init__(self) -> None:
         self.quiet, self.wanted = 0.0, SHORTEST / 2
         self.team: threading.Event | None = None  # set: it ends
 
     def go_on(self) -> None:
         """Looks, until the process ends."""
-        then, before = time.monotonic(), kept() or 0.0
+        then, before = time.monotonic(), waited() or 0.0
         while True:
             time.sleep(PAUSE)
-            now, total = time.monotonic(), kept() or 0.0
+            now, total = time.monotonic(), waited() or 0.0
             with contextlib.suppress(RuntimeError):  # no more threads may be started
-                self.look(total - before, now - then)
+                self.look(total - before, min(now - then, 2 * PAUSE))  # the process may have been stopped
             then, before = now, total
 
     def look(self, kept: float, seconds: float) -> None:
         """Takes account of so many seconds during which threads were kept from running for `kept` seconds."""
         self.quiet = self.quiet + seconds if kept < IDLE * seconds else 0.0
         if self.team is None and kept > BUSY * seconds:
-            # Threads of this process may be what the others wait for; then trying again soon would cost more.
+            # Threads of this process may be what the others wait for: each time it is tried again later.
             self.wanted = min(LONGEST, 2 * self.wanted)
-            # One more than there are cores, with those that compute; the thread that starts it is no new one.
-            size, end = max(2, len(os.sched_getaffinity(0)) - self.threads + 2), threading.Event()
-            threading.Thread(target=_idle, args=(size, end), name="waiting team", daemon=True).start()
+            end = threading.Event()
+            threading.Thread(target=_idle, args=(end,), name="waiting team", daemon=True).start()
             self.team = end
         elif self.team is not None and self.quiet >= self.wanted:
             self.team.set()
             self.team = None
 
 
-def _idle(size: int, end: threading.Event) -> None:
-    """Keeps a team of so many threads, this one among them, in each of GNU's OpenMPs, until `end`."""
-    from threadpoolctl import threadpool_info
+def _idle(end: threading.Event) -> None:
+    """Keeps a team of as many threads as there are cores in each of GNU's OpenMPs, until `end`.
 
+    With two threads or more that compute they are more than the cores.
+    """
+    size = max(2, len(os.sched_getaffinity(0)))
+    libraries = {
+        line.split(maxsplit=5)[5].strip() for line in MAPS.read_text().splitlines() if "/libgomp" in line
+    }
     nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL): each thread's part
-    for library in threadpool_info():
-        if library["prefix"] == "libgomp":
-            ctypes.CDLL(library["filepath"]).GOMP_parallel(nothing, None, size, 0)
+    if _room(size * len(libraries)):
+        for library in libraries:
+            ctypes.CDLL(library).GOMP_parallel(nothing, None, size, 0)
     end.wait()
+
+
+def _room(threads: int) -> bool:
+    """Whether so many threads may be started: where one of its own may not, OpenMP ends the process."""
+    end = threading.Event()
+    try:
+        for _ in range(threads):
+            threading.Thread(target=end.wait, daemon=True).start()
+    except RuntimeError:
+        return False
+    finally:
+        end.set()
+    return True

@@ -12,7 +12,6 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils import check_random_state
 
-from latlas import waiting
 from latlas.build import MOST_EPOCHS, good_epochs, ranks_epochs
 from latlas.config import override, recipe
 from latlas.data import DataOptions
@@ -132,11 +131,12 @@ def in_parameters(text: str) -> str:
 
 @contextmanager
 def threads(n_jobs: int | None) -> Iterator[None]:
-    """Inside the block torch computes with so many threads; with None, with as many as before."""
+    """Inside the block torch computes with so many threads; None changes nothing."""
+    if n_jobs is None:
+        yield
+        return
     before = torch.get_num_threads()
-    if n_jobs is not None:
-        torch.set_num_threads(effective_n_jobs(n_jobs))
-    waiting.watch()
+    torch.set_num_threads(effective_n_jobs(n_jobs))
     try:
         yield
     finally:
