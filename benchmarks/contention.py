@@ -1,7 +1,8 @@
 """Training alone and beside another busy process on the same cores, with the ways in which OpenMP's threads can wait.
 
 python benchmarks/contention.py [TURNS] trains on 2 threads. Each way is a process; they take turns of three seconds,
-stopped and continued, so that a host whose speed changes is the same to all; alone first, then beside it. Writes results/contention.md.
+stopped and continued, so that a host whose speed changes is the same to all; alone first, then beside it. Writes
+results/contention.md.
 """
 
 from __future__ import annotations

@@ -166,8 +166,6 @@ def fashion_mnist() -> Any:
 
 def measure_here(task: str, loop: str, threads: int) -> None:
     """Prints what one process measured."""
-    if loop.startswith("latlas"):
-        import latlas  # noqa: F401 - before torch, which then reads how its threads are to wait
     import torch
 
     torch.set_num_threads(threads)

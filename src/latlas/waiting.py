@@ -30,8 +30,8 @@ TASKS, MAPS = Path("/proc/self/task"), Path("/proc/self/maps")
 def watch() -> None:
     """Lets threads of GNU's OpenMP sleep soon as long as other work needs their cores, from now on in this process.
 
-    Models begin it. Does nothing with one thread, where the environment says how threads wait, and where the system does
-    not say for how long they were kept from running.
+    Models begin it. Does nothing with one thread, where the environment says how threads wait, and where the system
+    does not say for how long they were kept from running.
     """
     if torch.get_num_threads() > 1:
         _begin()
