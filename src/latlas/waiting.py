@@ -21,7 +21,7 @@ PAUSE = 0.5  # seconds between two looks
 BUSY, IDLE = (
     0.15,
     0.05,
-)  # kept from running, summed over threads, as a share of the time; measured with two threads
+)  # seconds kept from running, summed over threads, in a second; measured with two threads
 SHORTEST, LONGEST = 2.0, 60.0  # seconds without other work, after which threads wait busily again
 OWN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")  # of the environment: somebody's own choice
 TASKS, MAPS = Path("/proc/self/task"), Path("/proc/self/maps")
@@ -96,24 +96,29 @@ def _idle(end: threading.Event) -> None:
     With two threads or more that compute they are more than the cores.
     """
     size = max(2, len(os.sched_getaffinity(0)))
-    libraries = {
-        line.split(maxsplit=5)[5].strip() for line in MAPS.read_text().splitlines() if "/libgomp" in line
-    }
     nothing = ctypes.cast(ctypes.CDLL(None).free, ctypes.c_void_p)  # free(NULL): each thread's part
-    if _room(size * len(libraries)):
-        for library in libraries:
-            ctypes.CDLL(library).GOMP_parallel(nothing, None, size, 0)
+    with contextlib.suppress(OSError, AttributeError):  # a library that was replaced meanwhile
+        mapped = [line.split(maxsplit=5)[5] for line in MAPS.read_text().splitlines() if "/libgomp" in line]
+        libraries = [ctypes.CDLL(path) for path in set(mapped)]
+        if _room(size * len(libraries)):
+            for library in libraries:
+                library.GOMP_parallel(nothing, None, size, 0)
     end.wait()
 
 
 def _room(threads: int) -> bool:
     """Whether so many threads may be started: where one of its own may not, OpenMP ends the process."""
     end = threading.Event()
+    started: list[threading.Thread] = []
     try:
         for _ in range(threads):
-            threading.Thread(target=end.wait, daemon=True).start()
+            one = threading.Thread(target=end.wait, daemon=True)
+            one.start()
+            started.append(one)
     except RuntimeError:
         return False
     finally:
         end.set()
+        for one in started:
+            one.join()
     return True
