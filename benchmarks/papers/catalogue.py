@@ -80,7 +80,7 @@ EXPERIMENTS = {
         title="The IWAE of Burda et al., in a fraction of the epochs, by Muon",
         paper="Burda et al. 2016, table 1, one stochastic layer",
         setup="As iwae-soon, by Muon: 60,000 steps, 128 epochs.",
-        differs="As there, and the optimiser; beside other work on the same cores.",
+        differs="As there, and the optimiser.",
         measured=e.iwae_muon,
     ),
     "burda-table1": Experiment(

@@ -50,13 +50,13 @@ if hasattr(os, "register_at_fork"):
 
 def waited() -> float | None:
     """The seconds for which this process's threads could have run and had no core, summed; None where it is unknown."""
-    ran = waited = 0
+    ran = kept = 0
     with contextlib.suppress(OSError, ValueError):
         for task in TASKS.iterdir():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
                 times = (task / "schedstat").read_text().split()  # nanoseconds
-                ran, waited = ran + int(times[0]), waited + int(times[1])
-    return waited / 1e9 if ran else None
+                ran, kept = ran + int(times[0]), kept + int(times[1])
+    return kept / 1e9 if ran else None
 
 
 class Watch:
